@@ -1,0 +1,200 @@
+"""Examples, the rows they render to, and batches of rows; read-out positions travel with the row.
+
+A row is not an example: a long sentence is several windows, a choice is a row a candidate. Axis letters are those
+of `ptune.injection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Example:
+    """One instance of a task: `fields` are what templates render, `gold` what the metric compares with."""
+
+    id: str
+    fields: Mapping[str, Any]
+    gold: Any = None
+
+
+class Draw(NamedTuple):
+    """Where randomness of rendering comes from: the same draw renders the same rows."""
+
+    seed: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills.
+
+    target: class index, or one index a position of read["words"], or None; start: index of the first word it covers;
+    cut: whether text was left out.
+    """
+
+    example: int
+    ids: Sequence[int]
+    types: Sequence[int]
+    read: Mapping[str, Sequence[int]]
+    slots: Sequence[int] = ()
+    target: int | Sequence[int] | None = None
+    start: int = 0
+    candidate: int = 0
+    cut: bool = False
+
+    @property
+    def labels(self) -> int:
+        """How many labels this row contributes to the loss."""
+        if self.target is None:
+            return 0
+        return 1 if isinstance(self.target, int) else sum(t != IGNORED for t in self.target)
+
+
+@dataclass
+class Batch:
+    """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
+    example, start, candidate, weight [B]; target [B] or [B, K] padded with IGNORED, soft [B, C] or None."""
+
+    ids: Tensor
+    types: Tensor
+    mask: Tensor
+    read: dict[str, Tensor]
+    slots: Tensor
+    example: Tensor
+    start: Tensor
+    candidate: Tensor
+    weight: Tensor
+    target: Tensor
+    soft: Tensor | None = None
+    source: str = "train"
+    names: Sequence[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def labels(self) -> int:
+        """How many labels the batch holds."""
+        return int((self.target != IGNORED).sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved, read={k: v.to(device) for k, v in self.read.items()})
+
+
+class RowOutput(NamedTuple):
+    """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`."""
+
+    example: int
+    scores: np.ndarray
+    start: int = 0
+    candidate: int = 0
+
+
+def collate(
+    rows: Sequence[Row],
+    pad_id: int,
+    *,
+    side: str = "right",
+    multiple: int = 1,
+    names: Sequence[str] = (),
+    source: str = "train",
+) -> Batch:
+    """Rows padded to their longest (rounded up to `multiple`) on `side` ("right" or "left")."""
+    width = -(-max(len(row.ids) for row in rows) // multiple) * multiple
+    shifts = [0 if side == "right" else width - len(row.ids) for row in rows]
+
+    def padded(name: str, fill: int) -> Tensor:
+        out = torch.full((len(rows), width), fill, dtype=torch.long)
+        for i, (row, shift) in enumerate(zip(rows, shifts, strict=True)):
+            values = getattr(row, name)
+            out[i, shift : shift + len(values)] = torch.as_tensor(values)
+        return out
+
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for i, (row, shift) in enumerate(zip(rows, shifts, strict=True)):
+        mask[i, shift : shift + len(row.ids)] = True
+    reads = sorted({name for row in rows for name in row.read})
+    return Batch(
+        ids=padded("ids", pad_id),
+        types=padded("types", 0),
+        mask=mask,
+        read={name: _ragged([row.read.get(name, ()) for row in rows], shifts, -1) for name in reads},
+        slots=_ragged([row.slots for row in rows], shifts, -1),
+        example=torch.tensor([row.example for row in rows]),
+        start=torch.tensor([row.start for row in rows]),
+        candidate=torch.tensor([row.candidate for row in rows]),
+        weight=torch.ones(len(rows)),
+        target=_targets(rows),
+        source=source,
+        names=list(names),
+    )
+
+
+def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) -> Tensor:
+    out = torch.full((len(lists), max((len(values) for values in lists), default=0)), fill, dtype=torch.long)
+    for i, (values, shift) in enumerate(zip(lists, shifts, strict=True)):
+        if len(values):
+            out[i, : len(values)] = torch.as_tensor(values) + shift
+    return out
+
+
+def _targets(rows: Sequence[Row]) -> Tensor:
+    if all(isinstance(row.target, int) or row.target is None for row in rows):
+        return torch.tensor([IGNORED if row.target is None else row.target for row in rows])
+    return _ragged([() if isinstance(r.target, int) or r.target is None else r.target for r in rows], [0] * len(rows), IGNORED)
+
+
+def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
+    """The rows of several batches as one, padded to the widest; targets are dropped (each part keeps its own)."""
+    if len(batches) == 1:
+        return batches[0]
+    width = max(batch.ids.shape[1] for batch in batches)
+    names = sorted({name for batch in batches for name in batch.read})
+
+    def widen(tensors: Sequence[Tensor], fill: int, to: int) -> Tensor:
+        return torch.cat([torch.nn.functional.pad(t, (0, to - t.shape[1]), value=fill) for t in tensors])
+
+    def reads(name: str) -> Tensor:
+        tensors = [b.read.get(name, b.ids.new_full((len(b), 0), -1)) for b in batches]
+        return widen(tensors, -1, max(t.shape[1] for t in tensors))
+
+    slots = max(batch.slots.shape[1] for batch in batches)
+    return Batch(
+        ids=widen([b.ids for b in batches], pad_id, width),
+        types=widen([b.types for b in batches], 0, width),
+        mask=widen([b.mask for b in batches], 0, width),
+        read={name: reads(name) for name in names},
+        slots=widen([b.slots for b in batches], -1, slots),
+        example=torch.cat([b.example for b in batches]),
+        start=torch.cat([b.start for b in batches]),
+        candidate=torch.cat([b.candidate for b in batches]),
+        weight=torch.cat([b.weight for b in batches]),
+        target=torch.full((sum(len(b) for b in batches),), IGNORED),
+    )
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a backbone gives for a batch: states [B, N, H], in the coordinates of the rows (prompts taken out).
+
+    words: (vectors [K, H], ids [W]) -> language-model logits [K, W] over those tokens.
+    """
+
+    states: Tensor
+    words: Callable[[Tensor, Tensor], Tensor]
+
+    def at(self, positions: Tensor) -> Tensor:
+        """States [B, K, H] at `positions` [B, K]; entries of -1 give the first position's, to be ignored."""
+        index = positions.clamp(min=0)[..., None].expand(-1, -1, self.states.shape[-1])
+        return self.states.gather(1, index)

@@ -1,0 +1,41 @@
+"""Mistakes of the user, shown as one line each and without a traceback; bugs keep theirs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from hydra.errors import CompactHydraException
+
+
+class PtuneError(CompactHydraException):
+    """Something the user can put right: says what, where (config key or file:line) and what would be right."""
+
+
+class ConfigError(PtuneError):
+    """One or more wrong settings, found before any weight was loaded; one line each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(PtuneError):
+    """A file that is not what its format promises; the message begins with file:line."""
+
+
+class UnavailableError(PtuneError):
+    """A data set or checkpoint that is neither on this machine nor to be had from the Hub now."""
+
+
+class DivergedError(PtuneError):
+    """The loss or a gradient became NaN or infinite; names the step and the examples of the batch."""
+
+
+def nearest(wrong: object, right: Iterable[object]) -> str:
+    """The clause that ends an error line: the closest right value, or all of them when none is close."""
+    known = [str(value) for value in right]
+    close = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"one of: {', '.join(known)}" if known else "there are none"

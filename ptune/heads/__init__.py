@@ -1,0 +1,74 @@
+"""Heads turn hidden states into losses and scores; a new kind of head is one module and one yaml."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptune.batch import IGNORED, Batch, Hidden, RowOutput
+from ptune.injection import Shape
+
+
+class Head(nn.Module, ABC):
+    """reads: the read-out position it needs in a row, "cls", "words" or "mask"; lm: whether it needs the LM head."""
+
+    runtime: ClassVar[tuple[str, ...]] = (
+        "shape", "labels", "readout", "pooler_weights", "verbalizers", "encode", "preferred",
+    )
+    reads: str
+    lm: ClassVar[bool] = False
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
+        yield from ()
+
+    @abstractmethod
+    def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
+        """Scores [B, C], or [B, K, C] for the K words of each row."""
+
+    def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
+        """(sum of the cross-entropies of all labels, how many labels); float32 whatever the backbone's precision."""
+        logits = self.logits(hidden, batch).float()
+        if batch.soft is not None:
+            each = -(batch.soft * logits.log_softmax(-1)).sum(-1)
+            return (each * batch.weight).sum(), len(batch)
+        each = F.cross_entropy(logits.flatten(0, -2), batch.target.flatten(), ignore_index=IGNORED, reduction="none")
+        weight = batch.weight if batch.target.dim() == 1 else batch.weight[:, None].expand_as(batch.target).flatten()
+        return (each * weight).sum(), batch.labels
+
+    def stored(self) -> dict[str, Tensor]:
+        """What a finished run keeps of the head: all that a new one would not have by itself."""
+        return dict(self.state_dict())
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take what `stored` gave. Raises RuntimeError where names or shapes differ."""
+        self.load_state_dict({**self.state_dict(), **tensors})
+
+    def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
+        """Log-probabilities of each row, without the padding of its words."""
+        scores = self.logits(hidden, batch).float().log_softmax(-1).cpu().numpy()
+        counts = (batch.read["words"] >= 0).sum(1).tolist() if scores.ndim == 3 else None
+        return [
+            RowOutput(
+                example=int(batch.example[i]),
+                scores=scores[i] if counts is None else scores[i][: counts[i]],
+                start=int(batch.start[i]),
+                candidate=int(batch.candidate[i]),
+            )
+            for i in range(len(batch))
+        ]
+
+
+def fresh_linear(inputs: int, outputs: int, std: float = 0.02) -> nn.Linear:
+    """A linear layer drawn as BERT's are: weights N(0, 0.02), bias 0."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=std)
+    with torch.no_grad():
+        layer.bias.zero_()
+    return layer

@@ -1,0 +1,64 @@
+"""The language-model head at the mask, read over the words that stand for the labels (PET, arXiv 2001.07676)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptune.batch import Batch, Hidden
+from ptune.errors import nearest
+from ptune.heads import Head
+from ptune.injection import Shape
+
+
+class Verbalizer(Head):
+    """A label's score is the mean logit of its words; each word is one token of the backbone's vocabulary.
+
+    verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
+    """
+
+    reads = "mask"
+    lm = True
+    ids: Tensor
+    owner: Tensor
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Head."""
+        if task.readout != "sequence":
+            yield "_target_", f"a verbalizer answers for a whole text, and {task.name} asks for one label a word; use linear"
+        elif not task.verbalizers:
+            yield "name", f"task {task.name} has no verbalizers; add a set to its yaml"
+        elif given["name"] is not None and given["name"] not in task.verbalizers:
+            yield "name", f"task {task.name} has no verbalizer '{given['name']}'; {nearest(given['name'], task.verbalizers)}"
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: Sequence[str],
+        verbalizers: Mapping[str, Mapping[str, Sequence[str]]],
+        encode: Callable[[str], Sequence[int]],
+        preferred: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name or preferred or next(iter(verbalizers))
+        words = verbalizers[self.name]
+        ids, owner = [], []
+        for index, label in enumerate(labels):
+            for word in words[label]:
+                pieces = encode(word)
+                if len(pieces) != 1:
+                    raise ValueError(f"'{word}' ({label}) is {len(pieces)} tokens of this backbone; choose a word that is one")
+                ids.append(pieces[0])
+                owner.append([float(i == index) / len(words[label]) for i in range(len(labels))])
+        self.register_buffer("ids", torch.tensor(ids), persistent=False)
+        self.register_buffer("owner", torch.tensor(owner), persistent=False)
+
+    def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
+        """[B, C]."""
+        states = hidden.at(batch.read["mask"])[:, 0]
+        return hidden.words(states, self.ids).float() @ self.owner

@@ -1,0 +1,42 @@
+"""Prompts say what to inject into a backbone: embeddings in front, embeddings in slots, keys and values by layer.
+
+A new kind of prompt is one module with a Prompt class and one yaml in `conf/method/prompt`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ptune.injection import Injection, Shape
+
+
+class Prompt(nn.Module, ABC):
+    """length: virtual tokens. place: where they go, "none", "front", "slots" or "layers".
+
+    runtime: constructor arguments that are not settings.
+    """
+
+    runtime: ClassVar[tuple[str, ...]] = ("shape", "vocabulary")
+    place: ClassVar[str]
+    length: int
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
+        yield from ()
+
+    @abstractmethod
+    def forward(self, index: Tensor) -> Injection:
+        """The injection for the rows with example indices `index` [B]; shared prompts give a leading axis of 1."""
+
+    @abstractmethod
+    def fold(self) -> dict[str, Tensor]:
+        """What a finished run stores: the prompt itself, without the network that produced it."""
+
+    @abstractmethod
+    def load(self, folded: Mapping[str, Tensor]) -> None:
+        """Take a stored prompt; afterwards `forward` gives it and the network, if there was one, is gone."""

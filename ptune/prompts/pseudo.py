@@ -1,0 +1,57 @@
+"""Pseudo tokens in the slots of a template, through a BiLSTM or MLP: P-Tuning (Liu et al. 2021, arXiv 2103.10385)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ptune.injection import Injection, Shape
+from ptune.prompts import Prompt
+
+
+class Pseudo(Prompt):
+    """Embedding(P, E) -> encoder, E being the width of the backbone's word embeddings (not its hidden width).
+
+    lstm: two bidirectional layers of width E, then Linear-ReLU-Linear; mlp: Linear-ReLU-Linear alone.
+    """
+
+    place = "slots"
+
+    def __init__(
+        self,
+        shape: Shape,
+        length: int,
+        encoder: Literal["none", "lstm", "mlp"] = "lstm",
+        init_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        width = shape.embed
+        self.length = length
+        self.table = nn.Parameter(torch.randn(length, width) * init_std)
+        self.lstm = nn.LSTM(width, width, 2, bidirectional=True, batch_first=True) if encoder == "lstm" else None
+        wide = 2 * width if encoder == "lstm" else width
+        mlp = nn.Sequential(nn.Linear(wide, width), nn.ReLU(), nn.Linear(width, width))
+        self.mlp = None if encoder == "none" else mlp
+
+    def encoded(self) -> Tensor:
+        """The pseudo tokens as the backbone sees them, [P, E]."""
+        out = self.table[None]
+        if self.lstm is not None:
+            out = self.lstm(out)[0]
+        return (out if self.mlp is None else self.mlp(out))[0]
+
+    def forward(self, index: Tensor) -> Injection:
+        """slots [1, P, E]."""
+        return Injection(slots=self.encoded()[None])
+
+    def fold(self) -> dict[str, Tensor]:
+        """embeddings [P, E]."""
+        return {"embeddings": self.encoded().detach()}
+
+    def load(self, folded: Mapping[str, Tensor]) -> None:
+        """See Prompt."""
+        self.table = nn.Parameter(folded["embeddings"].to(self.table))
+        self.lstm = self.mlp = None

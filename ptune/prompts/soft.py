@@ -1,0 +1,76 @@
+"""Trained embeddings in front of the text: Soft Prompt Tuning (Lester et al. 2021, arXiv 2104.08691)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptune.injection import Injection, Shape, Vocabulary
+from ptune.prompts import Prompt
+
+COMMON = 5000  # Lester et al. sample from the 5,000 most common tokens, the first ids of their vocabulary
+
+
+class Soft(Prompt):
+    """init: uniform in [-0.5, 0.5], normal(0, 0.02), a sample of the vocabulary, class labels, or a text's words."""
+
+    place = "front"
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Prompt."""
+        if given["init"] == "text" and not given["init_text"]:
+            yield "init_text", "init=text needs the words to start from, as init_text='does the premise entail'"
+
+    def __init__(
+        self,
+        shape: Shape,
+        vocabulary: Vocabulary,
+        length: int,
+        init: Literal["uniform", "normal", "vocabulary", "labels", "text"] = "vocabulary",
+        init_text: str | None = None,
+        dropout: float = 0.0,
+        double_embedding: bool = False,
+    ) -> None:
+        super().__init__()
+        self.length, self.dropout, self.double_embedding = length, dropout, double_embedding
+        self.table = nn.Parameter(initial(vocabulary, length, shape.embed, init, init_text))
+
+    def forward(self, index: Tensor) -> Injection:
+        """front [1, P, E]; [B, P, E] while dropout draws for each example."""
+        front = self.table[None]
+        if self.training and self.dropout:
+            front = F.dropout(front.expand(len(index), -1, -1), self.dropout)
+        return Injection(front=front, whole_embedding=self.double_embedding)
+
+    def fold(self) -> dict[str, Tensor]:
+        """embeddings [P, E]."""
+        return {"embeddings": self.table.detach()}
+
+    def load(self, folded: Mapping[str, Tensor]) -> None:
+        """See Prompt."""
+        self.table = nn.Parameter(folded["embeddings"].to(self.table))
+
+
+def initial(vocabulary: Vocabulary, length: int, width: int, init: str, text: str | None) -> Tensor:
+    """[P, E] to start from; labels and texts that are too short are filled up from the vocabulary."""
+    if init == "uniform":
+        return torch.rand(length, width) - 0.5
+    if init == "normal":
+        return torch.randn(length, width) * 0.02
+    table = vocabulary.embedding
+    rows: list[Tensor] = []
+    if init == "labels":  # the mean of a label's sub-words, one virtual token a label
+        rows = [table[vocabulary.encode(label)].mean(0) for label in vocabulary.labels]
+    if init == "text":
+        rows = list(table[vocabulary.encode(text or "")])
+    rows = rows[:length]
+    common = [i for i in range(min(len(table), COMMON + len(vocabulary.special))) if i not in vocabulary.special]
+    while len(rows) < length:
+        picks = torch.randperm(len(common))[: length - len(rows)]
+        rows.extend(table[[common[i] for i in picks]])
+    return torch.stack(rows) if rows else torch.zeros(0, width)

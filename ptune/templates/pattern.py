@@ -1,0 +1,115 @@
+"""Cloze patterns (PET, LM-BFF, P-Tuning): fields, literal anchor words, a mask, and slots for pseudo tokens.
+
+A pattern is text with `{field}`, `{field:bare}` (without final punctuation), `{field:lower}`, `{mask}`, `{prompt}`
+(where pseudo tokens go) and `{sep}` (what follows is the second segment).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from ptune.batch import Example
+from ptune.errors import nearest
+from ptune.injection import Shape
+from ptune.templates import Part, Parts, Template
+from ptune.tokens import Tokens
+
+MARKS = ("mask", "prompt", "sep")
+FORMS = ("", "bare", "lower")
+
+
+class Piece(NamedTuple):
+    """One element of a parsed pattern; `lead` says whether a space stands before it."""
+
+    kind: Literal["field", "literal", "mask", "prompt"]
+    text: str
+    form: str
+    segment: int
+    lead: bool
+
+
+def parse(pattern: str, fields: Sequence[str]) -> list[Piece]:
+    """The pieces of a pattern. Raises ValueError for a name that is neither a field nor a mark."""
+    pieces: list[Piece] = []
+    segment = 0
+    for literal, name, form, _ in string.Formatter().parse(pattern):
+        if literal.strip():
+            pieces.append(Piece("literal", literal.strip(), "", segment, literal[0].isspace()))
+        lead = bool(literal) and literal[-1].isspace()
+        if name is None:
+            continue
+        if name not in (*fields, *MARKS) or form not in FORMS:
+            known = [f"{{{mark}}}" for mark in (*fields, *MARKS)]
+            raise ValueError(f"'{{{name}{':' + form if form else ''}}}' is neither a field nor a mark; known: {', '.join(known)}")
+        if name == "sep":
+            segment += 1
+            continue
+        kind: Literal["field", "mask", "prompt"] = name if name in ("mask", "prompt") else "field"  # type: ignore[assignment]
+        pieces.append(Piece(kind, name, form or "", segment, lead))
+    if segment > 1:
+        raise ValueError("a pattern has at most two segments, so at most one {sep}")
+    return pieces
+
+
+class Pattern(Template):
+    """name: which of the task's patterns; slots are shared out over its {prompt} marks, or stand in front."""
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Template."""
+        name = given["name"]
+        if not task.patterns:
+            yield "name", f"task {task.name} has no patterns; use method/template=plain or add a pattern to its yaml"
+        elif name is not None and name not in task.patterns:
+            yield "name", f"task {task.name} has no pattern '{name}'; {nearest(name, task.patterns)}"
+        else:
+            chosen = name or next(iter(task.patterns))
+            try:
+                parse(task.patterns[chosen]["text"], task.fields)
+            except ValueError as error:
+                yield "name", f"task.patterns.{chosen}: {error}"
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        fields: Sequence[str],
+        patterns: Mapping[str, Mapping[str, str]],
+        name: str | None = None,
+        slots: int = 0,
+        mask: bool = False,
+        overflow: Literal["window", "truncate"] = "window",
+    ) -> None:
+        super().__init__(tokens, overflow)
+        self.name = name or next(iter(patterns))
+        self.verbalizer = patterns[self.name].get("verbalizer")
+        self.pieces = parse(patterns[self.name]["text"], fields)
+        self.segments = 1 + max(piece.segment for piece in self.pieces)
+        self.mask_lead = any(piece.kind == "mask" and piece.lead for piece in self.pieces)
+        marks = sum(piece.kind == "prompt" for piece in self.pieces)
+        self.front = 0 if marks else slots
+        self.shares = [slots // marks + (i < slots % marks) for i in range(marks)] if marks else []
+
+    def parts(self, index: int, example: Example, target: int | Sequence[int] | None) -> Parts:
+        """See Template."""
+        shares = iter(self.shares)
+        out = [Part("slot", [self.tokens.unk_id] * self.front)] if self.front else []
+        for piece in self.pieces:
+            if piece.kind == "prompt":
+                out.append(Part("slot", [self.tokens.unk_id] * next(shares), piece.segment))
+            elif piece.kind == "mask":
+                assert self.tokens.mask_id is not None
+                out.append(Part("mask", [self.tokens.mask_id], piece.segment))
+            elif piece.kind == "literal":
+                out.append(Part("literal", self.tokens.encode(piece.text, piece.lead), piece.segment))
+            else:
+                text = _formed(example.fields[piece.text].strip(), piece.form)
+                out.append(Part("text", self.tokens.encode(text, piece.lead), piece.segment))
+        return Parts(index, out, target, self.segments)
+
+
+def _formed(text: str, form: str) -> str:
+    if form == "bare":
+        return text.rstrip(string.punctuation + " ")
+    return text[:1].lower() + text[1:] if form == "lower" else text

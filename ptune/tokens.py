@@ -1,0 +1,66 @@
+"""A backbone's tokenizer as templates see it: pieces of text to ids, and the frame of special tokens around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Special tokens around one or two segments: before, between (empty for one) and after, with token types."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    types: tuple[int, ...]  # of segment 0 and segment 1
+    between_types: tuple[int, ...]
+    after_type: int
+
+    def __len__(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+class Tokens:
+    """Wraps a fast Hugging Face tokenizer; every piece of text is tokenized on its own, so nothing straddles."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.pad_id: int = tokenizer.pad_token_id or 0
+        self.unk_id: int = tokenizer.unk_token_id or 0
+        self.mask_id: int | None = tokenizer.mask_token_id
+        self.frames = {1: self._frame(1), 2: self._frame(2)}
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no text."""
+        return frozenset(self.tokenizer.all_special_ids)
+
+    def encode(self, text: str, lead: bool = False) -> list[int]:
+        """Ids of `text` without special tokens; `lead` puts a space in front, which byte-level vocabularies see."""
+        return list(self.tokenizer(" " + text if lead else text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def words(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of each word, every one as it stands after a space; a word without any piece is one unknown token."""
+        encoded = self.tokenizer([" " + word for word in words], add_special_tokens=False, verbose=False)["input_ids"]
+        return [list(ids) or [self.unk_id] for ids in encoded]
+
+    def _frame(self, segments: int) -> Frame:
+        """Read off how the tokenizer frames its input, instead of keeping a table of families."""
+        a, b = self.encode("a"), self.encode("b")
+        ids = list(self.tokenizer(*["a", "b"][:segments], add_special_tokens=True)["input_ids"])
+        types = list(self.tokenizer(*["a", "b"][:segments], return_token_type_ids=True)["token_type_ids"])
+        first = next(i for i in range(len(ids)) if ids[i : i + len(a)] == a)
+        end = first + len(a)
+        if segments == 1:
+            return Frame(tuple(ids[:first]), (), tuple(ids[end:]), (types[first],), (), types[-1])
+        second = next(i for i in range(end, len(ids)) if ids[i : i + len(b)] == b)
+        return Frame(
+            before=tuple(ids[:first]),
+            between=tuple(ids[end:second]),
+            after=tuple(ids[second + len(b) :]),
+            types=(types[first], types[second]),
+            between_types=tuple(types[end:second]),
+            after_type=types[-1],
+        )
