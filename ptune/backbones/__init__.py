@@ -1,0 +1,291 @@
+"""Backbones say how to inject: this class does what every family shares, one small module a family does the rest.
+
+A checkpoint of a known family is a yaml; a new family is a module with one class, named as its `model_type`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from ptune.backbones.attention import Slot, install
+from ptune.batch import Batch, Hidden
+from ptune.errors import ConfigError, PtuneError
+from ptune.hub import snapshot, ways_on
+from ptune.injection import KV, Injection, Shape
+from ptune.tokens import Tokens
+
+TUNE = ("none", "all", "bias")
+FILES = ("config.json", "*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt",
+         "special_tokens_map.json", "spiece.model", "sentencepiece*")
+
+
+class Backbone(nn.Module, ABC):
+    """A pretrained model with its sizes stated before any weight is loaded.
+
+    checkpoint, revision: on the Hub; path: a folder instead (pkg://package/folder for a shipped one).
+    dropout, attention_dropout: null keeps the checkpoint's; they act while training, on a frozen backbone too.
+    weights: safetensors, or bin for an old checkpoint that has nothing else (loaded weights-only, never unpickled).
+    """
+
+    model_type: ClassVar[str]
+    lm_key: ClassVar[str]
+    pooler_key: ClassVar[str] = "pooler.dense.weight"
+
+    def __init__(
+        self,
+        name: str,
+        layers: int,
+        heads: int,
+        hidden: int,
+        positions: int,
+        vocab: int,
+        lm_head: bool,
+        pooler: bool,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        path: str | None = None,
+        embed: int | None = None,
+        dropout: float | None = None,
+        attention_dropout: float | None = None,
+        weights: Literal["safetensors", "bin"] = "safetensors",
+    ) -> None:
+        super().__init__()
+        self.name, self.checkpoint, self.revision, self.path = name, checkpoint, revision, path
+        self.shape = Shape(layers, heads, hidden // heads, hidden, embed or hidden, positions, vocab, lm_head, pooler)
+        self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
+        self._folder: Path | None = None
+
+    # Files, before weights
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint's files are. Raises UnavailableError when they are nowhere to be had."""
+        if self._folder is None:
+            self._folder = self._locate()
+        return self._folder
+
+    def _locate(self) -> Path:
+        if self.path is not None:
+            return checkpoint_folder(self.path)
+        assert self.checkpoint is not None
+        patterns = [*FILES, "*.bin"] if self.weights == "bin" else FILES
+        found = snapshot(self.checkpoint, self.revision or "main", patterns)
+        if found is None:
+            raise ways_on(f"backbone {self.name} ({self.checkpoint})", "backbone.path=DIR, a folder with its files")
+        return found
+
+    def tokens(self) -> Tokens:
+        """The tokenizer, as templates use it."""
+        from transformers import AutoTokenizer
+
+        return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True))
+
+    def verify(self) -> None:
+        """Compare the yaml's sizes with the checkpoint's config.json. Raises ConfigError, one line a difference."""
+        actual = self.sizes(read_config(self.folder))
+        stated = vars(self.shape)
+        wrong = [f"backbone.{key}: {stated[key]}, but {self.folder / 'config.json'} says {value}"
+                 for key, value in actual.items() if stated[key] != value]
+        if wrong:
+            raise ConfigError(wrong)
+
+    @classmethod
+    def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """layers, heads, hidden, embed, positions and vocab of a config.json."""
+        return {
+            "layers": config["num_hidden_layers"],
+            "heads": config["num_attention_heads"],
+            "hidden": config["hidden_size"],
+            "embed": config["hidden_size"],
+            "positions": config["max_position_embeddings"],
+            "vocab": config["vocab_size"],
+        }
+
+    # Weights
+
+    def load(self, lm: bool) -> None:
+        """Load the weights as float32, with the language-model head when `lm`."""
+        from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        self.verify()
+        config = AutoConfig.from_pretrained(str(self.folder))
+        if self.dropout is not None:
+            config.hidden_dropout_prob = self.dropout
+        if self.attention_dropout is not None:
+            config.attention_probs_dropout_prob = self.attention_dropout
+        kind, extra = (AutoModelForMaskedLM, {}) if lm else (AutoModel, {"add_pooling_layer": False})
+        try:
+            self.model = kind.from_pretrained(
+                str(self.folder), config=config, dtype=torch.float32, attn_implementation="ptune",
+                use_safetensors=self.weights == "safetensors", **extra,
+            )
+        except OSError as error:
+            raise PtuneError(f"backbone {self.name}: {str(error).splitlines()[0]}; "
+                             "a checkpoint with .bin weights alone needs backbone.weights=bin") from None
+        self.slot = self.install()
+
+    @property
+    def base(self) -> Any:
+        """The model without its language-model head."""
+        return self.model.base_model
+
+    def pooler_weights(self) -> dict[str, Tensor] | None:
+        """weight [H, H] and bias [H] of the checkpoint's pooler, or None."""
+        found: dict[str, Tensor] = {}
+        for file in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(file, "pt") as tensors:
+                for key in tensors.keys():
+                    if key.endswith((self.pooler_key, self.pooler_key.replace("weight", "bias"))):
+                        found[key.rsplit(".", 1)[1]] = tensors.get_tensor(key).float()
+        return found or None
+
+    def tune(self, what: str) -> None:
+        """Choose what learns: none, all, or bias (every bias, as BitFit)."""
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(what == "all" or (what == "bias" and name.endswith("bias")))
+
+    def checkpointing(self) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    # Injection
+
+    def install(self) -> Slot:
+        """Put the slot for prefixes into the attention modules and return it."""
+        return install(layer.attention.self for layer in self.base.encoder.layer)
+
+    @abstractmethod
+    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+        """Language-model logits [K, W] of the tokens `ids` [W] for `states` [K, H]."""
+
+    def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
+        """Positions [B, N] of tokens under `mask` [B, N], counted from 0 and shifted by `offset`; padding anywhere."""
+        return (mask.long().cumsum(1) - 1).clamp(min=0) + columns(offset)
+
+    @contextmanager
+    def injected(self, injection: Injection) -> Iterator[None]:
+        """Inject prefixes into every forward pass inside; must span the backward pass as well."""
+        self.slot.kv = dict(injection.kv.get("encoder", {}))
+        try:
+            yield
+        finally:
+            self.slot.kv = {}
+
+    def forward(self, batch: Batch, injection: Injection) -> Hidden:
+        """States [B, N, H] of the rows of `batch`, under the injection that `injected` holds."""
+        mask = batch.mask
+        inputs: dict[str, Tensor] = {"input_ids": batch.ids}
+        types = batch.types
+        embeddings = self.base.get_input_embeddings()
+        in_front = 0
+        if injection.slots is not None or injection.front is not None or injection.whole_embedding:
+            embeds = embeddings(batch.ids)
+            if injection.whole_embedding:
+                embeds = self.base.embeddings(inputs_embeds=embeds, token_type_ids=types,
+                                              position_ids=self.position_ids(mask, 0))
+                types = torch.zeros_like(types)
+            if injection.slots is not None:
+                embeds = fill_slots(embeds, batch.slots, injection.slots)
+            if injection.front is not None:
+                in_front = injection.front.shape[1]
+                embeds = torch.cat([injection.front.expand(len(batch), -1, -1).to(embeds.dtype), embeds], 1)
+                mask = torch.cat([front_mask(injection, len(batch)), mask], 1)
+                types = nn.functional.pad(types, (in_front, 0))
+            inputs = {"inputs_embeds": embeds}
+        states = self.base(
+            **inputs, attention_mask=mask, token_type_ids=types,
+            position_ids=self.position_ids(mask, injection.offset),
+        ).last_hidden_state
+        return Hidden(states[:, in_front:], self.lm_logits)
+
+    def key_values(self, ids: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
+        """Keys and values [1, A, n, D] of every layer for a text, without special tokens."""
+        self.slot.seen = {}
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                device = self.base.get_input_embeddings().weight.device
+                tokens = torch.tensor([list(ids)], device=device)
+                self.base(input_ids=tokens, position_ids=self.position_ids(torch.ones_like(tokens, dtype=torch.bool), 0))
+            return dict(self.slot.seen)
+        finally:
+            self.slot.seen = None
+            self.model.train(was_training)
+
+    def canary(self, batch: Batch) -> None:
+        """Prove that a random prefix changes the states and gets a gradient in every layer; else raise PtuneError.
+
+        Families that ignore a prefix do so silently, and a run would report a plain model's score as a prompt's.
+        """
+        self.model.eval()
+        shape, device = self.shape, batch.ids.device
+        kv = {layer: KV(*(torch.randn(1, shape.heads, 2, shape.head_dim, device=device, requires_grad=True)
+                          for _ in "kv")) for layer in range(shape.layers)}
+        injection = Injection(kv={"encoder": kv})
+        with torch.no_grad():
+            plain = self(batch, Injection()).states
+        with self.injected(injection):
+            changed = self(batch, injection).states
+            tensors = [tensor for layer in kv.values() for tensor in layer[:2]]
+            grads = torch.autograd.grad(changed.square().sum(), tensors, allow_unused=True)
+        if torch.equal(plain, changed) or any(grad is None or not grad.abs().sum() > 0 for grad in grads):
+            raise PtuneError(f"backbone {self.name} ignores prefixes: a random one left its output or gradient "
+                             "unchanged; deep prompts cannot be trained on it")
+
+
+def columns(offset: int | Tensor) -> int | Tensor:
+    """An offset for all rows, or one a row as [B, 1]."""
+    return offset if isinstance(offset, int) or offset.dim() == 0 else offset[:, None]
+
+
+def fill_slots(embeds: Tensor, places: Tensor, slots: Tensor) -> Tensor:
+    """Put slots [B|1, S, E] at `places` [B, S'] (-1: none) of embeds [B, N, E]."""
+    rows, columns = (places >= 0).nonzero(as_tuple=True)
+    filled = embeds.clone()
+    filled[rows, places[rows, columns]] = slots.expand(len(embeds), -1, -1)[rows, columns].to(embeds.dtype)
+    return filled
+
+
+def front_mask(injection: Injection, rows: int) -> Tensor:
+    """[B, P]: which front embeddings are in use, right-aligned against the text."""
+    assert injection.front is not None
+    places = torch.arange(injection.front.shape[1], device=injection.front.device).flip(0)
+    used = len(places) if injection.front_length is None else injection.front_length[:, None]
+    return places.expand(rows, -1) < used
+
+
+def checkpoint_folder(path: str) -> Path:
+    """A folder from a path or from pkg://package/folder. Raises PtuneError where there is none."""
+    if path.startswith("pkg://"):
+        package, _, inside = path.removeprefix("pkg://").partition("/")
+        folder = Path(str(files(package).joinpath(inside)))
+    else:
+        folder = Path(path).expanduser()
+    if not (folder / "config.json").is_file():
+        raise PtuneError(f"backbone.path: {folder} has no config.json; name the folder of a checkpoint")
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checkpoint's config.json. Raises PtuneError where it is not a JSON object."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PtuneError(f"{folder / 'config.json'}: not JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise PtuneError(f"{folder / 'config.json'}: not a JSON object")
+    return config

@@ -1,0 +1,75 @@
+"""One attention function for every family that dispatches through transformers' registry: it attends to the prefix too.
+
+`past_key_values` would be ignored silently by several families and dropped by gradient checkpointing; a registered
+function is neither. The slot it reads must stay filled until the backward pass is over, because checkpointing
+computes the forward pass again there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from ptune.injection import KV
+
+NAME = "ptune"
+
+
+class Slot:
+    """What the next forward pass of one backbone injects, by layer; `seen` records keys and values when asked to."""
+
+    def __init__(self) -> None:
+        self.kv: dict[int, KV] = {}
+        self.seen: dict[int, tuple[Tensor, Tensor]] | None = None
+
+
+def install(attentions: Iterable[nn.Module]) -> Slot:
+    """Give the attention modules of layers 0, 1, ... a common slot."""
+    slot = Slot()
+    for layer, module in enumerate(attentions):
+        module.ptune_slot, module.ptune_layer = slot, layer  # type: ignore[assignment]
+    return slot
+
+
+def attend_with_prefix(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention over the prefix and the tokens. query, key, value [B, A, N, D]; mask [B|1, 1, N, N]."""
+    slot: Slot | None = getattr(module, "ptune_slot", None)
+    layer = getattr(module, "ptune_layer", None)
+    if slot is not None and slot.seen is not None:
+        slot.seen[layer] = (key.detach(), value.detach())
+    if slot is not None and layer in slot.kv:
+        kv = slot.kv[layer]
+        rows = key.shape[0]
+        prefix = [t.expand(rows, -1, -1, -1).to(key.dtype) for t in (kv.k, kv.v)]
+        key, value = torch.cat([prefix[0], key], 2), torch.cat([prefix[1], value], 2)
+        attention_mask = _with_prefix(attention_mask, kv, rows)
+        bias = kwargs.get("position_bias")
+        if bias is not None:
+            kwargs["position_bias"] = F.pad(bias, (kv.k.shape[2], 0))
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def _with_prefix(mask: Tensor, kv: KV, rows: int) -> Tensor:
+    """The mask [B, 1, N, P+N] that lets every token see the prefix positions in use."""
+    places = torch.arange(kv.k.shape[2], device=mask.device)
+    seen = places.expand(rows, -1) < (len(places) if kv.length is None else kv.length[:, None])
+    seen = seen[:, None, None].expand(-1, 1, mask.shape[2], -1)
+    return torch.cat([seen, mask.expand(rows, -1, -1, -1)], 3)
+
+
+def full_mask(*args: Any, **kwargs: Any) -> Tensor:
+    """transformers' mask, never skipped: without one it would cut the keys to the queries' number."""
+    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+
+
+AttentionInterface.register(NAME, attend_with_prefix)
+AttentionMaskInterface.register(NAME, full_mask)

@@ -1,0 +1,35 @@
+"""RoBERTa (Liu et al. 2019, arXiv 1907.11692)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ptune.backbones import Backbone, columns
+
+
+class Roberta(Backbone):
+    """Positions start after the padding index; MLM head under `lm_head`."""
+
+    model_type = "roberta"
+    lm_key = "lm_head.dense.weight"
+
+    @classmethod
+    def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """See Backbone; the first `pad_token_id` + 1 positions are not for text."""
+        sizes = super().sizes(config)
+        return {**sizes, "positions": sizes["positions"] - config.get("pad_token_id", 1) - 1}
+
+    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+        """See Backbone."""
+        head = self.model.lm_head
+        states = head.layer_norm(F.gelu(head.dense(states)))
+        return F.linear(states, head.decoder.weight[ids], head.decoder.bias[ids])
+
+    def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
+        """See Backbone."""
+        counted = mask.long().cumsum(1) + columns(offset)
+        return counted * mask + self.base.config.pad_token_id

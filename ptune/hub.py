@@ -1,0 +1,55 @@
+"""The way to the Hugging Face Hub: what is cached is used, what is missing is fetched at a pinned revision or refused fast."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ptune.errors import UnavailableError
+
+PROBE_SECONDS = 2.0
+
+
+def reachable() -> bool:
+    """Whether the Hub answers on its port; asks nothing when HF_HUB_OFFLINE is set."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return False
+    url = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    try:
+        with socket.create_connection((url.hostname or "", url.port or 443), timeout=PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def snapshot(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> Path | None:
+    """The folder of a repository's files at `revision`: from the cache, else fetched; None when neither can be."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
+    try:
+        return Path(snapshot_download(**wanted, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    if not reachable():
+        return None
+    try:
+        return Path(snapshot_download(**wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UnavailableError(f"{repo} at {revision}: the Hub answers, but not with this: {first}") from None
+
+
+def ways_on(what: str, local: str) -> UnavailableError:
+    """The one message for something that is neither cached nor reachable: the three ways on."""
+    return UnavailableError(
+        f"{what} is not on this machine and the Hub cannot be reached. Three ways on:\n"
+        "  hub:   run the same command where the Hub can be reached (or set HF_ENDPOINT to a mirror); "
+        "what it fetches is cached\n"
+        f"  local: {local}\n"
+        "  demo:  add data=demo backbone=tiny_encoder to train on synthetic data with the shipped model"
+    )

@@ -1,0 +1,95 @@
+"""One label for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ptune import metrics as metric
+from ptune.batch import Example, RowOutput
+from ptune.errors import DataError, nearest
+from ptune.readers import Record
+from ptune.tasks import Majority, Prediction, Task
+
+
+class Classify(Task):
+    """fields: the texts, in order; label: the field of the label; metrics: the headline first.
+
+    patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
+    scripts do with the task, for `compat`.
+    """
+
+    readout = "sequence"
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        source: dict[str, Any],
+        fields: list[str],
+        labels: list[str],
+        label: str = "label",
+        metrics: list[Literal["accuracy", "f1_macro"]] | None = None,
+        max_length: int = 256,
+        patterns: dict[str, dict[str, str]] | None = None,
+        verbalizers: dict[str, dict[str, list[str]]] | None = None,
+        published: dict[str, Any] | None = None,
+    ) -> None:
+        self.name, self.version, self.source = name, version, source
+        self.fields, self.labels, self.label = list(fields), list(labels), label
+        self.metrics = list(metrics or ["accuracy"])
+        self.headline, self.score_names = self.metrics[0], list(self.metrics)
+        self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
+
+    def example(self, record: Record, index: int) -> Example:
+        """See Task."""
+        texts = {}
+        for name in self.fields:
+            value = record.values.get(name)
+            if not isinstance(value, str):
+                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.fields)}")
+            texts[name] = value
+        gold = record.values.get(self.label)
+        if gold is not None and gold not in self.labels:
+            raise DataError(f"{record.where}: '{gold}' is not a label of {self.name}; {nearest(gold, self.labels)}")
+        return Example(str(record.values.get("idx", index)), texts, gold)
+
+    def target(self, example: Example) -> int | None:
+        """See Task."""
+        return None if example.gold is None else self.labels.index(example.gold)
+
+    def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
+        """The label with the highest score; rows of one example are averaged."""
+        scores = np.mean([output.scores for output in outputs], axis=0)
+        return Prediction(self.labels[int(scores.argmax())], dict(zip(self.labels, scores.tolist(), strict=True)))
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+        """See Task."""
+        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
+        return {name: getattr(metric, name)(gold, predicted) for name in self.metrics}
+
+    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+        """Wilson's for accuracy, a bootstrap over examples for macro-F1."""
+        gold = np.array([self.labels.index(e.gold) for e in examples])
+        predicted = np.array([self.labels.index(p.value) for p in predictions])
+        if self.headline == "accuracy":
+            return metric.binomial(int((gold == predicted).sum()), len(gold))
+        return metric.bootstrap(
+            lambda rows: metric.macro_of_confusion(gold[rows], predicted[rows], len(self.labels)), len(gold)
+        )
+
+    def majority(self, train: Iterable[Example]) -> Majority:
+        """See Task; ties go to the label that comes first."""
+        counts = Counter(example.gold for example in train)
+        return Majority(max(self.labels, key=lambda label: counts[label]))
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Fields separated by tabs."""
+        texts = text.split("\t")
+        if len(texts) != len(self.fields):
+            raise DataError(f"{len(texts)} texts where {self.name} needs {len(self.fields)}, separated by tabs: "
+                            f"{', '.join(self.fields)}")
+        return dict(zip(self.fields, texts, strict=True))

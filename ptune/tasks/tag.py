@@ -1,0 +1,103 @@
+"""One tag a word: named entities and other spans, in IOB2 inside, scored by seqeval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from ptune import metrics as metric
+from ptune.batch import Example, RowOutput
+from ptune.errors import DataError, nearest
+from ptune.readers import Record
+from ptune.tasks import Majority, Prediction, Task
+
+TAG = re.compile(r"O|[BI]-\S+")
+
+
+class Tag(Task):
+    """types: the entity types; scheme: how the files are tagged; published: see Classify."""
+
+    readout = "token"
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        source: dict[str, Any],
+        types: list[str],
+        scheme: Literal["iob1", "iob2"] = "iob2",
+        max_length: int = 256,
+        published: dict[str, Any] | None = None,
+    ) -> None:
+        self.name, self.version, self.source, self.scheme = name, version, source, scheme
+        self.types, self.max_length = list(types), max_length
+        self.fields = ["tokens"]
+        self.labels = ["O"] + [f"{prefix}-{kind}" for kind in self.types for prefix in "BI"]
+        self.index = {label: i for i, label in enumerate(self.labels)}
+        self.headline, self.score_names = "f1", ["f1", "precision", "recall", "f1_strict"]
+        self.patterns: dict[str, dict[str, str]] = {}
+        self.verbalizers: dict[str, dict[str, list[str]]] = {}
+
+    def example(self, record: Record, index: int) -> Example:
+        """See Task; tags of either scheme come out as IOB2."""
+        tokens, tags = record.values.get("tokens"), record.values.get("tags")
+        if not isinstance(tokens, list) or not tokens:
+            raise DataError(f"{record.where}: no tokens; {self.name} needs a list of words in 'tokens'")
+        if tags is None:
+            return Example(str(index), {"tokens": tokens})
+        if len(tags) != len(tokens):
+            raise DataError(f"{record.where}: {len(tokens)} tokens but {len(tags)} tags")
+        return Example(str(index), {"tokens": tokens}, self._iob2(tags, record.where))
+
+    def _iob2(self, tags: Sequence[str], where: str) -> list[str]:
+        """B- at every entity's start: IOB1 writes it only between entities of one type that touch."""
+        out: list[str] = []
+        for position, tag in enumerate(tags, 1):
+            if not TAG.fullmatch(tag):
+                raise DataError(f"{where}: '{tag}' (token {position}) is no tag; O, B-TYPE or I-TYPE is")
+            if tag != "O" and tag[2:] not in self.types:
+                raise DataError(f"{where}: '{tag}' (token {position}) is not a type of {self.name}; "
+                                f"{nearest(tag[2:], self.types)}")
+            opens = tag[0] == "I" and (not out or out[-1][2:] != tag[2:])
+            if opens and self.scheme == "iob2":
+                raise DataError(f"{where}: '{tag}' (token {position}) opens an entity, which IOB2 does with B-; "
+                                "if the file is IOB1, set task.scheme=iob1")
+            out.append("B" + tag[1:] if opens else tag)
+        return out
+
+    def target(self, example: Example) -> list[int] | None:
+        """See Task."""
+        return None if example.gold is None else [self.index[tag] for tag in example.gold]
+
+    def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
+        """The best tag of each word; words that no row covers (overflow=truncate) are O."""
+        tags = ["O"] * len(example.fields["tokens"])
+        for output in outputs:
+            for i, best in enumerate(output.scores.argmax(-1)):
+                tags[output.start + i] = self.labels[int(best)]
+        return Prediction(tags)
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+        """See Task."""
+        return metric.spans([e.gold for e in examples], [p.value for p in predictions])
+
+    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+        """A bootstrap over sentences."""
+        counts = metric.span_counts([e.gold for e in examples], [p.value for p in predictions])
+        return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
+
+    def majority(self, train: Iterable[Example]) -> Majority:
+        """The most frequent tag, which is O in every corpus of the field."""
+        counts = dict.fromkeys(self.labels, 0)
+        for example in train:
+            for tag in example.gold or ():
+                counts[tag] += 1
+        return Majority(max(self.labels, key=lambda tag: counts[tag]), words="tokens")
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Words separated by spaces."""
+        tokens = text.split()
+        if not tokens:
+            raise DataError(f"an empty line; {self.name} needs words separated by spaces")
+        return {"tokens": tokens}
