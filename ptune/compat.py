@@ -1,0 +1,53 @@
+"""`compat=ptv2_official`: the published P-Tuning v2 code's behavior, one key a quirk; see `conf/compat`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ptune.config import Train
+
+
+def apply(settings: Train) -> None:
+    """Put the bundle's keys where they act; a key whose part is absent (no prompt, say) changes nothing."""
+    compat, method = settings.compat, settings.method
+    prompt, head = method["prompt"], method["head"]
+    published = settings.task.get("published") or {}
+    if compat.position_offset and "position_offset" in prompt:
+        prompt["position_offset"] = compat.position_offset
+    if compat.pooler == "published" and "pooler" in head:
+        head["pooler"] = published_pooler(settings)
+    if compat.init_std is not None and "layers" in prompt:
+        prompt["init_std"] = compat.init_std
+    if compat.dropout is not None:
+        tie_dropout(settings, compat.dropout)
+    if compat.freeze_finetune and method["name"] == "finetune" and published.get("freeze_finetune"):
+        method["tune"] = "none"
+    if compat.double_embedding and "double_embedding" in prompt:
+        prompt["double_embedding"] = True
+    if compat.selection == "published" and published:
+        settings.select_on = published["select_on"]
+        settings.report_on = published["report_on"]
+    if compat.max_length == "published" and published and settings.data.max_length is None:
+        settings.task["max_length"] = published["max_length"]
+    if compat.metric == "published" and published:
+        settings.metric = published["metric"]
+    if compat.schedule == "published" and published:
+        settings.optim.schedule = published["schedule"]
+        settings.optim.gamma = 0.95
+
+
+def published_pooler(settings: Train) -> str:
+    """Frozen, the checkpoint's own where it has one; fine-tuning used the library's trained head."""
+    if settings.method["name"] == "finetune":
+        return "trained"
+    return "pretrained" if settings.backbone.get("pooler") else "random_frozen"
+
+
+def tie_dropout(settings: Train, rate: float) -> None:
+    """One rate for the backbone's hidden states, the prompt and the head."""
+    parts: list[dict[str, Any]] = [settings.backbone, settings.method["head"]]
+    if "layers" in settings.method["prompt"]:
+        parts.append(settings.method["prompt"])
+    for part in parts:
+        if part is settings.backbone or "dropout" in part:
+            part["dropout"] = rate

@@ -1,0 +1,200 @@
+"""The schema of every setting that is not a leaf's own; leaves are checked against their class in `build`.
+
+Defaults live here, once, and in the yaml files of `conf/`; a run folder stores the complete, resolved result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class PromptLength:
+    """How many virtual tokens the prompt has; `lookup: paper` takes it from the published scripts."""
+
+    value: int | None = None
+    lookup: str | None = None
+
+
+@dataclass
+class Data:
+    """Where the corpora come from, and how much of each split is used."""
+
+    source: str = "hub"  # hub | local | demo
+    root: str | None = None  # folder of the original files, for source=local
+    seed: int = 0  # seed of the demo corpus
+    max_length: int | None = None  # tokens of text a row; null: the task's
+    overflow: str = "window"  # longer sentences of tagging tasks: window | truncate
+    bucket: bool = True  # batches of similar length
+    max_train: int | None = None  # the first so many examples of a split; null: all
+    max_dev: int | None = None
+    max_test: int | None = None
+
+
+@dataclass
+class Optim:
+    """The optimizer and its schedule; lr null is the method's own, the others default to lr."""
+
+    name: str = "adamw"  # adamw | adafactor
+    lr: float | None = None
+    backbone_lr: float | None = None
+    prompt_lr: float | None = None
+    head_lr: float | None = None
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+    clip: float | None = 1.0  # of the gradient's norm; null: none
+    schedule: str = "linear"  # linear | constant | exponential
+    gamma: float = 0.95  # of exponential, once an epoch
+    warmup: float = 0.0  # a share of all steps below 1, else a number of steps
+
+
+@dataclass
+class Loss:
+    """How a step's loss is normalized: by the expected labels a step, or by those of the batch."""
+
+    normalize: str = "constant"  # constant | batch
+
+
+@dataclass
+class Tracker:
+    """W&B beside the run folder's own record; never prompts, never ends a run."""
+
+    name: str = "wandb"  # wandb | none
+    mode: str = "offline"  # offline | online
+    project: str = "ptune"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    samples: int = 16  # predictions shown
+
+
+@dataclass
+class Compat:
+    """One key a row of the published P-Tuning v2 code's quirks; null and false leave ptune's own behavior."""
+
+    position_offset: str | None = None
+    pooler: str | None = None
+    init_std: float | None = None
+    dropout: float | None = None
+    freeze_finetune: bool = False
+    double_embedding: bool = False
+    selection: str | None = None
+    max_length: str | None = None
+    metric: str | None = None
+    schedule: str | None = None
+
+
+@dataclass
+class Train:
+    """Every setting of `ptune train`."""
+
+    method: dict[str, Any] = MISSING
+    backbone: dict[str, Any] = MISSING
+    task: dict[str, Any] = MISSING
+    prompt_length: PromptLength = field(default_factory=PromptLength)
+    data: Data = field(default_factory=Data)
+    optim: Optim = field(default_factory=Optim)
+    loss: Loss = field(default_factory=Loss)
+    tracker: Tracker = field(default_factory=Tracker)
+    compat: Compat = field(default_factory=Compat)
+    experiment: str | None = None  # the name of the preset, for the record
+
+    seed: int = 1
+    epochs: int = 10
+    max_steps: int | None = None  # ends training earlier than `epochs` would
+    batch_size: int = 16  # examples a step, over all micro-batches
+    accumulate: int = 1  # micro-batches a step
+    eval_batch_size: int = 64
+    eval_every: int | None = None  # steps between evaluations; null: each epoch
+    patience: int | None = None  # evaluations without a better score before stopping; null: never
+    metric: str | None = None  # what selects the best evaluation; null: the task's headline
+    protocol: str = "standard"  # standard | held_out: select on a part of train, or on half of dev
+    held_out_from: str = "train"  # train | dev
+    held_out_share: float = 0.1  # of train; of dev it is half
+    select_on: str = "dev"
+    report_on: str | None = None  # null: test where it has labels, else dev
+    precision: str = "float32"  # float32 | bfloat16 (autocast)
+    gradient_checkpointing: bool = False
+    deterministic: bool = True
+    device: str = "auto"
+    resume: str | None = None  # a run folder to continue
+    quiet: bool = False
+    packages: list[str] = field(default_factory=list)  # further packages whose classes a yaml may name
+
+
+@dataclass
+class Eval:
+    """Settings of `ptune eval`: a finished run on one of its task's splits."""
+
+    run: str = MISSING
+    split: str | None = None
+    batch_size: int = 64
+    device: str = "auto"
+    quiet: bool = False
+
+
+@dataclass
+class Predict:
+    """Settings of `ptune predict`: text or jsonl in, jsonl out."""
+
+    run: str = MISSING
+    input: str = "-"
+    output: str = "-"
+    batch_size: int = 64
+    device: str = "auto"
+    quiet: bool = False
+
+
+@dataclass
+class Ls:
+    """Settings of `ptune ls`."""
+
+    group: str | None = None
+
+
+@dataclass
+class Check:
+    """Settings of `ptune check`."""
+
+    quiet: bool = False
+
+
+@dataclass
+class Export:
+    """Settings of `ptune export`."""
+
+    run: str = MISSING
+    out: str = MISSING
+    format: str = "peft"
+
+
+@dataclass
+class Report:
+    """Settings of `ptune report`."""
+
+    runs: str = "outputs"
+    format: str = "table"  # table | markdown | csv
+    sort: str = "folder"
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under `NAME_schema`."""
+    store = ConfigStore.instance()
+    for name, node in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=node, provider="ptune")
+
+
+SCHEMAS = {
+    "train": Train,
+    "eval": Eval,
+    "predict": Predict,
+    "ls": Ls,
+    "check": Check,
+    "export": Export,
+    "report": Report,
+}

@@ -1,0 +1,240 @@
+"""Corpora from their original files, the Hub or the demo world; and the stream of batches, a pure function of the step."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptune.batch import Batch, Draw, Example, Row, collate
+from ptune.config import Data
+from ptune.errors import DataError, PtuneError, UnavailableError
+from ptune.hub import snapshot, ways_on
+from ptune.loop import mix
+from ptune.readers import Record
+from ptune.run import sha256
+from ptune.templates import Parts, Template, lost_labels
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass
+class Corpus:
+    """Examples by split, and where they came from: for the run folder, with a checksum a file."""
+
+    splits: dict[str, list[Example]]
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether ptune invented the data itself."""
+        return self.origin.get("source") == "demo"
+
+    def labeled(self, split: str) -> bool:
+        """Whether the split is there with gold labels."""
+        return bool(self.splits.get(split)) and self.splits[split][0].gold is not None
+
+
+def load(task: Any, settings: Data) -> Corpus:
+    """Every split of the task that the source has, cut to data.max_SPLIT.
+
+    Raises UnavailableError where the source has no training or development data, DataError for a broken file.
+    """
+    origin: dict[str, Any] = {"source": settings.source, "task": task.name, "task_version": task.version}
+    if settings.source == "hub":
+        records = hub_records(task, origin)
+    else:
+        root = Path(settings.root or ".").expanduser() if settings.source == "local" else demo_folder(task.name, settings.seed)
+        records = file_records(task, root, origin)
+    splits = {}
+    for split, rows in records.items():
+        most = getattr(settings, f"max_{split}")
+        splits[split] = [task.example(record, index) for index, record in enumerate(rows)][:most]
+    missing = [split for split in ("train", "dev") if not splits.get(split)]
+    if missing:
+        raise UnavailableError(f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
+                               f"looked for {looked_for(task, missing)}")
+    origin["examples"] = {split: len(examples) for split, examples in splits.items()}
+    return Corpus(splits, origin)
+
+
+def looked_for(task: Any, splits: Sequence[str]) -> str:
+    """The file names of the splits, for messages."""
+    return "; ".join(" or ".join(task.source["files"].get(split, ["(none)"])) for split in splits)
+
+
+def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, list[Record]]:
+    """Records of each split's original file, below `root` or its folder of the task's name."""
+    if not root.is_dir():
+        raise UnavailableError(f"data.root: {root} is not a folder; name the one that holds {task.name}'s original files")
+    reader = import_module(f"ptune.readers.{task.source['reader']}")
+    options = {"columns": task.source["columns"]} if "columns" in task.source else {}
+    folders = [root, root / task.source.get("folder", task.name), root / task.name]
+    origin.update(root=str(root), files={})
+    records = {}
+    for split, names in task.source["files"].items():
+        path = next((folder / name for name in names for folder in folders if (folder / name).is_file()), None)
+        if path is None:
+            continue
+        records[split] = list(reader.read(path, **options))
+        origin["files"][split] = {"path": str(path), "sha256": sha256(path)}
+        if not records[split]:
+            raise DataError(f"{path}: no records; is this the {split} file of {task.name}?")
+    return records
+
+
+def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
+    """Records of each split from the Hub's parquet files at the task's revision."""
+    hub = task.source["hub"]
+    config = hub.get("config")
+    folder = snapshot(hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], kind="dataset")
+    if folder is None:
+        names = looked_for(task, SPLITS[:2])
+        raise ways_on(f"task {task.name} ({hub['path']})", f"data=local data.root=DIR, a folder with its original files ({names}), "
+                      "and backbone=local backbone.path=DIR")
+    import datasets
+
+    from ptune.readers import hub as reader
+
+    origin.update(root=hub["path"], revision=folder.name, files={})
+    records = {}
+    for split, theirs in hub["splits"].items():
+        pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
+        paths = sorted(p for p in folder.rglob("*.parquet") if pattern.search(str(p.relative_to(folder))))
+        if paths:
+            dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
+            records[split] = list(reader.read(dataset, f"{hub['path']} {theirs}", hub.get("columns", {})))
+            origin["files"][split] = {p.name: sha256(p) for p in paths}
+    return records
+
+
+def cache_folder() -> Path:
+    """Where ptune keeps what it can make again: PTUNE_CACHE, else the user's cache folder, else a temporary one."""
+    for candidate in (os.environ.get("PTUNE_CACHE"), os.environ.get("XDG_CACHE_HOME", "~/.cache")):
+        if candidate:
+            folder = Path(candidate).expanduser() / ("ptune" if candidate != os.environ.get("PTUNE_CACHE") else "")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK):
+                    return folder
+            except OSError:
+                continue
+    return Path(tempfile.gettempdir()) / "ptune"
+
+
+def demo_folder(task: str, seed: int) -> Path:
+    """The demo corpus of a task, written on first use; the folder's name changes with the generator's code."""
+    from ptune import demo
+
+    if task not in demo.tasks():
+        raise UnavailableError(f"data=demo: the demo world has no {task}; it has {', '.join(demo.tasks())}")
+    code = "".join(sha256(path) for path in sorted(Path(demo.__file__).parent.glob("*.py")))
+    folder = cache_folder() / "demo" / f"{task}-{seed}-{mix(code):x}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+        demo.write(task, temporary, seed)
+        try:
+            os.replace(temporary, folder)
+        except OSError:  # another process wrote the same bytes first
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
+    """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw."""
+    examples = corpus.splits[source]
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "held_out"))).tolist()
+    count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
+    chosen = set(order[:count])
+    if not 0 < count < len(examples):
+        raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
+    corpus.splits["held_out"] = [example for i, example in enumerate(examples) if i in chosen]
+    corpus.splits[source] = [example for i, example in enumerate(examples) if i not in chosen]
+    corpus.origin["held_out"] = {"from": source, "examples": count}
+
+
+class Rendered:
+    """A split laid out as rows by a template; rows of templates that draw nothing are made once."""
+
+    def __init__(self, examples: Sequence[Example], task: Any, template: Template, max_len: int) -> None:
+        self.template, self.max_len = template, max_len
+        self.names = [example.id for example in examples]
+        self.parts: list[Parts] = [template.parts(i, e, task.target(e)) for i, e in enumerate(examples)]
+        first = [template.rows(parts, Draw(0, 0), max_len) for parts in self.parts]
+        self.lengths = [max(len(row.ids) for row in rows) for rows in first]
+        self.labels = sum(row.labels for rows in first for row in rows)
+        self.lost = sum(lost_labels(rows, p.target) for rows, p in zip(first, self.parts, strict=True))
+        self.cut = sum(any(row.cut for row in rows) for rows in first)
+        self._rows = None if template.drawn else first
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def rows(self, index: int, draw: Draw) -> list[Row]:
+        """The rows of one example."""
+        return self._rows[index] if self._rows is not None else self.template.rows(self.parts[index], draw, self.max_len)
+
+    def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
+        """The rows of several examples as one batch."""
+        rows = [row for index in indices for row in self.rows(index, draw)]
+        return collate(rows, self.template.tokens.pad_id, names=[self.names[i] for i in indices], source=source)
+
+
+class Stream:
+    """Training batches: whole examples, shuffled anew each epoch, of similar length when `bucket`; nothing is kept.
+
+    The batches of a step depend on (seed, step) alone, which is what makes resuming exact.
+    """
+
+    BLOCK = 32  # batches that are sorted by length together
+
+    def __init__(self, rendered: Rendered, batch_size: int, accumulate: int, seed: int, bucket: bool) -> None:
+        self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
+        self.seed, self.bucket = seed, bucket
+        self.steps_per_epoch = -(-len(rendered) // batch_size)
+        self._order: tuple[int, list[list[int]]] = (-1, [])
+
+    @property
+    def expected_labels(self) -> float:
+        """How many labels a step holds on average over full batches."""
+        return self.rendered.labels / len(self.rendered) * self.batch_size
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """Example indices of every batch of an epoch."""
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
+            order = torch.randperm(len(self.rendered), generator=generator).tolist()
+            if self.bucket:
+                block = self.BLOCK * self.batch_size
+                order = [i for start in range(0, len(order), block)
+                         for i in sorted(order[start : start + block], key=lambda i: self.rendered.lengths[i])]
+            batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+            if self.bucket:
+                batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+            self._order = (epoch, batches)
+        return self._order[1]
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        indices = self.epoch(epoch)[index]
+        size = -(-len(indices) // self.accumulate)
+        draw = Draw(self.seed, epoch)
+        return [self.rendered.batch(indices[start : start + size], draw, "train") for start in range(0, len(indices), size)]
+
+
+def stepwise(rendered: Rendered, rows: int) -> list[list[int]]:
+    """Example indices in batches of about `rows` rows, longest first, for evaluation."""
+    order = sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i])
+    return [order[start : start + rows] for start in range(0, len(order), rows)]
+
+

@@ -1,0 +1,66 @@
+"""THE evaluator: used by the loop, by eval and by predict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptune.batch import Draw, Example, RowOutput
+from ptune.data import Rendered, stepwise
+from ptune.model import Model
+from ptune.tasks import Prediction, Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one split in percent, with the predictions in the order of the examples, and seconds of inference."""
+
+    split: str
+    scores: dict[str, float]
+    predictions: list[Prediction]
+    examples: Sequence[Example]
+    seconds: float
+
+    def interval(self, task: Task) -> tuple[float, float]:
+        """The 95% interval around the headline."""
+        return task.interval(self.examples, self.predictions)
+
+
+def predict(model: Model, member: int, task: Task, examples: Sequence[Example], rendered: Rendered,
+            batch_size: int, draw: Draw = Draw(0, 0)) -> list[Prediction]:
+    """A prediction for each example; the model is left as it was, training or not."""
+    was_training = model.training
+    model.eval()
+    outputs: list[list[RowOutput]] = [[] for _ in examples]
+    for indices in stepwise(rendered, batch_size):
+        for output in model.outputs(member, rendered.batch(indices, draw, "eval")):
+            outputs[output.example].append(output)
+    model.train(was_training)
+    return [task.decode(example, rows) for example, rows in zip(examples, outputs, strict=True)]
+
+
+def evaluate(model: Model, member: int, task: Task, split: str, examples: Sequence[Example], rendered: Rendered,
+             batch_size: int) -> Evaluation:
+    """Predict a labeled split and score it with the task's official metrics."""
+    started = time.perf_counter()
+    predictions = predict(model, member, task, examples, rendered, batch_size)
+    seconds = time.perf_counter() - started
+    return Evaluation(split, task.score(examples, predictions), predictions, examples, seconds)
+
+
+def constant(task: Task, train: Sequence[Example], split: str, examples: Sequence[Example]) -> Evaluation:
+    """The score of the class seen most in training: what any model must beat."""
+    majority = task.majority(train)
+    predictions = [majority(example) for example in examples]
+    return Evaluation(split, task.score(examples, predictions), predictions, examples, 0.0)
+
+
+def prediction_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Predictions as JSON objects: id, the example's fields, gold, prediction and scores."""
+    return [
+        {"id": example.id, **example.fields, "gold": example.gold, "prediction": prediction.value}
+        | ({"scores": {k: round(v, 6) for k, v in prediction.scores.items()}} if prediction.scores else {})
+        for example, prediction in zip(evaluation.examples, evaluation.predictions, strict=True)
+    ]

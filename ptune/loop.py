@@ -1,0 +1,202 @@
+"""THE training loop: batches, a loss, an optimizer; it knows no method, task or family.
+
+It trains one or more runs that share a backbone's forward and backward pass; one run is the ordinary case. Each run
+keeps its own data order, optimizer, clipping, schedule, evaluations and early stop, and leaves without disturbing
+the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ptune.batch import Batch
+from ptune.errors import DivergedError
+
+Work = Sequence[tuple[int, Batch]]
+Losses = Sequence[tuple[Tensor, int]]
+
+
+class Stepper(Protocol):
+    """What changes a run's parameters once a step."""
+
+    def step(self, closure: Callable[[], Tensor], step: int) -> float:
+        """Update from the gradients at hand (or from `closure`'s losses); returns the learning rate."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain values to resume from."""
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+class Recorder(Protocol):
+    """Where a run's history goes: its folder, a tracker, a progress bar."""
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """One step or evaluation."""
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], optimizer: Mapping[str, Tensor],
+             state: Mapping[str, Any], best_step: int | None) -> None:
+        """Write a checkpoint that training can go on from."""
+
+
+@dataclass
+class Stopper:
+    """The best evaluation so far, the first of equals; stops after `patience` evaluations without a better one."""
+
+    patience: int | None = None
+    best: float = -math.inf
+    best_step: int | None = None
+    waited: int = 0
+
+    def note(self, value: float, step: int) -> bool:
+        """Take an evaluation's score (higher is better); says whether it is the best."""
+        if value > self.best:
+            self.best, self.best_step, self.waited = value, step, 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def stop(self) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and self.waited >= self.patience
+
+
+@dataclass
+class Run:
+    """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches, a pure function.
+
+    normalizer: the constant that a step's summed loss is divided by; None: the number of labels of the step.
+    """
+
+    member: int
+    stream: Callable[[int], Sequence[Batch]]
+    stepper: Stepper
+    trained: Mapping[str, nn.Parameter]
+    recorder: Recorder
+    steps: int
+    steps_per_epoch: int
+    eval_every: int
+    seed: int
+    normalizer: float | None = None
+    clip: float | None = 1.0
+    stopper: Stopper = field(default_factory=Stopper)
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def save(self) -> None:
+        """Write everything that resuming needs."""
+        tensors, numbers = self.stepper.state()
+        state = {"step": self.step, "optimizer": numbers, "history": self.history, "best": self.stopper.best,
+                 "best_step": self.stopper.best_step, "waited": self.stopper.waited}
+        parameters = {name: parameter.detach() for name, parameter in self.trained.items()}
+        self.recorder.save(self.step, parameters, tensors, state, self.stopper.best_step)
+
+    def restore(self, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on from what `save` wrote."""
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(parameters[name])
+        self.stepper.restore(optimizer, state["optimizer"])
+        self.step, self.history = state["step"], list(state["history"])
+        self.stopper.best, self.stopper.best_step = state["best"], state["best_step"]
+        self.stopper.waited = state["waited"]
+
+
+class Trainable(Protocol):
+    """The model as the loop sees it."""
+
+    def losses(self, work: Work) -> AbstractContextManager[Losses]:
+        """(sum of losses, labels) for each item of work; the backward pass belongs inside the context."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch dropout on or off."""
+
+
+def mix(*parts: object) -> int:
+    """A 63-bit seed from several values, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
+
+
+def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping[str, Any]]) -> list[Run]:
+    """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects.
+
+    A single run that diverges raises DivergedError; among several it is marked failed and the others go on.
+    """
+    live = [run for run in runs if run.step < run.steps and not run.stopper.stop]
+    while live:
+        started = time.perf_counter()
+        batches = {id(run): list(run.stream(run.step)) for run in live}
+        torch.manual_seed(mix(live[0].seed, "dropout", live[0].step))
+        model.train()
+        totals = accumulate(model, live, batches)
+        for run in list(live):
+            try:
+                update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
+                if run.step % run.eval_every == 0 or run.step == run.steps:
+                    assess(run, evaluate)
+            except DivergedError as error:
+                run.failure = error
+                if len(runs) == 1:
+                    raise
+            if run.failure or run.step == run.steps or run.stopper.stop:
+                live.remove(run)
+    return list(runs)
+
+
+def accumulate(model: Trainable, live: Sequence[Run], batches: Mapping[int, Sequence[Batch]]) -> dict[int, float]:
+    """Gradients of every run's loss over its micro-batches, which the runs take side by side; returns the losses."""
+    scales = {id(run): run.normalizer or float(max(1, sum(b.labels for b in batches[id(run)]))) for run in live}
+    totals = dict.fromkeys(scales, 0.0)
+    for index in range(max(len(parts) for parts in batches.values())):
+        taking = [run for run in live if index < len(batches[id(run)])]
+        with model.losses([(run.member, batches[id(run)][index]) for run in taking]) as losses:
+            scaled = [loss / scales[id(run)] for run, (loss, _) in zip(taking, losses, strict=True)]
+            torch.stack(scaled).sum().backward()
+        for run, loss in zip(taking, scaled, strict=True):
+            totals[id(run)] += float(loss.detach())
+    return totals
+
+
+def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, seconds: float) -> None:
+    """Clip and step one run. Raises DivergedError where its loss or gradient is not finite, before anything changes."""
+    norm = float(nn.utils.clip_grad_norm_(list(run.trained.values()), run.clip or math.inf))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        names = ", ".join(name for batch in batches for name in batch.names)
+        raise DivergedError(f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. "
+                            "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it")
+    rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
+    run.step += 1
+    run.recorder.record({"event": "step", "step": run.step, "epoch": run.step / run.steps_per_epoch, "loss": loss,
+                         "lr": rate, "grad_norm": norm, "seconds": seconds,
+                         "examples": sum(len(set(batch.example.tolist())) for batch in batches)})
+
+
+def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
+    """The run's loss on given batches as its parameters are now, for steppers that compare candidates."""
+    total = torch.zeros(())
+    for batch in batches:
+        with torch.no_grad(), model.losses([(run.member, batch)]) as losses:
+            total = total + losses[0][0]
+    return total
+
+
+def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
+    """Evaluate, note whether it is the best, and write a checkpoint."""
+    event = dict(evaluate(run))
+    event["best"] = run.stopper.note(float(event["selected"]), run.step)
+    event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
+    run.history.append(event)
+    run.recorder.record(event)
+    run.save()

@@ -1,0 +1,98 @@
+"""A backbone with, for each run, a template, a prompt and a head: the only file that holds all four."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ptune.backbones import Backbone
+from ptune.batch import Batch, Hidden, RowOutput, concatenate
+from ptune.heads import Head
+from ptune.injection import Injection, join
+from ptune.prompts import Prompt
+from ptune.templates import Template
+
+
+class Member(nn.Module):
+    """What one run has of its own."""
+
+    def __init__(self, template: Template, prompt: Prompt, head: Head) -> None:
+        super().__init__()
+        self.template = template
+        self.prompt = prompt
+        self.head = head
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Parameters that learn, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+class Model(nn.Module):
+    """`members` share the backbone's pass; each row of a batch carries its member's prompt and is read by its head."""
+
+    def __init__(self, backbone: Backbone, members: Sequence[Member], precision: str = "float32") -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.members = nn.ModuleList(members)
+        self.precision = precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.backbone.parameters()).device
+
+    def trained(self, member: int = 0) -> dict[str, nn.Parameter]:
+        """Everything that learns in a member's run: its own, and the backbone's where it is tuned."""
+        shared = {f"backbone.{name}": p for name, p in self.backbone.model.named_parameters() if p.requires_grad}
+        return {**self.members[member].trained(), **shared}  # type: ignore[operator]
+
+    @contextmanager
+    def hidden(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Head, Hidden, Batch]]]:
+        """One forward pass for all items of work; the injection stands until the context is left."""
+        parts = [(self.members[member], batch.to(self.device)) for member, batch in work]
+        injections: list[Injection] = [member.prompt(batch.example) for member, batch in parts]  # type: ignore[operator]
+        injection = join(injections, [len(batch) for _, batch in parts])
+        joint = concatenate([batch for _, batch in parts], parts[0][0].template.tokens.pad_id)  # type: ignore[union-attr]
+        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with self.backbone.injected(injection), cast:
+            hidden = self.backbone(joint, injection)
+            pieces = hidden.states.split([len(batch) for _, batch in parts])
+            yield [(member.head, Hidden(piece, hidden.words), batch)  # type: ignore[misc]
+                   for (member, batch), piece in zip(parts, pieces, strict=True)]
+
+    @contextmanager
+    def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:
+        """(summed loss, number of labels) for each item of work; run the backward pass inside."""
+        with self.hidden(work) as parts:
+            yield [head.loss(hidden, batch) for head, hidden, batch in parts]
+
+    def outputs(self, member: int, batch: Batch) -> list[RowOutput]:
+        """What a member's head says of a batch."""
+        with torch.inference_mode(), self.hidden([(member, batch)]) as parts:
+            head, hidden, moved = parts[0]
+            return head.outputs(hidden, moved)
+
+    def stored(self, member: int = 0) -> dict[str, Tensor]:
+        """What a finished run keeps: the folded prompt, the head with what it froze at random, tuned backbone weights."""
+        own = self.members[member]
+        tensors = {f"prompt.{name}": tensor for name, tensor in own.prompt.fold().items()}  # type: ignore[union-attr, operator]
+        tensors.update({f"head.{name}": tensor for name, tensor in own.head.stored().items()})  # type: ignore[union-attr]
+        tensors.update({name: p for name, p in self.trained(member).items() if name.startswith("backbone.")})
+        return tensors
+
+    def load_stored(self, tensors: dict[str, Tensor], member: int = 0) -> None:
+        """Take what `stored` gave. Raises KeyError or RuntimeError where it does not fit."""
+        own = self.members[member]
+        groups: dict[str, dict[str, Tensor]] = {"prompt": {}, "head": {}, "backbone": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = tensor
+        own.prompt.load(groups["prompt"])  # type: ignore[union-attr, operator]
+        own.head.load(groups["head"])  # type: ignore[union-attr]
+        shared = dict(self.backbone.model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in groups["backbone"].items():
+                shared[name].copy_(tensor)

@@ -1,0 +1,20 @@
+"""Procedures surround the loop: each yields stages, which call the session's parts; finished ones are not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+
+class Stage(NamedTuple):
+    """A step of a procedure that ends with figures; `action` returns them."""
+
+    name: str
+    action: Callable[[], dict[str, Any]]
+
+
+class Procedure:
+    """trains: whether it needs a learning rate; backbone: whether it needs a model at all."""
+
+    trains: ClassVar[bool] = True
+    backbone: ClassVar[bool] = True

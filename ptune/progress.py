@@ -1,0 +1,94 @@
+"""What a person sees while a run goes on: a live bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Shows messages, the course of training, and tables, on standard error; quiet shows errors alone.
+
+    rich honors NO_COLOR by itself.
+    """
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self.quiet = quiet
+        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self.live = self.console.is_terminal and not quiet
+        self.bar: Bar | None = None
+        self.started = self.spoke = time.monotonic()
+        self.first_step = self.examples = 0
+        self.metric = ""
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """One line."""
+        if not self.quiet:
+            self.console.print(text, style=style, markup=False)
+
+    def warn(self, text: str) -> None:
+        """One line that stands out, quiet or not."""
+        self.console.print(f"warning: {text}", style="yellow", markup=False)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def begin(self, label: str, steps: int, done: int = 0) -> None:
+        """Start showing a training of `steps` steps."""
+        self.end()
+        self.started = self.spoke = time.monotonic()
+        self.first_step, self.examples, self.metric, self.label, self.steps = done, 0, "", label, steps
+        if self.live:
+            self.bar = Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+                           TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console)
+            self.task = self.bar.add_task(label, total=steps, completed=done, figures="")
+            self.bar.start()
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        """Take a step or an evaluation of the training shown."""
+        if event["event"] == "eval":
+            self.metric = f"{event['split']} {event['metric']} {event['selected']:.1f}" + (" (best)" if event["best"] else "")
+            return
+        self.examples += int(event["examples"])
+        rate = self.examples / max(time.monotonic() - self.started, 1e-9)
+        figures = f"loss {event['loss']:.3f}  {rate:.0f} examples/s  {self.metric}"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=event["step"], figures=figures)
+        elif not self.quiet and (time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES or event["step"] == self.steps):
+            self.spoke = time.monotonic()
+            left = (self.spoke - self.started) / max(event["step"] - self.first_step, 1) * (self.steps - event["step"])
+            self.say(f"{self.label}  step {event['step']}/{self.steps}  {figures}  {left:.0f} s left")
+
+    def end(self) -> None:
+        """Stop the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+        """A compact table; numbers to the right."""
+        if not self.quiet:
+            self.console.print(table(columns, rows, title))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """Rows under column names, the first column to the left and the others to the right."""
+    out = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        out.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        out.add_row(*row)
+    return out

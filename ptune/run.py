@@ -1,0 +1,249 @@
+"""A run folder: configuration, history, checkpoints and result, every file written atomically.
+
+    config.yaml        complete and resolved; eval, predict, resume and export read this and never recompose
+    tuned.safetensors  everything that was trained, prompts folded; never a frozen backbone
+    metrics.jsonl      the record of truth, one line a step or an evaluation
+    result.json        final figures, written last: its presence means "finished"
+    predictions.jsonl  env.json  log.txt
+    checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptune import __version__
+from ptune.errors import PtuneError
+
+PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "hydra-core", "omegaconf", "seqeval", "scikit-learn", "numpy")
+KEPT = 2
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens between."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside the folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class RunFolder:
+    """One run's folder; created when first written to."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def file(self, name: str) -> Path:
+        """A file of the run."""
+        return self.path / name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run's final figures are there."""
+        return self.file("result.json").is_file()
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Store the complete configuration."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.file("config.yaml"), yaml.safe_dump(dict(config), sort_keys=False).encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """The stored configuration, as data. Raises PtuneError where the folder is no run."""
+        try:
+            config = yaml.safe_load(self.file("config.yaml").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise PtuneError(f"{self.path} is not a run folder: it has no config.yaml") from None
+        except yaml.YAMLError as error:
+            raise PtuneError(f"{self.file('config.yaml')}: not YAML ({str(error).splitlines()[0]})") from None
+        if not isinstance(config, dict):
+            raise PtuneError(f"{self.file('config.yaml')}: not a configuration")
+        return config
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Store a JSON file."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.file(name), (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run. Raises PtuneError where it is missing."""
+        try:
+            return dict(json.loads(self.file(name).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise PtuneError(f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on") from None
+
+    def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Store a file of JSON lines."""
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomically(self.file(name), text.encode())
+
+    def append_metrics(self, event: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl, in one write."""
+        with self.file("metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole."""
+        path = self.file("metrics.jsonl")
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if event.get("step", 0) <= step:
+                kept.append(line)
+        write_atomically(path, "".join(kept).encode())
+
+    def write_tensors(self, tensors: Mapping[str, Any], about: Mapping[str, str]) -> int:
+        """Store tuned.safetensors; returns its size in bytes."""
+        from safetensors.torch import save
+
+        write_atomically(self.file("tuned.safetensors"), save(contiguous(tensors), metadata=dict(about)))
+        return self.file("tuned.safetensors").stat().st_size
+
+    def read_tensors(self) -> dict[str, Any]:
+        """What `write_tensors` stored. Raises PtuneError where it is missing or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.file("tuned.safetensors")
+        try:
+            return dict(load_file(path))
+        except (FileNotFoundError, SafetensorError) as error:
+            raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
+
+    def save_checkpoint(self, step: int, parameters: Mapping[str, Any], optimizer: Mapping[str, Any],
+                        state: Mapping[str, Any], best_step: int | None) -> None:
+        """Write checkpoints/STEP: into a temporary folder, the manifest last, then rename; drop what is not kept."""
+        from safetensors.torch import save
+
+        root = self.file("checkpoints")
+        temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        contents = {"parameters.safetensors": save(contiguous(parameters)), "optimizer.safetensors": save(contiguous(optimizer)),
+                    "state.json": json.dumps(state).encode()}
+        for name, data in contents.items():
+            write_atomically(temporary / name, data)
+        manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+        write_atomically(temporary / "manifest.json", json.dumps(manifest).encode())
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        sync_folder(root)
+        self._prune(best_step)
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint folders, oldest first."""
+        root = self.file("checkpoints")
+        return sorted(path for path in root.iterdir() if path.name.isdigit()) if root.is_dir() else []
+
+    def _prune(self, best_step: int | None) -> None:
+        for path in self.checkpoints()[:-KEPT]:
+            if int(path.name) != best_step:
+                shutil.rmtree(path)
+
+    def newest_checkpoint(self, warn: Any) -> Path | None:
+        """The newest checkpoint whose files match its manifest; `warn(text)` is told of damaged ones.
+
+        None when there is none at all. Raises PtuneError when there are some and all are damaged.
+        """
+        found = self.checkpoints()
+        for path in reversed(found):
+            if intact(path):
+                return path
+            warn(f"{path} is damaged; taking the one before it")
+        if found:
+            raise PtuneError(f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again")
+        return None
+
+
+def intact(path: Path) -> bool:
+    """Whether a checkpoint's files are those of its manifest."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        return all(sha256(path / name) == digest for name, digest in manifest.items())
+    except (OSError, ValueError):
+        return False
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Parameters, optimizer tensors and state of a checkpoint folder."""
+    from safetensors.torch import load_file
+
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    return load_file(path / "parameters.safetensors"), load_file(path / "optimizer.safetensors"), state
+
+
+def contiguous(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors as safetensors wants them: on the CPU, contiguous, sharing no memory."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def environment(overrides: list[str]) -> dict[str, Any]:
+    """What a figure depends on beside the configuration."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "ptune": __version__,
+        "code": code_version(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "overrides": overrides,
+        "interpreter": sys.implementation.name,
+    }
+
+
+def code_version() -> str | None:
+    """The commit of the source tree that runs, "+changed" when it differs from it; None for an installed wheel."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+changed" if changed.stdout.strip() else "")

@@ -1,0 +1,117 @@
+"""W&B beside the run folder's own record: it never prompts, never ends a run, and is fed the same events."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ptune.config import Tracker as Settings
+
+log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """What a run tells a tracker."""
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """One step or evaluation."""
+
+    def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
+        """The final figures and some predictions."""
+
+
+class NoTracker:
+    """tracker=none."""
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing."""
+
+
+class Wandb:
+    """tracker=wandb. The first failure of W&B is told once by `warn`, and the run goes on without it."""
+
+    def __init__(self, run: Any, warn: Callable[[str], None], samples: int) -> None:
+        self.run, self.warn, self.samples = run, warn, samples
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Figures under "train/..." and "SPLIT/...", by step."""
+        prefix = "train" if event["event"] == "step" else str(event.get("split", "eval"))
+        figures = {f"{prefix}/{key}": value for key, value in flat(event).items() if isinstance(value, (int, float))}
+        self._try(lambda run: run.log(figures, step=int(event["step"])))
+
+    def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
+        """Summary figures and a table of predictions."""
+        def last(run: Any) -> None:
+            import wandb
+
+            run.summary.update(flat(summary))
+            if samples:
+                columns = sorted({key for sample in samples for key in sample})
+                rows = [[str(sample.get(column, "")) for column in columns] for sample in samples[: self.samples]]
+                run.log({"predictions": wandb.Table(columns=columns, data=rows)})
+            run.finish()
+
+        self._try(last)
+        self.run = None
+
+    def _try(self, action: Callable[[Any], None]) -> None:
+        if self.run is None:
+            return
+        try:
+            action(self.run)
+        except Exception as error:  # whatever W&B raises, training is worth more
+            self.run = None
+            self.warn(f"W&B stopped ({error}); the run goes on, metrics.jsonl has everything")
+
+
+def tracker(settings: Settings, folder: Path, *, name: str, tags: Sequence[str], config: Mapping[str, Any],
+            warn: Callable[[str], None]) -> Tracker:
+    """The tracker of one run; W&B that cannot start is a warning."""
+    if settings.name == "none":
+        return NoTracker()
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        import wandb
+
+        mode = settings.mode
+        if mode == "online" and not has_key():
+            warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
+            mode = "offline"
+        run = wandb.init(
+            project=settings.project, entity=settings.entity, group=settings.group, name=name,
+            tags=[*tags, *settings.tags], dir=str(folder), config=dict(config), mode=mode,
+            settings=wandb.Settings(x_disable_meta=True, save_code=False, disable_git=True, console="off", silent=True,
+                                    init_timeout=20),
+        )
+        return Wandb(run, warn, settings.samples)
+    except Exception as error:  # an account, a disk, a network: none of them may end a run
+        warn(f"W&B could not start ({error}); the run goes on, metrics.jsonl has everything")
+        return NoTracker()
+
+
+def has_key() -> bool:
+    """Whether W&B could log in without asking."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return "wandb" in netrc.read_text(encoding="utf-8") or "coreweave" in netrc.read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested figures with dotted names, strings and numbers only."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            out.update(flat(value, f"{prefix}{key}."))
+        elif isinstance(value, (int, float, str, bool)):
+            out[prefix + str(key)] = value
+    return out

@@ -1,0 +1,37 @@
+"""Where this job runs, according to Hydra: the only module that asks it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+
+@dataclass(frozen=True)
+class Where:
+    """folder: the run's; sweep: the folder of all its jobs, in a multirun; overrides: the command line's."""
+
+    folder: Path
+    sweep: Path | None = None
+    overrides: list[str] = field(default_factory=list)
+
+    def twin(self, identity: str) -> Path | None:
+        """A finished run of the same sweep with the same resolved configuration."""
+        if self.sweep is None:
+            return None
+        for result in sorted(self.sweep.glob("*/result.json")):
+            if result.parent != self.folder and json.loads(result.read_text(encoding="utf-8")).get("identity") == identity:
+                return result.parent
+        return None
+
+
+def here() -> Where:
+    """The current job's place; the current folder outside of Hydra."""
+    if not HydraConfig.initialized():
+        return Where(Path.cwd())
+    config = HydraConfig.get()
+    sweep = Path(config.sweep.dir).absolute() if config.mode == RunMode.MULTIRUN else None
+    return Where(Path(config.runtime.output_dir), sweep, list(config.overrides.task))
