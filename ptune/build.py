@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ptune.model import Model
 
+T = TypeVar("T")
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 METHOD = ("name", "template", "prompt", "head", "procedure", "tune", "lr", "backbone_lr", "prompt_lr", "head_lr")
 SHORTEST_TEXT = 128
@@ -62,6 +63,16 @@ UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device")
 
 def settings(cfg: DictConfig) -> Train:
     """The typed, resolved and checked settings of a composed configuration. Raises ConfigError with all mistakes."""
+    found = settings_of(cfg, Train)
+    problems = [*resolve(found)]
+    problems = problems or [*check(found)]
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def settings_of(cfg: DictConfig, kind: type[T]) -> T:
+    """The typed settings of a command without leaves. Raises ConfigError for what is missing or of the wrong type."""
     try:
         found = OmegaConf.to_object(cfg)
     except MissingMandatoryValue as error:
@@ -69,11 +80,7 @@ def settings(cfg: DictConfig) -> Train:
         raise ConfigError([f"{key}: must be given, as {key}=..."]) from None
     except OmegaConfBaseException as error:
         raise ConfigError([f"{error.full_key}: {str(error).splitlines()[0]}"]) from None
-    assert isinstance(found, Train)
-    problems = [*resolve(found)]
-    problems = problems or [*check(found)]
-    if problems:
-        raise ConfigError(problems)
+    assert isinstance(found, kind)
     return found
 
 
@@ -150,6 +157,9 @@ def check(s: Train) -> Iterator[str]:
         value = lookup(values, key)
         if value is not None and value not in choices:
             yield f"{key}: '{value}' is not a choice; {nearest(value, choices)}"
+    for key in (key for key in METHOD if key.endswith("lr")):
+        if not isinstance(s.method.get(key), (int, float, type(None))):
+            yield f"method.{key}: {s.method[key]!r} is not a number"
     for key in AT_LEAST_ONE:
         value = lookup(values, key)
         if value is not None and value < 1:
@@ -220,7 +230,7 @@ def check_together(s: Train) -> Iterator[str]:
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])
         for key, text in kind.problems(given, shape=backbone.shape, task=task):
-            yield f"method.{part}.{key}: {text}"
+            yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
     head = target(s.method["head"]["_target_"], s.packages)
     if head.lm and not backbone.shape.lm_head:
         yield (f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "

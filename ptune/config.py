@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 
 @dataclass
@@ -183,7 +183,8 @@ class Report:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra under `NAME_schema`."""
+    """Make the schemas known to Hydra under `NAME_schema`, and the one resolver that `conf/` uses."""
+    OmegaConf.register_new_resolver("ptune.first", lambda *values: next(v for v in values if v), replace=True)
     store = ConfigStore.instance()
     for name, node in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=node, provider="ptune")

@@ -29,7 +29,7 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.readout != "sequence":
-            yield "_target_", f"a verbalizer answers for a whole text, and {task.name} asks for one label a word; use linear"
+            yield "", f"a verbalizer answers for a whole text, and {task.name} asks for one label a word; use linear"
         elif not task.verbalizers:
             yield "name", f"task {task.name} has no verbalizers; add a set to its yaml"
         elif given["name"] is not None and given["name"] not in task.verbalizers:

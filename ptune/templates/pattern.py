@@ -65,11 +65,11 @@ class Pattern(Template):
         elif name is not None and name not in task.patterns:
             yield "name", f"task {task.name} has no pattern '{name}'; {nearest(name, task.patterns)}"
         else:
-            chosen = name or next(iter(task.patterns))
-            try:
-                parse(task.patterns[chosen]["text"], task.fields)
-            except ValueError as error:
-                yield "name", f"task.patterns.{chosen}: {error}"
+            for chosen in [name] if name else task.patterns:
+                try:
+                    parse(task.patterns[chosen]["text"], task.fields)
+                except ValueError as error:
+                    yield "name", f"task.patterns.{chosen}: {error}"
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Pattern(Template):
         overflow: Literal["window", "truncate"] = "window",
     ) -> None:
         super().__init__(tokens, overflow)
-        self.name = name or next(iter(patterns))
+        self.name = name or preferred(patterns, slots)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
@@ -107,6 +107,12 @@ class Pattern(Template):
                 text = _formed(example.fields[piece.text].strip(), piece.form)
                 out.append(Part("text", self.tokens.encode(text, piece.lead), piece.segment))
         return Parts(index, out, target, self.segments)
+
+
+def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
+    """The first pattern; with slots to fill, the first that says where they go."""
+    marked = [name for name, pattern in patterns.items() if "{prompt}" in pattern["text"]]
+    return marked[0] if slots and marked else next(iter(patterns))
 
 
 def _formed(text: str, form: str) -> str:

@@ -1,0 +1,95 @@
+"""`ptune export`: a finished run in another library's format, for use without ptune."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from ptune.config import Export
+from ptune.errors import ConfigError, PtuneError, nearest
+from ptune.progress import Progress
+
+if TYPE_CHECKING:
+    from ptune.restore import Restored
+
+
+def main(cfg: DictConfig) -> None:
+    """Write the run to a new folder `out`."""
+    from ptune.build import settings_of
+
+    s = settings_of(cfg, Export)
+    if s.format not in FORMATS:
+        raise ConfigError([f"format: '{s.format}' is not a choice; {nearest(s.format, FORMATS)}"])
+    out = Path(s.out)
+    if out.exists() and any(out.iterdir()):
+        raise PtuneError(f"out: {out} is not empty; name a new folder")
+    from ptune.restore import restore
+
+    run = restore(s.run, "cpu")
+    refuse(run)
+    FORMATS[s.format](run, out)
+    Progress().say(f"written to {out}")
+
+
+def refuse(run: Restored) -> None:
+    """Raise PtuneError for what PEFT's prefix tuning cannot express."""
+    prompt, head = run.settings.method["prompt"], run.settings.method["head"]
+    layers = run.settings.backbone["layers"]
+    wrong = []
+    if "layers" not in prompt or prompt["layers"] != "all":
+        wrong.append(f"a prompt in all {layers} layers (method/prompt=deep)")
+    elif prompt["position_offset"] != "length":
+        wrong.append("shifted text positions (method.prompt.position_offset=length)")
+    if "pooler" not in head or (run.task.readout == "sequence" and head["pooler"] != "pretrained"):
+        wrong.append("a linear head, on the checkpoint's own pooler where whole texts are classified (method.head.pooler=pretrained)")
+    if run.settings.method["tune"] != "none":
+        wrong.append("a frozen backbone (method.tune=none)")
+    if wrong:
+        raise PtuneError(f"format=peft: PEFT's prefix tuning has {'; '.join(wrong)}; this run has not")
+
+
+def peft(run: Restored, out: Path) -> None:
+    """PEFT's PREFIX_TUNING adapter: prompt_embeddings [P, 2LAD], the classifier, adapter_config.json and a card."""
+    from safetensors.torch import save_file
+
+    member: Any = run.model.members[0]
+    shape, s = run.model.backbone.shape, run.settings
+    tensors = {
+        "prompt_embeddings": member.prompt.fold()["prefix"].contiguous(),
+        "base_model.classifier.weight": member.head.linear.weight.detach().contiguous(),
+        "base_model.classifier.bias": member.head.linear.bias.detach().contiguous(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, out / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {
+        "peft_type": "PREFIX_TUNING", "task_type": "TOKEN_CLS" if run.task.readout == "token" else "SEQ_CLS",
+        "base_model_name_or_path": s.backbone.get("checkpoint") or s.backbone.get("path"),
+        "revision": s.backbone.get("revision"), "num_virtual_tokens": member.prompt.length, "num_layers": shape.layers,
+        "num_attention_heads": shape.heads, "token_dim": shape.hidden, "encoder_hidden_size": shape.hidden,
+        "num_transformer_submodules": 1, "prefix_projection": False, "inference_mode": True,
+        "modules_to_save": ["classifier"],
+    }
+    (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(card(run), encoding="utf-8")
+
+
+def card(run: Restored) -> str:
+    """What the adapter is, in a page."""
+    result = run.folder.read_json("result.json")
+    labels = ", ".join(run.task.labels)
+    synthetic = "\n**Trained on synthetic data that ptune invented: a test fixture, not evidence about real language.**\n"
+    return (
+        f"# {result['method']} on {result['task']} with {result['backbone']}\n"
+        f"{synthetic if result['synthetic'] else ''}\n"
+        f"{result['report_on']} {result['metric']}: {result['score']:.2f}, 95% interval "
+        f"[{result['interval'][0]:.1f}, {result['interval'][1]:.1f}], majority class {result['majority']:.2f}; "
+        f"selected on {result['select_on']}, seed {result['seed']}.\n\n"
+        f"Labels, in the classifier's order: {labels}.\n\nWritten by ptune; load it with "
+        "`PeftModel.from_pretrained` over the model that `adapter_config.json` names.\n"
+    )
+
+
+FORMATS = {"peft": peft}

@@ -1,0 +1,85 @@
+"""`ptune report`: finished runs in one table, each with its majority class and its interval."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ptune.config import Report
+from ptune.errors import ConfigError, PtuneError, nearest
+from ptune.progress import table
+
+Row = Mapping[str, Any]
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "method": lambda r: r["method"] + ("" if r["tune"] == "none" or r["method"] in ("finetune", "bitfit") else f" (tune {r['tune']})"),
+    "task": lambda r: r["task"] + (" (synthetic)" if r["synthetic"] else ""),
+    "backbone": lambda r: r["backbone"],
+    "P": lambda r: str(r["prompt_length"] or ""),
+    "seed": lambda r: str(r["seed"]),
+    "score": lambda r: f"{r['score']:.2f}",
+    "95% interval": lambda r: f"[{r['interval'][0]:.1f}, {r['interval'][1]:.1f}]",
+    "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
+    "majority": lambda r: f"{r['majority']:.2f}",
+    "metric": lambda r: f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] and r["steps"] else ""),
+    "trained": lambda r: f"{r['parameters']['trained']:,}",
+    "stored": lambda r: f"{r['parameters']['stored']:,}",
+    "bytes": lambda r: f"{r['parameters']['bytes']:,}",
+    "seconds": lambda r: f"{r['seconds']['training']:.1f}",
+    "run": lambda r: r["folder"],
+}
+FORMATS = ("table", "markdown", "csv")
+SORTS = ("folder", "method", "task", "score")
+
+
+def main(cfg: DictConfig) -> None:
+    """Print every finished run below a folder."""
+    from ptune.build import settings_of
+
+    s = settings_of(cfg, Report)
+    for key, value, choices in (("format", s.format, FORMATS), ("sort", s.sort, SORTS)):
+        if value not in choices:
+            raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, choices)}"])
+    rows = results(Path(s.runs), s.sort)
+    if s.format == "table":
+        # a file or a pipe has no width: give the table all it needs
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
+        console.print(table(list(COLUMNS), [cells(row) for row in rows]))
+    else:
+        print({"markdown": markdown, "csv": comma_separated}[s.format](rows), end="")
+
+
+def results(folder: Path, sort: str) -> list[dict[str, Any]]:
+    """Every result.json below a folder. Raises PtuneError where there is none."""
+    paths = sorted(folder.rglob("result.json")) if folder.is_dir() else []
+    if not paths:
+        raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
+    rows = [{**json.loads(path.read_text(encoding="utf-8")), "folder": str(path.parent)} for path in paths]
+    return sorted(rows, key=lambda row: row[sort] if sort != "score" else -row["score"])
+
+
+def cells(row: Row) -> list[str]:
+    """A run as the table's cells."""
+    return [show(row) for show in COLUMNS.values()]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table."""
+    lines = [list(COLUMNS), ["---"] + ["---:"] * (len(COLUMNS) - 1), *(cells(row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """CSV with a header."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    writer.writerows(cells(row) for row in rows)
+    return out.getvalue()
