@@ -128,7 +128,7 @@ def resolve_length(s: Train) -> Iterator[str]:
     if given is not None and given != s.prompt_length.value:
         yield "method.prompt.length: prompts take their length from prompt_length.value; set that"
     if s.prompt_length.value is None and s.prompt_length.lookup == "paper":
-        task, backbone = s.task.get("name"), s.backbone.get("name")
+        task, backbone = str(s.task.get("name")), str(s.backbone.get("name"))
         rows = paper_lengths()
         if (task, backbone) not in rows:
             yield (f"prompt_length=paper: no published script for task {task} with backbone {backbone}; "
@@ -164,6 +164,8 @@ def check(s: Train) -> Iterator[str]:
         value = lookup(values, key)
         if value is not None and value < 1:
             yield f"{key}: {value} is too small; at least 1"
+    if s.data.source == "local" and not s.data.root:
+        yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
     leaf_problems = [line for key in LEAVES for line in check_leaf(key, lookup(values, key), s.packages)]
     yield from leaf_problems
     if not leaf_problems:
@@ -212,10 +214,10 @@ def told(problem: Any, kind: type, fields: Mapping[str, Any]) -> str:
 @functools.cache
 def signature_model(kind: type) -> Any:
     """A pydantic model of a leaf's own settings: its signature without what build passes at run time."""
-    hints = get_type_hints(kind.__init__)
+    hints = get_type_hints(inspect.getattr_static(kind, "__init__"))
     fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
-        if name in ("self", *getattr(kind, "runtime", ())) or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in getattr(kind, "runtime", ()) or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)
@@ -302,7 +304,7 @@ def target(path: str, packages: Iterable[str] = ()) -> Any:
 def leaf(node: Mapping[str, Any], packages: Iterable[str] = (), **runtime: Any) -> Any:
     """Build a leaf from its settings and those run-time parts that its signature asks for."""
     kind = target(str(node["_target_"]), packages)
-    asked = inspect.signature(kind.__init__).parameters
+    asked = inspect.signature(kind).parameters
     given = {name: value for name, value in node.items() if name != "_target_"}
     return kind(**given, **{name: value for name, value in runtime.items() if name in asked})
 

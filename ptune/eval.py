@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
             progress.say(SYNTHETIC, style="bold yellow")
         examples = corpus.splits[split]
         assert run.settings.data.max_length is not None
-        rendered = Rendered(examples, run.task, run.model.members[0].template, run.settings.data.max_length)  # type: ignore[arg-type]
+        rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
         found = evaluate(run.model, 0, run.task, split, examples, rendered, s.batch_size)
         majority = constant(run.task, corpus.splits["train"], split, examples)
         low, high = found.interval(run.task)

@@ -13,6 +13,9 @@ from ptune.model import Model
 from ptune.tasks import Prediction, Task
 
 
+EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of one split in percent, with the predictions in the order of the examples, and seconds of inference."""
@@ -29,13 +32,13 @@ class Evaluation:
 
 
 def predict(model: Model, member: int, task: Task, examples: Sequence[Example], rendered: Rendered,
-            batch_size: int, draw: Draw = Draw(0, 0)) -> list[Prediction]:
+            batch_size: int) -> list[Prediction]:
     """A prediction for each example; the model is left as it was, training or not."""
     was_training = model.training
     model.eval()
     outputs: list[list[RowOutput]] = [[] for _ in examples]
     for indices in stepwise(rendered, batch_size):
-        for output in model.outputs(member, rendered.batch(indices, draw, "eval")):
+        for output in model.outputs(member, rendered.batch(indices, EVALUATION, "eval")):
             outputs[output.example].append(output)
     model.train(was_training)
     return [task.decode(example, rows) for example, rows in zip(examples, outputs, strict=True)]

@@ -55,7 +55,7 @@ def peft(run: Restored, out: Path) -> None:
     """PEFT's PREFIX_TUNING adapter: prompt_embeddings [P, 2LAD], the classifier, adapter_config.json and a card."""
     from safetensors.torch import save_file
 
-    member: Any = run.model.members[0]
+    member: Any = run.model.member(0)
     shape, s = run.model.backbone.shape, run.settings
     tensors = {
         "prompt_embeddings": member.prompt.fold()["prefix"].contiguous(),

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ptune.errors import UnavailableError
@@ -30,7 +31,7 @@ def snapshot(repo: str, revision: str, patterns: Sequence[str], kind: str = "mod
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
+    wanted: dict[str, Any] = {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
     try:
         return Path(snapshot_download(**wanted, local_files_only=True))
     except LocalEntryNotFoundError:

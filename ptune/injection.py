@@ -114,7 +114,8 @@ def _join_site(sites: Sequence[dict[int, KV]], counts: Sequence[int]) -> dict[in
         lengths = [kv.length if kv else None for kv in kvs]
         k, length = _join_padded([kv.k if kv else None for kv in kvs], counts, 2, lengths)
         v, _ = _join_padded([kv.v if kv else None for kv in kvs], counts, 2)
-        assert k is not None and v is not None
+        assert k is not None
+        assert v is not None
         joined[layer] = KV(k, v, length)
     return joined
 

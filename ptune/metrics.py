@@ -1,4 +1,7 @@
-"""The field's official metrics, in percent, and intervals around them."""
+"""The field's official metrics, in percent, and intervals around them.
+
+Their libraries are imported where they are called: a mistake in the settings should not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,22 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import binomtest
-from seqeval.metrics import f1_score, precision_score, recall_score
-from seqeval.metrics.sequence_labeling import get_entities
-from seqeval.scheme import IOB2
-from sklearn.metrics import accuracy_score
-from sklearn.metrics import f1_score as sklearn_f1
 
 RESAMPLES = 1000
 
 
 def accuracy(gold: Sequence[str], predicted: Sequence[str]) -> float:
     """Share of equal labels, in percent."""
+    from sklearn.metrics import accuracy_score
+
     return 100.0 * float(accuracy_score(gold, predicted))
 
 
 def f1_macro(gold: Sequence[str], predicted: Sequence[str]) -> float:
     """Unweighted mean of the F1 of each class, in percent: SuperGLUE's second metric of CB."""
-    return 100.0 * float(sklearn_f1(gold, predicted, average="macro", zero_division=0))
+    from sklearn.metrics import f1_score
+
+    return 100.0 * float(f1_score(gold, predicted, average="macro", zero_division=0))
 
 
 def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -31,6 +32,9 @@ def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
 
     `f1` is seqeval's default mode, which equals conlleval; `f1_strict` counts an entity only in valid IOB2.
     """
+    from seqeval.metrics import f1_score, precision_score, recall_score
+    from seqeval.scheme import IOB2
+
     both = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns where a ratio is undefined; zero_division says 0
@@ -44,6 +48,8 @@ def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
 
 def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
     """Correct, predicted and gold entities of each sentence, [n, 3]; their sums give seqeval's F1."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
     counts = np.zeros((len(gold), 3))
     for i, (ours, theirs) in enumerate(zip(gold, predicted, strict=True)):
         wanted, found = set(get_entities(list(ours))), set(get_entities(list(theirs)))
@@ -59,6 +65,8 @@ def f1_of_counts(counts: np.ndarray) -> float:
 
 def binomial(correct: int, n: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share, in percent."""
+    from scipy.stats import binomtest
+
     interval = binomtest(correct, n).proportion_ci(method="wilson")
     return 100.0 * interval.low, 100.0 * interval.high
 

@@ -47,20 +47,26 @@ class Model(nn.Module):
     def trained(self, member: int = 0) -> dict[str, nn.Parameter]:
         """Everything that learns in a member's run: its own, and the backbone's where it is tuned."""
         shared = {f"backbone.{name}": p for name, p in self.backbone.model.named_parameters() if p.requires_grad}
-        return {**self.members[member].trained(), **shared}  # type: ignore[operator]
+        return {**self.member(member).trained(), **shared}
+
+    def member(self, index: int) -> Member:
+        """One run's parts."""
+        member = self.members[index]
+        assert isinstance(member, Member)
+        return member
 
     @contextmanager
     def hidden(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Head, Hidden, Batch]]]:
         """One forward pass for all items of work; the injection stands until the context is left."""
-        parts = [(self.members[member], batch.to(self.device)) for member, batch in work]
-        injections: list[Injection] = [member.prompt(batch.example) for member, batch in parts]  # type: ignore[operator]
+        parts = [(self.member(index), batch.to(self.device)) for index, batch in work]
+        injections: list[Injection] = [member.prompt(batch.example) for member, batch in parts]
         injection = join(injections, [len(batch) for _, batch in parts])
-        joint = concatenate([batch for _, batch in parts], parts[0][0].template.tokens.pad_id)  # type: ignore[union-attr]
+        joint = concatenate([batch for _, batch in parts], parts[0][0].template.tokens.pad_id)
         cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with self.backbone.injected(injection), cast:
             hidden = self.backbone(joint, injection)
             pieces = hidden.states.split([len(batch) for _, batch in parts])
-            yield [(member.head, Hidden(piece, hidden.words), batch)  # type: ignore[misc]
+            yield [(member.head, Hidden(piece, hidden.words), batch)
                    for (member, batch), piece in zip(parts, pieces, strict=True)]
 
     @contextmanager
@@ -77,21 +83,21 @@ class Model(nn.Module):
 
     def stored(self, member: int = 0) -> dict[str, Tensor]:
         """What a finished run keeps: the folded prompt, the head with what it froze at random, tuned backbone weights."""
-        own = self.members[member]
-        tensors = {f"prompt.{name}": tensor for name, tensor in own.prompt.fold().items()}  # type: ignore[union-attr, operator]
-        tensors.update({f"head.{name}": tensor for name, tensor in own.head.stored().items()})  # type: ignore[union-attr]
+        own = self.member(member)
+        tensors = {f"prompt.{name}": tensor for name, tensor in own.prompt.fold().items()}
+        tensors.update({f"head.{name}": tensor for name, tensor in own.head.stored().items()})
         tensors.update({name: p for name, p in self.trained(member).items() if name.startswith("backbone.")})
         return tensors
 
     def load_stored(self, tensors: dict[str, Tensor], member: int = 0) -> None:
         """Take what `stored` gave. Raises KeyError or RuntimeError where it does not fit."""
-        own = self.members[member]
+        own = self.member(member)
         groups: dict[str, dict[str, Tensor]] = {"prompt": {}, "head": {}, "backbone": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = tensor
-        own.prompt.load(groups["prompt"])  # type: ignore[union-attr, operator]
-        own.head.load(groups["head"])  # type: ignore[union-attr]
+        own.prompt.load(groups["prompt"])
+        own.head.load(groups["head"])
         shared = dict(self.backbone.model.named_parameters())
         with torch.no_grad():
             for name, tensor in groups["backbone"].items():

@@ -65,7 +65,7 @@ def write(run: Restored, chunk: list[dict[str, Any]], batch_size: int, target: T
 
     examples = [replace(run.task.example(Record(f"input {i + 1}", fields), i), gold=None) for i, fields in enumerate(chunk)]
     assert run.settings.data.max_length is not None
-    rendered = Rendered(examples, run.task, run.model.members[0].template, run.settings.data.max_length)  # type: ignore[arg-type]
+    rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
     for fields, prediction in zip(chunk, predict(run.model, 0, run.task, examples, rendered, batch_size), strict=True):
         row = {**fields, "prediction": prediction.value}
         if prediction.scores:

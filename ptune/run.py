@@ -101,6 +101,14 @@ class RunFolder:
         except FileNotFoundError:
             raise PtuneError(f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on") from None
 
+    def write_environment(self, now: Mapping[str, Any]) -> str:
+        """Store env.json; a run that goes on keeps its own and adds where it went on. Returns the run's identity."""
+        if self.file("env.json").is_file():
+            first = self.read_json("env.json")
+            now = {**first, "resumed": [*first.get("resumed", []), {k: v for k, v in now.items() if k != "data"}]}
+        self.write_json("env.json", now)
+        return str(now["identity"])
+
     def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a file of JSON lines."""
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ptune.config import Tracker as Settings
 
@@ -52,8 +52,8 @@ class Wandb:
 
             run.summary.update(flat(summary))
             if samples:
-                columns = sorted({key for sample in samples for key in sample})
-                rows = [[str(sample.get(column, "")) for column in columns] for sample in samples[: self.samples]]
+                columns: list[str | int] = sorted({key for sample in samples for key in sample})
+                rows = [[str(sample.get(str(column), "")) for column in columns] for sample in samples[: self.samples]]
                 run.log({"predictions": wandb.Table(columns=columns, data=rows)})
             run.finish()
 
@@ -79,7 +79,7 @@ def tracker(settings: Settings, folder: Path, *, name: str, tags: Sequence[str],
     try:
         import wandb
 
-        mode = settings.mode
+        mode: Literal["online", "offline"] = "online" if settings.mode == "online" else "offline"
         if mode == "online" and not has_key():
             warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
             mode = "offline"

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,15 @@ class Session:
 
     def __init__(self, settings: Train, folder: RunFolder, overrides: Sequence[str], progress: Progress) -> None:
         self.settings, self.folder, self.progress = settings, folder, progress
+        identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = build.leaf(settings.task, settings.packages)
         self.corpus, self.report_on = read_corpus(settings, self.task)
         self.procedure = build.target(settings.method["procedure"]["_target_"], settings.packages)
+        if self.procedure.backbone:
+            _ = build.leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
         settings.report_on = self.report_on
         folder.write_config(build.as_config(settings))
-        folder.write_json("env.json", {**environment(list(overrides)), "data": self.corpus.origin})
+        self.identity = folder.write_environment({"identity": identity, **environment(list(overrides)), "data": self.corpus.origin})
         if self.corpus.synthetic:
             progress.say(SYNTHETIC, style="bold yellow")
             log.warning(SYNTHETIC)
@@ -100,7 +104,7 @@ class Session:
 
         s = self.settings
         return tracker(
-            s.tracker, self.folder.path, name=run_name(s), config=build.as_config(s), warn=self.progress.warn,
+            replace(s.tracker, group=s.tracker.group or s.experiment), self.folder.path, name=run_name(s), config=build.as_config(s), warn=self.progress.warn,
             tags=[s.method["name"], s.task["name"], s.backbone["name"], *(["synthetic"] if self.corpus.synthetic else [])],
         )
 
@@ -170,7 +174,7 @@ class Session:
     def _render(self, model: Any, split: str) -> Any:
         from ptune.data import Rendered
 
-        template = model.members[0].template
+        template = model.member(0).template
         assert self.settings.data.max_length is not None
         rendered = Rendered(self.corpus.splits[split], self.task, template, self.settings.data.max_length)
         if rendered.cut or rendered.lost:
@@ -257,7 +261,7 @@ class Session:
         result = {
             "method": s.method["name"], "task": s.task["name"], "backbone": s.backbone["name"],
             "prompt_length": s.prompt_length.value, "tune": s.method["tune"], "seed": s.seed,
-            "experiment": s.experiment, "identity": build.identity(s), "synthetic": self.corpus.synthetic,
+            "experiment": s.experiment, "identity": self.identity, "synthetic": self.corpus.synthetic,
             "metric": metric, "select_on": s.select_on, "report_on": self.report_on,
             "selected_on_reported": s.select_on == self.report_on,
             "score": figures["best"]["report"][metric], "interval": figures["best"]["interval"],
@@ -271,7 +275,8 @@ class Session:
         return result
 
 
-COUNTED = ("trained", "prompt", "head", "backbone", "stored", "percent", "bytes", "backbone_total")
+COUNTED = ("trained", "prompt", "head", "backbone", "stored", "stored_prompt", "stored_head", "stored_backbone", "percent",
+           "bytes", "backbone_total")
 
 
 def accounting(model: Any, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
@@ -280,8 +285,9 @@ def accounting(model: Any, tensors: Mapping[str, Any], size: int) -> dict[str, A
     parts = {g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")}
     total = sum(p.numel() for p in model.backbone.parameters())
     learned = sum(parts.values())
-    return {"trained": learned, **parts, "stored": sum(t.numel() for t in tensors.values()),
-            "percent": 100 * learned / total, "bytes": size, "backbone_total": total}
+    kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}
+    return {"trained": learned, **parts, "stored": sum(kept.values()), **kept, "percent": 100 * learned / total,
+            "bytes": size, "backbone_total": total}
 
 
 def read_corpus(s: Train, task: Any) -> tuple[Any, str]:
@@ -321,7 +327,8 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],
         ["majority class", f"{result['majority']:.2f}"],
         ["best epoch", f"{result['best']['epoch']:.1f} of {result['epochs']:.1f}, by {result['select_on']} {result['selected']:.2f}"],
-        ["trained", f"{parameters['trained']:,} parameters ({parameters['percent']:.3f}%), {tuned}"],
+        ["trained", f"{parameters['trained']:,} parameters ({parameters['percent']:.3f}%): prompt {parameters['prompt']:,}, "
+                    f"head {parameters['head']:,}; {tuned}"],
         ["stored", f"{parameters['stored']:,} parameters, {parameters['bytes']:,} bytes"],
         ["training", f"{result['seconds']['training']:.1f} s"],
         ["run folder", str(folder)],

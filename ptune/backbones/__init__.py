@@ -11,20 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ptune.backbones.attention import Slot, install
 from ptune.batch import Batch, Hidden
 from ptune.errors import ConfigError, PtuneError
 from ptune.hub import snapshot, ways_on
 from ptune.injection import KV, Injection, Shape
 from ptune.tokens import Tokens
 
-TUNE = ("none", "all", "bias")
+if TYPE_CHECKING:
+    from ptune.backbones.attention import Slot
+
 FILES = ("config.json", "*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt",
          "special_tokens_map.json", "spiece.model", "sentencepiece*")
 
@@ -118,6 +119,8 @@ class Backbone(nn.Module, ABC):
         from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
         from transformers.utils import logging
 
+        from ptune.backbones import attention
+
         logging.disable_progress_bar()
         logging.set_verbosity_error()
         self.verify()
@@ -129,7 +132,7 @@ class Backbone(nn.Module, ABC):
         kind, extra = (AutoModelForMaskedLM, {}) if lm else (AutoModel, {"add_pooling_layer": False})
         try:
             self.model = kind.from_pretrained(
-                str(self.folder), config=config, dtype=torch.float32, attn_implementation="ptune",
+                str(self.folder), config=config, dtype=torch.float32, attn_implementation=attention.NAME,
                 use_safetensors=self.weights == "safetensors", **extra,
             )
         except OSError as error:
@@ -147,7 +150,7 @@ class Backbone(nn.Module, ABC):
         found: dict[str, Tensor] = {}
         for file in sorted(self.folder.glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
-                for key in tensors.keys():
+                for key in list(tensors.keys()):
                     if key.endswith((self.pooler_key, self.pooler_key.replace("weight", "bias"))):
                         found[key.rsplit(".", 1)[1]] = tensors.get_tensor(key).float()
         return found or None
@@ -159,12 +162,15 @@ class Backbone(nn.Module, ABC):
 
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        newer = getattr(self.model, "activation_checkpointing_enable", None)  # the name since transformers 5.23
+        (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
     # Injection
 
     def install(self) -> Slot:
         """Put the slot for prefixes into the attention modules and return it."""
+        from ptune.backbones.attention import install
+
         return install(layer.attention.self for layer in self.base.encoder.layer)
 
     @abstractmethod
@@ -241,7 +247,8 @@ class Backbone(nn.Module, ABC):
         with self.injected(injection):
             changed = self(batch, injection).states
             tensors = [tensor for layer in kv.values() for tensor in layer[:2]]
-            grads = torch.autograd.grad(changed.square().sum(), tensors, allow_unused=True)
+            probe = (changed * torch.randn_like(changed)).sum()  # a LayerNorm would fix a plain sum, or one of squares
+            grads = torch.autograd.grad(probe, tensors, allow_unused=True) if probe.requires_grad else [None]
         if torch.equal(plain, changed) or any(grad is None or not grad.abs().sum() > 0 for grad in grads):
             raise PtuneError(f"backbone {self.name} ignores prefixes: a random one left its output or gradient "
                              "unchanged; deep prompts cannot be trained on it")

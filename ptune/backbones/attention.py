@@ -43,7 +43,7 @@ def attend_with_prefix(
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention over the prefix and the tokens. query, key, value [B, A, N, D]; mask [B|1, 1, N, N]."""
     slot: Slot | None = getattr(module, "ptune_slot", None)
-    layer = getattr(module, "ptune_layer", None)
+    layer: int = getattr(module, "ptune_layer", -1)
     if slot is not None and slot.seen is not None:
         slot.seen[layer] = (key.detach(), value.detach())
     if slot is not None and layer in slot.kv:
@@ -68,7 +68,9 @@ def _with_prefix(mask: Tensor, kv: KV, rows: int) -> Tensor:
 
 def full_mask(*args: Any, **kwargs: Any) -> Tensor:
     """transformers' mask, never skipped: without one it would cut the keys to the queries' number."""
-    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    mask = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    assert mask is not None
+    return mask
 
 
 AttentionInterface.register(NAME, attend_with_prefix)

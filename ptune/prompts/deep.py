@@ -58,9 +58,8 @@ class Deep(Prompt):
         if reparam == "mlp":
             self.table = nn.Parameter(torch.randn(length, shape.hidden) * init_std)
             self.mlp: nn.Sequential | None = nn.Sequential(nn.Linear(shape.hidden, mid), nn.Tanh(), nn.Linear(mid, flat))
-            for layer in (self.mlp[0], self.mlp[2]):
-                nn.init.normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+            for name, parameter in self.mlp.named_parameters():
+                nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.02)
             if start is not None:
                 fit(self, start)
         else:
@@ -109,8 +108,8 @@ def chosen_layers(layers: str | int, depth: int) -> list[int]:
         return list(range(depth))
     chosen: set[int] = set()
     for part in str(layers).split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
             raise ValueError(f"'{layers}' is not a choice of layers; write all, 17-24 or 1,3,5")
         low, high = int(first), int(last or first)
         if not 1 <= low <= high <= depth:

@@ -54,7 +54,7 @@ class Task(ABC):
         """A 95% interval around the headline, in percent."""
 
     @abstractmethod
-    def majority(self, train: Iterable[Example]) -> "Majority":
+    def majority(self, train: Iterable[Example]) -> Majority:
         """The predictor that says what was seen most in training."""
 
     @abstractmethod

@@ -42,7 +42,7 @@ class Tag(Task):
     def example(self, record: Record, index: int) -> Example:
         """See Task; tags of either scheme come out as IOB2."""
         tokens, tags = record.values.get("tokens"), record.values.get("tags")
-        if not isinstance(tokens, list) or not tokens:
+        if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
             raise DataError(f"{record.where}: no tokens; {self.name} needs a list of words in 'tokens'")
         if tags is None:
             return Example(str(index), {"tokens": tokens})
@@ -54,7 +54,7 @@ class Tag(Task):
         """B- at every entity's start: IOB1 writes it only between entities of one type that touch."""
         out: list[str] = []
         for position, tag in enumerate(tags, 1):
-            if not TAG.fullmatch(tag):
+            if not (isinstance(tag, str) and TAG.fullmatch(tag)):
                 raise DataError(f"{where}: '{tag}' (token {position}) is no tag; O, B-TYPE or I-TYPE is")
             if tag != "O" and tag[2:] not in self.types:
                 raise DataError(f"{where}: '{tag}' (token {position}) is not a type of {self.name}; "

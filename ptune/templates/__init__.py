@@ -118,7 +118,10 @@ class Template(ABC):
 
 
 def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
-    """Cut text parts from their ends, always the longest one first, until together they fit `budget` tokens."""
+    """Cut text parts from their ends, always the longest one first, until together they fit `budget` tokens.
+
+    Of two texts cut to the same length, the longer one keeps the odd token, as in Hugging Face's `longest_first`.
+    """
     lengths = {i: len(part.ids) for i, part in enumerate(parts) if part.kind == "text"}
     excess = sum(lengths.values()) - budget
     while excess > 0:
@@ -126,7 +129,7 @@ def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
         longest = [i for i, n in lengths.items() if n == order[0]]
         below = next((n for n in order if n < order[0]), 0)
         step = min(order[0] - below, -(-excess // len(longest)))
-        for i in reversed(longest):
+        for i in sorted(longest, key=lambda i: len(parts[i].ids)):
             cut = min(step, excess)
             lengths[i] -= cut
             excess -= cut

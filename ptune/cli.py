@@ -1,0 +1,298 @@
+"""`ptune COMMAND`: each yaml at the top of conf/ is a command that Hydra composes and ptune.COMMAND runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import import_module, resources
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptune import __version__
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from omegaconf import DictConfig
+
+CONFIGS = "ptune.conf"
+# What a bare word stands for: `ptune ls method` is `ptune ls group=method`.
+POSITIONAL = {"ls": "group", "eval": "run", "predict": "run", "export": "run", "report": "runs"}
+
+EXAMPLES = """\
+Examples:
+  ptune ls method                                    the methods, side by side
+  ptune train method=ptv2 task=rte data=demo backbone=tiny_encoder
+  ptune train -m method=ptv2,finetune seed=1,2,3     six runs
+  ptune eval outputs/rte/ptv2/RUN split=dev          a finished run, again
+  ptune report                                       all finished runs, in one table
+
+Read on: ptune ls, ptune COMMAND --help, ptune COMMAND --cfg job, README.md.
+Completion in bash and zsh: eval "$(ptune -sc install=bash)", or install=zsh.
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command line; ends with the exit code 0, 1 (a mistake in a setting), 2 (in the line) or 130."""
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `ptune ls | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run(arguments: list[str]) -> None:
+    """Do what the first word says."""
+    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if first in ("-h", "--help"):
+        print(overview())
+    elif first == "--version":
+        print(f"ptune {__version__}")
+    elif first in ("-sc", "--shell-completion"):
+        from ptune.complete import complete
+
+        complete(rest)
+    elif first in commands():
+        dispatch(first, rest)
+    else:
+        fail(2, f"ptune: {unknown(first)}")
+
+
+def commands() -> dict[str, str]:
+    """Every command with what it does: the yamls at the top of conf/ and their first line."""
+    files = [file for file in resources.files(CONFIGS).iterdir() if file.name.endswith(".yaml")]
+    return {
+        file.name.removesuffix(".yaml"): first_comment(file.read_text("utf-8"))
+        for file in sorted(files, key=lambda file: file.name)
+    }
+
+
+def first_comment(text: str) -> str:
+    """The line that says what a yaml is: its first comment that is not Hydra's `# @package`."""
+    for line in text.splitlines():
+        comment = line.removeprefix("#").strip()
+        if line.startswith("#") and comment and not comment.startswith("@"):
+            return comment
+        if line and not line.startswith("#"):
+            break
+    return ""
+
+
+def overview() -> str:
+    """What `ptune --help` prints."""
+    lines = "\n".join(f"  {name:<8} {line}" for name, line in commands().items())
+    title = f"ptune {__version__}, an experiment runner for prompt tuning."
+    usage = "Usage: ptune COMMAND [group=option | key=value]... [Hydra's flags]"
+    return f"{title}\n\n{usage}\n\nCommands:\n{lines}\n\n{EXAMPLES}".rstrip()
+
+
+def unknown(word: str) -> str:
+    """What is wrong with a first word that is no command."""
+    from ptune.errors import nearest
+
+    if word.startswith("-") or "=" in word:
+        return f"'{word}' stands before the command: ptune COMMAND {word}"
+    return f"no command '{word}'; {nearest(word, commands())}"
+
+
+def fail(code: int, text: str) -> None:
+    """End with a text on standard error."""
+    print(text, file=sys.stderr)
+    raise SystemExit(code)
+
+
+class LineError(Exception):
+    """A command line that cannot be read; shown as one line."""
+
+
+def dispatch(command: str, rest: list[str]) -> None:
+    """Hand one command to Hydra, and show mistakes without a traceback."""
+    import hydra
+    import yaml
+    from hydra._internal import utils
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from ptune.config import register
+    from ptune.explain import explain
+
+    register()
+    job = Job(command)
+    typed = sys.argv
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        sys.argv = [f"ptune {command}", *arrange(command, rest, utils.get_args_parser())]
+        if "--help" in sys.argv:
+            spare_copies()
+        # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.
+        vars(utils)["_is_env_set"] = lambda name: True
+        hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base="1.3")(job)()
+        if job.error:
+            raise job.error
+    except LineError as error:
+        fail(2, f"ptune {command}: {error}")
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        if traceback_wanted or (job.started and not job.failed and not isinstance(error, HydraException)):
+            raise
+        fail(1, job.summary() or explain(error, command))
+    except KeyboardInterrupt:
+        fail(130, f"ptune {command}: interrupted")
+    except Exception:
+        if traceback_wanted or not job.failed:
+            raise
+        fail(1, job.summary())
+    finally:
+        sys.argv = typed
+
+
+def spare_copies() -> None:
+    """Let Hydra list groups without copying its store of schemas each time, 0.5 s of --help in all."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    vars(store)["__deepcopy__"] = lambda memo: store
+
+
+class Job:
+    """What Hydra calls for each job: imports the command only then, so that help and TAB load nothing."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.__module__ = f"ptune.{command}"  # names the job in Hydra's eyes
+        self.started = False
+        self.error: Exception | None = None
+        self.failed: list[int] = []
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.errors import HydraException
+        from hydra.types import RunMode
+
+        from ptune.explain import check_complete
+
+        try:
+            check_complete(cfg)
+            self.started = True
+            return import_module(f"ptune.{self.command}").main(cfg)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                self.report(error, HydraConfig.get().job.num, HydraConfig.get().overrides.task)
+                raise
+            if not isinstance(error, HydraException | BrokenPipeError):
+                raise
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            if folder != Path.cwd():
+                with suppress(OSError):  # kept where it holds something
+                    folder.rmdir()
+            self.error = error  # raised outside of Hydra, which would put a line of its own before it
+            return None
+
+    def report(self, error: Exception, number: int, overrides: Iterable[str]) -> None:
+        """Show at once what ended one job of a sweep; Hydra would at the end, and only the first."""
+        from hydra.errors import HydraException
+
+        from ptune.explain import explain
+
+        self.failed.append(number)
+        print(f"job {number} ({' '.join(overrides)}) failed:", file=sys.stderr)
+        if isinstance(error, HydraException):
+            print(explain(error, self.command), file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+
+    def summary(self) -> str:
+        """The last line of a sweep in which jobs failed, else nothing."""
+        numbers = ", ".join(map(str, self.failed))
+        return f"ptune {self.command}: failed jobs: {numbers}" if self.failed else ""
+
+
+def arrange(command: str, words: list[str], parser: ArgumentParser) -> list[str]:
+    """The words in the order that Hydra 1.3 can read, flags first; what it cannot is a LineError."""
+    import argparse
+
+    parser.exit_on_error = False
+    try:
+        found, extra = parser.parse_known_intermixed_args(detach(words, parser))
+    except argparse.ArgumentError as error:
+        raise LineError(str(error)) from None
+    flags = [action for action in parser._actions if action.option_strings]
+    if extra:
+        from ptune.errors import nearest
+
+        known = [name for action in flags for name in action.option_strings]
+        raise LineError(f"no flag '{extra[0]}'; {nearest(extra[0], known)}")
+    check_modes(found)
+    arranged = []
+    for action in flags:
+        value = getattr(found, action.dest, None)
+        if value is True:
+            arranged.append(action.option_strings[0])
+        elif value:
+            arranged.append(f"{action.option_strings[0]}={value}")
+    overrides = [override(command, word) for word in found.overrides]
+    if found.help:
+        overrides.append(f"hydra.help.header={quote(f'ptune {command}: {commands()[command]}')}")
+    return arranged + overrides
+
+
+def check_modes(found: Namespace) -> None:
+    """Refuse flags that exclude each other, which Hydra answers with a traceback."""
+    modes = [("--cfg", found.cfg), ("-m", found.multirun), ("--run", found.run), ("--info", found.info)]
+    given = [name for name, value in modes if value]
+    if len(given) > 1:
+        hint = "; --cfg shows one job, leave -m out" if {"--cfg", "-m"} <= {*given} else ""
+        raise LineError(f"only one of {' and '.join(given)} at a time{hint}")
+    if found.resolve and not (found.cfg or found.help):
+        raise LineError("--resolve needs --cfg job")
+
+
+def detach(words: list[str], parser: ArgumentParser) -> list[str]:
+    """Give a flag whose value is optional its default where an override follows: argparse would take that."""
+    optional = {name: a for a in parser._actions if a.nargs == "?" for name in a.option_strings}
+    detached = []
+    for word, following in zip_longest(words, words[1:]):
+        action = optional.get(word)
+        if action and following not in (action.choices or ()):
+            word = f"{action.option_strings[0]}={action.const}"
+        detached.append(word)
+    return detached
+
+
+def override(command: str, word: str) -> str:
+    """A bare word as the override it stands for; other words are overrides already."""
+    from ptune.explain import options
+
+    if "=" in word or word.startswith("~"):
+        check_choice(*word.partition("=")[::2])
+        return word
+    if command not in POSITIONAL:
+        homes = [f"{group}={name}" for group, name in options() if name == word]
+        hint = f"; did you mean {homes[0]}?" if homes else ""
+        raise LineError(f"'{word}' is not of the form key=value{hint}")
+    return f"{POSITIONAL[command]}={quote(word)}"
+
+
+def check_choice(key: str, value: str) -> None:
+    """Refuse a group spelled as a node, which Hydra lets through, and a number as option, its traceback."""
+    from ptune.errors import nearest
+    from ptune.explain import options
+
+    group = key.replace(".", "/")
+    names = sorted(name for home, name in options() if home == group)
+    if not names:
+        return
+    if "." in key and value[:1].isalpha() and value != "null":
+        raise LineError(f"{key} is a node; its option is chosen with slashes: {group}={value}")
+    if value.lower() in ("null", "true", "false") or set(value) <= set("0123456789.,-"):
+        hint = f"the number is {key}.value={value}" if key == "prompt_length" else nearest(value, names)
+        raise LineError(f"{key}={value}: '{value}' is no option; {hint}")
+
+
+def quote(text: str) -> str:
+    """Any text as a value in Hydra's grammar of overrides."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,152 @@
+"""Hydra's and OmegaConf's errors as one line each: the key, what is wrong, and the nearest right one."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
+
+from ptune.errors import ConfigError, PtuneError, nearest
+
+
+def explain(error: Exception, command: str) -> str:
+    """What to show of an error that Hydra raised while it read a command line or composed a configuration."""
+    if isinstance(error, PtuneError):
+        return str(error)
+    if isinstance(error, yaml.YAMLError):
+        return unreadable(error)
+    if isinstance(error, MissingConfigException):
+        return no_option(error, command)
+    if isinstance(error, OverrideParseException):
+        reason = error.message.splitlines()[0]
+        return f"{error.override}: cannot be read ({reason}); quote what is not plain: \"key='a value'\""
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    source = re.match(r"In '([^']+)': \w+ raised", str(error))
+    place = f"{source[1]}.yaml: " if source and source[1] != command else ""
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return place + no_key(cause)
+    if isinstance(cause, OmegaConfBaseException):
+        return f"{place}{cause.full_key or cause.key}: {str(cause.msg or cause).splitlines()[0]}"
+    return tidy(str(error))
+
+
+def unreadable(error: yaml.YAMLError) -> str:
+    """Where a yaml file is malformed."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return str(error)
+    return f"{mark.name}:{mark.line + 1}: {getattr(error, 'problem', None) or 'not valid yaml'}"
+
+
+def no_option(error: MissingConfigException, command: str) -> str:
+    """A group has no such option."""
+    wanted = error.missing_cfg_file or ""
+    group, _, name = wanted.removesuffix(".yaml").rpartition("/")
+    known = sorted(error.options or [])
+    source = re.match(r"In '([^']+)': ", str(error))
+    typed = any(name in word for word in sys.argv)
+    inside = source and source[1] not in (command, "hydra/config")
+    place = f"{source[1]}.yaml: " if source and inside and not typed else ""
+    origin = "" if typed or inside else " (from a yaml)"
+    if not known:
+        return f"{place}{wanted}: no such file on the configuration search path"
+    closest = nearest(name, known)
+    choice = f"\noptions of {group}: {', '.join(known)}" if closest.startswith("did") else ""
+    return f"{place}{group}={name}{origin}: no such option; {closest}{choice}"
+
+
+def no_key(error: OmegaConfBaseException) -> str:
+    """A node has no such key."""
+    parent = error.parent_node
+    key, full_key = str(error.key), str(error.full_key or error.key)
+    if not isinstance(parent, DictConfig):
+        return f"{full_key}: {str(error.msg).splitlines()[0]}"
+    siblings = [str(name) for name in parent]
+    known_paths = [*paths(parent._get_root())]
+    elsewhere = [group for group in groups() if group.endswith(f"/{key}")]
+    elsewhere = elsewhere or [path for path in known_paths if path.endswith(f".{key.replace('/', '.')}")]
+    elsewhere = [path for path in known_paths if path == key.replace("/", ".")] or elsewhere
+    if elsewhere:
+        known = " or ".join(f"'{path}'" for path in sorted(elsewhere)[:4])
+        return f"{full_key}: no such key; did you mean {known}?"
+    if parent._get_parent() is None:
+        siblings = sorted({*siblings, *groups()} - {"hydra"})
+    is_open = OmegaConf.get_type(parent) is dict and parent._get_parent() is not None
+    hint = f" (+{full_key}=... adds it)" if is_open else ""
+    return f"{full_key}: no such key; {nearest(key, siblings)}{hint}"
+
+
+def tidy(text: str) -> str:
+    """Hydra's own text without what only its developers need."""
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
+    if ambiguous:
+        return f"{ambiguous[1]}: several values are a sweep, add -m; one list is key=[a,b]"
+    sweep = re.match(r"Sweep parameters '(.*)' requires --multirun", text)
+    if sweep:
+        return f"{sweep[1]}: a sweep, add -m"
+    text = text.split("\nConfig search path:")[0].split("\nSee https://")[0]
+    return re.sub(r"\n\s*(full_key|reference_type|object_type)[:=].*", "", text).strip()
+
+
+def check_complete(cfg: DictConfig) -> None:
+    """Refuse a configuration with settings that must be given and are not, or that point nowhere."""
+    problems = []
+    for path, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
+        if value == "???":
+            problems.append(f"{path}: must be given: {path}=VALUE")
+        elif isinstance(value, str) and "${" in value:
+            try:
+                OmegaConf.select(cfg, path)
+            except InterpolationResolutionError as error:
+                problems.append(f"{path}: {value}: {str(error.msg).splitlines()[0]}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted path of a plain tree with its value."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+def paths(root: Container | None) -> Iterator[str]:
+    """Every dotted path of a configuration, Hydra's own aside."""
+    tree = OmegaConf.to_container(root, resolve=False) if root is not None else {}
+    if isinstance(tree, dict):
+        tree.pop("hydra", None)
+    return (path for path, _ in leaves(tree))
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """Every (group, option) that ptune ships."""
+    yield from _options(resources.files("ptune.conf"), "")
+
+
+def groups() -> list[str]:
+    """Every group that ptune ships, nested ones with a slash."""
+    return sorted({group for group, _ in options() if not group.startswith("hydra")})
+
+
+def _options(folder: Traversable, group: str) -> Iterator[tuple[str, str]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _options(entry, f"{group}/{entry.name}".lstrip("/"))
+        elif group and entry.name.endswith(".yaml"):
+            yield group, Path(entry.name).stem
