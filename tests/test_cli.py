@@ -1,0 +1,516 @@
+"""The command line as a user meets it: help, listings, completion, and every mistake's text, literally."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+import types
+from pathlib import Path
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from ptune import __version__, cli
+from ptune.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+
+def options(group: str) -> str:
+    """The options of a group, as messages list them."""
+    return ", ".join(sorted(file.stem for file in ROOT.glob(f"conf/{group}/*.yaml")))
+
+
+class Result:
+    """How a command line ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out.strip(), err.strip()
+
+
+@pytest.fixture
+def ptune(capsys, monkeypatch, tmp_path):
+    """Run a command line in this process, in an empty folder; what Hydra does to logging is undone."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def run(*words: str) -> Result:
+        code = 0
+        try:
+            cli.main(list(words))
+        except SystemExit as end:
+            code = end.code or 0
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Put a function in the place of a command's."""
+
+    def put(command: str, main) -> None:
+        module = types.ModuleType(f"ptune.{command}")
+        module.main = main
+        monkeypatch.setitem(sys.modules, f"ptune.{command}", module)
+
+    return put
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A user's own configurations."""
+    folder = tmp_path / "mine"
+    for path, text in {
+        "method/mine.yaml": """\
+            # A wide P-Tuning v2 of mine.
+            defaults:
+              - ptv2
+              - override template: pattern
+              - _self_
+            tune: bias
+            """,
+        "experiment/good.yaml": "# @package _global_\n# My experiment.\nseed: 7\n",
+        "experiment/bad_key.yaml": "# @package _global_\n# A wrong key.\noptim:\n  lrr: 3\n",
+        "experiment/bad_option.yaml": """\
+            # @package _global_
+            defaults:
+              - override /method: pttv2
+            """,
+        "experiment/broken.yaml": "# Not yaml.\nseed: [1,\n",
+        "experiment/nowhere.yaml": "# @package _global_\ntask:\n  folder: ${nowhere.at_all}\n",
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(textwrap.dedent(text))
+    return folder
+
+
+def shell(*words: str, cwd: Path | None = None, **environ: str) -> Result:
+    """Run the program in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ptune", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd or ROOT,
+        env={**os.environ, **environ},
+        timeout=60,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_overview(ptune, words):
+    result = ptune(*words)
+    assert result.code == 0
+    assert result.out.startswith(f"ptune {__version__}, an experiment runner for prompt tuning.\n")
+    commands = [file.stem for file in ROOT.glob("conf/*.yaml")]
+    for command in commands:
+        assert f"\n  {command:<8} " in result.out
+    assert "\n  train    Train a method on a task with a backbone, evaluate it, and write" in result.out
+
+
+def test_version(ptune):
+    assert ptune("--version").out == f"ptune {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("trian", "ptune: no command 'trian'; did you mean 'train'?"),
+        ("-m train", "ptune: '-m' stands before the command: ptune COMMAND -m"),
+        ("task=rte", "ptune: 'task=rte' stands before the command: ptune COMMAND task=rte"),
+        ("-sc", "ptune: -sc takes install=SHELL or uninstall=SHELL, with bash, zsh or fish"),
+        ("train --multrun", "ptune train: no flag '--multrun'; did you mean '--multirun'?"),
+        ("train --cfg", "ptune train: argument --cfg/-c: expected one argument"),
+        ("train rte", "ptune train: 'rte' is not of the form key=value; did you mean task=rte?"),
+        ("train what", "ptune train: 'what' is not of the form key=value"),
+        ("train --resolve", "ptune train: --resolve needs --cfg job"),
+        (
+            "train -m --cfg job seed=1,2",
+            "ptune train: only one of --cfg and -m at a time; --cfg shows one job, leave -m out",
+        ),
+        (
+            "train prompt_length=20",
+            "ptune train: prompt_length=20: '20' is no option; the number is prompt_length.value=20",
+        ),
+        ("train data=null", f"ptune train: data=null: 'null' is no option; one of: {options('data')}"),
+        (
+            "train method.prompt=deep",
+            "ptune train: method.prompt is a node; its option is chosen with slashes: method/prompt=deep",
+        ),
+    ],
+)
+def test_mistakes_in_the_line(ptune, words, text):
+    result = ptune(*words.split())
+    assert (result.code, result.err, result.out) == (2, text, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            "method=ptv3",
+            f"method=ptv3: no such option; did you mean 'ptv2'?\noptions of method: {options('method')}",
+        ),
+        (
+            "method/prompt=depe",
+            "method/prompt=depe: no such option; did you mean 'deep'?\n"
+            f"options of method/prompt: {options('method/prompt')}",
+        ),
+        ("compat=xyz", f"compat=xyz: no such option; one of: {options('compat')}"),
+        ("metod=ptv2", "metod: no such key; did you mean 'method'?"),
+        ("prompt=deep", "prompt: no such key; did you mean 'method/prompt'?"),
+        ("method/lr=1", "method/lr: no such key; did you mean 'method.lr'?"),
+        ("optim.lrr=3", "optim.lrr: no such key; did you mean 'lr'?"),
+        ("lr=3", "lr: no such key; did you mean 'method.lr' or 'optim.lr'?"),
+        (
+            "method.prompt.lenght=3",
+            "method.prompt.lenght: no such key; did you mean 'length'? (+method.prompt.lenght=... adds it)",
+        ),
+        ("optim.lr=abc", "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
+        ("task=rte,cb", "task=rte,cb: several values are a sweep, add -m; one list is key=[a,b]"),
+        ("seed=range(1,3)", "seed=range(1,3): a sweep, add -m"),
+        (
+            "seed=a)b(",
+            "seed=a)b(: cannot be read (mismatched input ')' expecting <EOF>); "
+            "quote what is not plain: \"key='a value'\"",
+        ),
+        ("-cn nope", "nope: no such file on the configuration search path"),
+    ],
+)
+def test_mistakes_in_settings(ptune, words, text):
+    result = ptune("train", *words.split(), "--cfg", "job")
+    assert (result.code, result.err, result.out) == (1, text, "")
+
+
+def test_mistakes_in_a_users_yaml(ptune, mine):
+    def text(name: str) -> str:
+        result = ptune("train", f"experiment={name}", "--config-dir", str(mine), "--cfg", "job")
+        assert (result.code, result.out) == (1, "")
+        return result.err
+
+    assert text("bad_key") == "experiment/bad_key.yaml: optim.lrr: no such key; did you mean 'lr'?"
+    assert text("broken").startswith(f"{mine}/experiment/broken.yaml:3: expected")
+    assert text("bad_option").startswith("method=pttv2 (from a yaml): no such option; did you mean 'ptv2'?\n")
+    missing = ptune("train", "--config-dir", str(mine / "nope"), "--cfg", "job")
+    assert missing.err == f"Additional config directory '{mine / 'nope'}' not found"
+
+
+def test_settings_are_complete_before_anything_is_imported(ptune, mine, stub):
+    stub("train", lambda cfg: pytest.fail("ran"))
+    stub("export", lambda cfg: pytest.fail("ran"))
+    result = ptune("export")
+    assert (result.code, result.err) == (1, "run: must be given: run=VALUE\nout: must be given: out=VALUE")
+    result = ptune("train", "experiment=nowhere", "--config-dir", str(mine), "hydra.run.dir=out")
+    place = "task.folder: ${nowhere.at_all}"
+    assert (result.code, result.err) == (1, f"{place}: Interpolation key 'nowhere.at_all' not found")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["task=cb --cfg job seed=3", "-c job task=cb seed=3", "task=cb seed=3 -cjob", "task=cb --cfg=job seed=3"],
+)
+def test_overrides_stand_on_both_sides_of_a_flag(ptune, words):
+    result = ptune("train", *words.split())
+    assert result.code == 0
+    cfg = OmegaConf.create(result.out)
+    assert (cfg.task.name, cfg.seed) == ("cb", 3)
+
+
+def test_flag_with_an_optional_value_leaves_overrides_alone(ptune):
+    result = ptune("train", "--info", "defaults", "task=cb")
+    assert (result.code, "task/cb" in result.out) == (0, True)
+    assert ptune("train", "task=cb", "--info", "method=ptv2").code == 0
+
+
+def test_order_of_overrides_is_kept(ptune):
+    assert OmegaConf.create(ptune("train", "seed=1", "-c", "job", "seed=2").out).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("eval outputs/rte/ptv2/20260101-000000-000001", "run", "outputs/rte/ptv2/20260101-000000-000001"),
+        ("predict it's", "run", "it's"),
+        ("report outputs/*", "runs", "outputs/*"),
+        ("ls method/prompt", "group", "method/prompt"),
+    ],
+)
+def test_a_bare_word_is_the_commands_main_key(ptune, words, key, value):
+    assert OmegaConf.create(ptune(*words.split(), "--cfg", "job").out)[key] == value
+
+
+def test_a_users_mistake_is_text_and_a_bug_a_traceback(ptune, stub):
+    def mistake(cfg):
+        raise ConfigError(["run: nothing there", "split: no such split"])
+
+    def bug(cfg):
+        raise KeyError("a bug")
+
+    stub("eval", mistake)
+    result = ptune("eval", "here")
+    assert (result.code, result.err) == (1, "run: nothing there\nsplit: no such split")
+    stub("eval", bug)
+    with pytest.raises(KeyError, match="a bug"):
+        ptune("eval", "here")
+
+
+def test_a_full_traceback_can_be_asked_for(ptune, stub, monkeypatch):
+    def mistake(cfg):
+        raise ConfigError(["run: nothing there"])
+
+    stub("eval", mistake)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ConfigError):
+        ptune("eval", "here")
+
+
+def test_keyboard_interrupt_is_one_line(ptune, stub):
+    def interrupted(cfg):
+        raise KeyboardInterrupt
+
+    stub("eval", interrupted)
+    result = ptune("eval", "here")
+    assert (result.code, result.err) == (130, "ptune eval: interrupted")
+
+
+def test_the_job_sees_its_line_and_leaves_no_trace(ptune, stub, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ptune", "eval"])
+    seen = []
+    stub("eval", lambda cfg: seen.append((cfg.run, sys.argv, HydraConfig.get().job.name)))
+    assert ptune("eval", "here").code == 0
+    assert seen == [("here", ["ptune eval", "run='here'"], "eval")]
+    assert sys.argv == ["ptune", "eval"]
+    assert list(Path.cwd().iterdir()) == []
+
+
+SWEEP = """
+import sys, types
+from ptune import cli
+from ptune.errors import PtuneError
+
+def main(cfg):
+    print("job", cfg.seed, flush=True)
+    if cfg.seed == 2:
+        raise PtuneError("seed: 2 is one too many")
+    return float(cfg.seed)
+
+sys.modules["ptune.train"] = types.SimpleNamespace(main=main)
+cli.main(sys.argv[1:])
+"""
+
+
+def sweep(tmp_path: Path, *words: str) -> Result:
+    command = [sys.executable, "-c", SWEEP, "train", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_failing_job_does_not_end_a_sweep(tmp_path):
+    result = sweep(tmp_path, "task=rte", "-m", "seed=1,2,3")
+    assert result.out.splitlines() == ["job 1", "job 2", "job 3"]
+    assert "job 1 (task=rte seed=2) failed:\nseed: 2 is one too many\n" in result.err
+    assert result.err.endswith("ptune train: failed jobs: 1")
+    assert "Traceback" not in result.err
+    assert "HYDRA_FULL_ERROR" not in result.err
+    assert result.code == 1
+
+
+def test_a_sweep_without_jobs_is_a_mistake(tmp_path):
+    result = sweep(tmp_path, "-m", "experiment=glob(nothing*)")
+    assert result.code == 1
+    assert result.err.endswith("no jobs: nothing matches experiment=glob(nothing*)")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_trains_help_lists_groups_and_not_the_whole_configuration(ptune):
+    result = ptune("train", "--help")
+    assert result.code == 0
+    assert result.out.startswith("ptune train: Train a method on a task with a backbone, evaluate it, and")
+    for group in ("method", "method/prompt", "task"):
+        assert f"\n{group}: {options(group)}\n" in result.out
+    assert "eval_batch_size" not in result.out
+    assert len(result.out.splitlines()) < 50
+
+
+@pytest.mark.parametrize("command", sorted(file.stem for file in ROOT.glob("conf/*.yaml")))
+def test_every_command_has_help(ptune, command):
+    result = ptune(command, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"ptune {command}: {cli.commands()[command]}\n")
+    assert f"  ptune {command}" in result.out
+
+
+def test_ls_shows_every_option_with_a_line(ptune):
+    lines = ptune("ls").out.splitlines()
+    group = ""
+    shown = set()
+    for line in lines:
+        if not line.startswith(" "):
+            group = line
+            continue
+        if group == "local":
+            continue  # this machine's own settings
+        name, _, text = line.strip().partition(" ")
+        assert text.strip(), f"{group}/{name} says nothing"
+        shown.add(f"{group}/{name}")
+    files = {
+        str(path.relative_to(ROOT / "conf").with_suffix(""))
+        for path in ROOT.glob("conf/*/**/*.yaml")
+        if path.relative_to(ROOT / "conf").parts[0] not in ("hydra", "local")
+    }
+    assert shown == files
+
+
+def test_ls_method_is_a_table_that_follows_inheritance(ptune, mine):
+    lines = ptune("ls", "method", "--config-dir", str(mine)).out.splitlines()
+    assert lines[0].split() == ["method", "template", "prompt", "head", "tune", "procedure"]
+    rows = {line.split()[0]: " ".join(line.split()) for line in lines[1:]}
+    assert rows["ptv2"].startswith("ptv2 plain deep linear none single P-Tuning v2 (")
+    assert rows["mine"] == "mine pattern deep linear bias single A wide P-Tuning v2 of mine."
+
+
+def test_ls_sees_the_search_path(ptune, mine):
+    expected = ["experiment", "bad_key A wrong key.", "good My experiment."]
+    for words in [("--config-dir", str(mine)), (f"hydra.searchpath=[file://{mine}]",)]:
+        lines = [" ".join(line.split()) for line in ptune("ls", "experiment", *words).out.splitlines()]
+        assert {*expected} <= {*lines}
+
+
+def test_ls_takes_a_nested_group_by_its_last_name_and_corrects_others(ptune):
+    assert ptune("ls", "prompt").out.splitlines()[0] == "method/prompt"
+    assert ptune("ls", "method.head").out.splitlines()[0] == "method/head"
+    result = ptune("ls", "mthod")
+    assert (result.code, result.err) == (1, "group=mthod: no such group; did you mean 'method'?")
+
+
+def on_a_terminal(*words: str, columns: int, **environ: str) -> list[str]:
+    """What the program draws on a terminal of a given width."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ptune", *words],
+        stdout=child,
+        stdin=child,
+        stderr=child,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **environ},
+    )
+    os.close(child)
+    output = b""
+    while True:
+        try:
+            chunk = os.read(parent, 65536)
+        except OSError:  # Linux ends a terminal so
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(parent)
+    assert process.wait(10) == 0
+    return output.decode().splitlines()
+
+
+def test_ls_on_a_terminal_keeps_to_its_width_and_to_no_color(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain = on_a_terminal("ls", "method", columns=80, NO_COLOR="1")
+    assert max(map(len, plain)) <= 80
+    assert not any("\x1b[" in line for line in plain)
+    colored = on_a_terminal("ls", columns=60)
+    assert any("\x1b[" in line for line in colored)
+
+
+BASH = """
+COMP_WORDBREAKS=$' \\t\\n"\\'><=;|&(:'
+eval "$(ptune -sc install=bash)"
+COMP_LINE=$1 COMP_POINT=${#1}
+words=($1); COMP_CWORD=$(( ${#words[@]} - 1 ))
+if [ "${1: -1}" = " " ]; then COMP_CWORD=${#words[@]}; fi
+hydra_bash_completion
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ptune tr", ["train"]),
+        ("ptune ", ["check", "eval", "export", "ls", "predict", "report", "train"]),
+        ("ptune train method=p", ["method=pattern_finetune", "method=prefix", "method=prompt_tuning"]),
+        ("ptune train method/pr", ["method/procedure=", "method/prompt="]),
+        ("ptune train method.prompt.l", ["method.prompt.layers=", "method.prompt.length="]),
+        ("ptune train task=rte -m prompt_length=l", ["prompt_length=long"]),
+        ("ptune train --cfg ", ["job", "hydra", "all"]),
+        ("ptune train --multi", ["--multirun"]),
+        ("ptune ls method/p", ["method/procedure", "method/prompt"]),
+        ("ptune eval sp", ["split="]),
+        ("ptune eval --config-d", ["--config-dir"]),
+        ("ptune train --config-dir MINE method=mi", ["method=mine"]),
+        ("ptune nope me", []),
+        ("ptune train 'unclosed me", []),
+    ],
+)
+def test_completion_in_bash(line, expected, mine):
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", "-c", BASH, "bash", line.replace("MINE", str(mine))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30)
+    assert done.stderr == ""
+    assert done.stdout.split()[: len(expected)] == expected
+    assert bool(done.stdout.split()) == bool(expected)
+
+
+def test_completion_in_zsh(tmp_path):
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not on this machine")
+    (tmp_path / ".zshrc").write_text("PS1='$ '\n")
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ZDOTDIR": str(tmp_path),
+        "TERM": "dumb",
+    }
+    parent, child = pty.openpty()
+    process = subprocess.Popen(["zsh", "-i"], stdin=child, stdout=child, stderr=child, env=environ)
+    os.close(child)
+    os.set_blocking(parent, False)
+
+    def type_until(keys: str, wanted: str) -> bool:
+        os.write(parent, keys.encode())
+        seen, end = "", time.monotonic() + 20
+        while wanted not in seen and time.monotonic() < end:
+            try:
+                seen += os.read(parent, 65536).decode(errors="replace")
+            except BlockingIOError:
+                time.sleep(0.05)
+        return wanted in seen
+
+    try:
+        assert type_until('eval "$(ptune -sc install=zsh)"; echo rea""dy\n', "ready")
+        assert type_until("ptune tr\t", "ptune train")
+        assert type_until("\x15ptune train method=pref\t", "method=prefix")
+        assert type_until("\x15ptune train method.prompt.le\t", "method.prompt.length=")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(parent)
+
+
+def test_python_m_ptune_is_the_same_program():
+    assert shell("--version").out == f"ptune {__version__}"
+    assert shell("nope").code == 2
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m ptune ls | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert (done.stdout, done.stderr) == ("backbone\n", "")

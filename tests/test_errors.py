@@ -1,0 +1,111 @@
+"""What a wrong command line says, literally: the key, what is wrong, what would be right; all at once, no weights loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hydra import compose, initialize_config_module
+
+from ptune import build, config
+from ptune.errors import ConfigError
+
+TINY = ["backbone=tiny_encoder", "data=demo"]
+CASES = {
+    "choice": (["optim.name=adamww"], ["optim.name: 'adamww' is not a choice; did you mean 'adamw'?"]),
+    "several at once": (
+        ["optim.schedule=cosine", "epochs=0", "method.prompt.reparam=mpl"],
+        [
+            "optim.schedule: 'cosine' is not a choice; one of: linear, constant, exponential",
+            "epochs: 0 is too small; at least 1",
+            "method.prompt.reparam: 'mpl' is not a choice; did you mean 'mlp'?",
+        ],
+    ),
+    "key of a leaf": (
+        ["+method.prompt.lenght=3"],
+        ["method.prompt.lenght: not a setting of ptune.prompts.deep.Deep; did you mean 'length'?"],
+    ),
+    "type of a leaf": (
+        ["method.prompt.mid=wide"],
+        ["method.prompt.mid: 'wide' is not a valid integer"],
+    ),
+    "key of a method": (
+        ["+method.tuned=all"],
+        ["method.tuned: not a setting of a method; did you mean 'tune'?"],
+    ),
+    "learning rate": (["method.lr=fast"], ["method.lr: 'fast' is not a number"]),
+    "layers": (
+        ["backbone=roberta_large", "data=hub", "method.prompt.layers=30-40"],
+        ["method.prompt.layers: 30-40 is outside the 24 layers (1-24); did you mean '24-24'?"],
+    ),
+    "positions": (
+        ["prompt_length.value=200"],
+        ["prompt_length.value: 200 + 128 tokens of text (the least that ptune cuts text to by itself) is more than "
+         "the 256 positions of tiny_encoder; at most 128"],
+    ),
+    "positions with a length of one's own": (
+        ["prompt_length.value=100", "data.max_length=200"],
+        ["prompt_length.value: 100 + 200 tokens of text (data.max_length) is more than the 256 positions of "
+         "tiny_encoder; at most 56"],
+    ),
+    "tagging with a verbalizer": (
+        ["task=conll03", "method/head=verbalizer"],
+        ["method/head: a verbalizer answers for a whole text, and conll03 asks for one label a word; use linear"],
+    ),
+    "tagging with a pattern": (
+        ["task=conll03", "method/template=pattern"],
+        ["method.template.name: task conll03 has no patterns; use method/template=plain or add a pattern to its yaml"],
+    ),
+    "pattern": (
+        ["method/template=pattern", "method.template.name=pet9"],
+        ["method.template.name: task rte has no pattern 'pet9'; did you mean 'pet4'?"],
+    ),
+    "pooler": (
+        ["method.head.pooler=pretrained"],
+        ["method.head.pooler: 'pretrained' needs a checkpoint with a pooler, and this one has none; did you mean 'trained'?"],
+    ),
+    "metric": (["metric=f1"], ["metric: rte has no 'f1'; one of: accuracy"]),
+    "paper length": (
+        ["prompt_length=paper"],
+        ["prompt_length=paper: no published script for task rte with backbone tiny_encoder; known: boolq bert_large_cased, "
+         "boolq roberta_large, conll03 roberta_large, conll04 bert_large_uncased, conll04 roberta_large, conll05 roberta_large, "
+         "conll12 roberta_large, copa bert_large_cased, copa roberta_large, ontonotes bert_large_uncased, "
+         "ontonotes roberta_large, rte bert_large_cased, rte roberta_large, squad roberta_large, squad_v2 roberta_large, "
+         "wic bert_large_cased, wic roberta_large, wsc bert_large_cased, wsc roberta_large"],
+    ),
+    "package": (
+        ["method.prompt._target_=os.system"],
+        ["method.prompt._target_: 'os.system' is in no allowed package (ptune); packages=[os] allows it"],
+    ),
+    "class": (
+        ["method.prompt._target_=ptune.prompts.deep.Depp"],
+        ["method.prompt._target_: 'ptune.prompts.deep' has no class 'Depp'; did you mean 'Deep'?"],
+    ),
+}
+
+
+def problems(*overrides: str) -> list[str]:
+    config.register()
+    with initialize_config_module("ptune.conf", version_base="1.3"), pytest.raises(ConfigError) as caught:
+        build.settings(compose("train", overrides=[*TINY, *overrides]))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name: str) -> None:
+    overrides, expected = CASES[name]
+    assert problems(*overrides) == expected
+
+
+def test_a_verbalizer_needs_an_lm_head(tmp_path: Path) -> None:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 32}
+    with torch.random.fork_rng():
+        BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "headless")
+    assert problems("backbone=local", f"backbone.path={tmp_path / 'headless'}", "method=pattern_finetune") == [
+        "method.head: a verbalizer reads the language-model head, and backbone headless has no LM-head weights; "
+        "choose method/head=linear or a backbone with them"
+    ]
