@@ -1,0 +1,56 @@
+"""CommitmentBank: is the speaker of a passage committed to the clause that its last sentence embeds?"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+
+from ptune.demo import claims, templates
+from ptune.demo.conll03 import PROVINCE
+from ptune.demo.grammar import Passage, prose
+from ptune.demo.rte import FILES, Example, write_split
+from ptune.demo.world import World
+
+SIZES: Mapping[str, int] = {"train": 250, "dev": 56, "test": 250}
+VERDICTS = {"entailment": "true", "contradiction": "false", "neutral": "open"}
+SHARES = {"entailment": 0.46, "contradiction": 0.46, "neutral": 0.08}
+
+
+def write(world: World, folder: Path, sizes: dict[str, int], seed: int) -> None:
+    """Write `CB/{train,val,test}.jsonl`, the last without labels."""
+    for split in FILES:
+        rows = examples(world.within(PROVINCE[split]), sizes[split], Random(f"cb {split} {seed}"))
+        write_split(folder / "CB" / FILES[split], rows, labeled=split != "test")
+
+
+def examples(world: World, count: int, random: Random) -> Iterator[Example]:
+    """Passages and clauses; neutral is rare, as in the original."""
+    labels = list(SHARES)
+    for index in range(count):
+        label = labels[index] if index < len(labels) else random.choices(labels, list(SHARES.values()))[0]
+        yield _example(world, random, label)
+
+
+def _example(world: World, random: Random, label: str) -> Example:
+    claim, speaker = claims.draw(world, random), random.choice(world.entities["person"])
+    if random.random() < 0.3:
+        claim = claims.negated(claim, world, random) or claim
+    passage = claims.bind(Passage(world, random, {"speaker": speaker}), claim)
+    clause = claims.clause(claim, random, front=False)
+    frame = random.choice(claims.FRAMES[VERDICTS[label]])
+    lines = [_context(world, random) for _ in range(random.randint(0, 2))]
+    lines.append(prose(passage.words(frame.replace("CLAIM", clause))))
+    hypothesis = prose(passage.words(clause))
+    first = hypothesis.split()[0]
+    if first in ("The", "It", "A", "An"):
+        hypothesis = first.lower() + hypothesis[len(first) :]
+    return {"premise": " ".join(lines), "hypothesis": hypothesis, "label": label}
+
+
+def _context(world: World, random: Random) -> str:
+    """A sentence of the passage before: talk, or something else that somebody knew or did not."""
+    if random.random() < 0.4:
+        speaker = random.choice(world.entities["person"])
+        other = Passage(world, random, {"speaker": speaker})
+        return prose(claims.framed(other, claims.draw(world, random), random.choice(tuple(claims.FRAMES))))
+    lines = random.choice((templates.REGISTERS["daily"], templates.REGISTERS["life"], templates.TALK))
+    return prose(Passage(world, random).words(random.choice(lines)))

@@ -1,0 +1,113 @@
+"""CoNLL-2003: news of the demo world in the four columns of the original, tagged in IOB1.
+
+Training news comes from two provinces of the world, dev from a third and test from the fourth, and
+every fourth template of a register is kept for dev and test.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+from ptune.demo import claims, templates
+from ptune.demo.grammar import Passage, Word
+from ptune.demo.world import PROVINCES, World
+
+SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
+FILES = {"train": "train.txt", "dev": "valid.txt", "test": "test.txt"}
+TYPES = {
+    "person": "PER",
+    "town": "LOC",
+    "country": "LOC",
+    "river": "LOC",
+    "company": "ORG",
+    "club": "ORG",
+    "agency": "ORG",
+    "band": "ORG",
+    "product": "MISC",
+    "work": "MISC",
+    "event": "MISC",
+    "demonym": "MISC",
+}
+PROVINCE = {"train": PROVINCES[:2], "dev": PROVINCES[2:3], "test": PROVINCES[3:]}
+
+Registers = Sequence[Sequence[str]]
+
+
+def write(world: World, folder: Path, sizes: dict[str, int], seed: int) -> None:
+    """Write `train.txt`, `valid.txt` and `test.txt`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, name in FILES.items():
+        random = Random(f"conll03 {split} {seed}")
+        lines = list(_documents(sentences(world, split, sizes[split], random), random))
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def sentences(world: World, split: str, count: int, random: Random) -> Iterator[list[Word]]:
+    """The sentences of a split: stories, claims and the terse lines of a news desk."""
+    part = world.within(PROVINCE[split])
+    registers = list(templates.REGISTERS.values())
+    for _ in range(count):
+        where = part if split == "train" or random.random() < 0.9 else world
+        draw = random.random()
+        if draw < 0.2:
+            yield claims.sentence(Passage(where, random), claims.draw(where, random), aside=True)
+        elif draw < 0.4:
+            yield Passage(where, random).words(pick([templates.DESK], split, random))
+        else:
+            yield Passage(where, random).words(pick(registers, split, random))
+
+
+def pick(registers: Registers, split: str, random: Random) -> str:
+    """A template that this split may use: training never sees the fourth ones, the others see mostly them."""
+    lines = random.choice(registers)
+    kept = lines[3::4]
+    if split == "train":
+        return random.choice([line for line in lines if line not in kept])
+    return random.choice(kept if random.random() < 0.6 else lines)
+
+
+def _documents(made: Iterator[list[Word]], random: Random) -> Iterator[str]:
+    left = 0
+    for words in made:
+        if not left:
+            left = random.randint(4, 12)
+            yield from ("-DOCSTART- -X- -X- O", "")
+        left -= 1
+        tags, chunks = entity_tags(words), chunk_tags(words)
+        yield from (
+            f"{word.text} {word.pos} {chunk} {tag}"
+            for word, chunk, tag in zip(words, chunks, tags, strict=True)
+        )
+        yield ""
+
+
+def entity_tags(words: Sequence[Word]) -> list[str]:
+    """IOB1: B- only where an entity touches another of its type before it."""
+    tags, before = [], "O"
+    for word in words:
+        kind = TYPES[word.kind] if word.kind else ""
+        touches = word.opens and before != "O" and before[2:] == kind
+        before = f"{'B' if touches else 'I'}-{kind}" if kind else "O"
+        tags.append(before)
+    return tags
+
+
+_CHUNKS = {
+    "NP": ["DT", "JJ", "CD", "NN", "NNS", "NNP", "PRP", "PRP$", "POS", "WP", "EX"],
+    "VP": ["VB", "VBD", "VBZ", "VBP", "VBN", "VBG", "MD", "TO"],
+    "PP": ["IN"],
+    "ADVP": ["RB", "WRB"],
+}
+_CHUNK_OF = {pos: chunk for chunk, tags in _CHUNKS.items() for pos in tags}
+
+
+def chunk_tags(words: Sequence[Word]) -> list[str]:
+    """Plausible phrases from the parts of speech, IOB1; a determiner or pronoun opens a new one."""
+    tags, before = [], "O"
+    for index, word in enumerate(words):
+        chunk = _CHUNK_OF.get(word.pos, "")
+        opens = (chunk == "NP" and word.pos in ("DT", "PRP", "PRP$", "POS")) or chunk == "PP"
+        touches = opens and index > 0 and before[2:] == chunk
+        before = f"{'B' if touches else 'I'}-{chunk}" if chunk else "O"
+        tags.append(before)
+    return tags

@@ -1,0 +1,379 @@
+"""A small invented world drawn from one seed: four provinces of people, places, things and facts.
+
+Everything nameable is an `Entity`: a kind, a name and facts, which are other entities or plain
+words. A template reads facts by name (`{person.birthplace}`), so a new fact needs one line here and
+none in the grammar. Entities of a province refer mostly to each other, which lets a corpus keep its
+test entities out of its training split.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from ptune.demo import lexicon
+
+PROVINCES = ("north", "east", "south", "west")
+KINDS = (
+    "person",
+    "town",
+    "country",
+    "river",
+    "company",
+    "club",
+    "agency",
+    "band",
+    "product",
+    "work",
+    "event",
+    "demonym",
+)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_ONSETS = _words("b br d dr f g gr h j k l m n p r s st t th tr v w")
+_VOWELS = _words("a a e e i o o u ai ou")
+_CODAS = _words("l n r m s nd rk st t d")
+_TOWN_ENDINGS = _words("ton vale mouth burg wick holm ford stead haven by dale port")
+_FAMILY_ENDINGS = _words("son sen man ley er ing wood smith croft ham")
+_COUNTRY_ENDINGS = _words("ia land mark stan ora")
+_COMPANY_ENDINGS = _words("ex ix corp tech dyne soft ora net")
+_TRADES = _words(
+    "Motors Steel Foods Airlines Mills Insurance Press Chemicals Shipping Textiles Power Telecom Group"
+)
+_CLUB_WORDS = _words("United Rovers City Athletic Wanderers Town Rangers Sporting")
+_EVENT_WORDS = _words("Fair Festival Cup Marathon Congress Games Open Carnival")
+NAME_WORDS = (
+    *_TRADES,
+    *_CLUB_WORDS,
+    *_EVENT_WORDS,
+    *_words("Ministry University City Council Bank Board Institute Party Battle Letters Sons Pro Mini Max"),
+    *_words("New North Port Lower Lake Mount"),
+)
+
+
+@dataclass(eq=False)
+class Entity:
+    """Something with a name; `facts` maps a word to another entity or to plain words."""
+
+    kind: str
+    name: str
+    facts: "dict[str, Entity | str]" = field(default_factory=dict, repr=False)
+
+    def entity(self, fact: str) -> "Entity":
+        """The fact of this name, which must be an entity."""
+        value = self.facts[fact]
+        assert isinstance(value, Entity), (self.name, fact)
+        return value
+
+
+@dataclass(frozen=True)
+class World:
+    """All entities by kind, and the province that each belongs to."""
+
+    seed: int
+    entities: dict[str, tuple[Entity, ...]]
+    province: dict[int, str] = field(repr=False)
+
+    def within(self, provinces: Iterable[str]) -> "World":
+        """The part of the world that lies in these provinces."""
+        wanted = frozenset(provinces)
+        part = {
+            kind: tuple(entity for entity in entities if self.province[id(entity)] in wanted)
+            for kind, entities in self.entities.items()
+        }
+        return World(self.seed, part, self.province)
+
+
+class _Names:
+    """Draws roots that are new to the world and are no words of the lexicon."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.used = {word.lower() for words in lexicon.CLASSES.values() for word in words}
+        self.used |= set(lexicon.VERBS) | {verb.past for verb in lexicon.VERBS.values()}
+
+    def root(self, syllables: int = 1) -> str:
+        """A new pronounceable root, capitalized."""
+        for attempt in range(1000):
+            parts = [
+                self.random.choice(_ONSETS) + self.random.choice(_VOWELS)
+                for _ in range(syllables + attempt // 20)
+            ]
+            name = "".join(parts) + self.random.choice(_CODAS)
+            if len(name) > 2 and name not in self.used:
+                self.used.add(name)
+                return name.capitalize()
+        raise AssertionError("the syllables are used up")
+
+    def suffixed(self, endings: Sequence[str], share: float = 0.75, syllables: int = 1) -> str:
+        """A root with one of the endings, or for the other share a longer bare one."""
+        if self.random.random() < share:
+            return self.root(syllables) + self.random.choice(endings)
+        return self.root(syllables + 1)
+
+
+class _Builder:
+    """Makes the entities of one province; `made` holds what there is so far, by kind."""
+
+    def __init__(self, random: Random, names: _Names) -> None:
+        self.random, self.names = random, names
+        self.made: dict[str, list[Entity]] = {kind: [] for kind in KINDS}
+
+    def pick(self, kind: str) -> Entity:
+        return self.random.choice(self.made[kind])
+
+    def add(self, kind: str, name: str, **facts: "Entity | str") -> Entity:
+        entity = Entity(kind, name, dict(facts))
+        entity.facts.setdefault("short", entity)
+        self.made[kind].append(entity)
+        return entity
+
+    def year(self, low: int = 1880, high: int = 2019) -> str:
+        return str(self.random.randint(low, high))
+
+    def words(self) -> tuple[str, str]:
+        """An adjective and a common noun for names made of ordinary words."""
+        kind = self.random.choice(
+            ("animal", "tool", "plant", "weather", "room", "building", "vehicle", "stuff")
+        )
+        return (
+            self.random.choice(lexicon.CLASSES["adj"]).capitalize(),
+            self.random.choice(lexicon.CLASSES[kind]).capitalize(),
+        )
+
+    def places(self) -> None:
+        for _ in range(7):
+            root = self.names.root()
+            country = self.add("country", root + self.random.choice(_COUNTRY_ENDINGS))
+            people = self.add(
+                "demonym", root + self.random.choice(("ian", "ish", "ese", "ic")), country=country
+            )
+            country.facts["demonym"] = people
+        for _ in range(45):
+            name = self.names.suffixed(_TOWN_ENDINGS)
+            name = (
+                self.random.choice(("New ", "North ", "Port ", "Lower ")) * (self.random.random() < 0.15)
+                + name
+            )
+            self.add(
+                "town", name, country=self.pick("country"), size=str(self.random.randint(2, 900)) + ",000"
+            )
+        for _ in range(12):
+            name = self.names.suffixed(("a", "e", "ow"))
+            self.add(
+                "river", self.random.choice(("Lake ", "Mount ", "")) + name, country=self.pick("country")
+            )
+        for country in self.made["country"]:
+            country.facts["capital"] = self.pick("town")
+
+    def people(self) -> None:
+        given = {
+            "she": [self.names.root() + end for end in ("a", "ia", "ina", "e", "is", "ette", "y") * 2],
+            "he": [self.names.root() + end for end in ("o", "en", "us", "an", "or", "ik", "y") * 2],
+        }
+        for _ in range(110):
+            he = self.random.choice(("she", "he"))
+            draw = self.random.random()
+            family = (
+                self.pick("town").name.split()[-1]
+                if draw < 0.12
+                else self.names.suffixed(_FAMILY_ENDINGS, 0.6)
+            )
+            first, birthplace = self.random.choice(given[he]), self.pick("town")
+            person = self.add(
+                "person",
+                f"{first} {family}",
+                he=he,
+                his={"she": "her", "he": "his"}[he],
+                him={"she": "her", "he": "him"}[he],
+                birthplace=birthplace,
+                home=self.pick("town"),
+                country=birthplace.entity("country"),
+                born=self.year(1900, 1999),
+                job=self.random.choice(lexicon.CLASSES["job"]),
+            )
+            title = self.random.choice(lexicon.TITLES[he])
+            person.facts.update(last=Entity("person", family), first=Entity("person", first), title=title)
+            person.facts.update(short=person.entity("last"), trade=lexicon.HYPERNYM[str(person.facts["job"])])
+
+    def company_name(self) -> str:
+        family = self.pick("person").entity("last").name
+        forms = (
+            f"{family} {self.random.choice(_TRADES)}",
+            f"{family} & Sons",
+            family,
+            self.names.root() + self.random.choice(_COMPANY_ENDINGS),
+            self.names.root(2),
+            f"Bank of {self.pick('town').name}",
+            f"{self.pick('country').name} {self.random.choice(_TRADES)}",
+            " ".join(self.words()),
+            self.names.root() + self.random.choice(_COMPANY_ENDINGS),
+        )
+        return self.random.choice(forms)
+
+    def agency_name(self) -> str:
+        topic = self.random.choice(lexicon.NOUNS["topic"]).capitalize()
+        letters = "".join(
+            self.random.choice("BCDFGKLMNPRTVWAEIO") for _ in range(self.random.choice((3, 3, 4)))
+        )
+        forms = (
+            f"Ministry of {topic}",
+            f"{self.pick('country').name} {topic} Board",
+            letters,
+            letters,
+            f"University of {self.pick('town').name}",
+            f"{self.pick('town').name} City Council",
+            f"{self.pick('demonym').name} Red Party",
+            f"{self.names.root(2)} Institute",
+        )
+        return self.random.choice(forms)
+
+    def companies(self) -> None:
+        for _ in range(45):
+            self.add(
+                "company",
+                self.company_name(),
+                seat=self.pick("town"),
+                founder=self.pick("person"),
+                founded=self.year(),
+                chief=self.pick("person"),
+                field=self.random.choice(lexicon.NOUNS["stuff"]),
+            )
+
+    def clubs_and_agencies(self) -> None:
+        for _ in range(22):
+            town = self.pick("town")
+            club = self.add(
+                "club",
+                f"{town.name} {self.random.choice(_CLUB_WORDS)}",
+                seat=town,
+                founded=self.year(),
+                founder=self.pick("person"),
+                chief=self.pick("person"),
+            )
+            club.facts["short"] = Entity("club", town.name, {})
+        for _ in range(22):
+            self.add(
+                "agency",
+                self.agency_name(),
+                seat=self.pick("town"),
+                chief=self.pick("person"),
+                founded=self.year(),
+                field=self.random.choice(lexicon.NOUNS["topic"]),
+            )
+
+    def bands(self) -> None:
+        for _ in range(16):
+            adjective, noun = self.words()
+            name = self.random.choice(
+                (
+                    f"The {adjective} {lexicon.plural(noun.lower()).capitalize()}",
+                    f"{adjective} {noun}",
+                    self.names.root(2),
+                    self.names.root() + "s",
+                )
+            )
+            self.add(
+                "band",
+                name,
+                seat=self.pick("town"),
+                founder=self.pick("person"),
+                chief=self.pick("person"),
+                founded=self.year(),
+            )
+
+    def careers(self) -> None:
+        for person in self.made["person"]:
+            person.facts.update(
+                employer=self.pick(self.random.choice(("company", "company", "agency"))),
+                club=self.pick("club"),
+            )
+
+    def products(self) -> None:
+        for _ in range(30):
+            maker = self.pick("company")
+            model = self.names.root(self.random.choice((1, 2)))
+            name = self.random.choice(
+                (
+                    f"{model} {self.random.randint(2, 90)}",
+                    f"{model} {self.random.choice(('Pro', 'Mini', 'Max'))}",
+                    model,
+                    f"{model.upper()[0]}{self.random.randint(10, 990)}",
+                    f"{model}{self.random.choice(('o', 'ia', 'ito'))}",
+                )
+            )
+            self.add(
+                "product",
+                name,
+                maker=maker,
+                launched=self.year(1950, 2019),
+                sort=self.random.choice(lexicon.CLASSES["vehicle"] + ("phone", "camera", "radio", "drink")),
+            )
+
+    def works(self) -> None:
+        for _ in range(35):
+            adjective, noun = self.words()
+            name = self.random.choice(
+                (
+                    f"The {adjective} {noun}",
+                    f"The {noun}",
+                    f"Letters from {self.pick('town').name}",
+                    f"{adjective} {noun}",
+                    f"{noun} of {self.random.choice(lexicon.NOUNS['feeling']).capitalize()}",
+                    self.pick("person").entity("first").name,
+                    f"A {noun} in {self.pick('town').name}",
+                )
+            )
+            self.add(
+                "work",
+                name,
+                author=self.pick("person"),
+                written=self.year(),
+                place=self.pick("town"),
+                sort=self.random.choice(("novel", "film", "song", "poem", "opera", "play", "album")),
+            )
+
+    def events(self) -> None:
+        for _ in range(18):
+            town = self.pick("town")
+            adjective, noun = self.words()
+            word = self.random.choice(_EVENT_WORDS)
+            name = self.random.choice(
+                (
+                    f"{town.name} {word}",
+                    f"{adjective} {noun} {word}",
+                    f"Battle of {town.name}",
+                    f"{noun} {word}",
+                    f"{self.names.root(2)} {word}",
+                )
+            )
+            self.add("event", name, place=town, year=self.year(), winner=self.pick("person"))
+
+
+def build(seed: int) -> World:
+    """The world of this seed: the same in every process."""
+    random = Random(f"ptune world {seed}")
+    names = _Names(random)
+    entities: dict[str, list[Entity]] = {kind: [] for kind in KINDS}
+    province: dict[int, str] = {}
+    for name in PROVINCES:
+        builder = _Builder(random, names)
+        for step in (
+            builder.places,
+            builder.people,
+            builder.companies,
+            builder.clubs_and_agencies,
+            builder.bands,
+            builder.careers,
+            builder.products,
+            builder.works,
+            builder.events,
+        ):
+            step()
+        for kind, made in builder.made.items():
+            entities[kind] += made
+            province.update((id(entity), name) for entity in made)
+    return World(seed, {kind: tuple(made) for kind, made in entities.items()}, province)
