@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import yaml
@@ -112,6 +113,8 @@ def resolve(s: Train) -> Iterator[str]:
             yield str(error)
             return
     compat.apply(s)
+    if s.data.root:
+        s.data.root = str(Path(s.data.root).expanduser().absolute())  # eval and resume may come from elsewhere
     yield from resolve_length(s)
     for name in ("lr", "backbone_lr", "prompt_lr", "head_lr"):
         if getattr(s.optim, name) is None:
@@ -164,6 +167,8 @@ def check(s: Train) -> Iterator[str]:
         value = lookup(values, key)
         if value is not None and value < 1:
             yield f"{key}: {value} is too small; at least 1"
+    if s.prompt_length.value is not None and s.prompt_length.value < 0:
+        yield f"prompt_length.value: {s.prompt_length.value} is too small; at least 0"
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
     leaf_problems = [line for key in LEAVES for line in check_leaf(key, lookup(values, key), s.packages)]

@@ -24,6 +24,8 @@ def main(cfg: DictConfig) -> None:
     if s.format not in FORMATS:
         raise ConfigError([f"format: '{s.format}' is not a choice; {nearest(s.format, FORMATS)}"])
     out = Path(s.out)
+    if out.is_file():
+        raise PtuneError(f"out: {out} is a file; name a new folder")
     if out.exists() and any(out.iterdir()):
         raise PtuneError(f"out: {out} is not empty; name a new folder")
     from ptune.restore import restore

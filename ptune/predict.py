@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from omegaconf import DictConfig
 
 from ptune.config import Predict
 from ptune.errors import DataError, PtuneError
+from ptune.readers import Record, decoded
+from ptune.readers.jsonl import parse
 
 if TYPE_CHECKING:
     from ptune.restore import Restored
@@ -33,41 +35,40 @@ def main(cfg: DictConfig) -> None:
 
     run = restore(s.run, s.device)
     with ExitStack() as files:
-        source = sys.stdin if s.input == "-" else files.enter_context(open(s.input, encoding="utf-8"))
+        source = sys.stdin.buffer if s.input == "-" else files.enter_context(open(s.input, "rb"))
         target = sys.stdout if s.output == "-" else files.enter_context(open(s.output, "w", encoding="utf-8"))
         name = "standard input" if s.input == "-" else s.input
-        records = parsed(source, name, run.task)
+        records = parsed(decoded(source, name), run.task)
         while chunk := list(islice(records, CHUNK * s.batch_size)):
             write(run, chunk, s.batch_size, target)
 
 
-def parsed(lines: Iterable[str], name: str, task: Task) -> Iterator[dict[str, Any]]:
+def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
     """The fields of each line, JSON object or text; blank lines are skipped. Raises DataError with file:line."""
-    for number, line in enumerate(lines, 1):
-        text = line.rstrip("\r\n")
+    for where, text in lines:
         if not text.strip():
             continue
+        if text.lstrip().startswith("{"):
+            yield Record(where, parse(text, where))
+            continue
         try:
-            yield json.loads(text) if text.lstrip().startswith("{") else task.parse(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{name}:{number}: not JSON ({error})") from None
+            yield Record(where, task.parse(text))
         except DataError as error:
-            raise DataError(f"{name}:{number}: {error}") from None
+            raise DataError(f"{where}: {error}") from None
 
 
-def write(run: Restored, chunk: list[dict[str, Any]], batch_size: int, target: TextIO) -> None:
+def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO) -> None:
     """Predict a chunk and write it in its order."""
     from dataclasses import replace
 
     from ptune.data import Rendered
     from ptune.evaluate import predict
-    from ptune.readers import Record
 
-    examples = [replace(run.task.example(Record(f"input {i + 1}", fields), i), gold=None) for i, fields in enumerate(chunk)]
+    examples = [replace(run.task.example(record, i), gold=None) for i, record in enumerate(chunk)]
     assert run.settings.data.max_length is not None
     rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
-    for fields, prediction in zip(chunk, predict(run.model, 0, run.task, examples, rendered, batch_size), strict=True):
-        row = {**fields, "prediction": prediction.value}
+    for record, prediction in zip(chunk, predict(run.model, 0, run.task, examples, rendered, batch_size), strict=True):
+        row = {**record.values, "prediction": prediction.value}
         if prediction.scores:
             row["scores"] = {label: round(score, 6) for label, score in prediction.scores.items()}
         target.write(json.dumps(row, ensure_ascii=False) + "\n")

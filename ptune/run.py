@@ -29,6 +29,7 @@ from ptune.errors import PtuneError
 
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "hydra-core", "omegaconf", "seqeval", "scikit-learn", "numpy")
 KEPT = 2
+CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -138,7 +139,9 @@ class RunFolder:
         """Store tuned.safetensors; returns its size in bytes."""
         from safetensors.torch import save
 
-        write_atomically(self.file("tuned.safetensors"), save(contiguous(tensors), metadata=dict(about)))
+        # one key: safetensors writes several in an order that changes from process to process
+        metadata = {"ptune": json.dumps(dict(about), sort_keys=True)}
+        write_atomically(self.file("tuned.safetensors"), save(contiguous(tensors), metadata=metadata))
         return self.file("tuned.safetensors").stat().st_size
 
     def read_tensors(self) -> dict[str, Any]:
@@ -161,8 +164,8 @@ class RunFolder:
         temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        contents = {"parameters.safetensors": save(contiguous(parameters)), "optimizer.safetensors": save(contiguous(optimizer)),
-                    "state.json": json.dumps(state).encode()}
+        parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(state).encode())
+        contents = dict(zip(CHECKPOINT, parts, strict=True))
         for name, data in contents.items():
             write_atomically(temporary / name, data)
         manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
@@ -201,7 +204,7 @@ def intact(path: Path) -> bool:
     """Whether a checkpoint's files are those of its manifest."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        return all(sha256(path / name) == digest for name, digest in manifest.items())
+        return manifest == {name: sha256(path / name) for name in CHECKPOINT}
     except (OSError, ValueError):
         return False
 

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 
 from ptune import build
 from ptune.config import Train
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
 from ptune.progress import Progress
-from ptune.run import RunFolder, environment, read_checkpoint
+from ptune.run import RunFolder, environment, intact, read_checkpoint
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,8 @@ class Session:
         path = self.folder.newest_checkpoint(self.progress.warn)
         if path is not None:
             training.restore(*read_checkpoint(path))
-            self.folder.cut_metrics(training.step)
+        self.folder.cut_metrics(training.step)
+        if path is not None:
             self.progress.say(f"going on from step {training.step} of {training.steps}")
 
     def _load_best(self, training: Any) -> None:
@@ -215,7 +216,10 @@ class Session:
 
         if training.stopper.best_step == training.step:
             return
-        parameters, _, _ = read_checkpoint(self.folder.file("checkpoints") / f"{training.stopper.best_step:08d}")
+        path = self.folder.file("checkpoints") / f"{training.stopper.best_step:08d}"
+        if not intact(path):
+            raise PtuneError(f"{path}, the best of the run, is damaged; train again, in a new folder")
+        parameters, _, _ = read_checkpoint(path)
         with torch.no_grad():
             for name, parameter in training.trained.items():
                 parameter.copy_(parameters[name])

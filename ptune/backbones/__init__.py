@@ -148,6 +148,12 @@ class Backbone(nn.Module, ABC):
     def pooler_weights(self) -> dict[str, Tensor] | None:
         """weight [H, H] and bias [H] of the checkpoint's pooler, or None."""
         found: dict[str, Tensor] = {}
+        if self.weights == "bin":
+            for file in sorted(self.folder.glob("*.bin")):
+                for key, tensor in torch.load(file, map_location="cpu", weights_only=True).items():
+                    if key.endswith((self.pooler_key, self.pooler_key.replace("weight", "bias"))):
+                        found[key.rsplit(".", 1)[1]] = tensor.float()
+            return found or None
         for file in sorted(self.folder.glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 for key in list(tensors.keys()):
@@ -162,7 +168,7 @@ class Backbone(nn.Module, ABC):
 
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
-        newer = getattr(self.model, "activation_checkpointing_enable", None)  # the name since transformers 5.23
+        newer = getattr(self.model, "activation_checkpointing_enable", None)  # transformers 5.20 lacks it
         (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
     # Injection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,14 +24,19 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises DataError for bytes that are not UTF-8, for NUL, and for lines over a million characters.
     """
     with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            where = f"{path}:{number}"
-            if len(raw) > LONGEST_LINE:
-                raise DataError(f"{where}: a line of {len(raw)} bytes; is this a text corpus?")
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; convert the file to UTF-8") from None
-            if "\0" in text:
-                raise DataError(f"{where}: a NUL character; the file is damaged or not text")
-            yield where, text.rstrip("\r\n")
+        yield from decoded(file, str(path))
+
+
+def decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
+    """As `lines`, of an open binary file."""
+    for number, raw in enumerate(file, 1):
+        where = f"{name}:{number}"
+        if len(raw) > LONGEST_LINE:
+            raise DataError(f"{where}: a line of {len(raw)} bytes; is this a text corpus?")
+        try:
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; convert the file to UTF-8") from None
+        if "\0" in text:
+            raise DataError(f"{where}: a NUL character; the file is damaged or not text")
+        yield where, text.rstrip("\r\n")
