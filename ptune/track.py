@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from ptune.config import Tracker as Settings
 
 log = logging.getLogger(__name__)
+STAGED: set[str] = set()  # folders that `stage_in` chose, not the user
 
 
 class Tracker(Protocol):
@@ -55,9 +56,12 @@ class Wandb:
                 columns: list[str | int] = sorted({key for sample in samples for key in sample})
                 rows = [[str(sample.get(str(column), "")) for column in columns] for sample in samples[: self.samples]]
                 run.log({"predictions": wandb.Table(columns=columns, data=rows)})
-            run.finish()
 
+        run = self.run
         self._try(last)
+        if run is not None:
+            self.run = run
+            self._try(lambda run: run.finish())
         self.run = None
 
     def _try(self, action: Callable[[Any], None]) -> None:
@@ -76,6 +80,7 @@ def tracker(settings: Settings, folder: Path, *, name: str, tags: Sequence[str],
     if settings.name == "none":
         return NoTracker()
     os.environ.setdefault("WANDB_SILENT", "true")
+    stage_in(folder)
     try:
         import wandb
 
@@ -93,6 +98,14 @@ def tracker(settings: Settings, folder: Path, *, name: str, tags: Sequence[str],
     except Exception as error:  # an account, a disk, a network: none of them may end a run
         warn(f"W&B could not start ({error}); the run goes on, metrics.jsonl has everything")
         return NoTracker()
+
+
+def stage_in(folder: Path) -> None:
+    """Let W&B stage tables in the run folder: its own choice is the home folder, which may be read-only."""
+    given = os.environ.get("WANDB_DATA_DIR")
+    if given is None or given in STAGED:
+        os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
+        STAGED.add(os.environ["WANDB_DATA_DIR"])
 
 
 def has_key() -> bool:

@@ -1,0 +1,439 @@
+"""eval, predict, report and export on finished runs: from the folder alone, wherever one stands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptune import cli
+
+
+class Result:
+    """How a command line ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out.strip(), err.strip()
+
+
+def call(*words: str) -> int:
+    """A command line in this process; what Hydra does to logging is undone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        cli.main(list(words))
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    return 0
+
+
+@pytest.fixture
+def ptune(capsys, monkeypatch, tmp_path):
+    """Run a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Result:
+        code = call(*words)
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, bert_folder, examples) -> Path:
+    """Finished runs below one folder, trained from another one with relative paths."""
+    base = tmp_path_factory.mktemp("runs")
+    sentences = [
+        "".join(f"{word} x x {tag}\n" for word, tag in zip(e.fields["tokens"], e.gold, strict=True))
+        for e in examples["conll03"]
+    ]
+    (base / "data" / "conll03").mkdir(parents=True)
+    (base / "data" / "RTE").mkdir()
+    for ner, rte, part in (
+        ("train", "train", slice(0, 8)),
+        ("valid", "val", slice(0, 4)),
+        ("test", None, slice(3, 8)),
+    ):
+        (base / "data" / "conll03" / f"{ner}.txt").write_text("\n".join(sentences[part]), encoding="utf-8")
+        if rte:
+            rows = [{**e.fields, "label": e.gold} for e in examples["rte"][part]]
+            (base / "data" / "RTE" / f"{rte}.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+            )
+    where = os.getcwd()
+    os.chdir(base)
+    common = [
+        "data=local",
+        "data.root=data",
+        "backbone=local",
+        f"backbone.path={os.path.relpath(bert_folder)}",
+        "tracker=none",
+        "epochs=2",
+        "batch_size=4",
+        "prompt_length.value=3",
+        "quiet=true",
+    ]
+    try:
+        for name, *more in (
+            ("ner", "task=conll03", "method=ptv2", "optim.lr=0.05", "data.max_length=24"),
+            ("rte", "task=rte", "method=ptv2", "optim.lr=0.05", "seed=3"),
+            ("soft", "task=rte", "method=prompt_tuning", "epochs=1"),
+            ("majority", "task=rte", "method=majority"),
+        ):
+            assert call("train", *common, *more, f"hydra.run.dir=finished/{name}") == 0, name
+    finally:
+        os.chdir(where)
+    unfinished = base / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(base / "finished" / "rte" / "config.yaml", unfinished)
+    return base
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def rows(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# Refusals that the commands share
+
+
+@pytest.mark.parametrize("words", [["eval"], ["predict", "input=INPUT"], ["export", "out=out"]])
+def test_no_run(ptune, runs, tmp_path, words):
+    """One line each: no folder, an unfinished run, a run without a model, damaged weights."""
+    (tmp_path / "in.txt").write_text("a\tb\n")
+    words = [word.replace("INPUT", str(tmp_path / "in.txt")) for word in words]
+
+    def refused(run: Path | str) -> str:
+        found = ptune(*words, f"run={run}")
+        assert (found.code, found.out) == (1, "")
+        assert not (tmp_path / "out").exists()
+        return found.err
+
+    assert refused("nowhere") == "nowhere is not a run folder: it has no config.yaml"
+    unfinished = runs / "unfinished"
+    assert (
+        refused(unfinished)
+        == f"{unfinished} has no result.json: the run is not finished; resume={unfinished} goes on"
+    )
+    majority = runs / "finished" / "majority"
+    assert refused(majority) == (
+        f"{majority}: a majority run has no model; its predictions.jsonl and result.json are all it has"
+    )
+    damaged = shutil.copytree(
+        runs / "finished" / "rte", tmp_path / "damaged", ignore=shutil.ignore_patterns("checkpoints")
+    )
+    (damaged / "tuned.safetensors").write_bytes(b"no")
+    assert refused(damaged).startswith(f"{damaged / 'tuned.safetensors'}: missing or damaged (")
+    shutil.copy(runs / "finished" / "soft" / "tuned.safetensors", damaged)
+    assert refused(damaged).startswith(f"{damaged / 'tuned.safetensors'}: does not fit config.yaml (")
+
+
+def test_run_must_be_given(ptune):
+    """The key is named."""
+    for command in ("eval", "predict"):
+        found = ptune(command)
+        assert (found.code, found.out) == (1, "")
+        assert found.err.startswith("run: must be given")
+
+
+# eval
+
+
+@pytest.mark.parametrize("name", ["ner", "rte", "soft"])
+def test_eval_repeats_the_result(ptune, runs, name):
+    """The very same figures, from another folder, without any setting repeated."""
+    folder = runs / "finished" / name
+    expected = result(folder)
+    found = ptune("eval", str(folder))
+    assert found.code == 0, found.err
+    again = json.loads((folder / f"eval_{expected['report_on']}.json").read_text(encoding="utf-8"))
+    assert again["scores"] == expected["best"]["report"]
+    assert again["interval"] == expected["interval"]
+    assert again["majority"][expected["metric"]] == expected["majority"]
+    assert f"{expected['score']:.2f}" in found.err
+
+
+def test_eval_of_another_split(ptune, runs):
+    """dev of a run that reports test; and a split that has no labels is refused."""
+    folder = runs / "finished" / "ner"
+    assert ptune("eval", str(folder), "split=dev").code == 0
+    scores = json.loads((folder / "eval_dev.json").read_text(encoding="utf-8"))["scores"]
+    assert scores == result(folder)["best"]["select"]
+    found = ptune("eval", str(runs / "finished" / "rte"), "split=test")
+    assert (found.code, found.err) == (1, "split: rte has no labels for 'test'; one of: train, dev")
+
+
+def test_eval_batch_size_changes_nothing(ptune, runs):
+    """Padding is of no consequence."""
+    folder = runs / "finished" / "ner"
+    before = result(folder)["best"]["report"]
+    assert ptune("eval", str(folder), "batch_size=1").code == 0
+    assert json.loads((folder / "eval_test.json").read_text(encoding="utf-8"))["scores"] == before
+
+
+def test_eval_does_not_compose(ptune, runs, tmp_path):
+    """What the configurations would say today does not matter: the stored one alone is read."""
+    copy = shutil.copytree(
+        runs / "finished" / "rte", tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints")
+    )
+    text = (copy / "config.yaml").read_text(encoding="utf-8")
+    assert "${" not in text
+    (copy / "config.yaml").write_text(text.replace("seed: 3", "seed: 99"), encoding="utf-8")
+    shutil.rmtree(copy / ".hydra", ignore_errors=True)
+    assert ptune("eval", "run=run").code == 0
+    assert (
+        json.loads((copy / "eval_dev.json").read_text(encoding="utf-8"))["scores"]
+        == result(copy)["best"]["report"]
+    )
+
+
+# predict
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    """Put bytes where the program reads its standard input."""
+    return lambda content: monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+    )
+
+
+def test_predict_repeats_predictions(ptune, runs, tmp_path):
+    """JSON lines in: predictions and scores are those of the run, each with its fields, in order."""
+    for name, fields in (("ner", ["tokens"]), ("rte", ["premise", "hypothesis"])):
+        folder = runs / "finished" / name
+        expected = rows((folder / "predictions.jsonl").read_text(encoding="utf-8"))
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text(
+            "".join(json.dumps({key: row[key] for key in fields}) + "\n\n" for row in expected),
+            encoding="utf-8",
+        )
+        found = ptune("predict", str(folder), f"input={source}")
+        assert found.code == 0, found.err
+        for ours, theirs in zip(rows(found.out), expected, strict=True):
+            assert {key: ours[key] for key in fields} == {key: theirs[key] for key in fields}
+            assert ours["prediction"] == theirs["prediction"]
+            if name == "rte":
+                assert ours["scores"] == pytest.approx(theirs["scores"], abs=2e-6)
+
+
+def test_predict_text(ptune, runs, tmp_path, standard_input):
+    """Lines of text, from a file or from standard input, with BOM and CRLF or not, into a file or standard output."""
+    ner, rte = runs / "finished" / "ner", runs / "finished" / "rte"
+    expected = rows((rte / "predictions.jsonl").read_text(encoding="utf-8"))
+    lines = [f"{row['premise']}\t{row['hypothesis']}" for row in expected]
+    (tmp_path / "in.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    found = ptune("predict", str(rte), "input=in.txt", "output=out.jsonl", "batch_size=1")
+    assert (found.code, found.out) == (0, "")
+    told = rows((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
+    assert [row["prediction"] for row in told] == [row["prediction"] for row in expected]
+    standard_input("\n".join(lines).encode() + b"\n")
+    for ours, theirs in zip(rows(ptune("predict", str(rte)).out), told, strict=True):
+        assert ours.pop("scores") == pytest.approx(theirs.pop("scores"), abs=2e-6)  # in another batch
+        assert ours == theirs
+    expected = rows((ner / "predictions.jsonl").read_text(encoding="utf-8"))
+    standard_input("".join(" ".join(row["tokens"]) + "\n" for row in expected).encode())
+    assert [row["prediction"] for row in rows(ptune("predict", str(ner), "input=-").out)] == [
+        row["prediction"] for row in expected
+    ]
+
+
+def test_predict_labels_are_not_read(ptune, runs, tmp_path):
+    """Gold labels in the input are passed on, and change nothing."""
+    rte = runs / "finished" / "rte"
+    pair = {"premise": "Anna lives in Oslo.", "hypothesis": "Oslo is far."}
+    (tmp_path / "in.jsonl").write_text(
+        "".join(
+            json.dumps({**pair, "label": label, "more": [1]}) + "\n"
+            for label in ("entailment", "not_entailment")
+        )
+    )
+    first, second = rows(ptune("predict", str(rte), "input=in.jsonl").out)
+    assert first.pop("label") == "entailment"
+    assert second.pop("label") == "not_entailment"
+    assert first == second
+    assert first["more"] == [1]
+
+
+def test_predict_errors(ptune, runs, tmp_path, standard_input):
+    """The file, the line, and what would be right."""
+    ner, rte = runs / "finished" / "ner", runs / "finished" / "rte"
+
+    def refused(run: Path, content: bytes) -> str:
+        (tmp_path / "in").write_bytes(content)
+        found = ptune("predict", str(run), "input=in")
+        assert found.code == 1
+        return found.err
+
+    found = ptune("predict", str(rte), "input=no.txt")
+    assert (found.code, found.err) == (1, "input: there is no file no.txt; name one, or - for standard input")
+    texts = "1 texts where rte needs 2, separated by tabs: premise, hypothesis"
+    assert refused(rte, b"a\tb\n\nc\n") == f"in:3: {texts}"
+    assert (
+        refused(rte, b'a\tb\n{"premise": \n')
+        == "in:2: not JSON (Expecting value: line 1 column 13 (char 12))"
+    )
+    assert (
+        refused(rte, b'\n{"premise": "a"}\n')
+        == "in:2: no text in 'hypothesis'; rte needs premise, hypothesis"
+    )
+    assert refused(rte, b'a\tb\n{"premise": "a", "hypothesis": "b", "label": "yes"}\n') == (
+        "in:2: 'yes' is not a label of rte; one of: entailment, not_entailment"
+    )
+    assert refused(rte, b"a\tb\n\xff\tb\n") == "in:2: byte 1 is not UTF-8; convert the file to UTF-8"
+    assert (
+        refused(ner, b'{"tokens": ["a", 1]}\n')
+        == "in:1: no tokens; conll03 needs a list of words in 'tokens'"
+    )
+    assert (
+        refused(ner, b'{"tokens": ["\\ud800"]}\n')
+        == "in:1: half a character (a lone surrogate); the file is damaged"
+    )
+    standard_input(b"a\n")
+    found = ptune("predict", str(rte))
+    assert (found.code, found.err) == (1, f"standard input:1: {texts}")
+
+
+# report
+
+
+@pytest.fixture
+def finished(runs, tmp_path) -> Path:
+    """Results and nothing else."""
+    for name in ("ner", "rte", "majority"):
+        (tmp_path / "some" / name).mkdir(parents=True)
+        shutil.copy(runs / "finished" / name / "result.json", tmp_path / "some" / name)
+    return tmp_path / "some"
+
+
+def test_report(ptune, finished):
+    """The same rows as a table, as Markdown and as CSV, each with majority class and interval."""
+    found = ptune("report", "some", "format=csv")
+    assert found.code == 0, found.err
+    table = list(csv.DictReader(io.StringIO(found.out)))
+    assert [row["run"] for row in table] == ["some/majority", "some/ner", "some/rte"]
+    expected = result(finished / "rte")
+    row = table[2]
+    assert row["method"] == "ptv2"
+    assert row["task"] == "rte"
+    assert row["P"] == "3"
+    assert row["seed"] == "3"
+    assert row["score"] == f"{expected['score']:.2f}"
+    assert row["majority"] == f"{expected['majority']:.2f}"
+    assert row["95% interval"] == f"[{expected['interval'][0]:.1f}, {expected['interval'][1]:.1f}]"
+    assert row["metric"] == "dev accuracy (selected on)"
+    assert table[1]["metric"] == "test f1"
+    assert row["trained"] == row["stored"] == f"{expected['parameters']['trained']:,}"
+    markdown = ptune("report", "some", "format=markdown").out.splitlines()
+    assert len(markdown) == 5
+    assert markdown[1].startswith("| --- | ---: |")
+    assert [cell.strip() for cell in markdown[4].strip("|").split("|")] == list(row.values())
+    shown = ptune("report", "some").out.splitlines()
+    assert len(shown) == 4
+    assert shown[0].startswith("method")
+    for cell in row.values():
+        assert cell in shown[3]
+    by_score = list(csv.DictReader(io.StringIO(ptune("report", "some", "format=csv", "sort=score").out)))
+    scores = [float(row["score"]) for row in by_score]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_report_errors(ptune, finished):
+    """Nothing to show, and choices that are none."""
+    for folder in ("nowhere", "empty"):
+        (finished.parent / "empty").mkdir(exist_ok=True)
+        found = ptune("report", folder)
+        assert (found.code, found.err) == (1, f"runs: no finished run below {folder}; ptune train makes one")
+    found = ptune("report", "some", "format=markdwn")
+    assert (found.code, found.err) == (1, "format: 'markdwn' is not a choice; did you mean 'markdown'?")
+    found = ptune("report", "some", "sort=x")
+    assert (found.code, found.err) == (1, "sort: 'x' is not a choice; one of: folder, method, task, score")
+
+
+# export
+
+
+# PEFT 0.21 asks transformers 5.23 a question by its old name.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_export_peft(ptune, runs, bert_folder, tmp_path):
+    """PEFT loads the adapter over the same checkpoint and gives the same logits, padding included."""
+    peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
+    from transformers import AutoModelForTokenClassification
+
+    from ptune.data import Rendered
+    from ptune.evaluate import EVALUATION
+    from ptune.restore import restore
+
+    folder = runs / "finished" / "ner"
+    found = ptune("export", str(folder), "out=adapter")
+    assert (found.code, found.err) == (0, "written to adapter")
+    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    card = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# ptv2 on conll03 with {bert_folder.name}\n")
+    assert "synthetic" not in card
+    ours = restore(str(folder), "cpu")
+    base = AutoModelForTokenClassification.from_pretrained(str(bert_folder), num_labels=len(ours.task.labels))
+    theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    from ptune.train import read_corpus
+
+    examples = read_corpus(ours.settings, ours.task)[0].splits["test"]
+    rendered = Rendered(examples, ours.task, ours.model.member(0).template, 24)
+    batch = rendered.batch(range(len(examples)), EVALUATION, "eval")
+    assert (batch.mask.sum(1) < batch.mask.shape[1]).any()
+    with torch.no_grad():
+        logits = theirs(
+            input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types
+        ).logits
+    for row, output in enumerate(ours.model.outputs(0, batch)):
+        places = batch.read["words"][row]
+        places = places[places >= 0]
+        expected = torch.log_softmax(logits[row, places], -1)
+        found_scores = torch.log_softmax(torch.as_tensor(output.scores)[: len(places)], -1)
+        torch.testing.assert_close(found_scores, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_export_errors(ptune, runs, tmp_path):
+    """What PEFT cannot express is named, all of it; nothing is overwritten."""
+    soft, ner = runs / "finished" / "soft", runs / "finished" / "ner"
+    pooler = (
+        "a linear head, on the checkpoint's own pooler where whole texts are classified "
+        "(method.head.pooler=pretrained)"
+    )
+    found = ptune("export", str(soft), "out=adapter")
+    assert (found.code, found.err) == (
+        1,
+        "format=peft: PEFT's prefix tuning has a prompt in all 4 layers "
+        f"(method/prompt=deep); {pooler}; this run has not",
+    )
+    found = ptune("export", str(runs / "finished" / "rte"), "out=adapter")
+    assert (found.code, found.err) == (1, f"format=peft: PEFT's prefix tuning has {pooler}; this run has not")
+    assert not (tmp_path / "adapter").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    found = ptune("export", str(ner), "out=full")
+    assert (found.code, found.err) == (1, "out: full is not empty; name a new folder")
+    found = ptune("export", str(ner), "out=full/mine")
+    assert (found.code, found.err) == (1, "out: full/mine is a file; name a new folder")
+    found = ptune("export", str(ner), "out=x", "format=onnx")
+    assert (found.code, found.err) == (1, "format: 'onnx' is not a choice; one of: peft")

@@ -1,0 +1,396 @@
+"""Corpora from files, their splits, and the stream of batches as a pure function of seed and step."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from ptune import data, demo
+from ptune.batch import Draw, Example, Row
+from ptune.config import Data
+from ptune.data import Corpus, Rendered, Stream, hold_out, stepwise
+from ptune.errors import DataError, PtuneError, UnavailableError
+from ptune.tasks.classify import Classify
+from ptune.tasks.tag import Tag
+from ptune.templates.plain import Plain
+from ptune.tokens import Tokens
+
+FILES = {"train": ["train.jsonl"], "dev": ["val.jsonl", "dev.jsonl"], "test": ["test.jsonl"]}
+
+
+@pytest.fixture
+def rte():
+    """RTE as its yaml has it."""
+    source = {"reader": "jsonl", "folder": "RTE", "files": FILES}
+    return Classify("rte", 1, source, ["premise", "hypothesis"], ["entailment", "not_entailment"])
+
+
+@pytest.fixture
+def conll03():
+    """CoNLL-2003 as its yaml has it."""
+    source = {
+        "reader": "columns",
+        "columns": {"tokens": 0, "tags": 3},
+        "folder": "conll03",
+        "files": {
+            "train": ["train.txt", "eng.train"],
+            "dev": ["valid.txt", "eng.testa"],
+            "test": ["test.txt"],
+        },
+    }
+    return Tag("conll03", 1, source, ["PER", "ORG", "LOC", "MISC"], scheme="iob1")
+
+
+def write(path: Path, count: int, labeled: bool = True) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"premise": f"p {i}", "hypothesis": "h", "idx": i} | ({"label": "entailment"} if labeled else {})
+        for i in range(count)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def local(root: Path, **settings) -> Data:
+    return Data(source="local", root=str(root), **settings)
+
+
+# Files
+
+
+@pytest.mark.parametrize("folder", ["", "RTE", "rte"])
+def test_local_files(rte, tmp_path, folder):
+    """Found in the root, in the corpus's folder and in the task's; with a checksum each."""
+    write(tmp_path / folder / "train.jsonl", 6)
+    write(tmp_path / folder / "dev.jsonl", 3)
+    write(tmp_path / folder / "test.jsonl", 4, labeled=False)
+    corpus = data.load(rte, local(tmp_path))
+    assert {split: len(examples) for split, examples in corpus.splits.items()} == {
+        "train": 6,
+        "dev": 3,
+        "test": 4,
+    }
+    assert corpus.splits["train"][2] == Example("2", {"premise": "p 2", "hypothesis": "h"}, "entailment")
+    assert [corpus.labeled(split) for split in ("train", "dev", "test", "held_out")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not corpus.synthetic
+    assert corpus.origin["files"]["dev"]["path"] == str(tmp_path / folder / "dev.jsonl")
+    assert len(corpus.origin["files"]["dev"]["sha256"]) == 64
+    assert corpus.origin["examples"] == {"train": 6, "dev": 3, "test": 4}
+
+
+def test_limits(rte, tmp_path):
+    """data.max_SPLIT takes the first so many; more than there are is all."""
+    for name in ("train", "val", "test"):
+        write(tmp_path / f"{name}.jsonl", 6)
+    corpus = data.load(rte, local(tmp_path, max_train=2, max_test=9))
+    assert [example.id for example in corpus.splits["train"]] == ["0", "1"]
+    assert {split: len(examples) for split, examples in corpus.splits.items()} == {
+        "train": 2,
+        "dev": 6,
+        "test": 6,
+    }
+    assert corpus.origin["examples"] == {"train": 2, "dev": 6, "test": 6}
+
+
+def test_missing(rte, conll03, tmp_path):
+    """The message says where it looked and for what."""
+    with pytest.raises(UnavailableError) as caught:
+        data.load(rte, local(tmp_path / "no"))
+    assert str(caught.value) == (
+        f"data.root: {tmp_path / 'no'} is not a folder; name the one that holds rte's original files"
+    )
+    with pytest.raises(UnavailableError) as caught:
+        data.load(rte, local(tmp_path))
+    assert str(caught.value) == (
+        f"rte: no train and no dev data in {tmp_path}; looked for train.jsonl; val.jsonl or dev.jsonl"
+    )
+    write(tmp_path / "train.jsonl", 2)
+    with pytest.raises(UnavailableError) as caught:
+        data.load(rte, local(tmp_path))
+    assert str(caught.value) == f"rte: no dev data in {tmp_path}; looked for val.jsonl or dev.jsonl"
+    (tmp_path / "val.jsonl").write_text("\n")
+    with pytest.raises(DataError) as caught:
+        data.load(rte, local(tmp_path))
+    assert str(caught.value) == f"{tmp_path / 'val.jsonl'}: no records; is this the dev file of rte?"
+    (tmp_path / "train.txt").write_text("a b c I-PER\nb c d B-PERS\n")
+    with pytest.raises(DataError) as caught:
+        data.load(conll03, local(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path / 'train.txt'}:1: 'B-PERS' (token 2) is not a type of conll03; did you mean 'PER'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "counts"),
+    [
+        ("wnut17", {"train": 3394, "dev": 1009, "test": 1287}),
+        ("rte", {"train": 2490, "dev": 277, "test": 3000}),
+        ("cb", {"train": 250, "dev": 56, "test": 250}),
+    ],
+)
+def test_real_corpora(shared, settings, task, counts):
+    """The shipped yamls read the original releases whole, from the folder above them."""
+    from ptune import build
+
+    folder = shared / "data" / ("superglue" if task in ("rte", "cb") else "")
+    found = settings(f"task={task}", "data=local", f"data.root={folder}", "method=majority")
+    corpus = data.load(build.leaf(found.task), found.data)
+    assert {split: len(examples) for split, examples in corpus.splits.items()} == counts
+    assert [corpus.labeled(split) for split in counts] == [True, True, task == "wnut17"]
+
+
+def test_demo_data(conll03, tmp_path, monkeypatch):
+    """Written once below PTUNE_CACHE, read by the same reader, and called synthetic."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
+    written = []
+    write = demo.write
+
+    def small(task: str, folder: Path, seed: int) -> None:
+        written.append(seed)
+        write(task, folder, seed, {"train": 12, "dev": 5, "test": 4})
+
+    monkeypatch.setattr(demo, "write", small)
+    corpus = data.load(conll03, Data(source="demo"))
+    assert corpus.synthetic
+    assert {split: len(examples) for split, examples in corpus.splits.items()} == {
+        "train": 12,
+        "dev": 5,
+        "test": 4,
+    }
+    root = Path(corpus.origin["root"])
+    assert root.parent == tmp_path / "cache" / "demo"
+    assert root.name.startswith("conll03-0-")
+    assert [path.name for path in root.parent.iterdir()] == [root.name]
+    assert data.load(conll03, Data(source="demo")).splits == corpus.splits
+    assert data.load(conll03, Data(source="demo", seed=1)).splits != corpus.splits
+    assert written == [0, 1]
+
+
+def test_demo_without_the_task(conll03, tmp_path, monkeypatch):
+    """The demo world says what it has."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
+    conll03.name = "conll12"
+    with pytest.raises(UnavailableError) as caught:
+        data.load(conll03, Data(source="demo"))
+    assert str(caught.value) == f"data=demo: the demo world has no conll12; it has {', '.join(demo.tasks())}"
+
+
+def test_cache_folder(tmp_path, monkeypatch):
+    """PTUNE_CACHE as it is, else ptune in the user's cache, else a temporary folder."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "mine"))
+    assert data.cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("PTUNE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert data.cache_folder() == tmp_path / "user" / "ptune"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
+    assert data.cache_folder() == tmp_path / "temporary" / "ptune"
+
+
+# Held-out splits
+
+
+def corpus(train: int = 40, dev: int = 11) -> Corpus:
+    return Corpus(
+        {
+            "train": [Example(f"t{i}", {}, "a") for i in range(train)],
+            "dev": [Example(f"d{i}", {}, "a") for i in range(dev)],
+        }
+    )
+
+
+def ids(examples) -> list[str]:
+    return [example.id for example in examples]
+
+
+@pytest.mark.parametrize(
+    ("source", "share", "count"),
+    [("train", 0.1, 4), ("train", 0.5, 20), ("train", 0.001, 1), ("dev", 0.1, 5)],
+)
+def test_held_out(source, share, count):
+    """Disjoint, complete, in the file's order, drawn from the seed alone, and on record."""
+    whole, made = corpus(), corpus()
+    hold_out(made, source, share, seed=3)
+    assert len(made.splits["held_out"]) == count
+    chosen = set(ids(made.splits["held_out"]))
+    assert not chosen & set(ids(made.splits[source]))
+    assert chosen | set(ids(made.splits[source])) == set(ids(whole.splits[source]))
+    order = ids(whole.splits[source])
+    assert [order.index(i) for i in ids(made.splits["held_out"])] == sorted(order.index(i) for i in chosen)
+    other = {"train": "dev", "dev": "train"}[source]
+    assert made.splits[other] == whole.splits[other]
+    assert made.origin["held_out"]["from"] == source
+    assert made.origin["held_out"]["examples"] == count
+    again, another = corpus(), corpus()
+    hold_out(again, source, share, seed=3)
+    hold_out(another, source, share, seed=4)
+    assert again.splits == made.splits
+    assert another.splits != made.splits or count == 1
+
+
+@pytest.mark.parametrize(("train", "share"), [(1, 0.1), (4, 1.0)])
+def test_held_out_of_too_little(train, share):
+    """Both sides need an example."""
+    with pytest.raises(PtuneError) as caught:
+        hold_out(corpus(train=train), "train", share, seed=1)
+    assert str(caught.value) == f"held_out_share: {share} of {train} examples leaves nothing on one side"
+
+
+@pytest.mark.parametrize("source", ["train", "dev"])
+def test_held_out_protocol(rte, tmp_path, settings, source):
+    """protocol=held_out selects on the new split and still reports on the official one."""
+    from ptune.train import read_corpus
+
+    write(tmp_path / "train.jsonl", 30)
+    write(tmp_path / "val.jsonl", 10)
+    found = settings(
+        "task=rte",
+        "data=local",
+        f"data.root={tmp_path}",
+        "method=majority",
+        "protocol=held_out",
+        f"held_out_from={source}",
+    )
+    made, report = read_corpus(found, rte)
+    assert (found.select_on, report) == ("held_out", "dev")
+    assert {split: len(examples) for split, examples in made.splits.items()} == (
+        {"train": 27, "dev": 10, "held_out": 3}
+        if source == "train"
+        else {"train": 30, "dev": 5, "held_out": 5}
+    )
+
+
+# The stream
+
+
+@pytest.fixture(scope="module")
+def rendered(bert_folder):
+    """Sixty-one tagged sentences of one to sixty words."""
+    rng = random.Random(2)
+    task = Tag("x", 1, {}, ["PER"])
+    examples = []
+    for i in range(61):
+        words = ["the"] * rng.randint(1, 60)
+        examples.append(Example(f"e{i}", {"tokens": words}, ["O"] * len(words)))
+    template = Plain(Tokens(AutoTokenizer.from_pretrained(str(bert_folder))), ["tokens"])
+    return Rendered(examples, task, template, 40)
+
+
+def taken(stream: Stream, steps: range) -> list[list[list[int]]]:
+    return [[batch.example.tolist() for batch in stream(step)] for step in steps]
+
+
+@pytest.mark.parametrize("bucket", [True, False])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_stream_is_pure(rendered, bucket, accumulate):
+    """A step's batches depend on the seed and its number, not on what was asked before."""
+    first = Stream(rendered, 8, accumulate, seed=5, bucket=bucket)
+    steps = range(3 * first.steps_per_epoch)
+    expected = taken(first, steps)
+    second = Stream(rendered, 8, accumulate, seed=5, bucket=bucket)
+    for step in random.Random(0).sample([*steps], len(steps)):
+        torch.manual_seed(step)
+        assert taken(second, range(step, step + 1)) == expected[step : step + 1]
+    assert taken(Stream(rendered, 8, accumulate, seed=6, bucket=bucket), steps) != expected
+    batch, again = first(4)[0], second(4)[0]
+    assert torch.equal(batch.ids, again.ids)
+    assert torch.equal(batch.target, again.target)
+
+
+@pytest.mark.parametrize("bucket", [True, False])
+def test_stream_covers_each_epoch_once(rendered, bucket):
+    """Whole examples, each in one batch an epoch, in another order the next time; only the last batch is short."""
+    stream = Stream(rendered, 8, 1, seed=5, bucket=bucket)
+    assert stream.steps_per_epoch == 8
+    orders = []
+    for epoch in range(3):
+        batches = stream.epoch(epoch)
+        assert sorted(len(batch) for batch in batches) == [5] + [8] * 7
+        order = [i for batch in batches for i in batch]
+        assert sorted(order) == list(range(61))
+        orders.append(order)
+    assert orders[0] != orders[1] != orders[2]
+    whole = [row for step in range(8) for batch in stream(step) for row in batch.example.tolist()]
+    assert sorted(whole) == sorted(i for i in range(61) for _ in rendered.rows(i, Draw(0, 0)))
+
+
+def test_stream_accumulates(rendered):
+    """Micro-batches split a step's examples, in order, and no other number of them changes what it holds."""
+    one, three = Stream(rendered, 8, 1, 5, True), Stream(rendered, 8, 3, 5, True)
+    for step in range(8):
+        parts = three(step)
+        assert len(parts) == 3
+        assert [i for part in parts for i in part.example.tolist()] == one(step)[0].example.tolist()
+        assert [name for part in parts for name in part.names] == one(step)[0].names
+        assert sum(part.labels for part in parts) == one(step)[0].labels
+
+
+def test_buckets_group_lengths(rendered):
+    """Batches of similar length hold far less padding; the order of lengths is not the order of training."""
+
+    def padding(bucket: bool) -> float:
+        stream = Stream(rendered, 8, 1, 5, bucket)
+        masks = [stream(step)[0].mask for step in range(stream.steps_per_epoch)]
+        return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+
+    assert padding(True) < 0.6 * padding(False)
+    widths = [Stream(rendered, 8, 1, 5, True)(step)[0].ids.shape[1] for step in range(8)]
+    assert widths != sorted(widths)
+
+
+def test_expected_labels(rendered):
+    """The mean labels of a full batch: of words here."""
+    stream = Stream(rendered, 8, 1, 5, True)
+    words = sum(len(parts.target) for parts in rendered.parts)
+    assert stream.expected_labels == pytest.approx(8 * words / 61)
+
+
+def test_rendered(rendered):
+    """Lengths, labels, and what was cut."""
+    assert rendered.lost == 0
+    assert max(rendered.lengths) <= 40
+    assert len(rendered) == 61
+    assert rendered.names[3] == "e3"
+    assert any(len(rendered.rows(i, Draw(0, 0))) > 1 for i in range(61))
+
+
+def test_stepwise(rendered):
+    """Evaluation takes everything once, longest first."""
+    batches = stepwise(rendered, 16)
+    order = [i for batch in batches for i in batch]
+    assert sorted(order) == list(range(61))
+    assert max(map(len, batches)) == 16
+    lengths = [rendered.lengths[i] for i in order]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_draws_are_by_epoch():
+    """Templates that draw are asked again each epoch, with the same draw for the same epoch."""
+    asked = []
+
+    class Drawn:
+        drawn, tokens = True, type("T", (), {"pad_id": 0})
+
+        def parts(self, index, example, target):
+            return type("P", (), {"target": target, "example": index})
+
+        def rows(self, parts, draw, max_len):
+            asked.append(draw)
+            return [Row(parts.example, [1, 2], [0, 0], {"cls": [0]}, target=0)]
+
+    task = type("K", (), {"target": lambda self, example: 0})()
+    stream = Stream(Rendered([Example(str(i), {}) for i in range(4)], task, Drawn(), 8), 2, 1, 7, False)
+    asked.clear()
+    for step in (0, 1, 2, 0):
+        stream(step)
+    assert asked == [Draw(7, 0)] * 4 + [Draw(7, 1)] * 2 + [Draw(7, 0)] * 2

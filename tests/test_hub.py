@@ -1,0 +1,356 @@
+"""A Hub of our own on the loopback: corpora and checkpoints are fetched at their revision, then cached."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import datasets
+import pytest
+
+from ptune.hub import PROBE_SECONDS
+
+DATASET, MODEL = "eriktks/conll2003", "some/tiny-bert"
+REVISIONS = {DATASET: "d" * 40, MODEL: "a" * 40, "aps/super_glue": "b" * 40}
+TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
+
+
+class Hub:
+    """What the endpoints answer: the files of each repository, and every path that was asked for."""
+
+    def __init__(self, repositories: dict[str, Path]) -> None:
+        self.repositories, self.asked = repositories, []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+            def do_HEAD(self) -> None:
+                hub.answer(self)
+
+            def do_GET(self) -> None:
+                hub.answer(self)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Be gone: connections are refused from now on."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """One request."""
+        from urllib.parse import unquote
+
+        path = unquote(request.path.split("?")[0])
+        self.asked.append(path)
+        for repo, folder in self.repositories.items():
+            commit = REVISIONS[repo]
+            known = f"({commit}|main|refs/convert/parquet)"
+            kind = "models" if repo == MODEL else "datasets"
+            files = sorted(p for p in folder.rglob("*") if p.is_file())
+            if re.fullmatch(f"/api/{kind}/{repo}(/revision/{known})?", path):
+                siblings = [{"rfilename": str(p.relative_to(folder))} for p in files]
+                return self.send(
+                    request,
+                    {
+                        "id": repo,
+                        "sha": commit,
+                        "siblings": siblings,
+                        "private": False,
+                        "tags": [],
+                        "downloads": 0,
+                        "likes": 0,
+                    },
+                )
+            if re.fullmatch(f"/api/{kind}/{repo}/tree/{known}", path):
+                return self.send(
+                    request,
+                    [
+                        {
+                            "type": "file",
+                            "path": str(p.relative_to(folder)),
+                            "size": p.stat().st_size,
+                            "oid": "0" * 40,
+                        }
+                        for p in files
+                    ],
+                )
+            prefix = "" if kind == "models" else "/datasets"
+            found = re.fullmatch(f"{prefix}/{repo}/resolve/{known}/(.+)", path)
+            if found and (folder / found[2]).is_file():
+                return self.send(
+                    request,
+                    (folder / found[2]).read_bytes(),
+                    {"X-Repo-Commit": commit, "ETag": f'"{found[2]}"'},
+                )
+        self.send(request, b"", {"X-Error-Code": "EntryNotFound"}, 404)
+
+    def send(
+        self, request: BaseHTTPRequestHandler, content: object, headers: dict | None = None, status: int = 200
+    ) -> None:
+        """A response; HEAD gets the same without the body."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        request.send_response(status)
+        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        if request.command == "GET":
+            request.wfile.write(body)
+
+
+def write_conll2003(folder: Path) -> None:
+    """Parquet files as the Hub converts them, with the class names in their schema."""
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "tokens": datasets.List(datasets.Value("string")),
+            "ner_tags": datasets.List(datasets.ClassLabel(names=TAGS)),
+        }
+    )
+    for split, count in (("train", 8), ("validation", 4), ("test", 3)):
+        rows = {
+            "id": [str(i) for i in range(count)],
+            "tokens": [["Anna", "Berg", "lives", "in", "Oslo"]] * count,
+            "ner_tags": [[1, 2, 0, 0, 5]] * count,
+        }
+        path = folder / "conll2003" / split / "0000.parquet"
+        path.parent.mkdir(parents=True)
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(str(path))
+
+
+def write_super_glue(folder: Path) -> None:
+    """RTE and CB, in one repository as on the Hub."""
+    for name, labels in (
+        ("rte", ["entailment", "not_entailment"]),
+        ("cb", ["entailment", "contradiction", "neutral"]),
+    ):
+        features = datasets.Features(
+            {
+                "premise": datasets.Value("string"),
+                "hypothesis": datasets.Value("string"),
+                "idx": datasets.Value("int32"),
+                "label": datasets.ClassLabel(names=labels),
+            }
+        )
+        for split, label in (("train", 0), ("validation", 1), ("test", -1)):
+            rows = {
+                "premise": [f"{name} a"] * 3,
+                "hypothesis": ["b"] * 3,
+                "idx": [0, 1, 2],
+                "label": [label] * 3,
+            }
+            path = folder / name / f"{split}-00000-of-00001.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            datasets.Dataset.from_dict(rows, features=features).to_parquet(str(path))
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory, bert_folder) -> dict[str, Path]:
+    """What the hub has."""
+    base = tmp_path_factory.mktemp("hub")
+    write_conll2003(base / "conll2003")
+    write_super_glue(base / "super_glue")
+    return {DATASET: base / "conll2003", MODEL: bert_folder, "aps/super_glue": base / "super_glue"}
+
+
+@pytest.fixture
+def hub(repositories) -> Iterator[Hub]:
+    """The hub, up."""
+    running = Hub(repositories)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def overrides() -> list[str]:
+    """Two steps on CoNLL-2003 of the hub, with a backbone of the hub at a pinned revision."""
+    shape = {"layers": 4, "heads": 4, "hidden": 32, "positions": 192, "vocab": 160, "pooler": "false"}
+    return [
+        "task=conll03",
+        "method=ptv2",
+        "backbone=bert_base_cased",
+        f"backbone.checkpoint={MODEL}",
+        f"backbone.revision={REVISIONS[MODEL]}",
+        *(f"backbone.{key}={value}" for key, value in shape.items()),
+        "prompt_length.value=3",
+        "data.max_length=32",
+        "tracker=none",
+        "batch_size=4",
+        "epochs=1",
+        "max_steps=2",
+    ]
+
+
+def train(folder: Path, url: str, home: Path, *words: str) -> subprocess.CompletedProcess:
+    """`ptune train` in a process of its own, which knows no hub but ours."""
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
+    }
+    environment |= {
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "ptune", "train", *words, f"hydra.run.dir={folder}"],
+        env=environment,
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
+    """Both are fetched at their revision; afterwards the hub may be gone."""
+    hub = Hub(repositories)
+    try:
+        done = train(tmp_path / "first", hub.url, tmp_path / "home", *overrides)
+    finally:
+        hub.stop()
+    assert done.returncode == 0, done.stderr
+    assert any(f"/{MODEL}/resolve/{REVISIONS[MODEL]}/model.safetensors" in path for path in hub.asked)
+    assert any(
+        path.endswith("/resolve/" + REVISIONS[DATASET] + "/conll2003/train/0000.parquet")
+        for path in hub.asked
+    )
+    result = json.loads((tmp_path / "first" / "result.json").read_text(encoding="utf-8"))
+    assert result["steps"] == 2
+    assert result["data"]["examples"] == {"train": 8, "dev": 4, "test": 3}
+    assert result["data"]["revision"] == REVISIONS[DATASET]
+    assert result["data"]["root"] == DATASET
+    assert set(result["data"]["files"]) == {"train", "dev", "test"}
+    assert not result["synthetic"]
+    gold = json.loads((tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])[
+        "gold"
+    ]
+    assert gold == ["B-PER", "I-PER", "O", "O", "B-LOC"]
+
+    done = train(tmp_path / "second", hub.url, tmp_path / "home", *overrides)
+    assert done.returncode == 0, done.stderr
+    again = json.loads((tmp_path / "second" / "result.json").read_text(encoding="utf-8"))
+    assert again["score"] == result["score"]
+    assert again["data"]["files"] == result["data"]["files"]
+    tuned = [(tmp_path / name / "tuned.safetensors").read_bytes() for name in ("first", "second")]
+    assert tuned[0] == tuned[1]
+
+
+THREE_WAYS = """\
+{what} is not on this machine and the Hub cannot be reached. Three ways on:
+  hub:   run the same command where the Hub can be reached (or set HF_ENDPOINT to a mirror); what it fetches is cached
+  local: {local}
+  demo:  add data=demo backbone=tiny_encoder to train on synthetic data with the shipped model
+"""
+
+
+def test_nowhere(overrides, tmp_path):
+    """No hub, nothing cached: within five seconds, one message with the three ways on, and no folder left."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = train(tmp_path / "run", "http://127.0.0.1:9", tmp_path / "home", *overrides)
+    after, waited = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - started
+    assert done.returncode == 1
+    local = (
+        "data=local data.root=DIR, a folder with its original files (train.txt or eng.train; valid.txt or dev.txt or "
+        "eng.testa), and backbone=local backbone.path=DIR"
+    )
+    assert done.stderr == THREE_WAYS.format(what=f"task conll03 ({DATASET})", local=local)
+    # Work and the longest probe, whatever else the machine does meanwhile; the Hub client's own retries take 24 s.
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert worked + PROBE_SECONDS < 5
+    assert waited < 20
+    assert not (tmp_path / "run").exists()
+
+
+def snapshots(url: str, home: Path, *wanted: tuple) -> list[str]:
+    """ptune.hub.snapshot for each of the arguments, in a process of its own; a folder, or the message of an error."""
+    script = """
+import json, pathlib, sys
+from ptune.errors import UnavailableError
+from ptune.hub import snapshot
+for arguments in json.loads(sys.argv[1]):
+    try:
+        if arguments[0] == "unlink":
+            pathlib.Path(found, arguments[1]).unlink()
+            continue
+        found = str(snapshot(*arguments))
+        print(found)
+    except UnavailableError as error:
+        print(error)
+"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(wanted)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_parts_of_a_repository(hub, tmp_path):
+    """rte and cb live in one repository: having the one does not stand in the way of fetching the other."""
+    rte, cb = (["aps/super_glue", "main", [f"{name}/*.parquet"], "dataset"] for name in ("rte", "cb"))
+    first, second = snapshots(hub.url, tmp_path, rte, cb)
+    assert first == second
+    assert Path(first).name == REVISIONS["aps/super_glue"]
+    assert sorted(path.parent.name for path in Path(first).rglob("*.parquet")) == ["cb"] * 3 + ["rte"] * 3
+    hub.asked.clear()
+    assert snapshots(hub.url, tmp_path, rte, cb) == [first, first]
+    assert not any("/resolve/" in path or "/api/datasets/" in path for path in hub.asked)
+
+
+def test_an_interrupted_download(hub, tmp_path):
+    """A file that is missing from a cached revision is fetched, not taken for absent."""
+    model = [MODEL, REVISIONS[MODEL], ["*.json", "*.safetensors"]]
+    first, second = snapshots(hub.url, tmp_path, model, ["unlink", "model.safetensors"], model)
+    assert first == second
+    assert (Path(first) / "model.safetensors").is_file()
+
+
+def test_not_on_the_hub(hub, tmp_path):
+    """A hub that answers but has no such repository is quoted."""
+    (message,) = snapshots(hub.url, tmp_path, ["no/such", "main", ["*.parquet"], "dataset"])
+    assert message.startswith("no/such at main: the Hub answers, but not with this: ")
+
+
+def test_offline(tmp_path, monkeypatch):
+    """HF_HUB_OFFLINE is obeyed without a probe."""
+    from ptune import hub as module
+
+    def probed(*args, **kwargs):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(module.socket, "create_connection", probed)
+    for value in ("1", "true", "ON"):
+        monkeypatch.setenv("HF_HUB_OFFLINE", value)
+        assert not module.reachable()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with pytest.raises(AssertionError):
+        module.reachable()

@@ -1,0 +1,490 @@
+"""Run folders: nothing half-written, damage noticed, and a killed run that ends as if it had never been killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptune import cli, train
+from ptune.errors import ConfigError, PtuneError
+from ptune.progress import Progress
+from ptune.run import RunFolder, intact, write_atomically
+from ptune.where import Where
+
+
+class Stopped(BaseException):
+    """What ends a training here as a power cut would."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """RTE files of 24, 8 and 8 pairs."""
+    root = tmp_path_factory.mktemp("rte")
+    words = "the old mill stands by river dog sleeps in front of house Anna works for Oslo".split()  # noqa: SIM905
+    for name, count in (("train", 24), ("val", 8), ("test", 8)):
+        rows = [
+            {
+                "premise": " ".join(words[i % 7 : i % 7 + 3 + i % 5]),
+                "hypothesis": " ".join(words[i % 11 :][:4]),
+                "label": ["entailment", "not_entailment"][i * 7 % 3 % 2],
+                "idx": i,
+            }
+            for i in range(count)
+        ]
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def overrides(corpus, bert_folder) -> list[str]:
+    """A small run with every kind of dropout on."""
+    return [
+        "task=rte",
+        "data=local",
+        f"data.root={corpus}",
+        "backbone=local",
+        f"backbone.path={bert_folder}",
+        "method=ptv2",
+        "method.prompt.dropout=0.1",
+        "prompt_length.value=3",
+        "tracker=none",
+        "epochs=4",
+        "batch_size=4",
+        "quiet=true",
+    ]
+
+
+@pytest.fixture(scope="module")
+def go(overrides, settings):
+    """go(folder, ...): train in this process; go(folder) on a folder with a configuration goes on with it."""
+
+    def start(folder: Path, *more: str, quiet: bool = True) -> dict:
+        stored = (folder / "config.yaml").is_file() and not more
+        s = train.resumed(folder, []) if stored else settings(*overrides, *more)
+        return train.run(s, RunFolder(folder), Where(folder), Progress(quiet))
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def whole(go, tmp_path_factory) -> Path:
+    """The run, uninterrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    go(folder)
+    return folder
+
+
+def events(folder: Path, kind: str, *keys: str) -> list[tuple]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [tuple(event[key] for key in keys) for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def same(folder: Path, whole: Path) -> bool:
+    """Whether two runs ended alike, bit for bit, and recorded the same."""
+    assert events(folder, "step", "step", "loss", "lr", "grad_norm") == events(
+        whole, "step", "step", "loss", "lr", "grad_norm"
+    )
+    assert events(folder, "eval", "step", "selected", "best") == events(
+        whole, "eval", "step", "selected", "best"
+    )
+    results = [json.loads((f / "result.json").read_text(encoding="utf-8")) for f in (folder, whole)]
+    for key in ("score", "interval", "selected", "steps", "identity", "parameters"):
+        assert results[0][key] == results[1][key]
+    for name in ("tuned.safetensors", "predictions.jsonl"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    return True
+
+
+def checkpoints(folder: Path) -> list[int]:
+    return [int(path.name) for path in RunFolder(folder).checkpoints()]
+
+
+# Files
+
+
+def test_write_atomically(tmp_path, monkeypatch):
+    """A write that fails leaves the old file, whole; one that does not leaves nothing beside it."""
+    path = tmp_path / "result.json"
+    write_atomically(path, b"old")
+
+    def broken(*args):
+        raise OSError("disk full")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, broken)
+            with pytest.raises(OSError, match="disk full"):
+                write_atomically(path, b"new" * 1000)
+        assert path.read_bytes() == b"old"
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_metrics_are_cut(tmp_path):
+    """Lines after the step go, half lines too; lines of the step itself stay."""
+    folder = RunFolder(tmp_path)
+    folder.cut_metrics(3)
+    for step in (1, 2, 3, 4):
+        folder.append_metrics({"event": "step", "step": step})
+    folder.append_metrics({"event": "eval", "step": 3})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "st')
+    folder.cut_metrics(3)
+    assert events(tmp_path, "step", "step") == [(1,), (2,), (3,)]
+    assert events(tmp_path, "eval", "step") == [(3,)]
+    assert (tmp_path / "metrics.jsonl").read_text().endswith("}\n")
+
+
+def test_folder_errors(tmp_path):
+    """No run, a broken configuration, no result, no weights."""
+    folder = RunFolder(tmp_path)
+
+    def message(action) -> str:
+        with pytest.raises(PtuneError) as caught:
+            action()
+        return str(caught.value)
+
+    assert message(folder.read_config) == f"{tmp_path} is not a run folder: it has no config.yaml"
+    (tmp_path / "config.yaml").write_text("a: [")
+    assert message(folder.read_config).startswith(f"{tmp_path / 'config.yaml'}: not YAML (")
+    (tmp_path / "config.yaml").write_text("- a\n")
+    assert message(folder.read_config) == f"{tmp_path / 'config.yaml'}: not a configuration"
+    assert message(lambda: folder.read_json("result.json")) == (
+        f"{tmp_path} has no result.json: the run is not finished; resume={tmp_path} goes on"
+    )
+    assert message(folder.read_tensors).startswith(f"{tmp_path / 'tuned.safetensors'}: missing or damaged (")
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def saved(tmp_path) -> RunFolder:
+    """Checkpoints of five steps, the second the best."""
+    folder = RunFolder(tmp_path / "run")
+    for step in (1, 2, 3, 4, 5):
+        folder.save_checkpoint(
+            step,
+            {"p": torch.full((50,), float(step))},
+            {"0.m": torch.zeros(3)},
+            {"step": step},
+            best_step=min(step, 2),
+        )
+    return folder
+
+
+def test_checkpoints_kept(saved):
+    """The last two and the best; nothing temporary."""
+    assert checkpoints(saved.path) == [2, 4, 5]
+    assert sorted(path.name for path in saved.file("checkpoints").iterdir()) == [
+        "00000002",
+        "00000004",
+        "00000005",
+    ]
+    warnings: list[str] = []
+    assert saved.newest_checkpoint(warnings.append) == saved.file("checkpoints") / "00000005"
+    assert warnings == []
+    assert RunFolder(saved.path / "none").newest_checkpoint(warnings.append) is None
+
+
+CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
+
+
+@pytest.mark.parametrize("name", CHECKPOINT)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "missing"])
+def test_damage_is_noticed(saved, name, damage):
+    """Whatever happened to a file, the checkpoint before is taken, and a warning says so."""
+    newest, before = saved.checkpoints()[-1], saved.checkpoints()[-2]
+    path = newest / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        flipped = bytearray(content)
+        flipped[-2] ^= 4
+        path.write_bytes({"flip": bytes(flipped), "truncate": content[:-1], "empty": b""}[damage])
+    warnings: list[str] = []
+    assert saved.newest_checkpoint(warnings.append) == before
+    assert warnings == [f"{newest} is damaged; taking the one before it"]
+
+
+def test_every_flipped_byte_is_noticed(saved):
+    """All of them, in every file."""
+    newest = saved.checkpoints()[-1]
+    for name in CHECKPOINT:
+        content = (newest / name).read_bytes()
+        for place in range(0, len(content), 1 if len(content) < 400 else 7):
+            flipped = bytearray(content)
+            flipped[place] ^= 1
+            (newest / name).write_bytes(bytes(flipped))
+            assert not intact(newest), (name, place)
+        (newest / name).write_bytes(content)
+    assert intact(newest)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"parameters.safetensors": 1}'])
+def test_manifest_that_promises_nothing(saved, content):
+    """A manifest vouches for every file, or the checkpoint is damaged."""
+    newest = saved.checkpoints()[-1]
+    (newest / "manifest.json").write_text(content)
+    assert not intact(newest)
+
+
+def test_all_damaged(saved):
+    """Never silently from the start."""
+    for path in saved.checkpoints():
+        (path / "manifest.json").unlink()
+    warnings: list[str] = []
+    with pytest.raises(PtuneError) as caught:
+        saved.newest_checkpoint(warnings.append)
+    assert str(caught.value) == (
+        f"{saved.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"
+    )
+    assert len(warnings) == 3
+
+
+# Runs
+
+
+def test_whole_run(whole):
+    """Everything that a finished run has."""
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "env.json",
+        "metrics.jsonl",
+        "predictions.jsonl",
+        "result.json",
+        "tuned.safetensors",
+    ]
+    result = json.loads((whole / "result.json").read_text(encoding="utf-8"))
+    assert result["steps"] == 24
+    assert result["report_on"] == "test"
+    assert not result["selected_on_reported"]
+    kept = checkpoints(whole)
+    assert kept[-2:] == [18, 24]
+    assert result["best"]["step"] in kept
+    assert len(kept) <= 3
+    assert len(events(whole, "step", "step")) == 24
+    assert len(set(events(whole, "step", "loss"))) == 24
+    config = (whole / "config.yaml").read_text(encoding="utf-8")
+    assert "${" not in config
+    assert "???" not in config
+
+
+def stop_after(patch, name: str, count: int) -> None:
+    """Let a method of the run folder do its work `count` times, then stop the program in its place."""
+    original, calls = getattr(RunFolder, name), []
+
+    def stopping(self, *args):
+        if len(calls) == count:
+            raise Stopped
+        calls.append(1)
+        return original(self, *args)
+
+    patch.setattr(RunFolder, name, stopping)
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ("append_metrics", 0),
+        ("append_metrics", 3),
+        ("append_metrics", 6),
+        ("append_metrics", 7),
+        ("append_metrics", 16),
+        ("save_checkpoint", 0),
+        ("save_checkpoint", 2),
+        ("_prune", 3),
+        ("write_tensors", 0),
+        ("write_jsonl", 0),
+    ],
+)
+def test_stopped_anywhere(go, whole, tmp_path, monkeypatch, where, count):
+    """Before the first checkpoint, between two, at an evaluation, while saving, after training: the end is the same."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, where, count)
+        with pytest.raises(Stopped):
+            go(tmp_path, "epochs=4")
+    assert not (tmp_path / "result.json").exists()
+    go(tmp_path)
+    assert same(tmp_path, whole)
+
+
+def test_stopped_again_and_again(go, whole, tmp_path, monkeypatch):
+    """Progress is kept from one stop to the next, and the record has no line twice."""
+    for attempt in range(12):  # noqa: B007, asked about below
+        with monkeypatch.context() as patch:
+            stop_after(patch, "append_metrics", 9)
+            try:
+                go(tmp_path)
+                break
+            except Stopped:
+                continue
+    assert attempt < 6
+    assert same(tmp_path, whole)
+
+
+def test_damaged_while_stopped(go, whole, tmp_path, monkeypatch, capsys):
+    """From the checkpoint before, with a warning, to the same end."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, "append_metrics", 23)
+        with pytest.raises(Stopped):
+            go(tmp_path, "epochs=4")
+    newest = RunFolder(tmp_path).checkpoints()[-1]
+    assert newest.name == "00000018"
+    path = newest / "parameters.safetensors"
+    flipped = bytearray(path.read_bytes())
+    flipped[-9] ^= 16
+    path.write_bytes(bytes(flipped))
+    go(tmp_path)
+    assert f"warning: {newest} is damaged; taking the one before it" in capsys.readouterr().err.replace(
+        "\n", ""
+    )
+    assert same(tmp_path, whole)
+
+
+def test_damaged_best(go, tmp_path, monkeypatch):
+    """The best checkpoint is read at the end: its bytes are checked like those of the newest."""
+    scores = iter([3.0, 1.0, 2.0, 1.5])
+    monkeypatch.setattr(
+        train.Session,
+        "_event",
+        lambda self, model, rendered: {
+            "split": "dev",
+            "metric": "accuracy",
+            "selected": next(scores),
+            "scores": {"accuracy": 50.0},
+            "seconds": 0.0,
+        },
+    )
+    original = RunFolder.save_checkpoint
+
+    def damaging(self, step, *rest):
+        original(self, step, *rest)
+        if step == 24:
+            path = self.file("checkpoints") / "00000006" / "parameters.safetensors"
+            flipped = bytearray(path.read_bytes())
+            flipped[-9] ^= 16
+            path.write_bytes(bytes(flipped))
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", damaging)
+    with pytest.raises(PtuneError) as caught:
+        go(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'checkpoints' / '00000006'}, the best of the run, is damaged; train again, in a new folder"
+    )
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_finished(go, whole, capsys):
+    """A finished run is left alone."""
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    go(whole, quiet=False)
+    assert capsys.readouterr().err.strip() == f"{whole} is finished"
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_resume_with_other_settings(whole):
+    """The stored settings are the run's; others are refused, by name."""
+    with pytest.raises(ConfigError) as caught:
+        train.resumed(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"])
+    assert str(caught.value) == "resume: a run goes on with the settings it has; leave out seed=2 +optim.lr=1"
+    with pytest.raises(PtuneError, match=r"/no is not a run folder: it has no config\.yaml$"):
+        train.resumed(whole / "no", [])
+
+
+# From the command line
+
+
+@pytest.fixture(scope="module")
+def killed(overrides, tmp_path_factory) -> tuple[Path, Path]:
+    """A run killed with -9 in a process of its own, taken up again by another; and the same run, left alone."""
+    base = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-m", "ptune", "train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    more = [*overrides, "epochs=20"]
+    folder = base / "run"
+    process = subprocess.Popen([*command, *more, f"hydra.run.dir={folder}"], cwd=base, env=environment)
+    deadline = time.monotonic() + 60
+    while len(RunFolder(folder).checkpoints()) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "result.json").exists()
+    assert len(events(folder, "step", "step")) < 120
+    resumed = subprocess.run(
+        [*command, "resume=run"], cwd=base, env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from step " in resumed.stderr
+    return folder, base
+
+
+def test_kill_9(killed, go):
+    """The end is the same, bit for bit, as in this process without any interruption."""
+    folder, base = killed
+    go(base / "whole", "epochs=20")
+    assert len(events(folder, "step", "step")) == 120
+    assert same(folder, base / "whole")
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command line in this process, in an empty folder: its exit code and what it said."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def run(*words: str) -> tuple[int, str]:
+        code = 0
+        try:
+            cli.main(["train", *words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            for handler in root.handlers:
+                if handler not in handlers:
+                    handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+        return code, capsys.readouterr().err.strip()
+
+    return run
+
+
+def test_resume_refuses(command, whole):
+    """One line, no traceback."""
+    assert command(f"resume={whole}", "seed=2") == (
+        1,
+        "resume: a run goes on with the settings it has; leave out seed=2",
+    )
+    code, text = command(f"resume={whole}")
+    assert (code, text) == (0, f"{whole} is finished")
+
+
+def test_sweep_runs_the_same_once(command, overrides, tmp_path):
+    """A method without a prompt does not see its length: one training, and the other job says where it is."""
+    rest = [word for word in overrides if not word.startswith(("method", "prompt_length", "quiet", "epochs"))]
+    code, text = command(
+        "-m", *rest, "method=finetune", "prompt_length=short,long", "epochs=1", "hydra.sweep.dir=sweep"
+    )
+    assert code == 0, text
+    assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["0"]
+    assert (
+        f"the same configuration as {tmp_path / 'sweep' / '0'}; its result stands for both"
+        in text.replace("\n", " ")
+    )
+    code, text = command("-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
+    assert code == 0, text
+    assert sorted(path.parent.name for path in tmp_path.glob("seeds/*/result.json")) == ["0", "1"]

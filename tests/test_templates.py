@@ -1,0 +1,422 @@
+"""Templates against the tokenizers they imitate: frames, truncation, windows; and PET's patterns, word for word."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import AutoTokenizer
+
+from ptune.batch import IGNORED, Draw, Example
+from ptune.templates import Part, lost_labels, shorten
+from ptune.templates.pattern import Pattern, parse
+from ptune.templates.plain import Plain
+from ptune.tokens import Tokens
+
+ROOT = Path(__file__).parents[1]
+NO_DRAW = Draw(0, 0)
+TEXTS = [
+    "The old mill stands by the river.",
+    "A dog sleeps in front of the house",
+    "Oslo",
+    "Is it far? Yes!",
+    "Anna  Berg works for Nordwind , in Oslo.",
+    '"a", "b" and "c"',
+    "caf\u00e9 \u4e2d\u6587 na\u00efve",
+    "",
+]
+WORDS = "Anna Berg works for Nordwind in Oslo , not far from the old mill by the river .".split()  # noqa: SIM905
+PAIR = ["premise", "hypothesis"]
+
+
+@pytest.fixture(scope="module", params=["bert_folder", "roberta_folder"])
+def tokenizer(request):
+    """The tokenizers of both families, byte-level and not."""
+    return AutoTokenizer.from_pretrained(str(request.getfixturevalue(request.param)))
+
+
+@pytest.fixture(scope="module")
+def bert(bert_folder):
+    """BERT's tokenizer alone."""
+    return AutoTokenizer.from_pretrained(str(bert_folder))
+
+
+def only(template, fields: dict, max_len: int = 128, target=None):
+    """The one row of an example."""
+    rows = template.rows(template.parts(0, Example("0", fields), target), NO_DRAW, max_len)
+    assert len(rows) == 1
+    return rows[0]
+
+
+# plain, against the tokenizer's own encoding
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_plain_text(tokenizer, text):
+    """One text."""
+    row = only(Plain(Tokens(tokenizer), ["text"]), {"text": text})
+    expected = tokenizer(text, return_token_type_ids=True)
+    assert list(row.ids) == expected["input_ids"]
+    assert list(row.types) == expected["token_type_ids"]
+    assert row.read == {"cls": [0]}
+    assert not row.cut
+
+
+@pytest.mark.parametrize("a", TEXTS)
+@pytest.mark.parametrize("b", TEXTS[:-1])  # the tokenizer takes an empty second text for none
+def test_plain_pair(tokenizer, a, b):
+    """Two texts: separators and token types are the family's."""
+    row = only(Plain(Tokens(tokenizer), PAIR), {"premise": a, "hypothesis": b})
+    expected = tokenizer(a, b, return_token_type_ids=True)
+    assert list(row.ids) == expected["input_ids"]
+    assert list(row.types) == expected["token_type_ids"]
+
+
+def test_frames(tokenizer):
+    """BERT's second segment has type 1; RoBERTa puts two separators between and knows one type."""
+    frame = Tokens(tokenizer).frames[2]
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in ("[CLS]", "[SEP]", "<s>", "</s>")}
+    if tokenizer.cls_token == "[CLS]":
+        assert (frame.before, frame.between, frame.after) == (
+            (ids["[CLS]"],),
+            (ids["[SEP]"],),
+            (ids["[SEP]"],),
+        )
+        assert (frame.types, frame.between_types, frame.after_type, len(frame)) == ((0, 1), (0,), 1, 3)
+    else:
+        assert (frame.before, frame.between, frame.after) == (
+            (ids["<s>"],),
+            (ids["</s>"],) * 2,
+            (ids["</s>"],),
+        )
+        assert (frame.types, frame.between_types, frame.after_type, len(frame)) == ((0, 0), (0, 0), 0, 4)
+
+
+def test_truncation_is_longest_first(tokenizer):
+    """Pairs of every relation of lengths are cut as the tokenizer itself cuts them, down to a few tokens."""
+    rng = random.Random(3)
+    template = Plain(Tokens(tokenizer), PAIR)
+    cut = 0
+    for _ in range(300):
+        fields = {name: " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 20))) for name in PAIR}
+        most = rng.randint(7, 50)
+        row = only(template, fields, most)
+        expected = tokenizer(
+            *fields.values(), truncation="longest_first", max_length=most, return_token_type_ids=True
+        )
+        assert list(row.ids) == expected["input_ids"], (fields, most)
+        assert list(row.types) == expected["token_type_ids"]
+        whole = tokenizer(*fields.values())["input_ids"]
+        assert row.cut == (len(whole) > most)
+        cut += row.cut
+    assert 50 < cut < 290
+
+
+def test_single_text_truncation(tokenizer):
+    """One text is cut at its end."""
+    text = " ".join(WORDS * 3)
+    row = only(Plain(Tokens(tokenizer), ["text"]), {"text": text}, 11)
+    assert list(row.ids) == tokenizer(text, truncation=True, max_length=11)["input_ids"]
+    assert row.cut
+
+
+def test_shorten():
+    """The longest text loses first; of two cut alike the shorter one; other kinds lose nothing."""
+
+    def lengths(*parts: tuple[str, int], budget: int) -> list[int]:
+        return [len(part.ids) for part in shorten([Part(kind, [0] * n) for kind, n in parts], budget)]
+
+    assert lengths(("text", 9), ("literal", 50), ("text", 4), budget=8) == [4, 50, 4]
+    assert lengths(("text", 9), ("text", 4), budget=7) == [4, 3]
+    assert lengths(("text", 4), ("text", 9), budget=7) == [3, 4]
+    assert lengths(("text", 9), ("text", 9), budget=7) == [3, 4]
+    assert lengths(("text", 9), ("text", 9), ("text", 2), budget=9) == [3, 4, 2]
+    assert lengths(("text", 3), ("text", 2), budget=5) == [3, 2]
+    assert lengths(("text", 3), ("text", 2), budget=1) == [1, 0]
+
+
+def test_plain_slots_and_mask(tokenizer):
+    """Slots stand right after the first special token, the mask at the end of the last text; both outlive cutting."""
+    tokens = Tokens(tokenizer)
+    template = Plain(tokens, PAIR, slots=3, mask=True)
+    fields = {"premise": " ".join(WORDS), "hypothesis": "Oslo is far ."}
+    for most in (128, 20, 8):
+        row = only(template, fields, most)
+        assert list(row.slots) == [1, 2, 3]
+        assert [row.ids[i] for i in row.slots] == [tokens.unk_id] * 3
+        assert [row.ids[i] for i in row.read["mask"]] == [tokens.mask_id]
+        assert row.read["mask"] == [len(row.ids) - len(tokens.frames[2].after) - 1]
+        assert len(row.ids) - 3 <= most
+
+
+# words
+
+
+def read_words(rows) -> dict[int, tuple[int, int]]:
+    """Word -> (row, position of its first sub-token); a word that two rows read is a mistake."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, row in enumerate(rows):
+        for offset, position in enumerate(row.read["words"]):
+            assert row.start + offset not in found
+            found[row.start + offset] = number, position
+    return found
+
+
+def test_words_first_sub_tokens(bert):
+    """The positions that are read are the tokenizer's first of each word."""
+    sentence = [*WORDS, "unbelievably", "sub-tokens"]
+    row = only(Plain(Tokens(bert), ["tokens"]), {"tokens": sentence}, target=list(range(len(sentence))))
+    expected = bert(sentence, is_split_into_words=True)
+    assert list(row.ids) == expected["input_ids"]
+    ids = expected.word_ids()
+    assert row.read["words"] == [ids.index(word) for word in range(len(sentence))]
+    assert list(row.target) == list(range(len(sentence)))
+    assert row.labels == len(sentence)
+
+
+def test_words_byte_level(roberta_folder):
+    """Every word is tokenized as after a space, as `add_prefix_space` does it."""
+    spaced = AutoTokenizer.from_pretrained(str(roberta_folder))
+    tokens = Tokens(AutoTokenizer.from_pretrained(str(roberta_folder)))
+    row = only(Plain(tokens, ["tokens"]), {"tokens": WORDS})
+    expected = spaced("".join(" " + word for word in WORDS))
+    assert list(row.ids) == expected["input_ids"]
+    starts = [
+        i for i, token in enumerate(spaced.convert_ids_to_tokens(row.ids)) if token.startswith("\u0120")
+    ]
+    assert row.read["words"] == starts
+
+
+def test_words_without_pieces(bert):
+    """A word of characters that the tokenizer drops becomes [UNK] and keeps its label."""
+    for odd in ("\u200b", "\u00ad", "", "\u2028", "\ufe0f"):
+        row = only(Plain(Tokens(bert), ["tokens"]), {"tokens": ["Anna", odd, "works"]}, target=[1, 0, 2])
+        assert [row.ids[i] for i in row.read["words"]][1] == bert.unk_token_id
+        assert len(row.read["words"]) == row.labels == 3
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_windows(tokenizer, seed):
+    """Every word is read exactly once, where it starts, and no row is too long; the labels follow the words."""
+    rng = random.Random(seed)
+    sentence = [rng.choice([*WORDS, "unbelievably-long", "\u4e2d\u6587"]) for _ in range(rng.randint(1, 90))]
+    target = [rng.choice([0, 1, 2, IGNORED]) for _ in sentence]
+    most = rng.randint(12, 40)
+    tokens = Tokens(tokenizer)
+    template = Plain(tokens, ["tokens"])
+    rows = template.rows(template.parts(7, Example("x", {"tokens": sentence}), target), NO_DRAW, most)
+    assert all(len(row.ids) <= most and row.example == 7 and len(row.ids) == len(row.types) for row in rows)
+    found = read_words(rows)
+    assert sorted(found) == list(range(len(sentence)))
+    firsts = [pieces[0] for pieces in tokens.words(sentence)]
+    assert [rows[found[word][0]].ids[found[word][1]] for word in sorted(found)] == firsts
+    assert [label for row in rows for label in row.target] == target
+    assert sum(row.labels for row in rows) == sum(label != IGNORED for label in target)
+    assert lost_labels(rows, target) == 0
+
+
+def test_windows_have_context(bert):
+    """Windows but the first begin with words that are not read, about a quarter of the row."""
+    template = Plain(Tokens(bert), ["tokens"])
+    rows = template.rows(template.parts(0, Example("x", {"tokens": ["the"] * 40}), None), NO_DRAW, 22)
+    assert [len(row.read["words"]) for row in rows] == [20, 15, 5]
+    assert [row.read["words"][0] for row in rows] == [1, 6, 6]
+    assert [row.start for row in rows] == [0, 20, 35]
+
+
+def test_window_of_one_giant_word(tokenizer):
+    """A word longer than a row is cut inside, and its neighbors are read all the same."""
+    tokens = Tokens(tokenizer)
+    sentence = ["Anna", "x-" * 60, "works", "x-" * 60]
+    template = Plain(tokens, ["tokens"])
+    rows = template.rows(template.parts(0, Example("x", {"tokens": sentence}), [1, 2, 3, 4]), NO_DRAW, 16)
+    assert all(len(row.ids) <= 16 for row in rows)
+    found = read_words(rows)
+    assert sorted(found) == [0, 1, 2, 3]
+    firsts = [pieces[0] for pieces in tokens.words(sentence)]
+    assert [rows[found[word][0]].ids[found[word][1]] for word in sorted(found)] == firsts
+
+
+def test_overflow_truncate(tokenizer):
+    """One row with the words that fit; the labels of the others are counted as lost."""
+    tokens = Tokens(tokenizer)
+    template = Plain(tokens, ["tokens"], overflow="truncate")
+    target = [0] * len(WORDS)
+    target[-1] = IGNORED
+    row = only(template, {"tokens": WORDS}, 12, target)
+    pieces = [len(ids) for ids in tokens.words(WORDS)]
+    fit = max(n for n in range(len(WORDS)) if sum(pieces[:n]) <= 12 - len(tokens.frames[1]))
+    assert len(row.read["words"]) == row.labels == fit
+    assert lost_labels([row], target) == len(WORDS) - 1 - fit
+    assert lost_labels([row], None) == lost_labels([row], 1) == 0
+
+
+# patterns
+
+
+def task(name: str) -> dict:
+    return yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8"))
+
+
+FIELDS = {"premise": "The dog sleeps in the old house.", "hypothesis": "The dog sleeps."}
+QUOTED = '[CLS] " the dog sleeps " ? [SEP] [MASK]'
+RENDERED = {
+    "pet0": f'{QUOTED}, " the dog sleeps in the old house. " [SEP]',
+    "pet1": "[CLS] the dog sleeps? [SEP] [MASK], the dog sleeps in the old house. [SEP]",
+    "pet2": f'{QUOTED}. " the dog sleeps in the old house. " [SEP]',
+    "pet3": "[CLS] the dog sleeps? [SEP] [MASK]. the dog sleeps in the old house. [SEP]",
+}
+RTE = {
+    "pet4": "[CLS] the dog sleeps in the old house. question: the dog sleeps true or false? answer: [MASK] [SEP]",
+    "ptuning": "[CLS] the dog sleeps in the old house. question: the dog sleeps? answer: [MASK]. [SEP]",
+}
+CB = {
+    "pet4": "[CLS] the dog sleeps in the old house. question: "
+    "the dog sleeps true, false or neither? answer: [MASK] [SEP]",
+    "ptuning": "[CLS] the dog sleeps in the old house. [SEP] the dog sleeps? answer: [MASK] [SEP]",
+}
+
+
+def decoded(tokenizer, ids) -> str:
+    """Ids as text, with one form of spacing for the punctuation that decoders space differently."""
+    text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    for mark in ".,?:":
+        text = text.replace(f" {mark}", mark)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "expected"),
+    [
+        (name, pattern, text)
+        for name, own in (("rte", RTE), ("cb", CB))
+        for pattern, text in {**RENDERED, **own}.items()
+    ],
+)
+def test_patterns(bert, name, pattern, expected):
+    """The shipped patterns of RTE and CB, as the papers have them."""
+    expected = expected.replace(' " ?', ' "?')
+    template = Pattern(Tokens(bert), PAIR, task(name)["patterns"], pattern, mask=True)
+    row = only(template, FIELDS)
+    assert decoded(bert, row.ids) == expected
+    assert [row.ids[i] for i in row.read["mask"]] == [bert.mask_token_id]
+    separators = [i for i, token in enumerate(row.ids) if token == bert.sep_token_id]
+    if len(separators) == 2:
+        assert list(row.types) == [0] * (separators[0] + 1) + [1] * (len(row.ids) - separators[0] - 1)
+    else:
+        assert set(row.types) == {0}
+
+
+def test_pattern_spacing_byte_level(roberta_folder):
+    """Byte-level vocabularies see spaces: words inside keep theirs, and the mask takes its own away from the label."""
+    tokenizer = AutoTokenizer.from_pretrained(str(roberta_folder))
+    template = Pattern(Tokens(tokenizer), PAIR, task("rte")["patterns"], "pet4", mask=True)
+    row = only(template, FIELDS)
+    assert tokenizer.decode(row.ids, clean_up_tokenization_spaces=False) == (
+        "<s>The dog sleeps in the old house. question: The dog sleeps True or False? answer:<mask></s>"
+    )
+    assert template.mask_lead
+
+
+def test_every_shipped_pattern_parses():
+    """Each has one mask, knows its verbalizer, and names labels of the task."""
+    for path in sorted((ROOT / "conf/task").glob("*.yaml")):
+        node = task(path.stem)
+        for name, pattern in node.get("patterns", {}).items():
+            pieces = parse(pattern["text"], node["fields"])
+            assert sum(piece.kind == "mask" for piece in pieces) == 1, (path.stem, name)
+            assert set(node["verbalizers"][pattern["verbalizer"]]) == set(node["labels"])
+
+
+def test_pattern_forms(bert):
+    """bare drops final punctuation, lower the first capital alone."""
+    patterns = {"p": {"text": "{premise:bare}: {hypothesis:lower} {mask}"}}
+    row = only(
+        Pattern(Tokens(bert), PAIR, patterns, mask=True), {"premise": "In Oslo?!. ", "hypothesis": "The DOG."}
+    )
+    assert decoded(bert, row.ids) == "[CLS] in oslo: the dog. [MASK] [SEP]"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (
+            "{premis} {mask}",
+            "'{premis}' is neither a field nor a mark; known: {premise}, {hypothesis}, {mask}, {prompt}, {sep}",
+        ),
+        (
+            "{premise:upper}",
+            "'{premise:upper}' is neither a field nor a mark; known: "
+            "{premise}, {hypothesis}, {mask}, {prompt}, {sep}",
+        ),
+        ("{premise}{sep}{hypothesis}{sep}{mask}", "a pattern has at most two segments, so at most one {sep}"),
+    ],
+)
+def test_pattern_errors(pattern, message):
+    """Wrong patterns are refused by name."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011, the text is compared below
+        parse(pattern, PAIR)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("most", [14, 16, 20, 25])
+def test_pattern_keeps_what_is_not_text(tokenizer, most):
+    """Literal words, mask and slots are never cut; the texts give way."""
+    patterns = {"p": {"text": "{premise} Question: {hypothesis:bare}? {prompt} Answer: {mask}."}}
+    tokens = Tokens(tokenizer)
+    template = Pattern(tokens, PAIR, patterns, slots=4, mask=True)
+    fields = {"premise": " ".join(WORDS * 2), "hypothesis": " ".join(WORDS)}
+    parts = template.parts(0, Example("0", fields), 0)
+    fixed = [list(part.ids) for part in parts.parts if part.kind in ("literal", "mask")]
+    least = sum(len(ids) for ids in fixed) + len(tokens.frames[1])
+    row = template.rows(parts, NO_DRAW, least + most)[0]
+    assert (
+        len(row.ids) == least + most + 4
+    )  # slots stand beside the limit, as positions are theirs by the prompt
+    rest = list(row.ids)
+    for ids in fixed:
+        at = next(i for i in range(len(rest)) if rest[i : i + len(ids)] == ids)
+        rest = rest[at + len(ids) :]
+    assert len(row.slots) == 4
+    assert row.cut
+    assert [row.ids[i] for i in row.read["mask"]] == [tokens.mask_id]
+
+
+@pytest.mark.parametrize(
+    ("text", "slots", "shares"),
+    [
+        ("{prompt} {premise} {prompt} {mask}", 5, [3, 2]),
+        ("{prompt} {premise} {prompt} {mask} {prompt}", 4, [2, 1, 1]),
+        ("{prompt} {premise} {prompt} {mask}", 1, [1, 0]),
+        ("{premise} {mask}", 3, [3]),  # no place named: in front
+        ("{prompt} {premise} {mask}", 0, [0]),
+    ],
+)
+def test_slots(bert, text, slots, shares):
+    """Slots are shared out over the {prompt} marks, the first ones getting more; all are listed in order."""
+    template = Pattern(Tokens(bert), PAIR, {"p": {"text": text}}, slots=slots, mask=True)
+    row = only(template, {"premise": "a b c", "hypothesis": "d"})
+    runs: list[list[int]] = []
+    for slot in row.slots:
+        if runs and runs[-1][-1] == slot - 1:
+            runs[-1].append(slot)
+        else:
+            runs.append([slot])
+    assert [len(run) for run in runs] == [share for share in shares if share]
+    assert len(row.slots) == slots
+    if slots:
+        assert row.slots[0] == 1
+
+
+def test_slots_choose_the_pattern():
+    """With pseudo tokens the first pattern that has a place for them is taken, without them the first."""
+    patterns = task("rte")["patterns"]
+
+    class Any:
+        unk_id, mask_id = 1, 2
+
+    assert Pattern(Any(), PAIR, patterns, slots=3).name == "ptuning"
+    assert Pattern(Any(), PAIR, patterns).name == "pet0"
+    assert Pattern(Any(), PAIR, patterns, name="pet2", slots=3).name == "pet2"

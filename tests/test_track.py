@@ -1,0 +1,301 @@
+"""W&B beside the run folder: offline without an account, silent about secrets, and never the end of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptune import track, train
+from ptune.config import Tracker
+from ptune.progress import Progress
+from ptune.run import RunFolder
+from ptune.where import Where
+
+CANARY = "canary-5f1c3a"
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory, bert_folder, examples) -> list[str]:
+    """A run of four steps on hand-made pairs."""
+    root = tmp_path_factory.mktemp("rte")
+    for name in ("train", "val"):
+        rows = [{**example.fields, "label": example.gold} for example in examples["rte"]]
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [
+        "task=rte",
+        "data=local",
+        f"data.root={root}",
+        "backbone=local",
+        f"backbone.path={bert_folder}",
+        "method=ptv2",
+        "prompt_length.value=3",
+        "epochs=2",
+        "batch_size=4",
+    ]
+
+
+@pytest.fixture
+def go(overrides, settings, tmp_path):
+    """Train in this process; the run's folder."""
+
+    def start(*more: str) -> Path:
+        folder = tmp_path / "run"
+        train.run(settings(*overrides, *more), RunFolder(folder), Where(folder), Progress())
+        return folder
+
+    return start
+
+
+def events(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def records(file: Path) -> list[Any]:
+    """The records of a .wandb file: LevelDB log blocks of 32 KiB after a header of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, found, held, place = file.read_bytes(), [], b"", 7
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:
+            place += 32768 - place % 32768
+            continue
+        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        held += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(held)
+            found.append(record)
+            held = b""
+    return found
+
+
+@pytest.fixture(scope="module")
+def offline(overrides, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A run without key, account or terminal, with a home that not even root can write; secrets around it."""
+    base = tmp_path_factory.mktemp("offline")
+    home = base / "home"
+    home.touch()
+    (base / "temporary").mkdir()
+    keep = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH")
+    environment = {key: os.environ[key] for key in keep if key in os.environ}
+    environment |= {
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TMPDIR": str(base / "temporary"),
+        "MY_SECRET_TOKEN": f"{CANARY}-env",
+        "HF_TOKEN": f"{CANARY}-hf",
+    }
+    program = "import sys; from ptune.cli import main; del sys.argv[-1]; main()"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "train",
+            *overrides,
+            "tracker.group=mine",
+            f"hydra.run.dir={base / 'run'}",
+            f"--password={CANARY}-argv",
+        ],
+        cwd=base,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    return base / "run", done
+
+
+def test_offline_without_anything(offline):
+    """The run ends well, asks nothing, warns of nothing, and W&B's files lie in the run folder."""
+    folder, done = offline
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    assert "wandb.ai" not in done.stderr + done.stdout
+    assert RunFolder(folder).finished
+    assert len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1
+    assert (folder.parent / "home").read_bytes() == b""
+
+
+def test_wandb_file(offline):
+    """Config, group, tags, and every figure of metrics.jsonl by its step."""
+    folder, _ = offline
+    found = records(next(folder.glob("wandb/offline-run-*/*.wandb")))
+    run = next(record.run for record in found if record.HasField("run"))
+    assert run.run_group == "mine"
+    assert set(run.tags) == {"ptv2", "rte", json.loads((folder / "result.json").read_text())["backbone"]}
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert config["seed"] == 1
+    assert config["method"]["name"] == "ptv2"
+    assert config["prompt_length"]["value"] == 3
+    history: dict[int, dict] = {}
+    for record in found:
+        if record.HasField("history"):
+            row = {
+                item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item
+            }
+            history.setdefault(record.history.step.num, {}).update(row)
+    for event in events(folder):
+        row = history[event["step"]]
+        if event["event"] == "step":
+            assert row["train/loss"] == event["loss"]
+            assert row["train/lr"] == event["lr"]
+        else:
+            assert row["dev/scores.accuracy"] == event["scores"]["accuracy"]
+            assert row["dev/selected"] == event["selected"]
+    assert any("predictions" in row for row in history.values())
+
+
+def test_no_secrets(offline):
+    """Neither the environment nor the command line's secrets are anywhere in the run folder."""
+    folder, _ = offline
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+
+
+def test_none_writes_nothing(go):
+    """tracker=none leaves no trace, and the record is the same."""
+    folder = go("tracker=none")
+    assert not (folder / "wandb").exists()
+    kinds = [event["event"] for event in events(folder)]
+    assert kinds == ["step", "step", "eval"] * 2
+
+
+class Broken:
+    """A W&B run whose log works a few times only."""
+
+    def __init__(self, works: int) -> None:
+        self.works, self.logged, self.summary = works, [], {}
+
+    def log(self, figures: dict, step: int | None = None) -> None:
+        if len(self.logged) == self.works:
+            raise ConnectionError("no route to host")
+        self.logged.append((step, figures))
+
+    def finish(self) -> None:
+        raise AssertionError("it was given up before")
+
+
+@pytest.fixture(autouse=True)
+def staging(monkeypatch):
+    """Where W&B stages its tables is set for the process: not for the tests that follow."""
+    monkeypatch.setenv("WANDB_DATA_DIR", "as before")
+    monkeypatch.delenv("WANDB_DATA_DIR")
+    monkeypatch.setattr(track, "STAGED", set())
+
+
+def test_tables_are_staged_with_the_run(tmp_path, monkeypatch):
+    """In each run's folder, unless the user chose a place."""
+    for name in ("first", "second"):
+        track.stage_in(tmp_path / name)
+        assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / name / "wandb")
+    monkeypatch.setenv("WANDB_DATA_DIR", "mine")
+    track.stage_in(tmp_path / "third")
+    assert os.environ["WANDB_DATA_DIR"] == "mine"
+
+
+def test_table_fails(capsys):
+    """Without its table a run is finished all the same."""
+
+    class Half(Broken):
+        finished = False
+
+        def finish(self) -> None:
+            self.finished = True
+
+    half, warnings = Half(works=0), []
+    track.Wandb(half, warnings.append, 4).finish({"score": 1.0}, [{"prediction": "a"}])
+    assert half.finished
+    assert half.summary == {"score": 1.0}
+    assert warnings == ["W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
+
+
+def test_init_fails(go, monkeypatch, capsys):
+    """A warning, and the run goes on."""
+    import wandb
+
+    def refuse(**settings: Any) -> None:
+        raise wandb.errors.CommError("run initialization has timed out after 20 sec")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    folder = go()
+    assert RunFolder(folder).finished
+    assert len(events(folder)) == 6
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert warnings == [
+        "warning: W&B could not start (run initialization has timed out after 20 sec); "
+        "the run goes on, metrics.jsonl has everything"
+    ]
+
+
+def test_log_fails(go, monkeypatch, capsys):
+    """Told once; nothing more is asked of W&B; what was logged equals the record."""
+    import wandb
+
+    broken = Broken(works=4)
+    monkeypatch.setattr(wandb, "init", lambda **settings: broken)
+    folder = go()
+    assert RunFolder(folder).finished
+    assert len(events(folder)) == 6
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert warnings == [
+        "warning: W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"
+    ]
+    assert [step for step, _ in broken.logged] == [event["step"] for event in events(folder)[:4]]
+    for (_, figures), event in zip(broken.logged, events(folder), strict=False):
+        prefix = "train" if event["event"] == "step" else "dev"
+        numbers = {
+            f"{prefix}/{key}": value
+            for key, value in track.flat(event).items()
+            if isinstance(value, int | float)
+        }
+        assert figures == numbers
+
+
+def test_online_without_a_key(monkeypatch, tmp_path):
+    """Nobody is asked for one: offline, with a warning."""
+    import wandb
+
+    seen, warnings = [], []
+    monkeypatch.setattr(wandb, "init", lambda **settings: seen.append(settings))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    common: dict[str, Any] = {"name": "n", "tags": ["a"], "config": {"seed": 1}, "warn": warnings.append}
+    track.tracker(Tracker(mode="online"), tmp_path, **common)
+    assert warnings == [
+        "tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline"
+    ]
+    (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password x\n")
+    track.tracker(Tracker(mode="online", tags=["b"], group="g", project="p"), tmp_path, **common)
+    monkeypatch.delenv("NETRC")
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    track.tracker(Tracker(mode="online"), tmp_path, **common)
+    assert [settings["mode"] for settings in seen] == ["offline", "online", "online"]
+    assert len(warnings) == 1
+    assert seen[1]["tags"] == ["a", "b"]
+    assert seen[1]["group"] == "g"
+    assert seen[1]["project"] == "p"
+    quiet = seen[0]["settings"]
+    assert quiet.x_disable_meta
+    assert not quiet.save_code
+    assert quiet.disable_git
+    assert quiet.console == "off"
+
+
+def test_flat():
+    """Dotted names; what is no figure or text is left out."""
+    assert track.flat({"a": 1, "b": {"c": 2.5, "d": {"e": "x"}}, "f": [1], "g": None}) == {
+        "a": 1,
+        "b.c": 2.5,
+        "b.d.e": "x",
+    }
