@@ -40,7 +40,7 @@ class Corpus:
 
     def labeled(self, split: str) -> bool:
         """Whether the split is there with gold labels."""
-        return bool(self.splits.get(split)) and self.splits[split][0].gold is not None
+        return bool(self.splits.get(split)) and all(example.gold is not None for example in self.splits[split])
 
 
 def load(task: Any, settings: Data) -> Corpus:
@@ -159,7 +159,7 @@ def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
     corpus.splits["held_out"] = [example for i, example in enumerate(examples) if i in chosen]
     corpus.splits[source] = [example for i, example in enumerate(examples) if i not in chosen]
-    corpus.origin["held_out"] = {"from": source, "examples": count}
+    corpus.origin["held_out"] = {"from": source, "examples": count, "seed": seed}
 
 
 class Rendered:

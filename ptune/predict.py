@@ -57,14 +57,17 @@ def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
             raise DataError(f"{where}: {error}") from None
 
 
+def unlabeled(record: Record, task: Task) -> Record:
+    """The record's fields alone: a gold label in the input is passed on, and changes nothing."""
+    return Record(record.where, {name: record.values[name] for name in task.fields if name in record.values})
+
+
 def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO) -> None:
     """Predict a chunk and write it in its order."""
-    from dataclasses import replace
-
     from ptune.data import Rendered
     from ptune.evaluate import predict
 
-    examples = [replace(run.task.example(record, i), gold=None) for i, record in enumerate(chunk)]
+    examples = [run.task.example(unlabeled(record, run.task), i) for i, record in enumerate(chunk)]
     assert run.settings.data.max_length is not None
     rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
     for record, prediction in zip(chunk, predict(run.model, 0, run.task, examples, rendered, batch_size), strict=True):

@@ -76,7 +76,8 @@ class Template(ABC):
         ends = [*part.starts[1:], len(part.ids)]
         word, begin = 0, 0
         while True:
-            first, last = begin, begin
+            first = begin if ends[word] - part.starts[begin] <= budget else word
+            last = first
             while last < len(ends) and ends[last] - part.starts[first] <= budget:
                 last += 1
             last = max(last, word + 1)

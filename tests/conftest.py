@@ -1,0 +1,345 @@
+"""Checkpoints of a few kilobytes with random weights, hand-made examples, and a run's wiring in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start
+
+ROOT = Path(__file__).parents[1]
+SENTENCES = [
+    "The old mill stands by the river.",
+    "A dog sleeps in front of the house.",
+    "Anna Berg works for Nordwind in Oslo.",
+    "Does the premise entail the hypothesis? Yes. No. Maybe.",
+    "The river is not far from the old house, is it?",
+    "true or false: nobody lives in the mill",
+    "Question: does Anna live in Oslo? Answer: Yes No Maybe true false neither",
+    'The words "a", "b" and "c" stand alone.',
+]
+SPECIAL = {
+    "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+    "roberta": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+}
+LAYERS, HEADS, HIDDEN, POSITIONS = 4, 4, 32, 192
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tests that import torch run on one thread: the bits are the same everywhere."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real checkpoints and data that is not part of the repository."""
+    folder = Path(os.environ.get("PTUNE_TEST_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: set PTUNE_TEST_SHARED to the one with models/ and data/")
+    return folder
+
+
+# Checkpoints
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory) -> Path:
+    """A BERT with its MLM head and without a pooler."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("bert")
+    vocab = write_bert_tokenizer(folder)
+    write_checkpoint(BertForMaskedLM(BertConfig(**sizes(vocab), max_position_embeddings=POSITIONS)), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pooled_bert_folder(tmp_path_factory) -> Path:
+    """A BERT with a pooler and without its MLM head."""
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("pooled_bert")
+    vocab = write_bert_tokenizer(folder)
+    write_checkpoint(BertModel(BertConfig(**sizes(vocab), max_position_embeddings=POSITIONS)), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roberta_folder(tmp_path_factory) -> Path:
+    """A RoBERTa with its MLM head; its positions start at 2."""
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    folder = tmp_path_factory.mktemp("roberta")
+    vocab = write_roberta_tokenizer(folder)
+    config = RobertaConfig(
+        **sizes(vocab),
+        max_position_embeddings=POSITIONS + 2,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    write_checkpoint(RobertaForMaskedLM(config), folder)
+    return folder
+
+
+def sizes(vocab: int) -> dict[str, int]:
+    """What the tiny models of both families have in common."""
+    return {
+        "vocab_size": vocab,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": 2 * HIDDEN,
+    }
+
+
+def write_checkpoint(model: Any, folder: Path) -> None:
+    """Save with weights large enough that every part of the model matters to its output."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            centre = 1.0 if name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight") else 0.0
+            std = 0.25 if parameter.dim() > 1 else 0.1
+            parameter.copy_(centre + std * torch.randn(parameter.shape, generator=generator))
+    model.save_pretrained(folder)
+
+
+def write_bert_tokenizer(folder: Path) -> int:
+    """A WordPiece vocabulary with its frame of [CLS] and [SEP]; returns its size."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    special = SPECIAL["bert"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=160, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    pad, unk, cls, sep, mask = special
+    return save_tokenizer(
+        tokenizer, folder, pad_token=pad, unk_token=unk, cls_token=cls, sep_token=sep, mask_token=mask
+    )
+
+
+def write_roberta_tokenizer(folder: Path) -> int:
+    """A byte-level BPE vocabulary with RoBERTa's frame of <s> and </s>; returns its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = SPECIAL["roberta"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=special,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(SENTENCES * 3, trainer)
+    bos, pad, eos, unk, mask = special
+    ids = {token: tokenizer.token_to_id(token) for token in special}
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (eos, ids[eos]), (bos, ids[bos]), add_prefix_space=False
+    )
+    return save_tokenizer(
+        tokenizer,
+        folder,
+        pad_token=pad,
+        unk_token=unk,
+        cls_token=bos,
+        sep_token=eos,
+        mask_token=mask,
+        bos_token=bos,
+        eos_token=eos,
+    )
+
+
+def save_tokenizer(tokenizer: Any, folder: Path, **special: str) -> int:
+    """Write it as transformers does; returns the size of the vocabulary."""
+    from transformers import PreTrainedTokenizerFast
+
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(str(folder))
+    return int(tokenizer.get_vocab_size())
+
+
+# Settings and examples
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., Any]:
+    """settings("method=ptv2", ...): what `ptune train` would run with; raises ConfigError as it would."""
+    from ptune import build, config
+
+    def compose(*overrides: str) -> Any:
+        config.register()
+        with hydra.initialize_config_module("ptune.conf", version_base="1.3"):
+            return build.settings(hydra.compose("train", overrides=[*overrides]))
+
+    return compose
+
+
+@pytest.fixture(scope="session")
+def examples() -> dict[str, list[Any]]:
+    """Eight hand-made examples of a pair task and of a tagging task, of many lengths."""
+    from ptune.batch import Example
+
+    pairs = [
+        ("The old mill stands by the river.", "The mill is old.", 0),
+        ("A dog sleeps.", "Nobody lives in the house.", 1),
+        ("Anna Berg works for Nordwind in Oslo.", "Anna Berg works.", 0),
+        ("The river is not far from the old house, is it?", "The river is far.", 1),
+        (
+            "Nobody lives in the mill by the river, and the dog sleeps in front of it.",
+            "The mill stands alone.",
+            0,
+        ),
+        ("Oslo is far.", "Anna lives in Oslo.", 1),
+        ("The dog sleeps in front of the old house.", "A dog sleeps.", 0),
+        ("Words stand alone.", "The words are true.", 1),
+    ]
+    labels = ["entailment", "not_entailment"]
+    sentences = [
+        "Anna/B-PER Berg/I-PER works/O for/O Nordwind/B-ORG in/O Oslo/B-LOC ./O",
+        "Nobody/O lives/O in/O the/O mill/O",
+        "Oslo/B-LOC",
+        "The/O dog/O sleeps/O in/O front/O of/O the/O old/O house/O by/O the/O river/O ./O",
+        "Nordwind/B-ORG works/O for/O Anna/B-PER",
+        "Berg/B-PER lives/O far/O from/O Oslo/B-LOC ,/O not/O from/O Nordwind/B-ORG",
+        "Yes/O",
+        "The/O Oslo/B-MISC words/O stand/O alone/O",
+    ]
+    split = [[pair.rsplit("/", 1) for pair in sentence.split()] for sentence in sentences]
+    return {
+        "rte": [
+            Example(f"rte-{i}", {"premise": p, "hypothesis": h}, labels[label])
+            for i, (p, h, label) in enumerate(pairs)
+        ],
+        "conll03": [
+            Example(f"ner-{i}", {"tokens": [w for w, _ in s]}, [t for _, t in s]) for i, s in enumerate(split)
+        ],
+    }
+
+
+# One or more runs, in memory
+
+
+class Memory:
+    """A recorder that keeps everything, with copies of the tensors of each checkpoint."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.saved: dict[int, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """See loop.Recorder."""
+        self.events.append(dict(event))
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        state: Mapping[str, Any],
+        best_step: int | None,
+    ) -> None:
+        """See loop.Recorder."""
+        copies = [{name: tensor.clone() for name, tensor in group.items()} for group in (tensors, optimizer)]
+        self.saved[step] = (copies[0], copies[1], dict(state))
+
+    def values(self, key: str) -> list[float]:
+        """One figure of every step."""
+        return [event[key] for event in self.events if event["event"] == "step"]
+
+
+@dataclass
+class Wired:
+    """A model with its runs, ready to fit, as `train.Session` puts them together."""
+
+    task: Any
+    model: Any
+    runs: list[Any]
+    rendered: list[Any]
+    evaluations: list[tuple[int, int]] = field(default_factory=list)
+
+    def fit(self, evaluate: Callable[[Any], Mapping[str, Any]] | None = None) -> list[Any]:
+        """Train all runs to their end."""
+        from ptune import loop
+
+        return loop.fit(self.runs, self.model, evaluate or self.evaluate)
+
+    def evaluate(self, run: Any) -> dict[str, Any]:
+        """A real evaluation on the training examples."""
+        from ptune.evaluate import evaluate
+
+        self.evaluations.append((run.member, run.step))
+        rendered = self.rendered[run.member]
+        found = evaluate(self.model, run.member, self.task, "dev", rendered.examples, rendered, 4)
+        return {"selected": found.scores[self.task.headline]}
+
+    def losses(self, member: int = 0) -> list[float]:
+        """The loss of every step."""
+        return self.runs[member].recorder.values("loss")
+
+
+@pytest.fixture
+def wire(examples) -> Callable[..., Wired]:
+    """wire(settings, ...): one model for all of them, a run each, on the hand-made examples of their task."""
+    from ptune import build, loop, optim
+    from ptune.data import Rendered, Stream
+
+    def connect(*several: Any, data: Sequence[Any] | None = None, recorder: Any = None) -> Wired:
+        task = build.leaf(several[0].task)
+        model = build.assemble(several, task)
+        chosen = examples[task.name] if data is None else data
+        runs, rendered = [], []
+        for member, s in enumerate(several):
+            laid_out = Rendered(chosen, task, model.members[member].template, s.data.max_length)
+            laid_out.examples = chosen
+            stream = Stream(laid_out, s.batch_size, s.accumulate, s.seed, s.data.bucket)
+            steps = min(s.epochs * stream.steps_per_epoch, s.max_steps or 10**9)
+            trained = model.trained(member)
+            groups = {
+                g: [p for n, p in trained.items() if n.startswith(g + ".")]
+                for g in ("prompt", "head", "backbone")
+            }
+            stepper = optim.Stepper(
+                optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)
+            )
+            runs.append(
+                loop.Run(
+                    member=member,
+                    stream=stream,
+                    stepper=stepper,
+                    trained=trained,
+                    recorder=recorder or Memory(),
+                    steps=steps,
+                    steps_per_epoch=stream.steps_per_epoch,
+                    eval_every=s.eval_every or stream.steps_per_epoch,
+                    seed=s.seed,
+                    normalizer=stream.expected_labels if s.loss.normalize == "constant" else None,
+                    clip=s.optim.clip,
+                    stopper=loop.Stopper(s.patience),
+                )
+            )
+            rendered.append(laid_out)
+        return Wired(task, model, runs, rendered)
+
+    return connect

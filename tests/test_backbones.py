@@ -1,0 +1,600 @@
+"""Prefixes reach every layer's attention: equal to the cache route, and blind to padding and to company."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForMaskedLM, DynamicCache
+
+from ptune import build
+from ptune.backbones import local
+from ptune.batch import Row, collate
+from ptune.errors import ConfigError, PtuneError
+from ptune.injection import KV, Injection, join
+from ptune.prompts.deep import Deep
+from ptune.prompts.none import NoPrompt
+
+LENGTHS = (7, 5, 4)
+
+
+@pytest.fixture(params=["bert", "roberta"])
+def folder(request):
+    """Each family's tiny checkpoint in turn."""
+    return request.getfixturevalue(f"{request.param}_folder")
+
+
+@pytest.fixture
+def backbone(folder):
+    """A loaded backbone that does not drop."""
+    return loaded(folder)
+
+
+def opened(folder, **given):
+    """The backbone of a checkpoint folder, its weights not yet loaded."""
+    return build.leaf(local.settings({"path": str(folder), "name": "local", **given}))
+
+
+def loaded(folder, lm=False):
+    """The same with weights, not dropping anything, frozen."""
+    backbone = opened(folder, dropout=0.0, attention_dropout=0.0)
+    backbone.load(lm=lm)
+    backbone.tune("none")
+    backbone.model.eval()
+    return backbone
+
+
+def make_rows(backbone, lengths=LENGTHS, slots=0, seed=0):
+    """Rows of random tokens; BERT's second halves are of token type 1."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for index, length in enumerate(lengths):
+        ids = torch.randint(5, backbone.shape.vocab, (length,), generator=generator).tolist()
+        second = int(backbone.model_type == "bert")
+        types = [second * (position >= length // 2) for position in range(length)]
+        rows.append(Row(index, ids, types, {"cls": [0]}, slots=list(range(1, 1 + slots)), target=0))
+    return rows
+
+
+def pad_id(backbone):
+    return backbone.base.config.pad_token_id
+
+
+def random_kv(backbone, length, layers=None, rows=1, seed=0):
+    """Keys and values that ask for a gradient, for the given layers or all."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (rows, backbone.shape.heads, length, backbone.shape.head_dim)
+    return {
+        layer: KV(*(torch.randn(shape, generator=generator).requires_grad_() for _ in "kv"))
+        for layer in (range(backbone.shape.layers) if layers is None else layers)
+    }
+
+
+def deep(backbone, length, layers=None, rows=1, seed=0):
+    """A deep injection that shifts the text, as the published code does."""
+    return Injection(kv={"encoder": random_kv(backbone, length, layers, rows, seed)}, offset=length)
+
+
+def front(backbone, length, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Injection(front=torch.randn(1, length, backbone.shape.embed, generator=generator).requires_grad_())
+
+
+def slotted(backbone, length, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Injection(slots=torch.randn(1, length, backbone.shape.embed, generator=generator).requires_grad_())
+
+
+def leaves(injection):
+    """Every tensor that a prompt would learn."""
+    tensors = [t for t in (injection.front, injection.slots) if t is not None]
+    return tensors + [t for layers in injection.kv.values() for kv in layers.values() for t in kv[:2]]
+
+
+def objective(states, seed=0):
+    """A number that every coordinate of the states matters to; LayerNorm fixes plain sums and squares."""
+    generator = torch.Generator().manual_seed(seed)
+    return (states * torch.randn(states.shape, generator=generator)).sum()
+
+
+def real_states(backbone, batch, injection):
+    """The states of each row's own tokens, and the injection's gradient of an objective over them."""
+    with backbone.injected(injection):
+        states = backbone(batch, injection).states
+        rows = [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
+        tensors = leaves(injection)
+        total = torch.stack([objective(row) for row in rows]).sum()
+        grads = torch.autograd.grad(total, tensors) if tensors else ()
+    return [row.detach() for row in rows], grads
+
+
+def assert_close(ours, theirs, atol=1e-5):
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=atol, rtol=1e-5)
+
+
+def plain_model(folder):
+    """The library's own model on its own attention."""
+    return (
+        AutoModel.from_pretrained(str(folder), add_pooling_layer=False, dtype=torch.float32)
+        .eval()
+        .requires_grad_(False)
+    )
+
+
+def cache_route(model, batch, kv):
+    """States by `past_key_values`; the library shifts positions by the cache's length itself."""
+    cache, rows = DynamicCache(), len(batch)
+    for layer, (k, v, _) in kv.items():
+        cache.update(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1), layer)
+    seen = torch.ones(rows, cache.get_seq_length(), dtype=torch.long)
+    mask = torch.cat([seen, batch.mask.long()], 1)
+    return model(
+        input_ids=batch.ids, token_type_ids=batch.types, attention_mask=mask, past_key_values=cache
+    ).last_hidden_state
+
+
+def assert_equals_cache_route(folder):
+    backbone = loaded(folder)
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    injection = deep(backbone, 3)
+    ours, our_grads = real_states(backbone, batch, injection)
+    states = cache_route(plain_model(folder), batch, injection.kv["encoder"])
+    theirs = [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
+    their_grads = torch.autograd.grad(
+        torch.stack([objective(row) for row in theirs]).sum(), leaves(injection)
+    )
+    assert_close(ours, [row.detach() for row in theirs])
+    assert_close(our_grads, their_grads)
+    assert all(grad.abs().max() > 1e-4 for grad in our_grads)
+
+
+# Injection
+
+
+def test_prefix_equals_the_cache_route_in_outputs_and_gradients(folder):
+    assert_equals_cache_route(folder)
+
+
+def test_prefix_equals_the_cache_route_on_a_pretrained_checkpoint(shared):
+    assert_equals_cache_route(shared / "models" / "minilm-l6-mlm")
+
+
+def test_no_prompt_is_the_plain_model(folder, backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    ours, _ = real_states(backbone, batch, NoPrompt()(batch.example))
+    states = plain_model(folder)(
+        input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long()
+    )
+    theirs = [row[mask] for row, mask in zip(states.last_hidden_state, batch.mask, strict=True)]
+    assert_close(ours, theirs)
+
+
+def test_prompt_length_0_is_the_plain_model(backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    empty = Deep(backbone.shape, None, length=0)(batch.example)
+    nothing_in_front = Injection(front=torch.zeros(1, 0, backbone.shape.embed))
+    plain, _ = real_states(backbone, batch, Injection())
+    for injection in (empty, nothing_in_front):
+        with torch.no_grad(), backbone.injected(injection):
+            states = backbone(batch, injection).states
+        assert_close([row[mask] for row, mask in zip(states, batch.mask, strict=True)], plain, atol=1e-6)
+
+
+def test_prefix_changes_every_row_at_every_token(backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    plain, _ = real_states(backbone, batch, Injection())
+    changed, _ = real_states(backbone, batch, deep(backbone, 3))
+    for one, other in zip(plain, changed, strict=True):
+        assert ((one - other).abs().amax(-1) > 1e-3).all()
+
+
+def test_offset_shifts_positions_and_nothing_else_does(backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    shifted = deep(backbone, 3)
+    left = Injection(kv=shifted.kv, offset=0)
+    assert not torch.allclose(
+        real_states(backbone, batch, shifted)[0][0], real_states(backbone, batch, left)[0][0], atol=1e-3
+    )
+    per_row = Injection(kv=shifted.kv, offset=torch.tensor([3, 3, 3]))
+    assert_close(real_states(backbone, batch, shifted)[0], real_states(backbone, batch, per_row)[0], atol=0)
+
+
+def test_order_of_prefix_rows_does_not_matter(backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    injection = deep(backbone, 4)
+    order = torch.tensor([2, 0, 3, 1])
+    permuted = {
+        layer: KV(kv.k[:, :, order], kv.v[:, :, order]) for layer, kv in injection.kv["encoder"].items()
+    }
+    keys_only = {layer: KV(kv.k[:, :, order], kv.v) for layer, kv in injection.kv["encoder"].items()}
+    expected, _ = real_states(backbone, batch, injection)
+    found, _ = real_states(backbone, batch, Injection(kv={"encoder": permuted}, offset=4))
+    torn, _ = real_states(backbone, batch, Injection(kv={"encoder": keys_only}, offset=4))
+    assert_close(found, expected)
+    assert not torch.allclose(torn[0], expected[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["none", "deep", "front", "slots"])
+@pytest.mark.parametrize(
+    ("side", "multiple"), [("right", 8), ("right", 32), ("left", 1), ("left", 8), ("left", 32)]
+)
+def test_padding_does_not_matter(backbone, kind, side, multiple):
+    injection = {
+        "none": Injection(),
+        "deep": deep(backbone, 3),
+        "front": front(backbone, 3),
+        "slots": slotted(backbone, 2),
+    }[kind]
+    rows = make_rows(backbone, slots=2 if kind == "slots" else 0)
+    tight = real_states(backbone, collate(rows, pad_id(backbone)), injection)
+    batch = collate(rows, pad_id(backbone), side=side, multiple=multiple)
+    padded = real_states(backbone, batch, injection)
+    assert batch.ids.shape[1] % multiple == 0
+    assert batch.mask[1, 0] == (side == "right")
+    assert_close(padded[0], tight[0])
+    assert_close(padded[1], tight[1])
+
+
+def test_a_prefix_a_row_reaches_its_own_row_only(backbone):
+    rows = make_rows(backbone)
+    together = deep(backbone, 3, rows=3)
+    found, _ = real_states(backbone, collate(rows, pad_id(backbone)), together)
+    for index, row in enumerate(rows):
+        own = {
+            layer: KV(kv.k[index : index + 1], kv.v[index : index + 1])
+            for layer, kv in together.kv["encoder"].items()
+        }
+        alone, _ = real_states(
+            backbone, collate([row], pad_id(backbone)), Injection(kv={"encoder": own}, offset=3)
+        )
+        assert_close([found[index]], alone)
+
+
+def test_rows_with_different_prompts_and_lengths_equal_each_row_alone(backbone):
+    kinds = [
+        (deep(backbone, 3, seed=1), 0, (7, 4)),
+        (deep(backbone, 5, layers=[1, 3], seed=2), 0, (6,)),
+        (Injection(), 0, (5,)),
+        (front(backbone, 2, seed=3), 0, (4, 8)),
+        (front(backbone, 4, seed=4), 0, (6,)),
+        (slotted(backbone, 3, seed=5), 3, (7,)),
+        (slotted(backbone, 1, seed=6), 1, (5, 3)),
+        (Injection(kv={"encoder": random_kv(backbone, 1, [0], seed=7)}, offset=0), 0, (6,)),
+    ]
+    parts = [(injection, make_rows(backbone, lengths, slots)) for injection, slots, lengths in kinds]
+    joint = join([injection for injection, _ in parts], [len(rows) for _, rows in parts])
+    batch = collate([row for _, rows in parts for row in rows], pad_id(backbone))
+    with backbone.injected(joint):
+        states = backbone(batch, joint).states
+        together = [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
+        tensors = [tensor for injection, _ in parts for tensor in leaves(injection)]
+        grads = torch.autograd.grad(torch.stack([objective(row) for row in together]).sum(), tensors)
+    alone, alone_grads = [], []
+    for injection, rows in parts:
+        states, gradient = real_states(backbone, collate(rows, pad_id(backbone)), injection)
+        alone.extend(states)
+        alone_grads.extend(gradient)
+    assert_close([row.detach() for row in together], alone)
+    assert_close(grads, alone_grads)
+
+
+def test_join_of_one_is_itself_and_mixed_whole_embedding_is_refused(backbone):
+    injection = deep(backbone, 2)
+    assert join([injection], [5]) is injection
+    doubled = Injection(front=torch.zeros(1, 2, 32), whole_embedding=True)
+    with pytest.raises(ValueError, match="whole_embedding cannot share a forward pass"):
+        join([front(backbone, 2), doubled], [1, 1])
+
+
+def test_slot_is_empty_outside_the_context(backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    injection = deep(backbone, 2)
+    plain, _ = real_states(backbone, batch, Injection())
+    with pytest.raises(RuntimeError), backbone.injected(injection):
+        raise RuntimeError("half way")
+    assert backbone.slot.kv == {}
+    assert_close(real_states(backbone, batch, Injection())[0], plain, atol=0)
+
+
+def test_gradient_checkpointing_keeps_the_gradient(folder):
+    found, passes = {}, {}
+    for checkpointing in (False, True):
+        backbone = loaded(folder)
+        if checkpointing:
+            backbone.checkpointing()
+        backbone.model.train()
+        calls = []
+        backbone.base.encoder.layer[2].attention.self.query.register_forward_hook(
+            lambda *_, calls=calls: calls.append(1)
+        )
+        batch = collate(make_rows(backbone), pad_id(backbone))
+        found[checkpointing] = real_states(backbone, batch, deep(backbone, 3))
+        passes[checkpointing] = len(calls)
+    assert passes == {False: 1, True: 2}
+    assert_close(found[True][0], found[False][0], atol=0)
+    assert_close(found[True][1], found[False][1], atol=1e-6)
+
+
+# Prompts in front of the text and in slots
+
+
+def test_front_comes_back_in_the_coordinates_of_the_rows(folder, backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    injection = front(backbone, 3)
+    with torch.no_grad():
+        found = backbone(batch, injection).states
+    model = plain_model(folder)
+    embeds = torch.cat(
+        [injection.front.detach().expand(3, -1, -1), model.get_input_embeddings()(batch.ids)], 1
+    )
+    states = model(
+        inputs_embeds=embeds,
+        attention_mask=torch.cat([torch.ones(3, 3, dtype=torch.long), batch.mask.long()], 1),
+        token_type_ids=torch.cat([torch.zeros(3, 3, dtype=torch.long), batch.types], 1),
+    ).last_hidden_state
+    assert found.shape == (3, 7, backbone.shape.hidden)
+    assert_close(
+        [row[mask] for row, mask in zip(found, batch.mask, strict=True)],
+        [row[3:][mask] for row, mask in zip(states, batch.mask, strict=True)],
+    )
+
+
+def test_slots_that_hold_word_embeddings_are_those_words(backbone):
+    rows = make_rows(backbone, slots=2)
+    words = torch.tensor([[9, 11]])
+    injection = Injection(slots=backbone.base.get_input_embeddings()(words).detach())
+    spelled = [Row(r.example, [r.ids[0], 9, 11, *r.ids[3:]], r.types, r.read) for r in rows]
+    found, _ = real_states_without_gradient(backbone, collate(rows, pad_id(backbone)), injection)
+    expected, _ = real_states(backbone, collate(spelled, pad_id(backbone)), Injection())
+    assert_close(found, expected)
+
+
+def real_states_without_gradient(backbone, batch, injection):
+    with torch.no_grad(), backbone.injected(injection):
+        states = backbone(batch, injection).states
+    return [row[mask] for row, mask in zip(states, batch.mask, strict=True)], ()
+
+
+def test_whole_embedding_embeds_the_text_twice(folder, backbone):
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    once = front(backbone, 2)
+    twice = Injection(front=once.front, whole_embedding=True)
+    found, _ = real_states(backbone, batch, twice)
+    model = plain_model(folder)
+    first = 0 if backbone.model_type == "bert" else 2
+    places = torch.arange(7) + first
+    embedded = model.embeddings(
+        input_ids=batch.ids, token_type_ids=batch.types, position_ids=places.expand(3, -1)
+    )
+    states = model(
+        inputs_embeds=torch.cat([once.front.detach().expand(3, -1, -1), embedded], 1),
+        attention_mask=torch.cat([torch.ones(3, 2, dtype=torch.long), batch.mask.long()], 1),
+    ).last_hidden_state
+    assert_close(found, [row[2:][mask] for row, mask in zip(states, batch.mask, strict=True)])
+    assert not torch.allclose(found[0], real_states(backbone, batch, once)[0][0], atol=1e-2)
+
+
+def test_positions_count_real_tokens_and_shift():
+    from ptune.backbones.bert import Bert
+    from ptune.backbones.roberta import Roberta
+
+    mask = torch.tensor([[1, 1, 1, 0], [0, 0, 1, 1]]).bool()
+    bert = Bert("x", 1, 1, 1, 1, 1, False, False)
+    assert bert.position_ids(mask, 0)[mask].tolist() == [0, 1, 2, 0, 1]
+    assert bert.position_ids(mask, 5)[mask].tolist() == [5, 6, 7, 5, 6]
+    assert bert.position_ids(mask, torch.tensor([5, 1]))[mask].tolist() == [5, 6, 7, 1, 2]
+    roberta = Roberta("x", 1, 1, 1, 1, 1, False, False)
+    roberta.model = torch.nn.Identity()
+    roberta.model.base_model = torch.nn.Identity()
+    roberta.model.base_model.config = type("Config", (), {"pad_token_id": 1})
+    assert roberta.position_ids(mask, 0).tolist() == [[2, 3, 4, 1], [1, 1, 2, 3]]
+    assert roberta.position_ids(mask, 5).tolist() == [[7, 8, 9, 1], [1, 1, 7, 8]]
+    assert roberta.position_ids(mask, torch.tensor([5, 1])).tolist() == [[7, 8, 9, 1], [1, 1, 3, 4]]
+
+
+@pytest.mark.parametrize("kind", ["deep", "front"])
+def test_the_last_position_of_the_model_can_be_used(backbone, kind):
+    rows = make_rows(backbone, lengths=(backbone.shape.positions - 3,))
+    injection = deep(backbone, 3) if kind == "deep" else front(backbone, 3)
+    states, _ = real_states(backbone, collate(rows, pad_id(backbone)), injection)
+    assert states[0].isfinite().all()
+
+
+# The canary
+
+
+def a_row(backbone):
+    return collate(make_rows(backbone, lengths=(5,)), pad_id(backbone))
+
+
+def test_canary_passes(backbone):
+    backbone.canary(a_row(backbone))
+    assert backbone.slot.kv == {}
+
+
+def test_canary_catches_a_backbone_that_ignores_prefixes(backbone):
+    backbone.base.config._attn_implementation = "sdpa"
+    with pytest.raises(PtuneError) as caught:
+        backbone.canary(a_row(backbone))
+    assert str(caught.value) == (
+        f"backbone {backbone.name} ignores prefixes: a random one left its output or gradient unchanged; "
+        "deep prompts cannot be trained on it"
+    )
+
+
+@pytest.mark.parametrize("layer", [0, 3])
+def test_canary_catches_a_single_deaf_layer(backbone, layer):
+    del backbone.base.encoder.layer[layer].attention.self.ptune_slot
+    with pytest.raises(PtuneError, match="ignores prefixes"):
+        backbone.canary(a_row(backbone))
+
+
+def test_canary_does_not_depend_on_rounding(backbone):
+    """A backbone whose last LayerNorm is plain has states of constant square sum."""
+    with torch.no_grad():
+        for layer in backbone.base.encoder.layer:
+            layer.output.LayerNorm.weight.fill_(1.0)
+            layer.output.LayerNorm.bias.zero_()
+    seen = []
+    original = torch.autograd.grad
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", lambda *a, **k: seen.append(original(*a, **k)) or seen[-1])
+        backbone.canary(a_row(backbone))
+    assert min(grad.abs().max() for grad in seen[0]) > 1e-4
+
+
+# Loading
+
+
+def test_language_model_logits_are_the_librarys(folder):
+    backbone = loaded(folder, lm=True)
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    ids = torch.tensor([7, 11, 5])
+    with torch.no_grad():
+        hidden = backbone(batch, Injection())
+        found = hidden.words(hidden.states[:, 2], ids)
+        library = AutoModelForMaskedLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+        logits = library(
+            input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long()
+        ).logits
+    torch.testing.assert_close(found, logits[:, 2, ids], atol=1e-5, rtol=1e-5)
+
+
+def test_key_values_are_those_of_the_text(folder, backbone):
+    ids = [9, 7, 12]
+    backbone.model.train()
+    found = backbone.key_values(ids)
+    assert backbone.model.training
+    assert backbone.slot.seen is None
+    model, caught = plain_model(folder), {}
+    for index, layer in enumerate(model.encoder.layer):
+        for name in ("key", "value"):
+            projection = getattr(layer.attention.self, name)
+            projection.register_forward_hook(lambda _, __, out, at=(index, name): caught.update({at: out}))
+    model(input_ids=torch.tensor([ids]))
+    for layer in range(backbone.shape.layers):
+        for which, name in enumerate(("key", "value")):
+            expected = caught[layer, name].view(1, 3, 4, 8).transpose(1, 2)
+            torch.testing.assert_close(found[layer][which], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_tune_chooses_what_learns(folder):
+    backbone = loaded(folder)
+    every = dict(backbone.model.named_parameters())
+    backbone.tune("bias")
+    learns = {name for name, p in every.items() if p.requires_grad}
+    assert learns == {name for name in every if name.endswith("bias")}
+    assert len(learns) > 4 * 6
+    backbone.tune("all")
+    assert all(p.requires_grad for p in every.values())
+    backbone.tune("none")
+    assert not any(p.requires_grad for p in every.values())
+
+
+def test_dropout_is_the_checkpoints_or_the_settings(folder):
+    kept, changed = opened(folder), opened(folder, dropout=0.3, attention_dropout=0.2)
+    for backbone in (kept, changed):
+        backbone.load(lm=False)
+    rates = {
+        (b.base.embeddings.dropout.p, b.base.encoder.layer[0].attention.self.dropout.p)
+        for b in (kept, changed)
+    }
+    assert rates == {(0.1, 0.1), (0.3, 0.2)}
+
+
+def test_pooler_weights(bert_folder, pooled_bert_folder):
+    assert opened(bert_folder).pooler_weights() is None
+    weights = opened(pooled_bert_folder).pooler_weights()
+    theirs = AutoModel.from_pretrained(str(pooled_bert_folder)).pooler.dense.state_dict()
+    assert weights.keys() == {"weight", "bias"}
+    assert all(torch.equal(weights[name], theirs[name]) for name in weights)
+
+
+def test_pooler_weights_of_a_bin_checkpoint(pooled_bert_folder, tmp_path):
+    shutil.copy(pooled_bert_folder / "config.json", tmp_path)
+    model = AutoModel.from_pretrained(str(pooled_bert_folder))
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    weights = opened(tmp_path, weights="bin", pooler=True).pooler_weights()
+    assert torch.equal(weights["weight"], model.pooler.dense.weight)
+    assert torch.equal(weights["bias"], model.pooler.dense.bias)
+
+
+def test_local_reads_sizes_and_heads_from_the_files(bert_folder, pooled_bert_folder, roberta_folder):
+    found = [opened(folder) for folder in (bert_folder, pooled_bert_folder, roberta_folder)]
+    assert [(b.model_type, b.shape.lm_head, b.shape.pooler) for b in found] == [
+        ("bert", True, False),
+        ("bert", False, True),
+        ("roberta", True, False),
+    ]
+    assert {
+        (b.shape.layers, b.shape.heads, b.shape.head_dim, b.shape.hidden, b.shape.positions) for b in found
+    } == {(4, 4, 8, 32, 192)}
+
+
+def test_wrong_sizes_are_listed(bert_folder):
+    backbone = opened(bert_folder, layers=5, hidden=64, positions=512)
+    with pytest.raises(ConfigError) as caught:
+        backbone.load(lm=False)
+    config = bert_folder / "config.json"
+    assert caught.value.problems == [
+        f"backbone.layers: 5, but {config} says 4",
+        f"backbone.hidden: 64, but {config} says 32",
+        f"backbone.positions: 512, but {config} says 192",
+    ]
+
+
+def test_bin_weights_load_only_when_asked_for(bert_folder, tmp_path):
+    for file in bert_folder.iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copy(file, tmp_path)
+    safe = plain_model(bert_folder)
+    torch.save(safe.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(PtuneError) as caught:
+        opened(tmp_path).load(lm=False)
+    assert str(caught.value).endswith("; a checkpoint with .bin weights alone needs backbone.weights=bin")
+    assert "\n" not in str(caught.value)
+    backbone = opened(tmp_path, weights="bin", dropout=0.0, attention_dropout=0.0)
+    backbone.load(lm=False)
+    for name, tensor in backbone.base.state_dict().items():
+        assert torch.equal(tensor, safe.state_dict()[name])
+
+
+def test_a_pickle_that_runs_code_is_never_unpickled(bert_folder, tmp_path):
+    shutil.copy(bert_folder / "config.json", tmp_path)
+    torch.save(
+        {"embeddings.word_embeddings.weight": Trap(tmp_path / "sprung")}, tmp_path / "pytorch_model.bin"
+    )
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
+        opened(tmp_path, weights="bin").load(lm=False)
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_folder_without_config_json(tmp_path):
+    with pytest.raises(PtuneError) as caught:
+        opened(tmp_path)
+    assert (
+        str(caught.value) == f"backbone.path: {tmp_path} has no config.json; name the folder of a checkpoint"
+    )
+
+
+def test_a_family_that_is_not_known(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(PtuneError) as caught:
+        opened(tmp_path)
+    assert str(caught.value) == (
+        f"backbone.path: {tmp_path} is of family 'gpt2', which ptune does not know; one of: bert, roberta"
+    )

@@ -1,0 +1,494 @@
+"""One loop: several runs in one pass equal each run alone; steps, stops and resumes change no bit."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import pytest
+import torch
+
+from ptune import loop, optim
+from ptune.config import Optim
+from ptune.errors import DivergedError
+from ptune.run import RunFolder, read_checkpoint
+
+NO_DROPOUT = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0")
+
+
+@pytest.fixture
+def train(settings, bert_folder):
+    """train("method=...", ...): settings on the tiny BERT; nothing drops unless `dropout`."""
+
+    def compose(*overrides, task="rte", dropout=False):
+        line = (
+            f"task={task}",
+            "backbone=local",
+            f"backbone.path={bert_folder}",
+            "data.max_length=40",
+            "batch_size=4",
+            "optim.schedule=constant",
+            "optim.lr=0.01",
+            "optim.eps=0.001",  # Adam's own 1e-8 blows rounding up wherever a gradient is almost 0
+            "prompt_length.value=3",
+            "epochs=50",
+            "eval_every=1000",
+        )
+        chosen = {override.partition("=")[0] for override in overrides}
+        kept = [word for word in line if word.partition("=")[0] not in chosen]
+        found = settings(*kept, *(() if dropout else NO_DROPOUT), *overrides)
+        if not dropout and "dropout" in found.method["head"]:
+            found.method["head"]["dropout"] = 0.0
+        return found
+
+    return compose
+
+
+def parameters(wired, member=0):
+    """Copies of everything a run has trained."""
+    return {name: p.detach().clone() for name, p in wired.runs[member].trained.items()}
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def differ(one, other):
+    return any(not torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def fitted(wired, evaluate=None):
+    wired.fit(evaluate)
+    return wired
+
+
+def scripted(*scores):
+    """An evaluation that gives these scores in turn."""
+    waiting = list(scores)
+    return lambda _: {"selected": waiting.pop(0)}
+
+
+# Runs side by side
+
+
+SIDE_BY_SIDE = [
+    ("method=ptv2", "seed=1", "prompt_length.value=3", "max_steps=10"),
+    (
+        "method=ptv2",
+        "seed=2",
+        "prompt_length.value=7",
+        "max_steps=10",
+        "optim.lr=0.05",
+        "optim.clip=0.1",
+        "method.prompt.layers=2-3",
+    ),
+    (
+        "method=prompt_tuning",
+        "seed=3",
+        "prompt_length.value=2",
+        "max_steps=10",
+        "batch_size=3",
+        "optim.schedule=linear",
+    ),
+]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("task", ["rte", "conll03"])
+def test_runs_side_by_side_equal_each_run_alone(train, wire, task, count):
+    chosen = [train(*line, task=task) for line in SIDE_BY_SIDE[:count]]
+    together = fitted(wire(*deepcopy(chosen)))
+    for member, settings in enumerate(chosen):
+        alone = fitted(wire(settings))
+        assert len(alone.losses()) == 10
+        assert together.losses(member) == pytest.approx(alone.losses(), abs=1e-5)
+        for name, tensor in parameters(alone).items():
+            torch.testing.assert_close(together.runs[member].trained[name], tensor, atol=1e-4, rtol=1e-4)
+    assert together.losses(0) != pytest.approx(together.losses(1), abs=1e-2)
+
+
+def test_runs_of_different_templates_and_heads_share_a_pass(train, wire):
+    chosen = [
+        train("method=ptuning", "method.tune=none", "max_steps=4", "prompt_length.value=4"),
+        train(
+            "method=ptv2", "method/head=verbalizer", "method/template=pattern", "max_steps=4", "accumulate=2"
+        ),
+        train("method=linear_probe", "max_steps=4"),
+    ]
+    chosen[0].backbone = chosen[1].backbone = chosen[2].backbone
+    together = fitted(wire(*deepcopy(chosen)))
+    for member, settings in enumerate(chosen):
+        assert together.losses(member) == pytest.approx(fitted(wire(settings)).losses(), abs=1e-5)
+
+
+def test_a_run_that_ends_early_leaves_the_others_alone(train, wire):
+    short = train("method=ptv2", "max_steps=3")
+    long = train("method=ptv2", "max_steps=8", "seed=2", "eval_every=2")
+    together = fitted(wire(short, long), lambda run: {"selected": float(run.step)})
+    assert [run.step for run in together.runs] == [3, 8]
+    assert together.losses(1) == pytest.approx(fitted(wire(long)).losses(), abs=1e-5)
+    assert [event["step"] for event in together.runs[1].history] == [2, 4, 6, 8]
+
+
+def test_a_run_that_diverges_leaves_the_others_alone(train, wire):
+    chosen = [train(*line) for line in SIDE_BY_SIDE]
+    together = wire(*deepcopy(chosen))
+    stream, table = together.runs[0].stream, together.runs[0].trained["prompt.table"]
+
+    def poisoned(step):
+        if step == 4:
+            with torch.no_grad():
+                table.fill_(math.nan)
+        return stream(step)
+
+    together.runs[0].stream = poisoned
+    together.fit()
+    assert [run.step for run in together.runs] == [4, 10, 10]
+    assert isinstance(together.runs[0].failure, DivergedError)
+    assert [run.failure for run in together.runs[1:]] == [None, None]
+    for member in (1, 2):
+        alone = fitted(wire(chosen[member]))
+        assert together.losses(member) == pytest.approx(alone.losses(), abs=1e-5)
+
+
+def test_a_single_run_that_diverges_names_step_and_examples(train, wire):
+    wired = wire(train("method=ptv2", "max_steps=10", "batch_size=3"))
+    run, stream = wired.runs[0], wired.runs[0].stream
+
+    def poisoned(step):
+        if step == 2:
+            with torch.no_grad():
+                run.trained["prompt.table"][0, 0] = math.inf
+        return stream(step)
+
+    run.stream = poisoned
+    names = ", ".join(name for batch in stream(2) for name in batch.names)
+    before = {}
+
+    def note(step, original=poisoned):
+        batches = original(step)
+        before.update(parameters(wired))
+        return batches
+
+    run.stream = note
+    with pytest.raises(DivergedError) as caught:
+        wired.fit()
+    assert str(caught.value) == (
+        f"step 3: loss nan, gradient norm nan; the batch's examples: {names}. "
+        "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+    )
+    assert names.count("rte-") in (2, 3)
+    assert_same_bits(
+        {n: t.nan_to_num() for n, t in before.items()},
+        {n: t.nan_to_num() for n, t in parameters(wired).items()},
+    )
+    assert run.step == 2
+
+
+# The step's loss
+
+
+@pytest.mark.parametrize("normalize", ["constant", "batch"])
+@pytest.mark.parametrize("task", ["rte", "conll03"])
+def test_accumulation_changes_no_update(train, wire, task, normalize):
+    found = []
+    for parts in (1, 2, 4):
+        line = (
+            "method=ptv2",
+            "batch_size=8",
+            f"accumulate={parts}",
+            "max_steps=4",
+            f"loss.normalize={normalize}",
+        )
+        wired = wire(train(*line, task=task))
+        assert len(wired.runs[0].stream(0)) == parts
+        found.append((fitted(wired).losses(), parameters(wired)))
+    for losses, tensors in found[1:]:
+        assert losses == pytest.approx(found[0][0], abs=1e-5)
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(tensor, found[0][1][name], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("normalize", ["constant", "batch"])
+def test_bucketing_changes_an_epochs_objective_only_under_normalize_batch(train, wire, normalize):
+    sums = []
+    for bucket in ("true", "false"):
+        line = (
+            "method=ptv2",
+            "batch_size=3",
+            f"data.bucket={bucket}",
+            "optim.lr=0.0",
+            "epochs=1",
+            f"loss.normalize={normalize}",
+        )
+        sums.append(sum(fitted(wire(train(*line, task="conll03"))).losses()))
+    if normalize == "constant":
+        assert sums[0] == pytest.approx(sums[1], abs=1e-5)
+    else:
+        assert sums[0] != pytest.approx(sums[1], abs=1e-3)
+
+
+def test_the_loss_is_the_sum_over_labels_by_a_constant(train, wire):
+    wired = fitted(wire(train("method=ptv2", "batch_size=8", "max_steps=1", "optim.lr=0.0", task="conll03")))
+    run = wired.runs[0]
+    (batch,) = run.stream(0)
+    words = sum(len(example.gold) for example in wired.rendered[0].examples)
+    assert run.normalizer == batch.labels == words
+    wired.model.eval()
+    with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, _),):
+        scores = head.logits(hidden, batch).log_softmax(-1)
+    total = sum(
+        -scores[row, place, tag]
+        for row, tags in enumerate(batch.target)
+        for place, tag in enumerate(tags)
+        if tag >= 0
+    )
+    assert wired.losses()[0] == pytest.approx(float(total) / words, abs=1e-5)
+
+
+def test_clipping_bounds_the_gradient_of_each_run(train, wire):
+    wired = wire(train("method=ptv2", "optim.clip=0.01", "max_steps=1"))
+    run = wired.runs[0]
+    seen = []
+    step = run.stepper.step
+    run.stepper.step = lambda closure, at: (
+        seen.append(math.sqrt(sum(float(p.grad.square().sum()) for p in run.trained.values())))
+        or step(closure, at)
+    )
+    wired.fit()
+    assert run.recorder.values("grad_norm")[0] > 0.1
+    assert seen == [pytest.approx(0.01, rel=1e-3)]
+
+
+# Evaluation and stopping
+
+
+def test_early_stopping_keeps_the_first_best(train, wire):
+    wired = wire(train("method=ptv2", "eval_every=2", "patience=3", "max_steps=40"))
+    wired.fit(scripted(50.0, 60.0, 60.0, 59.0, 10.0, 99.0))
+    run = wired.runs[0]
+    assert run.step == 10
+    assert (run.stopper.best, run.stopper.best_step) == (60.0, 4)
+    assert [event["best"] for event in run.history] == [True, True, False, False, False]
+    assert [event["step"] for event in run.history] == [2, 4, 6, 8, 10]
+    assert sorted(run.recorder.saved) == [2, 4, 6, 8, 10]
+
+
+def test_the_last_step_is_always_evaluated(train, wire):
+    wired = wire(train("method=ptv2", "eval_every=3", "max_steps=5"))
+    wired.fit()
+    assert [event["step"] for event in wired.runs[0].history] == [3, 5]
+
+
+DROPPING = ("method=ptv2", "method.prompt.dropout=0.3", "max_steps=6")
+
+
+def test_how_often_is_evaluated_changes_no_bit(train, wire):
+    found = [fitted(wire(train(*DROPPING, f"eval_every={every}", dropout=True))) for every in (1, 4, 1000)]
+    assert [len(wired.evaluations) for wired in found] == [6, 2, 1]
+    for wired in found[1:]:
+        assert wired.losses() == found[0].losses()
+        assert_same_bits(parameters(wired), parameters(found[0]))
+
+
+def test_the_seed_decides_every_bit(train, wire):
+    torch.manual_seed(5)
+    first = fitted(wire(train(*DROPPING, dropout=True)))
+    torch.manual_seed(6)
+    again, other = (fitted(wire(train(*DROPPING, f"seed={seed}", dropout=True))) for seed in (1, 2))
+    assert first.losses() == again.losses()
+    assert_same_bits(parameters(first), parameters(again))
+    assert first.losses() != other.losses()
+
+
+def test_dropout_is_drawn_anew_each_step(train, wire):
+    line = ("method=ptv2", "max_steps=5", "optim.lr=0.0", "batch_size=8")
+    dropped, kept = (fitted(wire(train(*line, dropout=dropout))).losses() for dropout in (True, False))
+    assert len({round(loss, 4) for loss in dropped}) == 5
+    assert kept == pytest.approx([kept[0]] * 5, abs=1e-5)
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+@pytest.mark.parametrize("method", ["ptv2", "prefix", "finetune", "ptuning"])
+def test_resuming_continues_bit_for_bit(train, wire, tmp_path, method, name):
+    settings = train(
+        f"method={method}",
+        "max_steps=8",
+        "eval_every=2",
+        "optim.schedule=linear",
+        "optim.warmup=0.25",
+        f"optim.name={name}",
+        "patience=9",
+        dropout=True,
+    )
+    whole = fitted(wire(settings))
+    broken = wire(settings, recorder=Folder(tmp_path))
+    stream = broken.runs[0].stream
+
+    def interrupted(step):
+        if step == 5:
+            raise KeyboardInterrupt
+        return stream(step)
+
+    broken.runs[0].stream = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    resumed = wire(settings)
+    torch.manual_seed(99)
+    with torch.no_grad():
+        for parameter in resumed.runs[0].trained.values():
+            parameter.normal_()
+    newest = RunFolder(tmp_path).newest_checkpoint(pytest.fail)
+    resumed.runs[0].restore(*read_checkpoint(newest))
+    assert resumed.runs[0].step == 4
+    resumed.fit()
+    assert resumed.losses() == whole.losses()[4:]
+    assert resumed.runs[0].recorder.values("lr") == whole.runs[0].recorder.values("lr")[4:]
+    assert_same_bits(parameters(resumed), parameters(whole))
+    ours, theirs = resumed.runs[0], whole.runs[0]
+    assert ours.history == theirs.history
+    assert ours.stopper == theirs.stopper
+
+
+def test_patience_goes_on_where_it_was(train, wire):
+    settings = train("method=ptv2", "eval_every=1", "patience=2", "max_steps=9")
+    first = wire(settings)
+    with pytest.raises(IndexError):
+        first.fit(scripted(5.0, 4.0))
+    resumed = wire(settings)
+    resumed.runs[0].restore(*first.runs[0].recorder.saved[2])
+    resumed.fit(scripted(3.0))
+    assert resumed.runs[0].step == 3
+    assert (resumed.runs[0].stopper.best, resumed.runs[0].stopper.best_step) == (5.0, 1)
+
+
+class Folder:
+    """A recorder that writes checkpoints to a run folder, as `train` does."""
+
+    def __init__(self, path):
+        self.folder = RunFolder(path)
+
+    def record(self, event):
+        """See loop.Recorder."""
+
+    def save(self, step, tensors, optimizer, state, best_step):
+        """See loop.Recorder."""
+        self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
+
+
+def test_a_finished_or_stopped_run_is_not_trained_on(train, wire):
+    wired = wire(train("method=ptv2", "max_steps=4", "eval_every=1", "patience=1"))
+    wired.fit(scripted(2.0, 1.0))
+    before = parameters(wired)
+    wired.fit(scripted())
+    assert wired.runs[0].step == 2
+    assert_same_bits(parameters(wired), before)
+
+
+# Optimizers and schedules
+
+
+def factors(steps, per_epoch=2, **given):
+    factor = optim.schedule(Optim(**given), steps, per_epoch)
+    return [pytest.approx(factor(step)) for step in range(steps)]
+
+
+def test_schedules():
+    assert factors(4, schedule="linear") == [1, 3 / 4, 2 / 4, 1 / 4]
+    assert factors(4, schedule="constant") == [1, 1, 1, 1]
+    assert factors(6, schedule="exponential", gamma=0.5) == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert factors(6, schedule="linear", warmup=2) == [1 / 3, 2 / 3, 1, 3 / 4, 2 / 4, 1 / 4]
+    assert factors(8, schedule="linear", warmup=0.25)[:4] == [1 / 3, 2 / 3, 1, 5 / 6]
+    assert factors(4, schedule="constant", warmup=2) == [1 / 3, 2 / 3, 1, 1]
+    assert factors(6, schedule="exponential", gamma=0.5, warmup=3) == [1 / 4, 2 / 4, 3 / 4, 0.5, 0.25, 0.25]
+    assert optim.schedule(Optim(schedule="linear"), 4, 2)(9) == 0
+
+
+def test_the_rate_of_a_step_is_the_schedules(train, wire):
+    wired = fitted(wire(train("method=ptv2", "max_steps=4", "optim.schedule=linear", "optim.lr=0.4")))
+    assert wired.runs[0].recorder.values("lr") == pytest.approx([0.4, 0.3, 0.2, 0.1])
+
+
+def rates(wired):
+    """Each trained parameter's rate and weight decay."""
+    groups = wired.runs[0].stepper.optimizer.param_groups
+    of = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert len(of) == sum(len(group["params"]) for group in groups) == len(wired.runs[0].trained)
+    return {name: of[id(p)] for name, p in wired.runs[0].trained.items()}
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_rates_reach_backbone_prompt_and_head(train, wire, name):
+    wired = wire(
+        train(
+            "method=ptv2",
+            "method.tune=all",
+            f"optim.name={name}",
+            "optim.lr=0.5",
+            "optim.backbone_lr=0.1",
+            "optim.prompt_lr=0.2",
+            "optim.head_lr=0.3",
+            "optim.weight_decay=0.01",
+            "max_steps=2",
+        )
+    )
+    expected = {"backbone": 0.1, "prompt": 0.2, "head": 0.3}
+    for parameter, (rate, decay) in rates(wired).items():
+        assert rate == expected[parameter.partition(".")[0]]
+        assert decay == (0.0 if wired.runs[0].trained[parameter].dim() == 1 else 0.01)
+
+
+def test_a_part_with_a_rate_of_0_stays(train, wire):
+    wired = wire(train("method=ptv2", "method.tune=all", "optim.backbone_lr=0.0", "max_steps=2"))
+    before = parameters(wired)
+    wired.fit()
+    for name, tensor in parameters(wired).items():
+        assert torch.equal(tensor, before[name]) is name.startswith("backbone.")
+
+
+def test_unset_rates_are_the_methods_then_lr(settings, bert_folder, wire):
+    line = [
+        "method=ptuning",
+        "backbone=local",
+        f"backbone.path={bert_folder}",
+        "data.max_length=40",
+        "max_steps=1",
+    ]
+    found = {name.partition(".")[0]: rate for name, (rate, _) in rates(wire(settings(*line))).items()}
+    assert found == {"prompt": 1e-4, "backbone": 1e-5}
+    found = {
+        n.partition(".")[0]: rate for n, (rate, _) in rates(wire(settings(*line, "optim.lr=0.1"))).items()
+    }
+    assert found == {"prompt": 0.1, "backbone": 1e-5}
+
+
+def test_adamw_is_torchs(train, wire):
+    wired = wire(
+        train(
+            "method=linear_probe",
+            "max_steps=1",
+            "optim.lr=0.1",
+            "optim.clip=null",
+            "optim.eps=1e-8",
+            "batch_size=8",
+        )
+    )
+    run = wired.runs[0]
+    before = parameters(wired)
+    with wired.model.losses([(0, run.stream(0)[0])]) as ((loss, labels),):
+        gradient = torch.autograd.grad(loss / labels, list(run.trained.values()))
+    wired.fit()
+    for (name, after), grad in zip(parameters(wired).items(), gradient, strict=True):
+        torch.testing.assert_close(
+            after, before[name] - 0.1 * grad / (grad.abs() + 1e-8), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_seeds_are_mixed_the_same_in_every_process():
+    assert loop.mix(1, "prompt") == 8087042580133791187
+    assert loop.mix(1, "prompt") != loop.mix(1, "head")
