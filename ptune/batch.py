@@ -83,7 +83,9 @@ class Batch:
 
     @property
     def labels(self) -> int:
-        """How many labels the batch holds."""
+        """How many labels the batch holds; a soft target counts as one."""
+        if self.soft is not None:
+            return len(self)
         return int((self.target != IGNORED).sum())
 
     def to(self, device: torch.device) -> Batch:
@@ -152,7 +154,9 @@ def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) ->
 def _targets(rows: Sequence[Row]) -> Tensor:
     if all(isinstance(row.target, int) or row.target is None for row in rows):
         return torch.tensor([IGNORED if row.target is None else row.target for row in rows])
-    return _ragged([() if isinstance(r.target, int) or r.target is None else r.target for r in rows], [0] * len(rows), IGNORED)
+    return _ragged(
+        [() if isinstance(r.target, int) or r.target is None else r.target for r in rows], [0] * len(rows), IGNORED
+    )
 
 
 def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:

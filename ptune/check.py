@@ -14,8 +14,22 @@ from ptune.config import Check
 from ptune.errors import ConfigError, PtuneError
 from ptune.progress import Progress
 
-GROUPS = ("method", "method/template", "method/prompt", "method/head", "method/procedure", "backbone", "task", "prompt_length",
-          "data", "optim", "tracker", "compat", "experiment", "debug")
+GROUPS = (
+    "method",
+    "method/template",
+    "method/prompt",
+    "method/head",
+    "method/procedure",
+    "backbone",
+    "task",
+    "prompt_length",
+    "data",
+    "optim",
+    "tracker",
+    "compat",
+    "experiment",
+    "debug",
+)
 COMPANIONS = {  # what an option needs beside itself
     "backbone=local": ["backbone.path=pkg://ptune.assets/tiny_encoder"],
     "data=local": ["data.root=."],

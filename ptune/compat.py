@@ -18,7 +18,7 @@ def apply(settings: Train) -> None:
         head["pooler"] = published_pooler(settings)
     if compat.init_std is not None and "layers" in prompt:
         prompt["init_std"] = compat.init_std
-    if compat.dropout is not None:
+    if compat.dropout is not None and "layers" in prompt:  # the published code sets it with --prefix alone
         tie_dropout(settings, compat.dropout)
     if compat.freeze_finetune and method["name"] == "finetune" and published.get("freeze_finetune"):
         method["tune"] = "none"
@@ -45,9 +45,7 @@ def published_pooler(settings: Train) -> str:
 
 def tie_dropout(settings: Train, rate: float) -> None:
     """One rate for the backbone's hidden states, the prompt and the head."""
-    parts: list[dict[str, Any]] = [settings.backbone, settings.method["head"]]
-    if "layers" in settings.method["prompt"]:
-        parts.append(settings.method["prompt"])
+    parts: list[dict[str, Any]] = [settings.backbone, settings.method["prompt"], settings.method["head"]]
     for part in parts:
         if part is settings.backbone or "dropout" in part:
             part["dropout"] = rate

@@ -1,4 +1,4 @@
-"""Corpora from their original files, the Hub or the demo world; and the stream of batches, a pure function of the step."""
+"""Corpora from original files, the Hub or the demo world; and the stream of batches, a pure function of the step."""
 
 from __future__ import annotations
 
@@ -52,7 +52,11 @@ def load(task: Any, settings: Data) -> Corpus:
     if settings.source == "hub":
         records = hub_records(task, origin)
     else:
-        root = Path(settings.root or ".").expanduser() if settings.source == "local" else demo_folder(task.name, settings.seed)
+        root = (
+            Path(settings.root or ".").expanduser()
+            if settings.source == "local"
+            else demo_folder(task.name, settings.seed)
+        )
         records = file_records(task, root, origin)
     splits = {}
     for split, rows in records.items():
@@ -60,8 +64,10 @@ def load(task: Any, settings: Data) -> Corpus:
         splits[split] = [task.example(record, index) for index, record in enumerate(rows)][:most]
     missing = [split for split in ("train", "dev") if not splits.get(split)]
     if missing:
-        raise UnavailableError(f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
-                               f"looked for {looked_for(task, missing)}")
+        raise UnavailableError(
+            f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
+            f"looked for {looked_for(task, missing)}"
+        )
     origin["examples"] = {split: len(examples) for split, examples in splits.items()}
     return Corpus(splits, origin)
 
@@ -74,7 +80,9 @@ def looked_for(task: Any, splits: Sequence[str]) -> str:
 def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, list[Record]]:
     """Records of each split's original file, below `root` or its folder of the task's name."""
     if not root.is_dir():
-        raise UnavailableError(f"data.root: {root} is not a folder; name the one that holds {task.name}'s original files")
+        raise UnavailableError(
+            f"data.root: {root} is not a folder; name the one that holds {task.name}'s original files"
+        )
     reader = import_module(f"ptune.readers.{task.source['reader']}")
     options = {"columns": task.source["columns"]} if "columns" in task.source else {}
     folders = [root, root / task.source.get("folder", task.name), root / task.name]
@@ -98,8 +106,11 @@ def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
     folder = snapshot(hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], kind="dataset")
     if folder is None:
         names = looked_for(task, SPLITS[:2])
-        raise ways_on(f"task {task.name} ({hub['path']})", f"data=local data.root=DIR, a folder with its original files ({names}), "
-                      "and backbone=local backbone.path=DIR")
+        raise ways_on(
+            f"task {task.name} ({hub['path']})",
+            f"data=local data.root=DIR, a folder with its original files ({names}), "
+            "and backbone=local backbone.path=DIR",
+        )
     import datasets
 
     from ptune.readers import hub as reader
@@ -181,7 +192,9 @@ class Rendered:
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of one example."""
-        return self._rows[index] if self._rows is not None else self.template.rows(self.parts[index], draw, self.max_len)
+        return (
+            self._rows[index] if self._rows is not None else self.template.rows(self.parts[index], draw, self.max_len)
+        )
 
     def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
         """The rows of several examples as one batch."""
@@ -215,8 +228,11 @@ class Stream:
             order = torch.randperm(len(self.rendered), generator=generator).tolist()
             if self.bucket:
                 block = self.BLOCK * self.batch_size
-                order = [i for start in range(0, len(order), block)
-                         for i in sorted(order[start : start + block], key=lambda i: self.rendered.lengths[i])]
+                order = [
+                    i
+                    for start in range(0, len(order), block)
+                    for i in sorted(order[start : start + block], key=lambda i: self.rendered.lengths[i])
+                ]
             batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
             if self.bucket:
                 batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
@@ -229,12 +245,12 @@ class Stream:
         indices = self.epoch(epoch)[index]
         size = -(-len(indices) // self.accumulate)
         draw = Draw(self.seed, epoch)
-        return [self.rendered.batch(indices[start : start + size], draw, "train") for start in range(0, len(indices), size)]
+        return [
+            self.rendered.batch(indices[start : start + size], draw, "train") for start in range(0, len(indices), size)
+        ]
 
 
 def stepwise(rendered: Rendered, rows: int) -> list[list[int]]:
     """Example indices in batches of about `rows` rows, longest first, for evaluation."""
     order = sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i])
     return [order[start : start + rows] for start in range(0, len(order), rows)]
-
-

@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.errors import ConfigError
     from ptune.evaluate import constant, evaluate
     from ptune.restore import restore
-    from ptune.train import SYNTHETIC, read_corpus
+    from ptune.session import SYNTHETIC, read_corpus
 
     with Progress(s.quiet) as progress:
         run = restore(s.run, s.device)
@@ -34,12 +34,28 @@ def main(cfg: DictConfig) -> None:
         found = evaluate(run.model, 0, run.task, split, examples, rendered, s.batch_size)
         majority = constant(run.task, corpus.splits["train"], split, examples)
         low, high = found.interval(run.task)
-        run.folder.write_json(f"eval_{split}.json", {
-            "split": split, "examples": len(examples), "scores": found.scores, "interval": [low, high],
-            "majority": majority.scores, "seconds": found.seconds, "synthetic": corpus.synthetic, "data": corpus.origin,
-        })
+        run.folder.write_json(
+            f"eval_{split}.json",
+            {
+                "split": split,
+                "examples": len(examples),
+                "scores": found.scores,
+                "interval": [low, high],
+                "majority": majority.scores,
+                "seconds": found.seconds,
+                "synthetic": corpus.synthetic,
+                "data": corpus.origin,
+            },
+        )
         progress.table(
             ["metric", split, "95% interval", "majority"],
-            [[name, f"{value:.2f}", f"[{low:.1f}, {high:.1f}]" if name == run.task.headline else "", f"{majority.scores[name]:.2f}"]
-             for name, value in found.scores.items()],
+            [
+                [
+                    name,
+                    f"{value:.2f}",
+                    f"[{low:.1f}, {high:.1f}]" if name == run.task.headline else "",
+                    f"{majority.scores[name]:.2f}",
+                ]
+                for name, value in found.scores.items()
+            ],
         )

@@ -12,7 +12,6 @@ from ptune.data import Rendered, stepwise
 from ptune.model import Model
 from ptune.tasks import Prediction, Task
 
-
 EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time
 
 
@@ -31,8 +30,9 @@ class Evaluation:
         return task.interval(self.examples, self.predictions)
 
 
-def predict(model: Model, member: int, task: Task, examples: Sequence[Example], rendered: Rendered,
-            batch_size: int) -> list[Prediction]:
+def predict(
+    model: Model, member: int, task: Task, examples: Sequence[Example], rendered: Rendered, batch_size: int
+) -> list[Prediction]:
     """A prediction for each example; the model is left as it was, training or not."""
     was_training = model.training
     model.eval()
@@ -44,8 +44,9 @@ def predict(model: Model, member: int, task: Task, examples: Sequence[Example], 
     return [task.decode(example, rows) for example, rows in zip(examples, outputs, strict=True)]
 
 
-def evaluate(model: Model, member: int, task: Task, split: str, examples: Sequence[Example], rendered: Rendered,
-             batch_size: int) -> Evaluation:
+def evaluate(
+    model: Model, member: int, task: Task, split: str, examples: Sequence[Example], rendered: Rendered, batch_size: int
+) -> Evaluation:
     """Predict a labeled split and score it with the task's official metrics."""
     started = time.perf_counter()
     predictions = predict(model, member, task, examples, rendered, batch_size)

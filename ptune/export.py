@@ -46,7 +46,10 @@ def refuse(run: Restored) -> None:
     elif prompt["position_offset"] != "length":
         wrong.append("shifted text positions (method.prompt.position_offset=length)")
     if "pooler" not in head or (run.task.readout == "sequence" and head["pooler"] != "pretrained"):
-        wrong.append("a linear head, on the checkpoint's own pooler where whole texts are classified (method.head.pooler=pretrained)")
+        wrong.append(
+            "a linear head, on the checkpoint's own pooler where whole texts are classified "
+            "(method.head.pooler=pretrained)"
+        )
     if run.settings.method["tune"] != "none":
         wrong.append("a frozen backbone (method.tune=none)")
     if wrong:
@@ -67,11 +70,18 @@ def peft(run: Restored, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     save_file(tensors, out / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
-        "peft_type": "PREFIX_TUNING", "task_type": "TOKEN_CLS" if run.task.readout == "token" else "SEQ_CLS",
+        "peft_type": "PREFIX_TUNING",
+        "task_type": "TOKEN_CLS" if run.task.readout == "token" else "SEQ_CLS",
         "base_model_name_or_path": s.backbone.get("checkpoint") or s.backbone.get("path"),
-        "revision": s.backbone.get("revision"), "num_virtual_tokens": member.prompt.length, "num_layers": shape.layers,
-        "num_attention_heads": shape.heads, "token_dim": shape.hidden, "encoder_hidden_size": shape.hidden,
-        "num_transformer_submodules": 1, "prefix_projection": False, "inference_mode": True,
+        "revision": s.backbone.get("revision"),
+        "num_virtual_tokens": member.prompt.length,
+        "num_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "token_dim": shape.hidden,
+        "encoder_hidden_size": shape.hidden,
+        "num_transformer_submodules": 1,
+        "prefix_projection": False,
+        "inference_mode": True,
         "modules_to_save": ["classifier"],
     }
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -82,7 +92,9 @@ def card(run: Restored) -> str:
     """What the adapter is, in a page."""
     result = run.folder.read_json("result.json")
     labels = ", ".join(run.task.labels)
-    synthetic = "\n**Trained on synthetic data that ptune invented: a test fixture, not evidence about real language.**\n"
+    synthetic = (
+        "\n**Trained on synthetic data that ptune invented: a test fixture, not evidence about real language.**\n"
+    )
     return (
         f"# {result['method']} on {result['task']} with {result['backbone']}\n"
         f"{synthetic if result['synthetic'] else ''}\n"

@@ -1,4 +1,4 @@
-"""The way to the Hugging Face Hub: what is cached is used, what is missing is fetched at a pinned revision or refused fast."""
+"""The way to the Hugging Face Hub: what is cached is used; what is missing is fetched, or refused within seconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ def snapshot(repo: str, revision: str, patterns: Sequence[str], kind: str = "mod
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted: dict[str, Any] = {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
+    wanted: dict[str, Any] = {
+        "repo_id": repo,
+        "revision": revision,
+        "repo_type": kind,
+        "allow_patterns": list(patterns),
+    }
     try:
         return Path(snapshot_download(**wanted, local_files_only=True))
     except LocalEntryNotFoundError:

@@ -44,8 +44,14 @@ class Recorder(Protocol):
     def record(self, event: Mapping[str, Any]) -> None:
         """One step or evaluation."""
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], optimizer: Mapping[str, Tensor],
-             state: Mapping[str, Any], best_step: int | None) -> None:
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        optimizer: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        best_step: int | None,
+    ) -> None:
         """Write a checkpoint that training can go on from."""
 
 
@@ -74,7 +80,7 @@ class Stopper:
 
 @dataclass
 class Run:
-    """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches, a pure function.
+    """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches.
 
     normalizer: the constant that a step's summed loss is divided by; None: the number of labels of the step.
     """
@@ -98,12 +104,20 @@ class Run:
     def save(self) -> None:
         """Write everything that resuming needs."""
         tensors, numbers = self.stepper.state()
-        state = {"step": self.step, "optimizer": numbers, "history": self.history, "best": self.stopper.best,
-                 "best_step": self.stopper.best_step, "waited": self.stopper.waited}
+        state = {
+            "step": self.step,
+            "optimizer": numbers,
+            "history": self.history,
+            "best": self.stopper.best,
+            "best_step": self.stopper.best_step,
+            "waited": self.stopper.waited,
+        }
         parameters = {name: parameter.detach() for name, parameter in self.trained.items()}
         self.recorder.save(self.step, parameters, tensors, state, self.stopper.best_step)
 
-    def restore(self, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    def restore(
+        self, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
+    ) -> None:
         """Go on from what `save` wrote."""
         with torch.no_grad():
             for name, parameter in self.trained.items():
@@ -174,22 +188,33 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
     norm = float(nn.utils.clip_grad_norm_(list(run.trained.values()), run.clip or math.inf))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         names = ", ".join(name for batch in batches for name in batch.names)
-        raise DivergedError(f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. "
-                            "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it")
+        raise DivergedError(
+            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. "
+            "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+        )
     rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
     run.step += 1
-    run.recorder.record({"event": "step", "step": run.step, "epoch": run.step / run.steps_per_epoch, "loss": loss,
-                         "lr": rate, "grad_norm": norm, "seconds": seconds,
-                         "examples": sum(len(set(batch.example.tolist())) for batch in batches)})
+    run.recorder.record(
+        {
+            "event": "step",
+            "step": run.step,
+            "epoch": run.step / run.steps_per_epoch,
+            "loss": loss,
+            "lr": rate,
+            "grad_norm": norm,
+            "seconds": seconds,
+            "examples": sum(len(set(batch.example.tolist())) for batch in batches),
+        }
+    )
 
 
 def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
     """The run's loss on given batches as its parameters are now, for steppers that compare candidates."""
-    total = torch.zeros(())
+    total: list[Tensor] = []
     for batch in batches:
         with torch.no_grad(), model.losses([(run.member, batch)]) as losses:
-            total = total + losses[0][0]
-    return total
+            total.append(losses[0][0])
+    return torch.stack(total).sum()
 
 
 def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:

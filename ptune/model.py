@@ -66,8 +66,10 @@ class Model(nn.Module):
         with self.backbone.injected(injection), cast:
             hidden = self.backbone(joint, injection)
             pieces = hidden.states.split([len(batch) for _, batch in parts])
-            yield [(member.head, Hidden(piece, hidden.words), batch)
-                   for (member, batch), piece in zip(parts, pieces, strict=True)]
+            yield [
+                (member.head, Hidden(piece, hidden.words), batch)
+                for (member, batch), piece in zip(parts, pieces, strict=True)
+            ]
 
     @contextmanager
     def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:
@@ -82,7 +84,7 @@ class Model(nn.Module):
             return head.outputs(hidden, moved)
 
     def stored(self, member: int = 0) -> dict[str, Tensor]:
-        """What a finished run keeps: the folded prompt, the head with what it froze at random, tuned backbone weights."""
+        """What a finished run keeps: the folded prompt, the head with what it froze at random, tuned weights."""
         own = self.member(member)
         tensors = {f"prompt.{name}": tensor for name, tensor in own.prompt.fold().items()}
         tensors.update({f"head.{name}": tensor for name, tensor in own.head.stored().items()})

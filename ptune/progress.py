@@ -43,7 +43,9 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end()
 
     def begin(self, label: str, steps: int, done: int = 0) -> None:
@@ -52,15 +54,23 @@ class Progress:
         self.started = self.spoke = time.monotonic()
         self.first_step, self.examples, self.metric, self.label, self.steps = done, 0, "", label, steps
         if self.live:
-            self.bar = Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-                           TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console)
+            self.bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
             self.task = self.bar.add_task(label, total=steps, completed=done, figures="")
             self.bar.start()
 
     def show(self, event: Mapping[str, Any]) -> None:
         """Take a step or an evaluation of the training shown."""
         if event["event"] == "eval":
-            self.metric = f"{event['split']} {event['metric']} {event['selected']:.1f}" + (" (best)" if event["best"] else "")
+            self.metric = f"{event['split']} {event['metric']} {event['selected']:.1f}" + (
+                " (best)" if event["best"] else ""
+            )
             return
         self.examples += int(event["examples"])
         rate = self.examples / max(time.monotonic() - self.started, 1e-9)

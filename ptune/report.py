@@ -19,7 +19,9 @@ from ptune.progress import table
 
 Row = Mapping[str, Any]
 COLUMNS: dict[str, Callable[[Row], str]] = {
-    "method": lambda r: r["method"] + ("" if r["tune"] == "none" or r["method"] in ("finetune", "bitfit") else f" (tune {r['tune']})"),
+    "method": lambda r: (
+        r["method"] + ("" if r["tune"] == "none" or r["method"] in ("finetune", "bitfit") else f" (tune {r['tune']})")
+    ),
     "task": lambda r: r["task"] + (" (synthetic)" if r["synthetic"] else ""),
     "backbone": lambda r: r["backbone"],
     "P": lambda r: str(r["prompt_length"] or ""),
@@ -28,7 +30,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "95% interval": lambda r: f"[{r['interval'][0]:.1f}, {r['interval'][1]:.1f}]",
     "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
     "majority": lambda r: f"{r['majority']:.2f}",
-    "metric": lambda r: f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] and r["steps"] else ""),
+    "metric": lambda r: (
+        f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] and r["steps"] else "")
+    ),
     "trained": lambda r: f"{r['parameters']['trained']:,}",
     "stored": lambda r: f"{r['parameters']['stored']:,}",
     "bytes": lambda r: f"{r['parameters']['bytes']:,}",

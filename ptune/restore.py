@@ -9,6 +9,7 @@ from typing import Any
 from ptune import build
 from ptune.config import Train
 from ptune.errors import PtuneError
+from ptune.leaves import leaf, target
 from ptune.model import Model
 from ptune.run import RunFolder
 from ptune.tasks import Task
@@ -30,14 +31,16 @@ def restore(path: str, device: str) -> Restored:
     settings = build.stored(folder.read_config())
     settings.device, settings.gradient_checkpointing = device, False
     folder.read_json("result.json")
-    procedure: Any = build.target(settings.method["procedure"]["_target_"], settings.packages)
+    procedure: Any = target(settings.method["procedure"]["_target_"], settings.packages)
     if not procedure.backbone:
-        raise PtuneError(f"{path}: a {settings.method['name']} run has no model; its predictions.jsonl and result.json are all it has")
-    task: Task = build.leaf(settings.task, settings.packages)
+        raise PtuneError(f"{path}: a {settings.method['name']} run has no model; its figures are in result.json")
+    task: Task = leaf(settings.task, settings.packages)
     model = build.assemble([settings], task)
     try:
         model.load_stored(folder.read_tensors())
     except (KeyError, RuntimeError) as error:
-        raise PtuneError(f"{folder.file('tuned.safetensors')}: does not fit config.yaml ({str(error).splitlines()[0]})") from None
+        raise PtuneError(
+            f"{folder.file('tuned.safetensors')}: does not fit config.yaml ({str(error).splitlines()[0]})"
+        ) from None
     model.eval()
     return Restored(settings, task, model, folder)

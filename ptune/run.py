@@ -1,11 +1,11 @@
 """A run folder: configuration, history, checkpoints and result, every file written atomically.
 
-    config.yaml        complete and resolved; eval, predict, resume and export read this and never recompose
-    tuned.safetensors  everything that was trained, prompts folded; never a frozen backbone
-    metrics.jsonl      the record of truth, one line a step or an evaluation
-    result.json        final figures, written last: its presence means "finished"
-    predictions.jsonl  env.json  log.txt
-    checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
+config.yaml        complete and resolved; eval, predict, resume and export read this and never recompose
+tuned.safetensors  everything that was trained, prompts folded; never a frozen backbone
+metrics.jsonl      the record of truth, one line a step or an evaluation
+result.json        final figures, written last: its presence means "finished"
+predictions.jsonl  env.json  log.txt
+checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """
 
 from __future__ import annotations
@@ -27,7 +27,17 @@ import yaml
 from ptune import __version__
 from ptune.errors import PtuneError
 
-PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "hydra-core", "omegaconf", "seqeval", "scikit-learn", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "tokenizers",
+    "hydra-core",
+    "omegaconf",
+    "seqeval",
+    "scikit-learn",
+    "numpy",
+)
 KEPT = 2
 CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json")
 
@@ -100,7 +110,9 @@ class RunFolder:
         try:
             return dict(json.loads(self.file(name).read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise PtuneError(f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on") from None
+            raise PtuneError(
+                f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on"
+            ) from None
 
     def write_environment(self, now: Mapping[str, Any]) -> str:
         """Store env.json; a run that goes on keeps its own and adds where it went on. Returns the run's identity."""
@@ -155,8 +167,14 @@ class RunFolder:
         except (FileNotFoundError, SafetensorError) as error:
             raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
 
-    def save_checkpoint(self, step: int, parameters: Mapping[str, Any], optimizer: Mapping[str, Any],
-                        state: Mapping[str, Any], best_step: int | None) -> None:
+    def save_checkpoint(
+        self,
+        step: int,
+        parameters: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        state: Mapping[str, Any],
+        best_step: int | None,
+    ) -> None:
         """Write checkpoints/STEP: into a temporary folder, the manifest last, then rename; drop what is not kept."""
         from safetensors.torch import save
 
@@ -196,7 +214,9 @@ class RunFolder:
                 return path
             warn(f"{path} is damaged; taking the one before it")
         if found:
-            raise PtuneError(f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again")
+            raise PtuneError(
+                f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"
+            )
         return None
 
 

@@ -34,8 +34,9 @@ class Tokens:
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """Ids that stand for no text."""
-        return frozenset(self.tokenizer.all_special_ids)
+        """Ids that stand for no text: special tokens, and BERT's untrained [unusedN]."""
+        unused = [i for token, i in self.tokenizer.get_vocab().items() if token.startswith("[unused")]
+        return frozenset([*self.tokenizer.all_special_ids, *unused])
 
     def encode(self, text: str, lead: bool = False) -> list[int]:
         """Ids of `text` without special tokens; `lead` puts a space in front, which byte-level vocabularies see."""

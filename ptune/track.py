@@ -48,6 +48,7 @@ class Wandb:
 
     def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
         """Summary figures and a table of predictions."""
+
         def last(run: Any) -> None:
             import wandb
 
@@ -74,8 +75,15 @@ class Wandb:
             self.warn(f"W&B stopped ({error}); the run goes on, metrics.jsonl has everything")
 
 
-def tracker(settings: Settings, folder: Path, *, name: str, tags: Sequence[str], config: Mapping[str, Any],
-            warn: Callable[[str], None]) -> Tracker:
+def tracker(
+    settings: Settings,
+    folder: Path,
+    *,
+    name: str,
+    tags: Sequence[str],
+    config: Mapping[str, Any],
+    warn: Callable[[str], None],
+) -> Tracker:
     """The tracker of one run; W&B that cannot start is a warning."""
     if settings.name == "none":
         return NoTracker()
@@ -89,10 +97,17 @@ def tracker(settings: Settings, folder: Path, *, name: str, tags: Sequence[str],
             warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
             mode = "offline"
         run = wandb.init(
-            project=settings.project, entity=settings.entity, group=settings.group, name=name,
-            tags=[*tags, *settings.tags], dir=str(folder), config=dict(config), mode=mode,
-            settings=wandb.Settings(x_disable_meta=True, save_code=False, disable_git=True, console="off", silent=True,
-                                    init_timeout=20),
+            project=settings.project,
+            entity=settings.entity,
+            group=settings.group,
+            name=name,
+            tags=[*tags, *settings.tags],
+            dir=str(folder),
+            config=dict(config),
+            mode=mode,
+            settings=wandb.Settings(
+                x_disable_meta=True, save_code=False, disable_git=True, console="off", silent=True, init_timeout=20
+            ),
         )
         return Wandb(run, warn, settings.samples)
     except Exception as error:  # an account, a disk, a network: none of them may end a run

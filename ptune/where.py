@@ -23,7 +23,10 @@ class Where:
         if self.sweep is None:
             return None
         for result in sorted(self.sweep.glob("*/result.json")):
-            if result.parent != self.folder and json.loads(result.read_text(encoding="utf-8")).get("identity") == identity:
+            if (
+                result.parent != self.folder
+                and json.loads(result.read_text(encoding="utf-8")).get("identity") == identity
+            ):
                 return result.parent
         return None
 

@@ -156,9 +156,7 @@ def write_roberta_tokenizer(folder: Path) -> int:
     tokenizer.train_from_iterator(SENTENCES * 3, trainer)
     bos, pad, eos, unk, mask = special
     ids = {token: tokenizer.token_to_id(token) for token in special}
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (eos, ids[eos]), (bos, ids[bos]), add_prefix_space=False
-    )
+    tokenizer.post_processor = processors.RobertaProcessing((eos, ids[eos]), (bos, ids[bos]), add_prefix_space=False)
     return save_tokenizer(
         tokenizer,
         folder,
@@ -229,12 +227,9 @@ def examples() -> dict[str, list[Any]]:
     split = [[pair.rsplit("/", 1) for pair in sentence.split()] for sentence in sentences]
     return {
         "rte": [
-            Example(f"rte-{i}", {"premise": p, "hypothesis": h}, labels[label])
-            for i, (p, h, label) in enumerate(pairs)
+            Example(f"rte-{i}", {"premise": p, "hypothesis": h}, labels[label]) for i, (p, h, label) in enumerate(pairs)
         ],
-        "conll03": [
-            Example(f"ner-{i}", {"tokens": [w for w, _ in s]}, [t for _, t in s]) for i, s in enumerate(split)
-        ],
+        "conll03": [Example(f"ner-{i}", {"tokens": [w for w, _ in s]}, [t for _, t in s]) for i, s in enumerate(split)],
     }
 
 
@@ -317,8 +312,7 @@ def wire(examples) -> Callable[..., Wired]:
             steps = min(s.epochs * stream.steps_per_epoch, s.max_steps or 10**9)
             trained = model.trained(member)
             groups = {
-                g: [p for n, p in trained.items() if n.startswith(g + ".")]
-                for g in ("prompt", "head", "backbone")
+                g: [p for n, p in trained.items() if n.startswith(g + ".")] for g in ("prompt", "head", "backbone")
             }
             stepper = optim.Stepper(
                 optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)

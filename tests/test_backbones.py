@@ -144,9 +144,7 @@ def assert_equals_cache_route(folder):
     ours, our_grads = real_states(backbone, batch, injection)
     states = cache_route(plain_model(folder), batch, injection.kv["encoder"])
     theirs = [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
-    their_grads = torch.autograd.grad(
-        torch.stack([objective(row) for row in theirs]).sum(), leaves(injection)
-    )
+    their_grads = torch.autograd.grad(torch.stack([objective(row) for row in theirs]).sum(), leaves(injection))
     assert_close(ours, [row.detach() for row in theirs])
     assert_close(our_grads, their_grads)
     assert all(grad.abs().max() > 1e-4 for grad in our_grads)
@@ -166,9 +164,7 @@ def test_prefix_equals_the_cache_route_on_a_pretrained_checkpoint(shared):
 def test_no_prompt_is_the_plain_model(folder, backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     ours, _ = real_states(backbone, batch, NoPrompt()(batch.example))
-    states = plain_model(folder)(
-        input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long()
-    )
+    states = plain_model(folder)(input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long())
     theirs = [row[mask] for row, mask in zip(states.last_hidden_state, batch.mask, strict=True)]
     assert_close(ours, theirs)
 
@@ -207,9 +203,7 @@ def test_order_of_prefix_rows_does_not_matter(backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     injection = deep(backbone, 4)
     order = torch.tensor([2, 0, 3, 1])
-    permuted = {
-        layer: KV(kv.k[:, :, order], kv.v[:, :, order]) for layer, kv in injection.kv["encoder"].items()
-    }
+    permuted = {layer: KV(kv.k[:, :, order], kv.v[:, :, order]) for layer, kv in injection.kv["encoder"].items()}
     keys_only = {layer: KV(kv.k[:, :, order], kv.v) for layer, kv in injection.kv["encoder"].items()}
     expected, _ = real_states(backbone, batch, injection)
     found, _ = real_states(backbone, batch, Injection(kv={"encoder": permuted}, offset=4))
@@ -219,9 +213,7 @@ def test_order_of_prefix_rows_does_not_matter(backbone):
 
 
 @pytest.mark.parametrize("kind", ["none", "deep", "front", "slots"])
-@pytest.mark.parametrize(
-    ("side", "multiple"), [("right", 8), ("right", 32), ("left", 1), ("left", 8), ("left", 32)]
-)
+@pytest.mark.parametrize(("side", "multiple"), [("right", 8), ("right", 32), ("left", 1), ("left", 8), ("left", 32)])
 def test_padding_does_not_matter(backbone, kind, side, multiple):
     injection = {
         "none": Injection(),
@@ -245,12 +237,9 @@ def test_a_prefix_a_row_reaches_its_own_row_only(backbone):
     found, _ = real_states(backbone, collate(rows, pad_id(backbone)), together)
     for index, row in enumerate(rows):
         own = {
-            layer: KV(kv.k[index : index + 1], kv.v[index : index + 1])
-            for layer, kv in together.kv["encoder"].items()
+            layer: KV(kv.k[index : index + 1], kv.v[index : index + 1]) for layer, kv in together.kv["encoder"].items()
         }
-        alone, _ = real_states(
-            backbone, collate([row], pad_id(backbone)), Injection(kv={"encoder": own}, offset=3)
-        )
+        alone, _ = real_states(backbone, collate([row], pad_id(backbone)), Injection(kv={"encoder": own}, offset=3))
         assert_close([found[index]], alone)
 
 
@@ -328,9 +317,7 @@ def test_front_comes_back_in_the_coordinates_of_the_rows(folder, backbone):
     with torch.no_grad():
         found = backbone(batch, injection).states
     model = plain_model(folder)
-    embeds = torch.cat(
-        [injection.front.detach().expand(3, -1, -1), model.get_input_embeddings()(batch.ids)], 1
-    )
+    embeds = torch.cat([injection.front.detach().expand(3, -1, -1), model.get_input_embeddings()(batch.ids)], 1)
     states = model(
         inputs_embeds=embeds,
         attention_mask=torch.cat([torch.ones(3, 3, dtype=torch.long), batch.mask.long()], 1),
@@ -367,9 +354,7 @@ def test_whole_embedding_embeds_the_text_twice(folder, backbone):
     model = plain_model(folder)
     first = 0 if backbone.model_type == "bert" else 2
     places = torch.arange(7) + first
-    embedded = model.embeddings(
-        input_ids=batch.ids, token_type_ids=batch.types, position_ids=places.expand(3, -1)
-    )
+    embedded = model.embeddings(input_ids=batch.ids, token_type_ids=batch.types, position_ids=places.expand(3, -1))
     states = model(
         inputs_embeds=torch.cat([once.front.detach().expand(3, -1, -1), embedded], 1),
         attention_mask=torch.cat([torch.ones(3, 2, dtype=torch.long), batch.mask.long()], 1),
@@ -458,9 +443,7 @@ def test_language_model_logits_are_the_librarys(folder):
         hidden = backbone(batch, Injection())
         found = hidden.words(hidden.states[:, 2], ids)
         library = AutoModelForMaskedLM.from_pretrained(str(folder), dtype=torch.float32).eval()
-        logits = library(
-            input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long()
-        ).logits
+        logits = library(input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long()).logits
     torch.testing.assert_close(found, logits[:, 2, ids], atol=1e-5, rtol=1e-5)
 
 
@@ -499,10 +482,7 @@ def test_dropout_is_the_checkpoints_or_the_settings(folder):
     kept, changed = opened(folder), opened(folder, dropout=0.3, attention_dropout=0.2)
     for backbone in (kept, changed):
         backbone.load(lm=False)
-    rates = {
-        (b.base.embeddings.dropout.p, b.base.encoder.layer[0].attention.self.dropout.p)
-        for b in (kept, changed)
-    }
+    rates = {(b.base.embeddings.dropout.p, b.base.encoder.layer[0].attention.self.dropout.p) for b in (kept, changed)}
     assert rates == {(0.1, 0.1), (0.3, 0.2)}
 
 
@@ -530,9 +510,9 @@ def test_local_reads_sizes_and_heads_from_the_files(bert_folder, pooled_bert_fol
         ("bert", False, True),
         ("roberta", True, False),
     ]
-    assert {
-        (b.shape.layers, b.shape.heads, b.shape.head_dim, b.shape.hidden, b.shape.positions) for b in found
-    } == {(4, 4, 8, 32, 192)}
+    assert {(b.shape.layers, b.shape.heads, b.shape.head_dim, b.shape.hidden, b.shape.positions) for b in found} == {
+        (4, 4, 8, 32, 192)
+    }
 
 
 def test_wrong_sizes_are_listed(bert_folder):
@@ -565,9 +545,7 @@ def test_bin_weights_load_only_when_asked_for(bert_folder, tmp_path):
 
 def test_a_pickle_that_runs_code_is_never_unpickled(bert_folder, tmp_path):
     shutil.copy(bert_folder / "config.json", tmp_path)
-    torch.save(
-        {"embeddings.word_embeddings.weight": Trap(tmp_path / "sprung")}, tmp_path / "pytorch_model.bin"
-    )
+    torch.save({"embeddings.word_embeddings.weight": Trap(tmp_path / "sprung")}, tmp_path / "pytorch_model.bin")
     with pytest.raises(Exception, match=r"weights_only|Weights only"):
         opened(tmp_path, weights="bin").load(lm=False)
     assert not (tmp_path / "sprung").exists()
@@ -586,9 +564,7 @@ class Trap:
 def test_a_folder_without_config_json(tmp_path):
     with pytest.raises(PtuneError) as caught:
         opened(tmp_path)
-    assert (
-        str(caught.value) == f"backbone.path: {tmp_path} has no config.json; name the folder of a checkpoint"
-    )
+    assert str(caught.value) == f"backbone.path: {tmp_path} has no config.json; name the folder of a checkpoint"
 
 
 def test_a_family_that_is_not_known(tmp_path):

@@ -131,9 +131,7 @@ def test_roberta_trains_and_comes_back(composed, wire, roberta_folder, task, tem
 
 @pytest.mark.parametrize("pooler", ["pretrained", "random_frozen", "trained"])
 def test_poolers_train_and_come_back(composed, wire, pooled_bert_folder, pooler):
-    settings = composed(
-        "rte", "plain", "deep", "linear", pooled_bert_folder, [f"method.head.pooler={pooler}"]
-    )
+    settings = composed("rte", "plain", "deep", "linear", pooled_bert_folder, [f"method.head.pooler={pooler}"])
     wired = wire(settings)
     learns = {name for name in wired.runs[0].trained if "pooler" in name}
     assert learns == ({"head.pooler.weight", "head.pooler.bias"} if pooler == "trained" else set())
@@ -165,9 +163,7 @@ def test_deep_variants_train_and_come_back(composed, wire, more):
 
 
 def test_bfloat16_and_gradient_checkpointing_train(composed, wire):
-    settings = composed(
-        "rte", "plain", "deep", "linear", more=["precision=bfloat16", "gradient_checkpointing=true"]
-    )
+    settings = composed("rte", "plain", "deep", "linear", more=["precision=bfloat16", "gradient_checkpointing=true"])
     wired = wire(settings)
     wired.fit()
     exact = wire(composed("rte", "plain", "deep", "linear"))
@@ -190,8 +186,7 @@ TAG_AND_VERBALIZER = (
     "method/head: a verbalizer answers for a whole text, and conll03 asks for one label a word; use linear"
 )
 TAG_AND_PATTERN = (
-    "method.template.name: task conll03 has no patterns; "
-    "use method/template=plain or add a pattern to its yaml"
+    "method.template.name: task conll03 has no patterns; use method/template=plain or add a pattern to its yaml"
 )
 
 
@@ -223,8 +218,7 @@ def test_everything_that_is_wrong_is_told_at_once(composed):
     assert problems(composed, "conll03", "pattern", "deep", "verbalizer", more=more) == [
         TAG_AND_PATTERN,
         "method.prompt.layers: 3-9 is outside the 4 layers (1-4); did you mean '3-4'?",
-        "method.prompt.init_text: init=activations needs the words to start from, "
-        "as init_text='summarize the table'",
+        "method.prompt.init_text: init=activations needs the words to start from, as init_text='summarize the table'",
         TAG_AND_VERBALIZER,
     ]
 

@@ -129,13 +129,10 @@ def test_no_run(ptune, runs, tmp_path, words):
     assert refused("nowhere") == "nowhere is not a run folder: it has no config.yaml"
     unfinished = runs / "unfinished"
     assert (
-        refused(unfinished)
-        == f"{unfinished} has no result.json: the run is not finished; resume={unfinished} goes on"
+        refused(unfinished) == f"{unfinished} has no result.json: the run is not finished; resume={unfinished} goes on"
     )
     majority = runs / "finished" / "majority"
-    assert refused(majority) == (
-        f"{majority}: a majority run has no model; its predictions.jsonl and result.json are all it has"
-    )
+    assert refused(majority) == (f"{majority}: a majority run has no model; its figures are in result.json")
     damaged = shutil.copytree(
         runs / "finished" / "rte", tmp_path / "damaged", ignore=shutil.ignore_patterns("checkpoints")
     )
@@ -190,18 +187,13 @@ def test_eval_batch_size_changes_nothing(ptune, runs):
 
 def test_eval_does_not_compose(ptune, runs, tmp_path):
     """What the configurations would say today does not matter: the stored one alone is read."""
-    copy = shutil.copytree(
-        runs / "finished" / "rte", tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints")
-    )
+    copy = shutil.copytree(runs / "finished" / "rte", tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     text = (copy / "config.yaml").read_text(encoding="utf-8")
     assert "${" not in text
     (copy / "config.yaml").write_text(text.replace("seed: 3", "seed: 99"), encoding="utf-8")
     shutil.rmtree(copy / ".hydra", ignore_errors=True)
     assert ptune("eval", "run=run").code == 0
-    assert (
-        json.loads((copy / "eval_dev.json").read_text(encoding="utf-8"))["scores"]
-        == result(copy)["best"]["report"]
-    )
+    assert json.loads((copy / "eval_dev.json").read_text(encoding="utf-8"))["scores"] == result(copy)["best"]["report"]
 
 
 # predict
@@ -210,9 +202,7 @@ def test_eval_does_not_compose(ptune, runs, tmp_path):
 @pytest.fixture
 def standard_input(monkeypatch):
     """Put bytes where the program reads its standard input."""
-    return lambda content: monkeypatch.setattr(
-        sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
-    )
+    return lambda content: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
 
 def test_predict_repeats_predictions(ptune, runs, tmp_path):
@@ -260,10 +250,7 @@ def test_predict_labels_are_not_read(ptune, runs, tmp_path):
     rte = runs / "finished" / "rte"
     pair = {"premise": "Anna lives in Oslo.", "hypothesis": "Oslo is far."}
     (tmp_path / "in.jsonl").write_text(
-        "".join(
-            json.dumps({**pair, "label": label, "more": [1]}) + "\n"
-            for label in ("entailment", "not_entailment")
-        )
+        "".join(json.dumps({**pair, "label": label, "more": [1]}) + "\n" for label in ("entailment", "not_entailment"))
     )
     first, second = rows(ptune("predict", str(rte), "input=in.jsonl").out)
     assert first.pop("label") == "entailment"
@@ -286,22 +273,12 @@ def test_predict_errors(ptune, runs, tmp_path, standard_input):
     assert (found.code, found.err) == (1, "input: there is no file no.txt; name one, or - for standard input")
     texts = "1 texts where rte needs 2, separated by tabs: premise, hypothesis"
     assert refused(rte, b"a\tb\n\nc\n") == f"in:3: {texts}"
-    assert (
-        refused(rte, b'a\tb\n{"premise": \n')
-        == "in:2: not JSON (Expecting value: line 1 column 13 (char 12))"
-    )
-    assert (
-        refused(rte, b'\n{"premise": "a"}\n')
-        == "in:2: no text in 'hypothesis'; rte needs premise, hypothesis"
-    )
+    assert refused(rte, b'a\tb\n{"premise": \n') == "in:2: not JSON (Expecting value: line 1 column 13 (char 12))"
+    assert refused(rte, b'\n{"premise": "a"}\n') == "in:2: no text in 'hypothesis'; rte needs premise, hypothesis"
     assert refused(rte, b"a\tb\n\xff\tb\n") == "in:2: byte 1 is not UTF-8; convert the file to UTF-8"
+    assert refused(ner, b'{"tokens": ["a", 1]}\n') == "in:1: no tokens; conll03 needs a list of words in 'tokens'"
     assert (
-        refused(ner, b'{"tokens": ["a", 1]}\n')
-        == "in:1: no tokens; conll03 needs a list of words in 'tokens'"
-    )
-    assert (
-        refused(ner, b'{"tokens": ["\\ud800"]}\n')
-        == "in:1: half a character (a lone surrogate); the file is damaged"
+        refused(ner, b'{"tokens": ["\\ud800"]}\n') == "in:1: half a character (a lone surrogate); the file is damaged"
     )
     standard_input(b"a\n")
     found = ptune("predict", str(rte))
@@ -392,16 +369,14 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
     ours = restore(str(folder), "cpu")
     base = AutoModelForTokenClassification.from_pretrained(str(bert_folder), num_labels=len(ours.task.labels))
     theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
-    from ptune.train import read_corpus
+    from ptune.session import read_corpus
 
     examples = read_corpus(ours.settings, ours.task)[0].splits["test"]
     rendered = Rendered(examples, ours.task, ours.model.member(0).template, 24)
     batch = rendered.batch(range(len(examples)), EVALUATION, "eval")
     assert (batch.mask.sum(1) < batch.mask.shape[1]).any()
     with torch.no_grad():
-        logits = theirs(
-            input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types
-        ).logits
+        logits = theirs(input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types).logits
     for row, output in enumerate(ours.model.outputs(0, batch)):
         places = batch.read["words"][row]
         places = places[places >= 0]
@@ -414,8 +389,7 @@ def test_export_errors(ptune, runs, tmp_path):
     """What PEFT cannot express is named, all of it; nothing is overwritten."""
     soft, ner = runs / "finished" / "soft", runs / "finished" / "ner"
     pooler = (
-        "a linear head, on the checkpoint's own pooler where whole texts are classified "
-        "(method.head.pooler=pretrained)"
+        "a linear head, on the checkpoint's own pooler where whole texts are classified (method.head.pooler=pretrained)"
     )
     found = ptune("export", str(soft), "out=adapter")
     assert (found.code, found.err) == (

@@ -249,7 +249,7 @@ def test_held_out_of_too_little(train, share):
 @pytest.mark.parametrize("source", ["train", "dev"])
 def test_held_out_protocol(rte, tmp_path, settings, source):
     """protocol=held_out selects on the new split and still reports on the official one."""
-    from ptune.train import read_corpus
+    from ptune.session import read_corpus
 
     write(tmp_path / "train.jsonl", 30)
     write(tmp_path / "val.jsonl", 10)
@@ -264,9 +264,7 @@ def test_held_out_protocol(rte, tmp_path, settings, source):
     made, report = read_corpus(found, rte)
     assert (found.select_on, report) == ("held_out", "dev")
     assert {split: len(examples) for split, examples in made.splits.items()} == (
-        {"train": 27, "dev": 10, "held_out": 3}
-        if source == "train"
-        else {"train": 30, "dev": 5, "held_out": 5}
+        {"train": 27, "dev": 10, "held_out": 3} if source == "train" else {"train": 30, "dev": 5, "held_out": 5}
     )
 
 

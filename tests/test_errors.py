@@ -1,11 +1,10 @@
-"""What a wrong command line says, literally: the key, what is wrong, what would be right; all at once, no weights loaded."""
+"""What a wrong command line says, literally: the key, what is wrong, what would be right; all at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
 from hydra import compose, initialize_config_module
 
 from ptune import build, config
@@ -41,13 +40,17 @@ CASES = {
     ),
     "positions": (
         ["prompt_length.value=200"],
-        ["prompt_length.value: 200 + 128 tokens of text (the least that ptune cuts text to by itself) is more than "
-         "the 256 positions of tiny_encoder; at most 128"],
+        [
+            "prompt_length.value: 200 + 128 tokens of text (the least that ptune cuts text to by itself) is more than "
+            "the 256 positions of tiny_encoder; at most 128"
+        ],
     ),
     "positions with a length of one's own": (
         ["prompt_length.value=100", "data.max_length=200"],
-        ["prompt_length.value: 100 + 200 tokens of text (data.max_length) is more than the 256 positions of "
-         "tiny_encoder; at most 56"],
+        [
+            "prompt_length.value: 100 + 200 tokens of text (data.max_length) is more than the 256 positions of "
+            "tiny_encoder; at most 56"
+        ],
     ),
     "tagging with a verbalizer": (
         ["task=conll03", "method/head=verbalizer"],
@@ -63,16 +66,24 @@ CASES = {
     ),
     "pooler": (
         ["method.head.pooler=pretrained"],
-        ["method.head.pooler: 'pretrained' needs a checkpoint with a pooler, and this one has none; did you mean 'trained'?"],
+        [
+            "method.head.pooler: 'pretrained' needs a checkpoint with a pooler, and this one has none; "
+            "did you mean 'trained'?"
+        ],
     ),
     "metric": (["metric=f1"], ["metric: rte has no 'f1'; one of: accuracy"]),
     "paper length": (
         ["prompt_length=paper"],
-        ["prompt_length=paper: no published script for task rte with backbone tiny_encoder; known: boolq bert_large_cased, "
-         "boolq roberta_large, conll03 roberta_large, conll04 bert_large_uncased, conll04 roberta_large, conll05 roberta_large, "
-         "conll12 roberta_large, copa bert_large_cased, copa roberta_large, ontonotes bert_large_uncased, "
-         "ontonotes roberta_large, rte bert_large_cased, rte roberta_large, squad roberta_large, squad_v2 roberta_large, "
-         "wic bert_large_cased, wic roberta_large, wsc bert_large_cased, wsc roberta_large"],
+        [
+            "prompt_length=paper: no published script for task rte with backbone tiny_encoder; known: "
+            "boolq bert_large_cased, "
+            "boolq roberta_large, conll03 roberta_large, conll04 bert_large_uncased, conll04 roberta_large, "
+            "conll05 roberta_large, "
+            "conll12 roberta_large, copa bert_large_cased, copa roberta_large, ontonotes bert_large_uncased, "
+            "ontonotes roberta_large, rte bert_large_cased, rte roberta_large, squad roberta_large, "
+            "squad_v2 roberta_large, "
+            "wic bert_large_cased, wic roberta_large, wsc bert_large_cased, wsc roberta_large"
+        ],
     ),
     "package": (
         ["method.prompt._target_=os.system"],
@@ -102,7 +113,13 @@ def test_a_verbalizer_needs_an_lm_head(tmp_path: Path) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 32}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 32,
+    }
     with torch.random.fork_rng():
         BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "headless")
     assert problems("backbone=local", f"backbone.path={tmp_path / 'headless'}", "method=pattern_finetune") == [

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's example, taken from its text: one file and one yaml, outside of ptune, make a method that trains."""
+"""CONTRIBUTING.md's example, taken from its text: one file and one yaml outside of ptune make a method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ BLOCK = re.compile(r"```(?:python|yaml)\n# (my_\S+)\n(.*?)```", re.DOTALL)
 def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert [name for name, _ in blocks] == [
-        "my_package/gated.py", "my_conf/method/prompt/gated.yaml", "my_conf/method/gated.yaml",
+        "my_package/gated.py",
+        "my_conf/method/prompt/gated.yaml",
+        "my_conf/method/gated.yaml",
     ]
     for name, text in blocks:
         path = tmp_path / name
@@ -26,13 +28,16 @@ def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> N
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     def ptune(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "ptune", *arguments], cwd=tmp_path, env=env, text=True, capture_output=True)
+        return subprocess.run(
+            [sys.executable, "-m", "ptune", *arguments], cwd=tmp_path, env=env, text=True, capture_output=True
+        )
 
     common = ["--config-dir", "my_conf", "experiment=demo", "debug=fast", "max_steps=2"]
     refused = ptune("train", *common, "method=gated")
     assert refused.returncode == 1
     assert refused.stderr.strip() == (
-        "method.prompt._target_: 'my_package.gated.Gated' is in no allowed package (ptune); packages=[my_package] allows it"
+        "method.prompt._target_: 'my_package.gated.Gated' is in no allowed package (ptune); "
+        "packages=[my_package] allows it"
     )
     done = ptune("train", *common, "method=gated", "packages=[my_package]", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr

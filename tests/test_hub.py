@@ -201,9 +201,7 @@ def overrides() -> list[str]:
 
 def train(folder: Path, url: str, home: Path, *words: str) -> subprocess.CompletedProcess:
     """`ptune train` in a process of its own, which knows no hub but ours."""
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
-    }
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
     environment |= {
         "HF_ENDPOINT": url,
         "HF_HOME": str(home),
@@ -229,10 +227,7 @@ def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
         hub.stop()
     assert done.returncode == 0, done.stderr
     assert any(f"/{MODEL}/resolve/{REVISIONS[MODEL]}/model.safetensors" in path for path in hub.asked)
-    assert any(
-        path.endswith("/resolve/" + REVISIONS[DATASET] + "/conll2003/train/0000.parquet")
-        for path in hub.asked
-    )
+    assert any(path.endswith("/resolve/" + REVISIONS[DATASET] + "/conll2003/train/0000.parquet") for path in hub.asked)
     result = json.loads((tmp_path / "first" / "result.json").read_text(encoding="utf-8"))
     assert result["steps"] == 2
     assert result["data"]["examples"] == {"train": 8, "dev": 4, "test": 3}
@@ -240,9 +235,7 @@ def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
     assert result["data"]["root"] == DATASET
     assert set(result["data"]["files"]) == {"train", "dev", "test"}
     assert not result["synthetic"]
-    gold = json.loads((tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])[
-        "gold"
-    ]
+    gold = json.loads((tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])["gold"]
     assert gold == ["B-PER", "I-PER", "O", "O", "B-LOC"]
 
     done = train(tmp_path / "second", hub.url, tmp_path / "home", *overrides)

@@ -112,9 +112,7 @@ def test_runs_side_by_side_equal_each_run_alone(train, wire, task, count):
 def test_runs_of_different_templates_and_heads_share_a_pass(train, wire):
     chosen = [
         train("method=ptuning", "method.tune=none", "max_steps=4", "prompt_length.value=4"),
-        train(
-            "method=ptv2", "method/head=verbalizer", "method/template=pattern", "max_steps=4", "accumulate=2"
-        ),
+        train("method=ptv2", "method/head=verbalizer", "method/template=pattern", "max_steps=4", "accumulate=2"),
         train("method=linear_probe", "max_steps=4"),
     ]
     chosen[0].backbone = chosen[1].backbone = chosen[2].backbone
@@ -240,10 +238,7 @@ def test_the_loss_is_the_sum_over_labels_by_a_constant(train, wire):
     with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, _),):
         scores = head.logits(hidden, batch).log_softmax(-1)
     total = sum(
-        -scores[row, place, tag]
-        for row, tags in enumerate(batch.target)
-        for place, tag in enumerate(tags)
-        if tag >= 0
+        -scores[row, place, tag] for row, tags in enumerate(batch.target) for place, tag in enumerate(tags) if tag >= 0
     )
     assert wired.losses()[0] == pytest.approx(float(total) / words, abs=1e-5)
 
@@ -254,8 +249,7 @@ def test_clipping_bounds_the_gradient_of_each_run(train, wire):
     seen = []
     step = run.stepper.step
     run.stepper.step = lambda closure, at: (
-        seen.append(math.sqrt(sum(float(p.grad.square().sum()) for p in run.trained.values())))
-        or step(closure, at)
+        seen.append(math.sqrt(sum(float(p.grad.square().sum()) for p in run.trained.values()))) or step(closure, at)
     )
     wired.fit()
     assert run.recorder.values("grad_norm")[0] > 0.1
@@ -461,9 +455,7 @@ def test_unset_rates_are_the_methods_then_lr(settings, bert_folder, wire):
     ]
     found = {name.partition(".")[0]: rate for name, (rate, _) in rates(wire(settings(*line))).items()}
     assert found == {"prompt": 1e-4, "backbone": 1e-5}
-    found = {
-        n.partition(".")[0]: rate for n, (rate, _) in rates(wire(settings(*line, "optim.lr=0.1"))).items()
-    }
+    found = {n.partition(".")[0]: rate for n, (rate, _) in rates(wire(settings(*line, "optim.lr=0.1"))).items()}
     assert found == {"prompt": 0.1, "backbone": 1e-5}
 
 
@@ -484,9 +476,7 @@ def test_adamw_is_torchs(train, wire):
         gradient = torch.autograd.grad(loss / labels, list(run.trained.values()))
     wired.fit()
     for (name, after), grad in zip(parameters(wired).items(), gradient, strict=True):
-        torch.testing.assert_close(
-            after, before[name] - 0.1 * grad / (grad.abs() + 1e-8), atol=1e-5, rtol=1e-4
-        )
+        torch.testing.assert_close(after, before[name] - 0.1 * grad / (grad.abs() + 1e-8), atol=1e-5, rtol=1e-4)
 
 
 def test_seeds_are_mixed_the_same_in_every_process():

@@ -29,14 +29,10 @@ def iob2(sentences: list[list[str]]) -> list[list[str]]:
 @pytest.fixture(params=range(4))
 def vector(request, shared):
     """Noisy tags and what conlleval printed of them."""
-    return json.loads(
-        (shared / "vectors" / f"ner_conlleval_{request.param}.json").read_text(encoding="utf-8")
-    )
+    return json.loads((shared / "vectors" / f"ner_conlleval_{request.param}.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    "convert", [lambda tags: tags, iob2], ids=["as in the file", "gold as the reader gives it"]
-)
+@pytest.mark.parametrize("convert", [lambda tags: tags, iob2], ids=["as in the file", "gold as the reader gives it"])
 def test_conlleval(vector, convert):
     """Our figures are conlleval's, on its IOB1 gold and on the same gold as IOB2."""
     printed = dict(re.findall(r"(\w+): +([\d.]+)", vector["official"]["line"]))
@@ -118,9 +114,7 @@ def test_macro_of_confusion(seed, classes):
     expected = 100 * sklearn_f1(gold, predicted, average="macro", zero_division=0)
     assert metrics.macro_of_confusion(gold, predicted, classes) == pytest.approx(expected, abs=1e-9)
     names = np.array(["a", "b", "c", "d", "e"])
-    assert metrics.f1_macro(names[gold].tolist(), names[predicted].tolist()) == pytest.approx(
-        expected, abs=1e-9
-    )
+    assert metrics.f1_macro(names[gold].tolist(), names[predicted].tolist()) == pytest.approx(expected, abs=1e-9)
     assert metrics.accuracy(names[gold].tolist(), names[predicted].tolist()) == pytest.approx(
         100 * (gold == predicted).mean()
     )
@@ -134,9 +128,7 @@ def test_binomial():
         center = (share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
         low, high = metrics.binomial(correct, n)
-        assert (low, high) == pytest.approx(
-            (100 * max(center - half, 0), 100 * min(center + half, 1)), abs=1e-9
-        )
+        assert (low, high) == pytest.approx((100 * max(center - half, 0), 100 * min(center + half, 1)), abs=1e-9)
         assert 0 <= low <= 100 * share + 1e-9
         assert 100 * share - 1e-9 <= high <= 100
 

@@ -13,9 +13,7 @@ from ptune.prompts.none import NoPrompt
 from ptune.prompts.pseudo import Pseudo
 from ptune.prompts.soft import Soft
 
-SHAPE = Shape(
-    layers=4, heads=2, head_dim=8, hidden=16, embed=12, positions=64, vocab=40, lm_head=True, pooler=False
-)
+SHAPE = Shape(layers=4, heads=2, head_dim=8, hidden=16, embed=12, positions=64, vocab=40, lm_head=True, pooler=False)
 LARGE = Shape(
     layers=24,
     heads=16,
@@ -39,8 +37,7 @@ def vocabulary():
         n = len(text)
         return {
             layer: tuple(
-                torch.randn(1, 2, n, 8, generator=torch.Generator().manual_seed(10 * layer + w))
-                for w in (0, 1)
+                torch.randn(1, 2, n, 8, generator=torch.Generator().manual_seed(10 * layer + w)) for w in (0, 1)
             )
             for layer in range(4)
         }
@@ -59,14 +56,10 @@ PROMPTS = {
     "deep": lambda v: Deep(SHAPE, v, 3),
     "deep activations": lambda v: Deep(SHAPE, v, 3, init="activations", init_text="abcde"),
     "deep mlp": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6),
-    "deep mlp activations": lambda v: Deep(
-        SHAPE, v, 3, reparam="mlp", mid=6, init="activations", init_text="ab"
-    ),
+    "deep mlp activations": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6, init="activations", init_text="ab"),
     "deep subset": lambda v: Deep(SHAPE, v, 3, layers="2,4"),
     "deep one layer": lambda v: Deep(SHAPE, v, 3, layers=4),
-    "deep mlp subset": lambda v: Deep(
-        SHAPE, v, 3, reparam="mlp", mid=6, layers="3-4", position_offset="none"
-    ),
+    "deep mlp subset": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6, layers="3-4", position_offset="none"),
     "pseudo": lambda v: Pseudo(SHAPE, 3, "none"),
     "pseudo lstm": lambda v: Pseudo(SHAPE, 3, "lstm"),
     "pseudo mlp": lambda v: Pseudo(SHAPE, 3, "mlp"),
@@ -109,10 +102,7 @@ def test_shapes(vocabulary, name):
     elif name.startswith("soft"):
         expected["front"] = (1, 3, 12)
     assert found == expected
-    assert (
-        prompt.place
-        == {"none": "none", "deep": "layers", "pseudo": "slots", "soft": "front"}[name.split()[0]]
-    )
+    assert prompt.place == {"none": "none", "deep": "layers", "pseudo": "slots", "soft": "front"}[name.split()[0]]
 
 
 def test_deep_shifts_the_text_unless_told_not_to(vocabulary):

@@ -118,9 +118,7 @@ def test_odd_tokens(file, token, gap):
 @pytest.mark.parametrize("last", ["", "end"])
 def test_line_ends(file, end, bom, last):
     """CRLF, a byte order mark and a missing final line end change nothing."""
-    text = end.join(["EU NNP B-NP I-ORG", "rejects VBZ B-VP O", "", "Peter NNP B-NP I-PER"]) + (
-        end if last else ""
-    )
+    text = end.join(["EU NNP B-NP I-ORG", "rejects VBZ B-VP O", "", "Peter NNP B-NP I-PER"]) + (end if last else "")
     assert sentences(file(bom + text.encode()), CONLL) == [
         {"tokens": ["EU", "rejects"], "tags": ["I-ORG", "O"]},
         {"tokens": ["Peter"], "tags": ["I-PER"]},
@@ -176,14 +174,9 @@ def test_hub_records():
 def test_columns_errors(file):
     """file:line first, then what is there and what is needed."""
     path = file("EU NNP B-NP I-ORG\nrejects VBZ B-VP\n")
-    assert (
-        error(columns.read, path, CONLL)
-        == f"{path}:2: 3 columns where at least 4 are needed: 'rejects VBZ B-VP'"
-    )
+    assert error(columns.read, path, CONLL) == f"{path}:2: 3 columns where at least 4 are needed: 'rejects VBZ B-VP'"
     path = file("a\tO\n" + "b" * 100 + "\n")
-    assert (
-        error(columns.read, path, TAGGED) == f"{path}:2: 1 columns where at least 2 are needed: '{'b' * 60}'"
-    )
+    assert error(columns.read, path, TAGGED) == f"{path}:2: 1 columns where at least 2 are needed: '{'b' * 60}'"
 
 
 def test_jsonl_errors(file):
@@ -241,16 +234,12 @@ def mutations(good: bytes, count: int):
             place = rng.randrange(len(good))
             yield good[:place] + b"\0" * rng.randint(1, 3) + good[place:]
         elif kind == 5:
-            rows[line] *= (
-                1 + 1_100_000 // max(len(rows[line]), 1) if rng.random() < 0.2 else rng.randint(0, 3)
-            )
+            rows[line] *= 1 + 1_100_000 // max(len(rows[line]), 1) if rng.random() < 0.2 else rng.randint(0, 3)
             yield b"\n".join(rows)
         elif kind == 6:
             place = rng.randrange(len(good))
             yield (
-                good[:place]
-                + rng.choice([b"\xff", b"\\ud800", b"[" * 5000, b"9" * 5000, b"\r", b"\t"])
-                + good[place:]
+                good[:place] + rng.choice([b"\xff", b"\\ud800", b"[" * 5000, b"9" * 5000, b"\r", b"\t"]) + good[place:]
             )
         else:
             rng.shuffle(rows)

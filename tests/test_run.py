@@ -93,9 +93,7 @@ def same(folder: Path, whole: Path) -> bool:
     assert events(folder, "step", "step", "loss", "lr", "grad_norm") == events(
         whole, "step", "step", "loss", "lr", "grad_norm"
     )
-    assert events(folder, "eval", "step", "selected", "best") == events(
-        whole, "eval", "step", "selected", "best"
-    )
+    assert events(folder, "eval", "step", "selected", "best") == events(whole, "eval", "step", "selected", "best")
     results = [json.loads((f / "result.json").read_text(encoding="utf-8")) for f in (folder, whole)]
     for key in ("score", "interval", "selected", "steps", "identity", "parameters"):
         assert results[0][key] == results[1][key]
@@ -348,9 +346,7 @@ def test_damaged_while_stopped(go, whole, tmp_path, monkeypatch, capsys):
     flipped[-9] ^= 16
     path.write_bytes(bytes(flipped))
     go(tmp_path)
-    assert f"warning: {newest} is damaged; taking the one before it" in capsys.readouterr().err.replace(
-        "\n", ""
-    )
+    assert f"warning: {newest} is damaged; taking the one before it" in capsys.readouterr().err.replace("\n", "")
     assert same(tmp_path, whole)
 
 
@@ -481,9 +477,8 @@ def test_sweep_runs_the_same_once(command, overrides, tmp_path):
     )
     assert code == 0, text
     assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["0"]
-    assert (
-        f"the same configuration as {tmp_path / 'sweep' / '0'}; its result stands for both"
-        in text.replace("\n", " ")
+    assert f"the same configuration as {tmp_path / 'sweep' / '0'}; its result stands for both" in text.replace(
+        "\n", " "
     )
     code, text = command("-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
     assert code == 0, text

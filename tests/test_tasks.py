@@ -91,8 +91,7 @@ def test_tag_errors(tag):
     )
     for odd in ("", "o", "B-", "PER", "B-PER x", 3):
         assert (
-            error(task, tokens=["a"], tags=[odd])
-            == f"train.txt:7: '{odd}' (token 1) is no tag; O, B-TYPE or I-TYPE is"
+            error(task, tokens=["a"], tags=[odd]) == f"train.txt:7: '{odd}' (token 1) is no tag; O, B-TYPE or I-TYPE is"
         )
     assert error(task, tokens=["a"], tags=["B-PERS"]) == (
         "train.txt:7: 'B-PERS' (token 1) is not a type of conll03; did you mean 'PER'?"
@@ -152,17 +151,13 @@ def test_tag_score(tag):
     scores = task.score(examples, [Prediction(tags) for tags in found])
     assert next(iter(scores)) == task.headline == "f1"
     assert set(scores) == set(task.score_names)
-    assert scores == pytest.approx(
-        {"f1": 400 / 7, "precision": 200 / 3, "recall": 50.0, "f1_strict": 400 / 7}
-    )
+    assert scores == pytest.approx({"f1": 400 / 7, "precision": 200 / 3, "recall": 50.0, "f1_strict": 400 / 7})
 
 
 def test_tag_majority_and_parse(tag):
     """O is said of every word; a line of text is words between spaces."""
     task = tag()
-    majority = task.majority(
-        [Example("0", {"tokens": ["a", "b"]}, ["B-PER", "O"]), Example("1", {}, ["O", "O"])]
-    )
+    majority = task.majority([Example("0", {"tokens": ["a", "b"]}, ["B-PER", "O"]), Example("1", {}, ["O", "O"])])
     assert majority(Example("2", {"tokens": ["x", "y", "z"]})).value == ["O", "O", "O"]
     assert task.parse("U.N.  official Ekeus") == {"tokens": ["U.N.", "official", "Ekeus"]}
     with pytest.raises(DataError, match=r"^an empty line; conll03 needs words separated by spaces$"):
@@ -201,9 +196,7 @@ def test_classify_decode(cb):
     one = cb.decode(example, [RowOutput(0, np.array([0.1, 2.0, 0.3]))])
     assert one.value == "contradiction"
     assert one.scores == pytest.approx({"entailment": 0.1, "contradiction": 2.0, "neutral": 0.3})
-    two = cb.decode(
-        example, [RowOutput(0, np.array([0.0, 1.0, 0.0])), RowOutput(0, np.array([0.0, 0.0, 3.0]))]
-    )
+    two = cb.decode(example, [RowOutput(0, np.array([0.0, 1.0, 0.0])), RowOutput(0, np.array([0.0, 0.0, 3.0]))])
     assert two.value == "neutral"
 
 
@@ -215,9 +208,7 @@ def test_classify_score(cb):
     )
     examples = [Example(str(i), {}, label) for i, label in enumerate(gold)]
     predictions = [Prediction(label) for label in found]
-    assert cb.score(examples, predictions) == pytest.approx(
-        {"accuracy": 75.0, "f1_macro": 100 * (1 + 0 + 2 / 3) / 3}
-    )
+    assert cb.score(examples, predictions) == pytest.approx({"accuracy": 75.0, "f1_macro": 100 * (1 + 0 + 2 / 3) / 3})
     low, high = cb.interval(examples, predictions)
     assert 0 < low < 75 < high < 100
     macro = Classify("cb", 1, {}, ["premise"], cb.labels, metrics=["f1_macro"])
@@ -231,7 +222,5 @@ def test_classify_majority_and_parse(cb):
     train = [Example("0", {}, "neutral"), Example("1", {}, "contradiction")]
     assert cb.majority(train)(train[0]).value == "contradiction"
     assert cb.parse("a b\tc") == {"premise": "a b", "hypothesis": "c"}
-    with pytest.raises(
-        DataError, match=r"^1 texts where cb needs 2, separated by tabs: premise, hypothesis$"
-    ):
+    with pytest.raises(DataError, match=r"^1 texts where cb needs 2, separated by tabs: premise, hypothesis$"):
         cb.parse("a b")

@@ -103,9 +103,7 @@ def test_truncation_is_longest_first(tokenizer):
         fields = {name: " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 20))) for name in PAIR}
         most = rng.randint(7, 50)
         row = only(template, fields, most)
-        expected = tokenizer(
-            *fields.values(), truncation="longest_first", max_length=most, return_token_type_ids=True
-        )
+        expected = tokenizer(*fields.values(), truncation="longest_first", max_length=most, return_token_type_ids=True)
         assert list(row.ids) == expected["input_ids"], (fields, most)
         assert list(row.types) == expected["token_type_ids"]
         whole = tokenizer(*fields.values())["input_ids"]
@@ -183,9 +181,7 @@ def test_words_byte_level(roberta_folder):
     row = only(Plain(tokens, ["tokens"]), {"tokens": WORDS})
     expected = spaced("".join(" " + word for word in WORDS))
     assert list(row.ids) == expected["input_ids"]
-    starts = [
-        i for i, token in enumerate(spaced.convert_ids_to_tokens(row.ids)) if token.startswith("\u0120")
-    ]
+    starts = [i for i, token in enumerate(spaced.convert_ids_to_tokens(row.ids)) if token.startswith("\u0120")]
     assert row.read["words"] == starts
 
 
@@ -333,9 +329,7 @@ def test_every_shipped_pattern_parses():
 def test_pattern_forms(bert):
     """bare drops final punctuation, lower the first capital alone."""
     patterns = {"p": {"text": "{premise:bare}: {hypothesis:lower} {mask}"}}
-    row = only(
-        Pattern(Tokens(bert), PAIR, patterns, mask=True), {"premise": "In Oslo?!. ", "hypothesis": "The DOG."}
-    )
+    row = only(Pattern(Tokens(bert), PAIR, patterns, mask=True), {"premise": "In Oslo?!. ", "hypothesis": "The DOG."})
     assert decoded(bert, row.ids) == "[CLS] in oslo: the dog. [MASK] [SEP]"
 
 
@@ -348,8 +342,7 @@ def test_pattern_forms(bert):
         ),
         (
             "{premise:upper}",
-            "'{premise:upper}' is neither a field nor a mark; known: "
-            "{premise}, {hypothesis}, {mask}, {prompt}, {sep}",
+            "'{premise:upper}' is neither a field nor a mark; known: {premise}, {hypothesis}, {mask}, {prompt}, {sep}",
         ),
         ("{premise}{sep}{hypothesis}{sep}{mask}", "a pattern has at most two segments, so at most one {sep}"),
     ],
@@ -372,9 +365,7 @@ def test_pattern_keeps_what_is_not_text(tokenizer, most):
     fixed = [list(part.ids) for part in parts.parts if part.kind in ("literal", "mask")]
     least = sum(len(ids) for ids in fixed) + len(tokens.frames[1])
     row = template.rows(parts, NO_DRAW, least + most)[0]
-    assert (
-        len(row.ids) == least + most + 4
-    )  # slots stand beside the limit, as positions are theirs by the prompt
+    assert len(row.ids) == least + most + 4  # slots stand beside the limit, as positions are theirs by the prompt
     rest = list(row.ids)
     for ids in fixed:
         at = next(i for i in range(len(rest)) if rest[i : i + len(ids)] == ids)

@@ -140,9 +140,7 @@ def test_wandb_file(offline):
     history: dict[int, dict] = {}
     for record in found:
         if record.HasField("history"):
-            row = {
-                item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item
-            }
+            row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
             history.setdefault(record.history.step.num, {}).update(row)
     for event in events(folder):
         row = history[event["step"]]
@@ -248,16 +246,12 @@ def test_log_fails(go, monkeypatch, capsys):
     assert RunFolder(folder).finished
     assert len(events(folder)) == 6
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
-    assert warnings == [
-        "warning: W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"
-    ]
+    assert warnings == ["warning: W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
     assert [step for step, _ in broken.logged] == [event["step"] for event in events(folder)[:4]]
     for (_, figures), event in zip(broken.logged, events(folder), strict=False):
         prefix = "train" if event["event"] == "step" else "dev"
         numbers = {
-            f"{prefix}/{key}": value
-            for key, value in track.flat(event).items()
-            if isinstance(value, int | float)
+            f"{prefix}/{key}": value for key, value in track.flat(event).items() if isinstance(value, int | float)
         }
         assert figures == numbers
 
@@ -272,9 +266,7 @@ def test_online_without_a_key(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     common: dict[str, Any] = {"name": "n", "tags": ["a"], "config": {"seed": 1}, "warn": warnings.append}
     track.tracker(Tracker(mode="online"), tmp_path, **common)
-    assert warnings == [
-        "tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline"
-    ]
+    assert warnings == ["tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline"]
     (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password x\n")
     track.tracker(Tracker(mode="online", tags=["b"], group="g", project="p"), tmp_path, **common)
     monkeypatch.delenv("NETRC")

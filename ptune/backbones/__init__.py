@@ -26,8 +26,17 @@ from ptune.tokens import Tokens
 if TYPE_CHECKING:
     from ptune.backbones.attention import Slot
 
-FILES = ("config.json", "*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt",
-         "special_tokens_map.json", "spiece.model", "sentencepiece*")
+FILES = (
+    "config.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "sentencepiece*",
+)
 
 
 class Backbone(nn.Module, ABC):
@@ -93,12 +102,25 @@ class Backbone(nn.Module, ABC):
 
     def verify(self) -> None:
         """Compare the yaml's sizes with the checkpoint's config.json. Raises ConfigError, one line a difference."""
-        actual = self.sizes(read_config(self.folder))
+        actual = self.sizes_of(self.folder)
         stated = vars(self.shape)
-        wrong = [f"backbone.{key}: {stated[key]}, but {self.folder / 'config.json'} says {value}"
-                 for key, value in actual.items() if stated[key] != value]
+        wrong = [
+            f"backbone.{key}: {stated[key]}, but {self.folder / 'config.json'} says {value}"
+            for key, value in actual.items()
+            if stated[key] != value
+        ]
         if wrong:
             raise ConfigError(wrong)
+
+    @classmethod
+    def sizes_of(cls, folder: Path) -> dict[str, int]:
+        """`sizes` of a checkpoint folder. Raises PtuneError where its config.json lacks one."""
+        try:
+            return cls.sizes(read_config(folder))
+        except KeyError as error:
+            raise PtuneError(
+                f"{folder / 'config.json'}: has no {error}, which a {cls.model_type} checkpoint needs"
+            ) from None
 
     @classmethod
     def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
@@ -132,12 +154,18 @@ class Backbone(nn.Module, ABC):
         kind, extra = (AutoModelForMaskedLM, {}) if lm else (AutoModel, {"add_pooling_layer": False})
         try:
             self.model = kind.from_pretrained(
-                str(self.folder), config=config, dtype=torch.float32, attn_implementation=attention.NAME,
-                use_safetensors=self.weights == "safetensors", **extra,
+                str(self.folder),
+                config=config,
+                dtype=torch.float32,
+                attn_implementation=attention.NAME,
+                use_safetensors=self.weights == "safetensors",
+                **extra,
             )
         except OSError as error:
-            raise PtuneError(f"backbone {self.name}: {str(error).splitlines()[0]}; "
-                             "a checkpoint with .bin weights alone needs backbone.weights=bin") from None
+            raise PtuneError(
+                f"backbone {self.name}: {str(error).splitlines()[0]}; "
+                "a checkpoint with .bin weights alone needs backbone.weights=bin"
+            ) from None
         self.slot = self.install()
 
     @property
@@ -197,7 +225,9 @@ class Backbone(nn.Module, ABC):
             self.slot.kv = {}
 
     def forward(self, batch: Batch, injection: Injection) -> Hidden:
-        """States [B, N, H] of the rows of `batch`, under the injection that `injected` holds."""
+        """States [B, N, H] of the rows of `batch`. Raises RuntimeError for a prefix that `injected` does not hold."""
+        if injection.kv and not self.slot.kv:
+            raise RuntimeError("a prefix outside of `injected` would be ignored")
         mask = batch.mask
         inputs: dict[str, Tensor] = {"input_ids": batch.ids}
         types = batch.types
@@ -206,8 +236,9 @@ class Backbone(nn.Module, ABC):
         if injection.slots is not None or injection.front is not None or injection.whole_embedding:
             embeds = embeddings(batch.ids)
             if injection.whole_embedding:
-                embeds = self.base.embeddings(inputs_embeds=embeds, token_type_ids=types,
-                                              position_ids=self.position_ids(mask, 0))
+                embeds = self.base.embeddings(
+                    inputs_embeds=embeds, token_type_ids=types, position_ids=self.position_ids(mask, 0)
+                )
                 types = torch.zeros_like(types)
             if injection.slots is not None:
                 embeds = fill_slots(embeds, batch.slots, injection.slots)
@@ -218,7 +249,9 @@ class Backbone(nn.Module, ABC):
                 types = nn.functional.pad(types, (in_front, 0))
             inputs = {"inputs_embeds": embeds}
         states = self.base(
-            **inputs, attention_mask=mask, token_type_ids=types,
+            **inputs,
+            attention_mask=mask,
+            token_type_ids=types,
             position_ids=self.position_ids(mask, injection.offset),
         ).last_hidden_state
         return Hidden(states[:, in_front:], self.lm_logits)
@@ -232,7 +265,9 @@ class Backbone(nn.Module, ABC):
             with torch.no_grad():
                 device = self.base.get_input_embeddings().weight.device
                 tokens = torch.tensor([list(ids)], device=device)
-                self.base(input_ids=tokens, position_ids=self.position_ids(torch.ones_like(tokens, dtype=torch.bool), 0))
+                self.base(
+                    input_ids=tokens, position_ids=self.position_ids(torch.ones_like(tokens, dtype=torch.bool), 0)
+                )
             return dict(self.slot.seen)
         finally:
             self.slot.seen = None
@@ -245,8 +280,12 @@ class Backbone(nn.Module, ABC):
         """
         self.model.eval()
         shape, device = self.shape, batch.ids.device
-        kv = {layer: KV(*(torch.randn(1, shape.heads, 2, shape.head_dim, device=device, requires_grad=True)
-                          for _ in "kv")) for layer in range(shape.layers)}
+        kv = {
+            layer: KV(
+                *(torch.randn(1, shape.heads, 2, shape.head_dim, device=device, requires_grad=True) for _ in "kv")
+            )
+            for layer in range(shape.layers)
+        }
         injection = Injection(kv={"encoder": kv})
         with torch.no_grad():
             plain = self(batch, Injection()).states
@@ -256,8 +295,10 @@ class Backbone(nn.Module, ABC):
             probe = (changed * torch.randn_like(changed)).sum()  # a LayerNorm would fix a plain sum, or one of squares
             grads = torch.autograd.grad(probe, tensors, allow_unused=True) if probe.requires_grad else [None]
         if torch.equal(plain, changed) or any(grad is None or not grad.abs().sum() > 0 for grad in grads):
-            raise PtuneError(f"backbone {self.name} ignores prefixes: a random one left its output or gradient "
-                             "unchanged; deep prompts cannot be trained on it")
+            raise PtuneError(
+                f"backbone {self.name} ignores prefixes: a random one left its output or gradient "
+                "unchanged; deep prompts cannot be trained on it"
+            )
 
 
 def columns(offset: int | Tensor) -> int | Tensor:

@@ -41,7 +41,7 @@ def install(attentions: Iterable[nn.Module]) -> Slot:
 def attend_with_prefix(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention over the prefix and the tokens. query, key, value [B, A, N, D]; mask [B|1, 1, N, N]."""
+    """Scaled dot-product attention over prefix and tokens; query, key, value [B, A, N, D], mask [B|1, 1, N, N]."""
     slot: Slot | None = getattr(module, "ptune_slot", None)
     layer: int = getattr(module, "ptune_layer", -1)
     if slot is not None and slot.seen is not None:

@@ -24,8 +24,9 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
     keys = weight_names(folder)
     read = {
         "name": folder.resolve().name,
-        **family.sizes(config),
-        "lm_head": family.lm_key in keys,
+        **family.sizes_of(folder),
+        "lm_head": family.lm_key in keys
+        or (given.get("weights") == "bin" and "MaskedLM" in str(config.get("architectures"))),
         "pooler": any(key.endswith(family.pooler_key) for key in keys),
     }
     if given.get("name") == "local":
@@ -40,8 +41,9 @@ def family_of(model_type: str, folder: Path) -> type[Backbone]:
     module = model_type.replace("-", "_")
     known = [m.name for m in pkgutil.iter_modules(ptune.backbones.__path__) if m.name not in ("attention", "local")]
     if module not in known:
-        raise PtuneError(f"backbone.path: {folder} is of family '{model_type}', which ptune does not know; "
-                         f"{nearest(module, known)}")
+        raise PtuneError(
+            f"backbone.path: {folder} is of family '{model_type}', which ptune does not know; {nearest(module, known)}"
+        )
     found = import_module(f"ptune.backbones.{module}")
     for value in vars(found).values():
         if isinstance(value, type) and issubclass(value, Backbone) and vars(value).get("model_type") == model_type:

@@ -29,9 +29,7 @@ class Claim:
 
 def draw(world: World, random: Random, verb: Verb | None = None, subject: Entity | None = None) -> Claim:
     """A claim that the verb's roles allow, with a place and a time more often than not."""
-    verbs = [
-        candidate for candidate in VERBS.values() if subject is None or subject.kind in candidate.subjects
-    ]
+    verbs = [candidate for candidate in VERBS.values() if subject is None or subject.kind in candidate.subjects]
     verb = verb or random.choice(verbs)
     actor = subject or random.choice(world.entities[random.choice(verb.subjects)])
     patient = argument(world, random, random.choice(verb.objects), actor)
@@ -151,16 +149,10 @@ def synonym(claim: Claim, world: World, random: Random) -> Claim | None:
 
 def weaker(claim: Claim, world: World, random: Random) -> Claim | None:
     """A verb that the verb implies, or the noun's hypernym."""
-    if (
-        isinstance(claim.object, str)
-        and claim.object.split()[-1] in lexicon.HYPERNYM
-        and random.random() < 0.7
-    ):
+    if isinstance(claim.object, str) and claim.object.split()[-1] in lexicon.HYPERNYM and random.random() < 0.7:
         noun = claim.object.split()[-1]
         top = lexicon.HYPERNYM[noun]
-        return replace(
-            claim, object=random.choice((claim.object.replace(noun, top), f"a {top}", f"the {noun}"))
-        )
+        return replace(claim, object=random.choice((claim.object.replace(noun, top), f"a {top}", f"the {noun}")))
     return _other_verb(claim, random, claim.verb.implies)
 
 

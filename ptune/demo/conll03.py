@@ -75,8 +75,7 @@ def _documents(made: Iterator[list[Word]], random: Random) -> Iterator[str]:
         left -= 1
         tags, chunks = entity_tags(words), chunk_tags(words)
         yield from (
-            f"{word.text} {word.pos} {chunk} {tag}"
-            for word, chunk, tag in zip(words, chunks, tags, strict=True)
+            f"{word.text} {word.pos} {chunk} {tag}" for word, chunk, tag in zip(words, chunks, tags, strict=True)
         )
         yield ""
 

@@ -54,10 +54,7 @@ class Passage:
         """The template with its choices made and its optional phrases put in."""
         while match := _CHOICE.search(template):
             template = (
-                template[: match.start()]
-                + match[1]
-                + self.random.choice(match[2].split("|"))
-                + template[match.end() :]
+                template[: match.start()] + match[1] + self.random.choice(match[2].split("|")) + template[match.end() :]
             )
         parts = []
         for token in template.split():
@@ -103,9 +100,7 @@ def _number(name: str, random: Random) -> str:
     if name == "digit":
         return str(random.randint(0, 9))
     if name == "number":
-        return str(
-            random.choice((random.randint(2, 99), random.randint(2, 99) * 100, random.randint(1, 9) * 10))
-        )
+        return str(random.choice((random.randint(2, 99), random.randint(2, 99) * 100, random.randint(1, 9) * 10)))
     if name == "score":
         return f"{random.randint(0, 5)} - {random.randint(0, 5)}"
     if name == "sets":
@@ -113,9 +108,7 @@ def _number(name: str, random: Random) -> str:
     if name == "isodate":
         return f"{random.randint(1990, 2010)}-{random.randint(1, 12):02d}-{random.randint(1, 28):02d}"
     if name in ("handle", "hashtag"):
-        word = random.choice(lexicon.CLASSES["adj"]) + random.choice(
-            lexicon.CLASSES[random.choice(("animal", "food"))]
-        )
+        word = random.choice(lexicon.CLASSES["adj"]) + random.choice(lexicon.CLASSES[random.choice(("animal", "food"))])
         return word + random.choice(("", "", str(random.randint(1, 99))))
     raise KeyError(f"no entity kind, word class or number is called {name!r}")
 
@@ -140,15 +133,7 @@ def named(entity: Entity) -> list[Word]:
     return [
         Word(
             text,
-            "JJ"
-            if adjective
-            else "IN"
-            if text == "of"
-            else "CC"
-            if text == "&"
-            else "CD"
-            if text.isdigit()
-            else "NNP",
+            "JJ" if adjective else "IN" if text == "of" else "CC" if text == "&" else "CD" if text.isdigit() else "NNP",
             entity.kind,
             index == 0,
         )

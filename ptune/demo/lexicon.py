@@ -75,9 +75,7 @@ VERBS: dict[str, Verb] = {
         _verb("assist", "person company", "person", syn="help aid", opp="ignore"),
         _verb("aid", "person agency", "person", syn="help assist", opp="ignore"),
         _verb("ignore", "person agency", "person", opp="help assist aid"),
-        _verb(
-            "hire", "company club agency", "person", syn="employ", opp="dismiss", converse="went to work for"
-        ),
+        _verb("hire", "company club agency", "person", syn="employ", opp="dismiss", converse="went to work for"),
         _verb("employ", "company club agency", "person", syn="hire", opp="dismiss", converse="worked for"),
         _verb(
             "dismiss",
@@ -185,9 +183,7 @@ VERBS: dict[str, Verb] = {
         _verb("accept", "person agency", "work", opp="reject"),
         _verb("visit", "person", "town country building", opp="avoid"),
         _verb("reach", "person", "town country river", implies="visit", opp="leave"),
-        _verb(
-            "build", "person company agency", "building", past="built", syn="construct erect", opp="destroy"
-        ),
+        _verb("build", "person company agency", "building", past="built", syn="construct erect", opp="destroy"),
         _verb("construct", "person company agency", "building", syn="build erect", opp="destroy"),
         _verb("erect", "person company agency", "building", syn="build construct", opp="destroy"),
         _verb("destroy", "person company", "building", syn="wreck", implies="damage", opp="repair build"),
@@ -299,9 +295,7 @@ PLAIN: dict[str, tuple[str, ...]] = {
 }
 
 TITLES: dict[str, tuple[str, ...]] = {"she": ("Mrs", "Dr", "Judge"), "he": ("Mr", "Dr", "Captain")}
-HYPERNYM: dict[str, str] = {
-    word: top for table in (NOUNS, JOBS) for top, words in table.items() for word in words
-}
+HYPERNYM: dict[str, str] = {word: top for table in (NOUNS, JOBS) for top, words in table.items() for word in words}
 CLASSES: dict[str, tuple[str, ...]] = {
     **NOUNS,
     **PLAIN,
@@ -372,9 +366,7 @@ _FORMS |= {
     }.items()
     for word in words.split()
 }
-_NOUN_FORMS: frozenset[str] = frozenset(
-    word for table in (NOUNS, JOBS) for words in table.values() for word in words
-)
+_NOUN_FORMS: frozenset[str] = frozenset(word for table in (NOUNS, JOBS) for words in table.values() for word in words)
 _PUNCTUATION = {
     ",": ",",
     ".": ".",

@@ -106,7 +106,5 @@ def _list(world: World, random: Random) -> list[list[Word]]:
     name = random.choice((*lexicon.NOUNS, "person", "town", "company", "band", "product"))
     slots = [f"{{{name}{number or ''}}}" for number in range(random.randint(2, 4))]
     row = " , ".join(slots[:-1]) + " and " + slots[-1]
-    opening = random.choice(
-        ("we saw", "the story tells of", "{person} spoke of", "there were", "people asked about")
-    )
+    opening = random.choice(("we saw", "the story tells of", "{person} spoke of", "there were", "people asked about"))
     return [Passage(world, random).words(f"{opening} {row} .")]

@@ -40,9 +40,7 @@ _TOWN_ENDINGS = _words("ton vale mouth burg wick holm ford stead haven by dale p
 _FAMILY_ENDINGS = _words("son sen man ley er ing wood smith croft ham")
 _COUNTRY_ENDINGS = _words("ia land mark stan ora")
 _COMPANY_ENDINGS = _words("ex ix corp tech dyne soft ora net")
-_TRADES = _words(
-    "Motors Steel Foods Airlines Mills Insurance Press Chemicals Shipping Textiles Power Telecom Group"
-)
+_TRADES = _words("Motors Steel Foods Airlines Mills Insurance Press Chemicals Shipping Textiles Power Telecom Group")
 _CLUB_WORDS = _words("United Rovers City Athletic Wanderers Town Rangers Sporting")
 _EVENT_WORDS = _words("Fair Festival Cup Marathon Congress Games Open Carnival")
 NAME_WORDS = (
@@ -99,8 +97,7 @@ class _Names:
         """A new pronounceable root, capitalized."""
         for attempt in range(1000):
             parts = [
-                self.random.choice(_ONSETS) + self.random.choice(_VOWELS)
-                for _ in range(syllables + attempt // 20)
+                self.random.choice(_ONSETS) + self.random.choice(_VOWELS) for _ in range(syllables + attempt // 20)
             ]
             name = "".join(parts) + self.random.choice(_CODAS)
             if len(name) > 2 and name not in self.used:
@@ -136,9 +133,7 @@ class _Builder:
 
     def words(self) -> tuple[str, str]:
         """An adjective and a common noun for names made of ordinary words."""
-        kind = self.random.choice(
-            ("animal", "tool", "plant", "weather", "room", "building", "vehicle", "stuff")
-        )
+        kind = self.random.choice(("animal", "tool", "plant", "weather", "room", "building", "vehicle", "stuff"))
         return (
             self.random.choice(lexicon.CLASSES["adj"]).capitalize(),
             self.random.choice(lexicon.CLASSES[kind]).capitalize(),
@@ -148,24 +143,15 @@ class _Builder:
         for _ in range(7):
             root = self.names.root()
             country = self.add("country", root + self.random.choice(_COUNTRY_ENDINGS))
-            people = self.add(
-                "demonym", root + self.random.choice(("ian", "ish", "ese", "ic")), country=country
-            )
+            people = self.add("demonym", root + self.random.choice(("ian", "ish", "ese", "ic")), country=country)
             country.facts["demonym"] = people
         for _ in range(45):
             name = self.names.suffixed(_TOWN_ENDINGS)
-            name = (
-                self.random.choice(("New ", "North ", "Port ", "Lower ")) * (self.random.random() < 0.15)
-                + name
-            )
-            self.add(
-                "town", name, country=self.pick("country"), size=str(self.random.randint(2, 900)) + ",000"
-            )
+            name = self.random.choice(("New ", "North ", "Port ", "Lower ")) * (self.random.random() < 0.15) + name
+            self.add("town", name, country=self.pick("country"), size=str(self.random.randint(2, 900)) + ",000")
         for _ in range(12):
             name = self.names.suffixed(("a", "e", "ow"))
-            self.add(
-                "river", self.random.choice(("Lake ", "Mount ", "")) + name, country=self.pick("country")
-            )
+            self.add("river", self.random.choice(("Lake ", "Mount ", "")) + name, country=self.pick("country"))
         for country in self.made["country"]:
             country.facts["capital"] = self.pick("town")
 
@@ -177,11 +163,7 @@ class _Builder:
         for _ in range(110):
             he = self.random.choice(("she", "he"))
             draw = self.random.random()
-            family = (
-                self.pick("town").name.split()[-1]
-                if draw < 0.12
-                else self.names.suffixed(_FAMILY_ENDINGS, 0.6)
-            )
+            family = self.pick("town").name.split()[-1] if draw < 0.12 else self.names.suffixed(_FAMILY_ENDINGS, 0.6)
             first, birthplace = self.random.choice(given[he]), self.pick("town")
             person = self.add(
                 "person",
@@ -216,9 +198,7 @@ class _Builder:
 
     def agency_name(self) -> str:
         topic = self.random.choice(lexicon.NOUNS["topic"]).capitalize()
-        letters = "".join(
-            self.random.choice("BCDFGKLMNPRTVWAEIO") for _ in range(self.random.choice((3, 3, 4)))
-        )
+        letters = "".join(self.random.choice("BCDFGKLMNPRTVWAEIO") for _ in range(self.random.choice((3, 3, 4))))
         forms = (
             f"Ministry of {topic}",
             f"{self.pick('country').name} {topic} Board",

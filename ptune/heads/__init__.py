@@ -15,13 +15,22 @@ from ptune.injection import Shape
 
 
 class Head(nn.Module, ABC):
-    """reads: the read-out position it needs in a row, "cls", "words" or "mask"; lm: whether it needs the LM head."""
+    """reads: the read-out position it needs in a row, "cls", "words" or "mask"; lm: whether it needs the LM head;
+    learns: whether it has parameters of its own.
+    """
 
     runtime: ClassVar[tuple[str, ...]] = (
-        "shape", "labels", "readout", "pooler_weights", "verbalizers", "encode", "preferred",
+        "shape",
+        "labels",
+        "readout",
+        "pooler_weights",
+        "verbalizers",
+        "encode",
+        "preferred",
     )
     reads: str
     lm: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:

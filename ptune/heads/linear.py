@@ -24,8 +24,11 @@ class Linear(Head):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
-        if given["pooler"] == "pretrained" and task.readout == "sequence" and not shape.pooler:
-            yield "pooler", "'pretrained' needs a checkpoint with a pooler, and this one has none; did you mean 'trained'?"
+        if given.get("pooler") == "pretrained" and task.readout == "sequence" and not shape.pooler:
+            yield (
+                "pooler",
+                "'pretrained' needs a checkpoint with a pooler, and this one has none; did you mean 'trained'?",
+            )
 
     def __init__(
         self,
@@ -48,7 +51,9 @@ class Linear(Head):
 
     def stored(self) -> dict[str, Tensor]:
         """See Head; the checkpoint's own frozen pooler is left out."""
-        return {k: v for k, v in super().stored().items() if self.pooler_kind != "pretrained" or not k.startswith("pooler.")}
+        return {
+            k: v for k, v in super().stored().items() if self.pooler_kind != "pretrained" or not k.startswith("pooler.")
+        }
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
         """[B, C] or [B, K, C]."""

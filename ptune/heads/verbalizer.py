@@ -22,6 +22,7 @@ class Verbalizer(Head):
 
     reads = "mask"
     lm = True
+    learns = False
     ids: Tensor
     owner: Tensor
 
@@ -32,8 +33,11 @@ class Verbalizer(Head):
             yield "", f"a verbalizer answers for a whole text, and {task.name} asks for one label a word; use linear"
         elif not task.verbalizers:
             yield "name", f"task {task.name} has no verbalizers; add a set to its yaml"
-        elif given["name"] is not None and given["name"] not in task.verbalizers:
-            yield "name", f"task {task.name} has no verbalizer '{given['name']}'; {nearest(given['name'], task.verbalizers)}"
+        elif given.get("name") is not None and given["name"] not in task.verbalizers:
+            yield (
+                "name",
+                f"task {task.name} has no verbalizer '{given['name']}'; {nearest(given['name'], task.verbalizers)}",
+            )
 
     def __init__(
         self,
@@ -52,7 +56,9 @@ class Verbalizer(Head):
             for word in words[label]:
                 pieces = encode(word)
                 if len(pieces) != 1:
-                    raise ValueError(f"'{word}' ({label}) is {len(pieces)} tokens of this backbone; choose a word that is one")
+                    raise ValueError(
+                        f"'{word}' ({label}) is {len(pieces)} tokens of this backbone; choose a word that is one"
+                    )
                 ids.append(pieces[0])
                 owner.append([float(i == index) / len(words[label]) for i in range(len(labels))])
         self.register_buffer("ids", torch.tensor(ids), persistent=False)

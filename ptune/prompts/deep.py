@@ -28,10 +28,10 @@ class Deep(Prompt):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Prompt."""
         try:
-            chosen_layers(given["layers"], shape.layers)
+            chosen_layers(given.get("layers", "all"), shape.layers)
         except ValueError as error:
             yield "layers", str(error)
-        if given["init"] == "activations" and not given["init_text"]:
+        if given.get("init") == "activations" and not given.get("init_text"):
             yield "init_text", "init=activations needs the words to start from, as init_text='summarize the table'"
 
     def __init__(
@@ -57,7 +57,9 @@ class Deep(Prompt):
         start = self._activations(vocabulary, init_text, length) if init == "activations" else None
         if reparam == "mlp":
             self.table = nn.Parameter(torch.randn(length, shape.hidden) * init_std)
-            self.mlp: nn.Sequential | None = nn.Sequential(nn.Linear(shape.hidden, mid), nn.Tanh(), nn.Linear(mid, flat))
+            self.mlp: nn.Sequential | None = nn.Sequential(
+                nn.Linear(shape.hidden, mid), nn.Tanh(), nn.Linear(mid, flat)
+            )
             for name, parameter in self.mlp.named_parameters():
                 nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.02)
             if start is not None:

@@ -23,7 +23,7 @@ class Soft(Prompt):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Prompt."""
-        if given["init"] == "text" and not given["init_text"]:
+        if given.get("init") == "text" and not given.get("init_text"):
             yield "init_text", "init=text needs the words to start from, as init_text='does the premise entail'"
 
     def __init__(

@@ -90,6 +90,8 @@ class Classify(Task):
         """Fields separated by tabs."""
         texts = text.split("\t")
         if len(texts) != len(self.fields):
-            raise DataError(f"{len(texts)} texts where {self.name} needs {len(self.fields)}, separated by tabs: "
-                            f"{', '.join(self.fields)}")
+            raise DataError(
+                f"{len(texts)} texts where {self.name} needs {len(self.fields)}, separated by tabs: "
+                f"{', '.join(self.fields)}"
+            )
         return dict(zip(self.fields, texts, strict=True))

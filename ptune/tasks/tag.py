@@ -57,12 +57,15 @@ class Tag(Task):
             if not (isinstance(tag, str) and TAG.fullmatch(tag)):
                 raise DataError(f"{where}: '{tag}' (token {position}) is no tag; O, B-TYPE or I-TYPE is")
             if tag != "O" and tag[2:] not in self.types:
-                raise DataError(f"{where}: '{tag}' (token {position}) is not a type of {self.name}; "
-                                f"{nearest(tag[2:], self.types)}")
+                raise DataError(
+                    f"{where}: '{tag}' (token {position}) is not a type of {self.name}; {nearest(tag[2:], self.types)}"
+                )
             opens = tag[0] == "I" and (not out or out[-1][2:] != tag[2:])
             if opens and self.scheme == "iob2":
-                raise DataError(f"{where}: '{tag}' (token {position}) opens an entity, which IOB2 does with B-; "
-                                "if the file is IOB1, set task.scheme=iob1")
+                raise DataError(
+                    f"{where}: '{tag}' (token {position}) opens an entity, which IOB2 does with B-; "
+                    "if the file is IOB1, set task.scheme=iob1"
+                )
             out.append("B" + tag[1:] if opens else tag)
         return out
 

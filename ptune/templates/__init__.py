@@ -65,8 +65,10 @@ class Template(ABC):
         words = next((i for i, part in enumerate(parts.parts) if part.kind == "words"), None)
         if words is not None:
             windows = self._windows(parts.parts[words], budget)
-            return [self._assemble(parts, [window if i == words else p for i, p in enumerate(parts.parts)], start, first)
-                    for window, start, first in windows]
+            return [
+                self._assemble(parts, [window if i == words else p for i, p in enumerate(parts.parts)], start, first)
+                for window, start, first in windows
+            ]
         short = shorten(parts.parts, budget)
         cut = sum(len(part.ids) for part in short) < sum(len(part.ids) for part in parts.parts)
         return [self._assemble(parts, short, 0, 0, cut)]

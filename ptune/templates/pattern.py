@@ -42,7 +42,9 @@ def parse(pattern: str, fields: Sequence[str]) -> list[Piece]:
             continue
         if name not in (*fields, *MARKS) or form not in FORMS:
             known = [f"{{{mark}}}" for mark in (*fields, *MARKS)]
-            raise ValueError(f"'{{{name}{':' + form if form else ''}}}' is neither a field nor a mark; known: {', '.join(known)}")
+            raise ValueError(
+                f"'{{{name}{':' + form if form else ''}}}' is neither a field nor a mark; known: {', '.join(known)}"
+            )
         if name == "sep":
             segment += 1
             continue
@@ -59,7 +61,7 @@ class Pattern(Template):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Template."""
-        name = given["name"]
+        name = given.get("name")
         if not task.patterns:
             yield "name", f"task {task.name} has no patterns; use method/template=plain or add a pattern to its yaml"
         elif name is not None and name not in task.patterns:

@@ -167,11 +167,7 @@ def test_memory_does_not_solve_tagging(
     task: str, files: tuple[str, ...], separator: str, columns: int, root: Path
 ) -> None:
     train, dev, test = (
-        [
-            entity
-            for sentence in sentences(root / task / name, separator, columns)
-            for entity in entities(sentence)
-        ]
+        [entity for sentence in sentences(root / task / name, separator, columns) for entity in entities(sentence)]
         for name in files
     )
     known = {text for text, _ in train}
@@ -212,9 +208,7 @@ def test_text_is_prose_and_no_task_row(root: Path) -> None:
     assert passages == list(demo.text(0, 3000))
     assert passages != list(demo.text(1, 3000))
     assert not any("{" in passage or "CLAIM" in passage for passage in passages)
-    premises = {
-        row["premise"] for task in NLI for row in examples(root / task / task.upper() / "train.jsonl")
-    }
+    premises = {row["premise"] for task in NLI for row in examples(root / task / task.upper() / "train.jsonl")}
     assert not premises & set(passages)
     answers = [passage for passage in passages if re.search(r"\b(Yes|No|Maybe)\b", passage)]
     assert answers

@@ -1,0 +1,141 @@
+"""Every mistake in the settings of a run, found before any weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ptune.config import Train
+from ptune.errors import nearest
+from ptune.leaves import check_leaf, leaf, target, with_defaults
+
+LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
+METHOD = ("name", "template", "prompt", "head", "procedure", "tune", "lr", "backbone_lr", "prompt_lr", "head_lr")
+SHORTEST_TEXT = 128
+CHOICES: dict[str, tuple[str, ...]] = {
+    "data.source": ("hub", "local", "demo"),
+    "data.overflow": ("window", "truncate"),
+    "optim.name": ("adamw", "adafactor"),
+    "optim.schedule": ("linear", "constant", "exponential"),
+    "loss.normalize": ("constant", "batch"),
+    "tracker.name": ("wandb", "none"),
+    "tracker.mode": ("offline", "online"),
+    "prompt_length.lookup": ("paper",),
+    "protocol": ("standard", "held_out"),
+    "held_out_from": ("train", "dev"),
+    "select_on": ("dev", "test", "train", "held_out"),
+    "report_on": ("dev", "test", "train"),
+    "precision": ("float32", "bfloat16"),
+    "method.tune": ("none", "all", "bias"),
+    "compat.position_offset": ("length", "none"),
+    "compat.pooler": ("published",),
+    "compat.selection": ("published",),
+    "compat.max_length": ("published",),
+    "compat.metric": ("published",),
+    "compat.schedule": ("published",),
+}
+AT_LEAST_ONE = (
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "accumulate",
+    "eval_batch_size",
+    "eval_every",
+    "patience",
+    "data.max_length",
+    "data.max_train",
+    "data.max_dev",
+    "data.max_test",
+)
+
+
+def check(s: Train) -> Iterator[str]:
+    """Every mistake in the settings, one line each: the key, what is wrong, what would be right."""
+    values = asdict(s)
+    yield from (
+        f"method.{key}: not a setting of a method; {nearest(key, METHOD)}" for key in s.method if key not in METHOD
+    )
+    for key, choices in CHOICES.items():
+        value = lookup(values, key)
+        if value is not None and value not in choices:
+            yield f"{key}: '{value}' is not a choice; {nearest(value, choices)}"
+    for key in (key for key in METHOD if key.endswith("lr")):
+        if not isinstance(s.method.get(key), (int, float, type(None))):
+            yield f"method.{key}: {s.method[key]!r} is not a number"
+    for key in AT_LEAST_ONE:
+        value = lookup(values, key)
+        if value is not None and value < 1:
+            yield f"{key}: {value} is too small; at least 1"
+    if s.prompt_length.value is not None and s.prompt_length.value < 0:
+        yield f"prompt_length.value: {s.prompt_length.value} is too small; at least 0"
+    if s.data.source == "local" and not s.data.root:
+        yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
+    leaf_problems = [line for key in LEAVES for line in check_leaf(key, lookup(values, key), s.packages)]
+    yield from leaf_problems
+    if not leaf_problems:
+        yield from check_together(s)
+
+
+def lookup(values: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    node: Any = values
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def check_together(s: Train) -> Iterator[str]:
+    """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
+    backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
+    for part in ("template", "prompt", "head"):
+        kind = target(s.method[part]["_target_"], s.packages)
+        given = with_defaults(kind, s.method[part])
+        for key, text in kind.problems(given, shape=backbone.shape, task=task):
+            yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
+    head = target(s.method["head"]["_target_"], s.packages)
+    if head.lm and not backbone.shape.lm_head:
+        yield (
+            f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "
+            "has no LM-head weights; choose method/head=linear or a backbone with them"
+        )
+    yield from check_positions(s, backbone, task)
+    yield from check_metric(s, task)
+    procedure = target(s.method["procedure"]["_target_"], s.packages)
+    prompt = target(s.method["prompt"]["_target_"], s.packages)
+    if procedure.trains and s.optim.lr is None:
+        yield f"optim.lr: method {s.method['name']} has no learning rate of its own; set optim.lr"
+    if procedure.trains and not head.learns and prompt.place == "none" and s.method["tune"] == "none":
+        yield "method.tune: nothing learns with no prompt, this head and 'none'; did you mean 'all'?"
+
+
+def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
+    """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
+    taken = prompt_positions(s)
+    room = backbone.shape.positions - taken
+    wanted = s.data.max_length if s.data.max_length is not None else task.max_length
+    least = wanted if s.data.max_length is not None else min(wanted, SHORTEST_TEXT)
+    if room < least:
+        at_most = backbone.shape.positions - least
+        text = "data.max_length" if s.data.max_length is not None else "the least that ptune cuts text to by itself"
+        yield (
+            f"prompt_length.value: {taken} + {least} tokens of text ({text}) is more than the "
+            f"{backbone.shape.positions} positions of {backbone.name}; at most {max(at_most, 0)}"
+        )
+    elif s.data.max_length is None:
+        s.data.max_length = min(wanted, room)
+
+
+def prompt_positions(s: Train) -> int:
+    """How many positions of the backbone the prompt takes."""
+    length = int(s.prompt_length.value or 0)
+    return 0 if s.method["prompt"].get("position_offset") == "none" else length
+
+
+def check_metric(s: Train, task: Any) -> Iterator[str]:
+    """The metric that selects must be one the task computes."""
+    known = list(task.score_names)
+    if s.metric is None:
+        s.metric = task.headline
+    elif s.metric not in known:
+        yield f"metric: {task.name} has no '{s.metric}'; {nearest(s.metric, known)}"

@@ -1,0 +1,93 @@
+"""Leaves of a configuration: classes named by `_target_` in listed packages, keys checked against their signatures."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from ptune.errors import PtuneError, nearest
+
+
+def target(path: str, packages: Iterable[str] = ()) -> Any:
+    """The class that `_target_` names. Raises PtuneError outside ptune and the listed packages, or for a wrong name."""
+    module, _, name = path.rpartition(".")
+    allowed = ("ptune", *packages)
+    if module.split(".")[0] not in allowed:
+        raise PtuneError(
+            f"'{path}' is in no allowed package ({', '.join(allowed)}); packages=[{path.split('.')[0]}] allows it"
+        )
+    try:
+        loaded = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and not module.startswith(error.name):
+            raise
+        raise PtuneError(f"there is no module '{module}'") from None
+    kind = getattr(loaded, name, None)
+    if not isinstance(kind, type):
+        classes = [n for n, v in vars(loaded).items() if isinstance(v, type) and v.__module__ == module]
+        raise PtuneError(f"'{module}' has no class '{name}'; {nearest(name, classes)}")
+    return kind
+
+
+def leaf(node: Mapping[str, Any], packages: Iterable[str] = (), **runtime: Any) -> Any:
+    """Build a leaf from its settings and those run-time parts that its signature asks for."""
+    kind = target(str(node["_target_"]), packages)
+    asked = inspect.signature(kind).parameters
+    given = {name: value for name, value in node.items() if name != "_target_"}
+    return kind(**given, **{name: value for name, value in runtime.items() if name in asked})
+
+
+def check_leaf(key: str, node: Any, packages: Iterable[str]) -> Iterator[str]:
+    """Bind a leaf's keys to its class's signature, types included."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        yield f"{key}: must be one of its group's options, with a _target_"
+        return
+    try:
+        kind = target(str(node["_target_"]), packages)
+    except PtuneError as error:
+        yield f"{key}._target_: {error}"
+        return
+    given = {name: value for name, value in node.items() if name != "_target_"}
+    model = signature_model(kind)
+    try:
+        model.model_validate(given, strict=True)
+    except ValidationError as error:
+        for problem in error.errors():
+            yield f"{key}.{'.'.join(str(part) for part in problem['loc'])}: {told(problem, kind, model.model_fields)}"
+
+
+def told(problem: Any, kind: type, fields: Mapping[str, Any]) -> str:
+    """One of pydantic's findings in our words."""
+    if problem["type"] == "extra_forbidden":
+        return f"not a setting of {kind.__module__}.{kind.__name__}; {nearest(problem['loc'][-1], fields)}"
+    if problem["type"] == "missing":
+        return f"must be given; {kind.__module__}.{kind.__name__} needs it"
+    if problem["type"] == "literal_error":
+        choices = [choice.strip("'") for choice in problem["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        return f"'{problem['input']}' is not a choice; {nearest(problem['input'], choices)}"
+    return f"{problem['input']!r} is not {problem['msg'].removeprefix('Input should be ')}"
+
+
+@functools.cache
+def signature_model(kind: type) -> Any:
+    """A pydantic model of a leaf's own settings: its signature without what build passes at run time."""
+    hints = get_type_hints(inspect.getattr_static(kind, "__init__"))
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in getattr(kind, "runtime", ()) or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints.get(name, Any), default)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    return create_model(kind.__name__, __config__=config, **fields)
+
+
+def with_defaults(kind: type, node: Mapping[str, Any]) -> dict[str, Any]:
+    """A leaf's settings with its signature's defaults."""
+    fields = signature_model(kind).model_fields
+    return {name: node.get(name, field.default) for name, field in fields.items()}

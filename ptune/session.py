@@ -1,0 +1,378 @@
+"""One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ptune import build
+from ptune.config import Train
+from ptune.errors import ConfigError, PtuneError
+from ptune.leaves import leaf, target
+from ptune.progress import Progress
+from ptune.run import RunFolder, environment, intact, read_checkpoint
+
+log = logging.getLogger(__name__)
+SYNTHETIC = "SYNTHETIC DATA: ptune invented this corpus; scores say nothing about real language"
+
+
+class Recorder:
+    """Feeds the loop's events to the run folder, the tracker and the progress display alike."""
+
+    def __init__(self, folder: RunFolder, tracker: Any, progress: Progress) -> None:
+        self.folder, self.tracker, self.progress = folder, tracker, progress
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """See loop.Recorder."""
+        self.folder.append_metrics(event)
+        self.tracker.log(event)
+        self.progress.show(event)
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        state: Mapping[str, Any],
+        best_step: int | None,
+    ) -> None:
+        """See loop.Recorder."""
+        self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
+
+
+class Session:
+    """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder."""
+
+    def __init__(self, settings: Train, folder: RunFolder, overrides: Sequence[str], progress: Progress) -> None:
+        self.settings, self.folder, self.progress = settings, folder, progress
+        identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
+        self.task = leaf(settings.task, settings.packages)
+        self.corpus, self.report_on = read_corpus(settings, self.task)
+        self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
+        if self.procedure.backbone:
+            _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
+        settings.report_on = self.report_on
+        folder.write_config(build.as_config(settings))
+        self.identity = folder.write_environment(
+            {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
+        )
+        if self.corpus.synthetic:
+            progress.say(SYNTHETIC, style="bold yellow")
+            log.warning(SYNTHETIC)
+        self.tracker = self._tracker()
+        self.bytes = 0
+
+    def _tracker(self) -> Any:
+        from ptune.track import tracker
+
+        s = self.settings
+        return tracker(
+            replace(s.tracker, group=s.tracker.group or s.experiment),
+            self.folder.path,
+            name=run_name(s),
+            config=build.as_config(s),
+            warn=self.progress.warn,
+            tags=[
+                s.method["name"],
+                s.task["name"],
+                s.backbone["name"],
+                *(["synthetic"] if self.corpus.synthetic else []),
+            ],
+        )
+
+    # What procedures call
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end, then report the best evaluation and the last one."""
+        from ptune import loop
+
+        s = self.settings
+        model = build.assemble([s], self.task)
+        self._determinism(model)
+        rendered = {split: self._render(model, split) for split in {"train", s.select_on, self.report_on}}
+        recorder = Recorder(self.folder, self.tracker, self.progress)
+        training = self._run(model, rendered["train"], recorder)
+        self._restore(training)
+        self.progress.begin(run_name(s), training.steps, training.step)
+        started = time.perf_counter()
+        loop.fit([training], model, lambda _: self._event(model, rendered))
+        seconds = time.perf_counter() - started
+        self.progress.end()
+        last = self._point(model, rendered, training.history[-1])
+        best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
+        self._load_best(training)
+        best = self._point(model, rendered, best_event, keep=True)
+        examples = training.step * s.batch_size
+        return {
+            "best": best,
+            "last": last,
+            "steps": training.step,
+            "epochs": training.step / training.steps_per_epoch,
+            "stopped_early": training.step < training.steps,
+            "selected": best_event["selected"],
+            "seconds": {"training": seconds},
+            "examples_per_second": examples / max(seconds, 1e-9),
+            "cut": {split: r.cut for split, r in rendered.items()},
+            "lost_labels": {split: r.lost for split, r in rendered.items()},
+            "parameters": self._account(model),
+        }
+
+    def untrained(self) -> dict[str, Any]:
+        """Report the model as it is."""
+        model = build.assemble([self.settings], self.task)
+        splits = {self.settings.select_on, self.report_on}
+        rendered = {split: self._render(model, split) for split in splits}
+        event = {**self._event(model, rendered), "step": 0, "epoch": 0.0}
+        point = self._point(model, rendered, event, keep=True)
+        return {
+            "best": point,
+            "last": point,
+            "steps": 0,
+            "epochs": 0.0,
+            "selected": event["selected"],
+            "seconds": {"training": 0.0},
+            "parameters": self._account(model),
+        }
+
+    def constant(self) -> dict[str, Any]:
+        """Report the class seen most in training."""
+        from ptune.evaluate import constant
+
+        train = self.corpus.splits["train"]
+        select, report = (
+            constant(self.task, train, split, self.corpus.splits[split])
+            for split in (self.settings.select_on, self.report_on)
+        )
+        self._keep(report)
+        point = {
+            "step": 0,
+            "epoch": 0.0,
+            "select": select.scores,
+            "report": report.scores,
+            "interval": report.interval(self.task),
+        }
+        metric = str(self.settings.metric)
+        return {
+            "best": point,
+            "last": point,
+            "steps": 0,
+            "epochs": 0.0,
+            "selected": select.scores[metric],
+            "seconds": {"training": 0.0},
+            "parameters": dict.fromkeys(COUNTED, 0),
+        }
+
+    # Parts of a run
+
+    def _determinism(self, model: Any) -> None:
+        import torch
+
+        if self.settings.deterministic and model.device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+
+    def _render(self, model: Any, split: str) -> Any:
+        from ptune.data import Rendered
+
+        template = model.member(0).template
+        assert self.settings.data.max_length is not None
+        rendered = Rendered(self.corpus.splits[split], self.task, template, self.settings.data.max_length)
+        if rendered.cut or rendered.lost:
+            share = 100 * rendered.cut / len(rendered)
+            note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
+            self.progress.say(note + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
+        return rendered
+
+    def _run(self, model: Any, rendered: Any, recorder: Recorder) -> Any:
+        from ptune import loop, optim
+        from ptune.data import Stream
+
+        s = self.settings
+        stream = Stream(rendered, s.batch_size, s.accumulate, s.seed, s.data.bucket)
+        steps = s.epochs * stream.steps_per_epoch
+        steps = min(steps, s.max_steps) if s.max_steps is not None else steps
+        trained = model.trained(0)
+        groups = {
+            g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")
+        }
+        stepper = optim.Stepper(
+            optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)
+        )
+        return loop.Run(
+            member=0,
+            stream=stream,
+            stepper=stepper,
+            trained=trained,
+            recorder=recorder,
+            steps=steps,
+            steps_per_epoch=stream.steps_per_epoch,
+            eval_every=s.eval_every or stream.steps_per_epoch,
+            seed=s.seed,
+            normalizer=stream.expected_labels if s.loss.normalize == "constant" else None,
+            clip=s.optim.clip,
+            stopper=loop.Stopper(s.patience),
+        )
+
+    def _restore(self, training: Any) -> None:
+        path = self.folder.newest_checkpoint(self.progress.warn)
+        if path is not None:
+            training.restore(*read_checkpoint(path))
+        self.folder.cut_metrics(training.step)
+        if path is not None:
+            self.progress.say(f"going on from step {training.step} of {training.steps}")
+
+    def _load_best(self, training: Any) -> None:
+        import torch
+
+        if training.stopper.best_step == training.step:
+            return
+        path = self.folder.file("checkpoints") / f"{training.stopper.best_step:08d}"
+        if not intact(path):
+            raise PtuneError(f"{path}, the best of the run, is damaged; train again, in a new folder")
+        parameters, _, _ = read_checkpoint(path)
+        with torch.no_grad():
+            for name, parameter in training.trained.items():
+                parameter.copy_(parameters[name])
+
+    def _evaluate(self, model: Any, rendered: Mapping[str, Any], split: str) -> Any:
+        from ptune.evaluate import evaluate
+
+        return evaluate(
+            model, 0, self.task, split, self.corpus.splits[split], rendered[split], self.settings.eval_batch_size
+        )
+
+    def _event(self, model: Any, rendered: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._evaluate(model, rendered, self.settings.select_on)
+        metric = str(self.settings.metric)
+        return {
+            "split": found.split,
+            "metric": metric,
+            "selected": found.scores[metric],
+            "scores": found.scores,
+            "seconds": found.seconds,
+        }
+
+    def _point(
+        self, model: Any, rendered: Mapping[str, Any], event: Mapping[str, Any], keep: bool = False
+    ) -> dict[str, Any]:
+        """The scores of one moment of training, on the selecting and on the reporting split."""
+        report = self._evaluate(model, rendered, self.report_on)
+        if keep:
+            self._keep(report)
+        return {
+            "step": event["step"],
+            "epoch": event["epoch"],
+            "select": event["scores"],
+            "report": report.scores,
+            "interval": report.interval(self.task),
+        }
+
+    def _keep(self, report: Any) -> None:
+        from ptune.evaluate import prediction_rows
+
+        self.samples = prediction_rows(report)
+        self.folder.write_jsonl("predictions.jsonl", self.samples)
+
+    def _account(self, model: Any) -> dict[str, Any]:
+        about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
+        tensors = model.stored(0)
+        self.bytes = self.folder.write_tensors(tensors, about)
+        return accounting(model, tensors, self.bytes)
+
+    def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
+        """Write the result and tell the tracker."""
+        from ptune.evaluate import constant
+
+        s = self.settings
+        majority = constant(self.task, self.corpus.splits["train"], self.report_on, self.corpus.splits[self.report_on])
+        metric = str(s.metric)
+        result = {
+            "method": s.method["name"],
+            "task": s.task["name"],
+            "backbone": s.backbone["name"],
+            "prompt_length": s.prompt_length.value,
+            "tune": s.method["tune"],
+            "seed": s.seed,
+            "experiment": s.experiment,
+            "identity": self.identity,
+            "synthetic": self.corpus.synthetic,
+            "metric": metric,
+            "select_on": s.select_on,
+            "report_on": self.report_on,
+            "selected_on_reported": s.select_on == self.report_on,
+            "score": figures["best"]["report"][metric],
+            "interval": figures["best"]["interval"],
+            "majority": majority.scores[metric],
+            **figures,
+            "data": self.corpus.origin,
+        }
+        self.folder.write_json("result.json", result)
+        keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
+        self.tracker.finish({key: result[key] for key in keys}, self.samples)
+        return result
+
+
+COUNTED = (
+    "trained",
+    "prompt",
+    "head",
+    "backbone",
+    "stored",
+    "stored_prompt",
+    "stored_head",
+    "stored_backbone",
+    "percent",
+    "bytes",
+    "backbone_total",
+)
+
+
+def accounting(model: Any, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Parameters that learn (by part), what is stored after folding, the share of the backbone's, and bytes on disk."""
+    trained = model.trained(0)
+    parts = {
+        g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")
+    }
+    total = sum(p.numel() for p in model.backbone.parameters())
+    learned = sum(parts.values())
+    kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}
+    return {
+        "trained": learned,
+        **parts,
+        "stored": sum(kept.values()),
+        **kept,
+        "percent": 100 * learned / total,
+        "bytes": size,
+        "backbone_total": total,
+    }
+
+
+def read_corpus(s: Train, task: Any) -> tuple[Any, str]:
+    """The corpus with the splits that the protocol asks for, and the split that is reported.
+
+    Raises ConfigError where a split has no labels.
+    """
+    from ptune import data
+
+    corpus = data.load(task, s.data)
+    if s.protocol == "held_out":
+        data.hold_out(corpus, s.held_out_from, s.held_out_share, s.seed)
+        s.select_on = "held_out"
+    report = s.report_on or ("test" if corpus.labeled("test") else "dev")
+    for key, split in (("select_on", s.select_on), ("report_on", report)):
+        if not corpus.labeled(split):
+            have = [name for name in corpus.splits if corpus.labeled(name)]
+            raise ConfigError(
+                [f"{key}: {task.name} has no labels for '{split}' in this source; one of: {', '.join(have)}"]
+            )
+    return corpus, report
+
+
+def run_name(s: Train) -> str:
+    """method task backbone, with the prompt length where there is one."""
+    length = f" P={s.prompt_length.value}" if s.prompt_length.value else ""
+    return f"{s.method['name']}{length} {s.task['name']} {s.backbone['name']}"
