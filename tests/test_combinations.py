@@ -46,6 +46,7 @@ def composed(settings, bert_folder):
             f"method/template={template}",
             f"method/prompt={prompt}",
             f"method/head={head}",
+            f"method.tune={'all' if (prompt, head) == ('none', 'verbalizer') else 'none'}",
             "backbone=local",
             f"backbone.path={folder}",
             *COMMON,

@@ -71,6 +71,10 @@ CASES = {
             "did you mean 'trained'?"
         ],
     ),
+    "nothing to train": (
+        ["method=pattern_finetune", "method.tune=none"],
+        ["method.tune: nothing learns with no prompt, this head and 'none'; did you mean 'all'?"],
+    ),
     "metric": (["metric=f1"], ["metric: rte has no 'f1'; one of: accuracy"]),
     "paper length": (
         ["prompt_length=paper"],
