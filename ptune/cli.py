@@ -38,7 +38,7 @@ Completion in bash and zsh: eval "$(ptune -sc install=bash)", or install=zsh.
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command line; ends with the exit code 0, 1 (a mistake in a setting), 2 (in the line) or 130."""
-    # Threads that spin while they wait lose most of a shared machine: two runs on two cores took 20 times as long.
+    # Threads that spin while they wait lose most of a busy machine: 15 examples/s were measured against 265.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         run(sys.argv[1:] if argv is None else argv)
