@@ -56,36 +56,59 @@ def _time(random: Random) -> str:
     return ""
 
 
-def clause(claim: Claim, random: Random, *, aside: bool = False, front: bool = True) -> str:
+def clause(claim: Claim, random: Random, *, aside: bool = False, front: bool = True, number: int = 0) -> str:
     """A template for the claim in one of its shapes, without the full stop; `bind` says what its slots mean.
 
-    `aside` adds the job of a person that is the subject or the object; `front` allows the time to come first.
+    `aside` adds the job of a person that is the subject or the object; `front` allows the time to come first. The
+    predicate and its arguments are marked with their PropBank roles, `0.V`, `0.A0` and so on for predicate `number`.
     """
     verb, shape = claim.verb, random.choice(("active", "active", "passive", "passive", "converse", "cleft"))
     subject, obj = (
-        _argument(name, value, random if aside else None)
-        for name, value in (("subject", claim.subject), ("object", claim.object))
+        _role(number, role, _argument(name, value, random if aside else None))
+        for role, name, value in (("A0", "subject", claim.subject), ("A1", "object", claim.object))
     )
+    past, participle = _role(number, "V", verb.past), _role(number, "V", verb.participle)
     if claim.negated:
+        no, never = _role(number, "AM-NEG", "not"), _role(number, "AM-NEG", "never")
         body = random.choice(
             (
-                f"{subject} did not {verb.base} {obj}",
-                f"{obj} was not {verb.participle} by {subject}",
-                f"{subject} never {verb.past} {obj}",
+                f"{subject} did {no} {_role(number, 'V', verb.base)} {obj}",
+                f"{obj} was {no} {participle} {_role(number, 'A0', f'by {_bare(subject)}')}",
+                f"{subject} {never} {past} {obj}",
             )
         )
     elif shape == "converse" and verb.converse:
-        body = f"{obj} {verb.converse} {subject}"
+        body = f"{_bare(obj)} {verb.converse} {_bare(subject)}"
+        number = -1  # another predicate, whose roles nobody listed
     elif shape == "passive":
-        body = f"{obj} was {verb.participle} by {subject}"
+        body = f"{obj} was {participle} {_role(number, 'A0', f'by {_bare(subject)}')}"
     elif shape == "cleft":
-        body = f"it was {{subject}} who {verb.past} {obj}"
+        who = _role(number, "R-A0", "who")
+        body = f"it was {_role(number, 'A0', '{subject}')} {who} {past} {obj}"
     else:
-        body = f"{subject} {verb.past} {obj}"
-    place = " in {place}" if claim.place else ""
-    if claim.time and front and random.random() < 0.3:
-        return f"{claim.time} , {body}{place}"
-    return f"{body}{place}" + (f" {claim.time}" if claim.time else "")
+        body = f"{subject} {past} {obj}"
+    place = " " + _role(number, "AM-LOC", "in {place}") if claim.place else ""
+    time = _role(number, "AM-TMP", claim.time) if claim.time else ""
+    if time and front and random.random() < 0.3:
+        return f"{time} , {body}{place}"
+    return f"{body}{place} {time}".strip()
+
+
+def question(claim: Claim, random: Random) -> str:
+    """A template that asks whether the claim holds."""
+    place, time = (" in {place}" if claim.place else ""), (f" {claim.time}" if claim.time else "")
+    if random.random() < 0.5:
+        return f"did {{subject}} {claim.verb.base} {{object}}{place}{time} ?"
+    return f"was {{object}} {claim.verb.participle} by {{subject}}{place}{time} ?"
+
+
+def _role(number: int, role: str, words: str) -> str:
+    return words if number < 0 else f"<{number}.{role} {words} >"
+
+
+def _bare(marked: str) -> str:
+    """A marked argument without its mark."""
+    return marked.split(" ", 1)[1].rsplit(" ", 1)[0] if marked.startswith("<") else marked
 
 
 def _argument(name: str, value: Value, random: Random | None) -> str:

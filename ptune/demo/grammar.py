@@ -10,16 +10,30 @@ from ptune.demo.world import KINDS, Entity, World
 
 _CHOICE = re.compile(r"(?<!\S)([^\s()|]*)\(([^()]*\|[^()]*)\)")
 _SLOT = re.compile(r"\{([a-z]+)(\d*)((?:\.[a-z]+)*)\}")
+_MARK = re.compile(r"<(\d\.[A-Z][A-Z0-9-]*|[a-z][a-z0-9]*)")
 _FEELING_VERBS = ("laughed", "shouted", "screamed", "smiled", "wept")
 
 
+class Mark(NamedTuple):
+    """A named span that a word lies in, and whether the word opens it."""
+
+    name: str
+    opens: bool
+
+
 class Word(NamedTuple):
-    """A token: its text, part of speech, the kind of entity it belongs to and whether it opens one."""
+    """A token: its text, part of speech, the kind of entity it belongs to, whether it opens one, and its marks."""
 
     text: str
     pos: str
     kind: str | None = None
     opens: bool = False
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def marked(self) -> set[str]:
+        """The names of the marks it lies in."""
+        return {mark.name for mark in self.marks}
 
 
 Value = Entity | str
@@ -39,9 +53,20 @@ class Passage:
         self.told: set[str] = set()
 
     def words(self, template: str) -> list[Word]:
-        """The words of one sentence, capitalized, articles agreeing."""
+        """The words of one sentence, capitalized, articles agreeing.
+
+        `<name` and `>` as tokens of their own mark the words between them; marks may stand inside one another.
+        """
         words: list[Word] = []
+        open_marks: list[tuple[str, int]] = []
         for token in self.choose(template).split():
+            if match := _MARK.fullmatch(token):
+                open_marks.append((match[1], len(words)))
+                continue
+            if token == ">" and open_marks:
+                name, start = open_marks.pop()
+                words[start:] = [w._replace(marks=(*w.marks, Mark(name, not i))) for i, w in enumerate(words[start:])]
+                continue
             match = _SLOT.fullmatch(token)
             if match:
                 name, number, path = match.groups()
@@ -73,7 +98,7 @@ class Passage:
         for step in path:
             value = _follow(value, step, self.random)
         if isinstance(value, Entity) and not path and value.kind == "person":
-            if name + number in self.told and self.random.random() < self.again:
+            if name != "value" and name + number in self.told and self.random.random() < self.again:
                 pronoun = initial and self.random.random() < 0.5
                 value = value.facts["he"] if pronoun else value.facts["last"]
             self.told.add(name + number)
@@ -170,9 +195,13 @@ def _polish(words: list[Word]) -> list[Word]:
 
 def prose(words: Iterable[Word | str]) -> str:
     """Words as running text: no space before punctuation, quotation marks closed up."""
-    text, inside = "", False
-    for word in words:
-        token = word if isinstance(word, str) else word.text
+    return laid_out([word if isinstance(word, str) else word.text for word in words])[0]
+
+
+def laid_out(tokens: Sequence[str]) -> tuple[str, list[int]]:
+    """The tokens as running text, and the character at which each begins."""
+    text, inside, starts = "", False, []
+    for token in tokens:
         glue = not text or token in (".", ",", "?", "!", ";", ":", ")", "'s") or text.endswith("(")
         if token == '"':
             glue = inside or not text
@@ -180,4 +209,13 @@ def prose(words: Iterable[Word | str]) -> str:
         elif text.endswith('"') and inside:
             glue = True
         text += token if glue else " " + token
-    return text
+        starts.append(len(text) - len(token))
+    return text, starts
+
+
+def span(words: Sequence[Word], name: str) -> tuple[int, int]:
+    """The first word with this mark, and the one after the last. Raises ValueError where there is none."""
+    marked = [index for index, word in enumerate(words) if name in word.marked]
+    if not marked:
+        raise ValueError(f"no word is marked {name!r}")
+    return marked[0], marked[-1] + 1

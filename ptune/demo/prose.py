@@ -6,9 +6,10 @@ an encoder learns names by heart and also how to read names that it has never se
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
-from ptune.demo import claims, lexicon, templates
+from ptune.demo import causes, claims, lexicon, pronouns, relations, senses, templates
 from ptune.demo import world as worlds
 from ptune.demo.grammar import Passage, Word, prose
 from ptune.demo.world import World
@@ -31,7 +32,7 @@ def text(seed: int, sentences: int) -> Iterator[str]:
     """Passages of one to five sentences, `sentences` in all."""
     random = Random(f"ptune text {seed}")
     home, guest, told, passages = worlds.build(seed), worlds.build(seed), 0, 0
-    kinds = (*[_story] * 8, *[_retold] * 5, *[_framed] * 4, *[_talk] * 2, _relation, _list)
+    kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
     while told < sentences:
         if passages % _GUEST_PASSAGES == 0:
             guest = worlds.build(random.randrange(10**6, 10**9))
@@ -44,9 +45,13 @@ def text(seed: int, sentences: int) -> Iterator[str]:
 def vocabulary() -> set[str]:
     """The ordinary words of the language, in lower case: templates and lexicon, no names."""
     lines = [line for lines in (*templates.REGISTERS.values(), *templates.PHRASES.values()) for line in lines]
-    lines += [*templates.TALK, *templates.RELATIONS, *_AGAIN, *_BUT, *_INDEED]
+    lines += [*templates.TALK, *templates.RELATIONS, *_AGAIN, *_BUT, *_INDEED, *causes.JOINED, *_ANSWERS]
     lines += [line for frames in claims.FRAMES.values() for line in frames]
-    words = {word for line in lines for word in re.findall("[a-z]+", re.sub(r"{.*?}|CLAIM", " ", line))}
+    lines += [line for relation in relations.RELATIONS for group in (relation.statements, relation.questions, relation.checks) for line in group]
+    lines += [clause for cause in causes.CAUSES for clause in cause]
+    lines += [line for pair in senses.SENSES.values() for sense in pair for line in (sense.gloss, *sense.uses)]
+    lines += [schema.template for schema in pronouns.SCHEMAS]
+    words = {word for line in lines for word in re.findall("[a-z]+", re.sub(r"{.*?}|CLAIM|<[a-z]+", " ", line))}
     for verb in lexicon.VERBS.values():
         words |= {verb.base, verb.past, verb.participle, *verb.converse.split()}
     words |= {
@@ -108,3 +113,137 @@ def _list(world: World, random: Random) -> list[list[Word]]:
     row = " , ".join(slots[:-1]) + " and " + slots[-1]
     opening = random.choice(("we saw", "the story tells of", "{person} spoke of", "there were", "people asked about"))
     return [Passage(world, random).words(f"{opening} {row} .")]
+
+
+def _biography(world: World, random: Random) -> list[list[Word]]:
+    """What is known of one thing, fact after fact, sometimes with something else in between."""
+    about = random.choice(world.entities[random.choice(tuple(relations.ABOUT))])
+    passage = Passage(world, random, again=0.5)
+    told = [words for _, words in relations.told(about, random.randint(2, 4), relations.Lines(random), passage)]
+    if random.random() < 0.4:
+        told.insert(random.randint(1, len(told)), _one(world, random))
+    return told
+
+
+def _one(world: World, random: Random) -> list[Word]:
+    """One fact of something else."""
+    fact = relations.draw(world, random)
+    return fact.passage(world, random).words(random.choice(fact.relation.statements))
+
+
+def _quiz(world: World, random: Random) -> list[list[Word]]:
+    """Facts of one or two things, then a question about one of them with its answer."""
+    lines, told = relations.Lines(random), []
+    about = [random.choice(world.entities[random.choice(tuple(relations.ABOUT))])]
+    if random.random() < 0.5:
+        about.append(random.choice(world.entities[about[0].kind]))
+    for entity in about:
+        told += relations.told(entity, random.randint(1, 2), lines, Passage(world, random, again=0.3))
+    fact, _ = random.choice(told)
+    told = random.sample(told, k=len(told)) if random.random() < 0.3 else told
+    passage = fact.passage(world, random, again=0.3)
+    asked = random.choice(("QUESTION", '" QUESTION "', '" QUESTION " asked {speaker} .'))
+    asked = asked.replace("QUESTION", random.choice(fact.relation.questions))
+    answer = random.choice(("{value} .", '" {value} . "', "STATEMENT"))
+    answer = answer.replace("STATEMENT", random.choice(fact.relation.statements))
+    passage.bound["speaker"] = random.choice(world.entities["person"])
+    return [*(words for _, words in told), passage.words(asked), passage.words(answer)]
+
+
+_ANSWERS = (
+    "ANSWER .",
+    '" ANSWER . "',
+    '" ANSWER , " said {speaker} .',
+    "the answer is ANSWER .",
+    "the answer was ANSWER .",
+    "ANSWER , STATEMENT",
+    '" ANSWER , STATEMENT "',
+    "{speaker} said ANSWER .",
+)
+
+
+def _asked(world: World, random: Random) -> list[list[Word]]:
+    """Facts, a question for yes or no, and its answer."""
+    lines = relations.Lines(random)
+    about = random.choice(world.entities[random.choice(tuple(relations.ABOUT))])
+    told = relations.told(about, random.randint(1, 3), lines, Passage(world, random, again=0.3))
+    fact, _ = random.choice(told)
+    said = fact if random.random() < 0.5 else fact.false(world, random)
+    passage = said.passage(world, random)
+    passage.bound["speaker"] = random.choice(world.entities["person"])
+    sentences = [words for _, words in told]
+    sentences.append(passage.words(random.choice(fact.relation.checks)))
+    answer = random.choice(_ANSWERS).replace("ANSWER", "yes" if said is fact else "no")
+    statement = random.choice(fact.relation.statements)
+    passage.bound["value"] = fact.value
+    return [*sentences, passage.words(answer.replace("STATEMENT", statement))]
+
+
+def _doubted(world: World, random: Random) -> list[list[Word]]:
+    """A claim, told or embedded in what somebody thinks; was it so? yes, no or maybe."""
+    claim, verdict = claims.draw(world, random), random.choice(("true", "false", "open", "plain", "plain"))
+    speaker = random.choice(world.entities["person"])
+    passage = Passage(world, random, {"speaker": speaker})
+    asked, answer = claim, {"true": "yes", "false": "no", "open": "maybe"}.get(verdict, "yes")
+    if verdict == "plain":
+        lines = [claims.sentence(passage, claim, aside=True)]
+        if random.random() < 0.5:
+            asked, answer = claims.falsified(claim, world, random), "no"
+        else:
+            asked = claims.restated(claim, world, random)
+        if asked.negated:
+            asked, answer = replace(asked, negated=False), {"yes": "no", "no": "yes"}[answer]
+    else:
+        lines = [claims.framed(passage, claim, verdict)]
+    other = claims.bind(Passage(world, random, {"speaker": speaker}), asked)
+    lines.append(other.words(claims.question(asked, random)))
+    reply = random.choice([line for line in _ANSWERS if "STATEMENT" not in line])
+    return [*lines, other.words(reply.replace("ANSWER", answer))]
+
+
+def _caused(world: World, random: Random) -> list[list[Word]]:
+    """Something and what came of it."""
+    passage = Passage(world, random, again=0.5)
+    return [passage.words(line) for line in _split(causes.joined(passage, causes.draw(random)))]
+
+
+def _split(template: str) -> list[str]:
+    """A template of several sentences as one template a sentence."""
+    return [line.strip() for line in re.split(r"(?<=[.?]) ", template) if line.strip()]
+
+
+def _sense(world: World, random: Random) -> list[list[Word]]:
+    """A word of two senses, in use, sometimes twice, sometimes explained."""
+    word, number = senses.draw(random)
+    sense = senses.SENSES[word][number]
+    lines = [Passage(world, random).words(use) for use in random.sample(sense.uses, k=random.randint(1, 2))]
+    if random.random() < 0.4:
+        gloss = random.choice((f"this {word} is {sense.gloss} .", f"here a {word} means {sense.gloss} ."))
+        lines.append(Passage(world, random).words(gloss))
+    return lines
+
+
+def _resolved(world: World, random: Random) -> list[list[Word]]:
+    """Two people and a pronoun, then who was meant."""
+    schema, passage = random.choice(pronouns.SCHEMAS), pronouns.bound(world, random)
+    lines = [passage.words(pronouns.template(schema))]
+    if random.random() < 0.7:
+        lines.append(passage.words(pronouns.resolved(schema)))
+    return lines
+
+
+SHARES = {
+    _story: 8,
+    _retold: 4,
+    _framed: 3,
+    _doubted: 4,
+    _biography: 4,
+    _quiz: 5,
+    _asked: 5,
+    _caused: 2,
+    _sense: 2,
+    _resolved: 1,
+    _talk: 1,
+    _relation: 1,
+    _list: 1,
+}

@@ -1,13 +1,16 @@
 """A small invented world drawn from one seed: four provinces of people, places, things and facts.
 
-Everything nameable is an `Entity`: a kind, a name and facts, which are other entities or plain
+All worlds speak one language: most names come from a stock that they share, so that a model which
+has read about one world knows that *Tarvale* is a town when another world has one, too. Who lives
+there, who founded what and who wrote which book is each world's own. Everything nameable is an `Entity`: a kind, a name and facts, which are other entities or plain
 words. A template reads facts by name (`{person.birthplace}`), so a new fact needs one line here and
 none in the grammar. Entities of a province refer mostly to each other, which lets a corpus keep its
 test entities out of its training split.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 from ptune.demo import lexicon
@@ -26,6 +29,9 @@ KINDS = (
     "work",
     "event",
     "demonym",
+    "language",
+    "facility",
+    "law",
 )
 
 
@@ -85,16 +91,16 @@ class World:
         return World(self.seed, part, self.province)
 
 
-class _Names:
-    """Draws roots that are new to the world and are no words of the lexicon."""
+class _Roots:
+    """Draws pronounceable roots, each once, none of them a word of the lexicon."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, used: Iterable[str] = ()) -> None:
         self.random = random
         self.used = {word.lower() for words in lexicon.CLASSES.values() for word in words}
-        self.used |= set(lexicon.VERBS) | {verb.past for verb in lexicon.VERBS.values()}
+        self.used |= set(lexicon.VERBS) | {verb.past for verb in lexicon.VERBS.values()} | set(used)
 
     def root(self, syllables: int = 1) -> str:
-        """A new pronounceable root, capitalized."""
+        """A new root, capitalized."""
         for attempt in range(1000):
             parts = [
                 self.random.choice(_ONSETS) + self.random.choice(_VOWELS) for _ in range(syllables + attempt // 20)
@@ -110,6 +116,43 @@ class _Names:
         if self.random.random() < share:
             return self.root(syllables) + self.random.choice(endings)
         return self.root(syllables + 1)
+
+
+_COINED: dict[str, tuple[int, Callable[[_Roots], str]]] = {
+    "town": (400, lambda roots: roots.suffixed(_TOWN_ENDINGS)),
+    "river": (120, lambda roots: roots.suffixed(("a", "e", "ow"))),
+    "country": (60, lambda roots: roots.root()),
+    "she": (120, lambda roots: roots.root() + roots.random.choice(("a", "ia", "ina", "e", "is", "ette", "y"))),
+    "he": (120, lambda roots: roots.root() + roots.random.choice(("o", "en", "us", "an", "or", "ik", "y"))),
+    "family": (500, lambda roots: roots.suffixed(_FAMILY_ENDINGS, 0.6)),
+    "company": (200, lambda roots: roots.suffixed(_COMPANY_ENDINGS, 0.7)),
+    "product": (150, lambda roots: roots.root(roots.random.choice((1, 2)))),
+    "proper": (120, lambda roots: roots.root(2)),
+}
+_NEW_NAMES = 0.15
+
+
+@cache
+def stock() -> dict[str, tuple[str, ...]]:
+    """The names that all worlds share, by what they name: the same in every process."""
+    roots = _Roots(Random("ptune names"))
+    return {name: tuple(coin(roots) for _ in range(count)) for name, (count, coin) in _COINED.items()}
+
+
+class _Names:
+    """The names of one world: most from the stock, some new; none twice."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.left = {name: random.sample(names, k=len(names)) for name, names in stock().items()}
+        known = {name.lower() for names in stock().values() for name in names}
+        self.roots = _Roots(random, known)
+
+    def draw(self, what: str) -> str:
+        """A name for a town, a river, a family and so on, see `_COINED`."""
+        if self.left[what] and self.random.random() >= _NEW_NAMES:
+            return self.left[what].pop()
+        return _COINED[what][1](self.roots)
 
 
 class _Builder:
@@ -141,29 +184,27 @@ class _Builder:
 
     def places(self) -> None:
         for _ in range(7):
-            root = self.names.root()
+            root = self.names.draw("country")
             country = self.add("country", root + self.random.choice(_COUNTRY_ENDINGS))
-            people = self.add("demonym", root + self.random.choice(("ian", "ish", "ese", "ic")), country=country)
-            country.facts["demonym"] = people
+            adjective = root + self.random.choice(("ian", "ish", "ese", "ic"))
+            country.facts["demonym"] = self.add("demonym", adjective, country=country)
+            country.facts["language"] = self.add("language", adjective, country=country)
         for _ in range(45):
-            name = self.names.suffixed(_TOWN_ENDINGS)
+            name = self.names.draw("town")
             name = self.random.choice(("New ", "North ", "Port ", "Lower ")) * (self.random.random() < 0.15) + name
             self.add("town", name, country=self.pick("country"), size=str(self.random.randint(2, 900)) + ",000")
         for _ in range(12):
-            name = self.names.suffixed(("a", "e", "ow"))
-            self.add("river", self.random.choice(("Lake ", "Mount ", "")) + name, country=self.pick("country"))
+            name = self.random.choice(("Lake ", "Mount ", "")) + self.names.draw("river")
+            self.add("river", name, country=self.pick("country"), town=self.pick("town"))
         for country in self.made["country"]:
             country.facts["capital"] = self.pick("town")
 
     def people(self) -> None:
-        given = {
-            "she": [self.names.root() + end for end in ("a", "ia", "ina", "e", "is", "ette", "y") * 2],
-            "he": [self.names.root() + end for end in ("o", "en", "us", "an", "or", "ik", "y") * 2],
-        }
+        given = {he: [self.names.draw(he) for _ in range(14)] for he in ("she", "he")}
         for _ in range(110):
             he = self.random.choice(("she", "he"))
             draw = self.random.random()
-            family = self.pick("town").name.split()[-1] if draw < 0.12 else self.names.suffixed(_FAMILY_ENDINGS, 0.6)
+            family = self.pick("town").name.split()[-1] if draw < 0.12 else self.names.draw("family")
             first, birthplace = self.random.choice(given[he]), self.pick("town")
             person = self.add(
                 "person",
@@ -187,12 +228,12 @@ class _Builder:
             f"{family} {self.random.choice(_TRADES)}",
             f"{family} & Sons",
             family,
-            self.names.root() + self.random.choice(_COMPANY_ENDINGS),
-            self.names.root(2),
+            self.names.draw("company"),
+            self.names.draw("proper"),
             f"Bank of {self.pick('town').name}",
             f"{self.pick('country').name} {self.random.choice(_TRADES)}",
             " ".join(self.words()),
-            self.names.root() + self.random.choice(_COMPANY_ENDINGS),
+            self.names.draw("company"),
         )
         return self.random.choice(forms)
 
@@ -207,7 +248,7 @@ class _Builder:
             f"University of {self.pick('town').name}",
             f"{self.pick('town').name} City Council",
             f"{self.pick('demonym').name} Red Party",
-            f"{self.names.root(2)} Institute",
+            f"{self.names.draw('proper')} Institute",
         )
         return self.random.choice(forms)
 
@@ -252,8 +293,8 @@ class _Builder:
                 (
                     f"The {adjective} {lexicon.plural(noun.lower()).capitalize()}",
                     f"{adjective} {noun}",
-                    self.names.root(2),
-                    self.names.root() + "s",
+                    self.names.draw("proper"),
+                    self.names.draw("proper") + "s",
                 )
             )
             self.add(
@@ -275,7 +316,7 @@ class _Builder:
     def products(self) -> None:
         for _ in range(30):
             maker = self.pick("company")
-            model = self.names.root(self.random.choice((1, 2)))
+            model = self.names.draw("product")
             name = self.random.choice(
                 (
                     f"{model} {self.random.randint(2, 90)}",
@@ -304,7 +345,7 @@ class _Builder:
                     f"{adjective} {noun}",
                     f"{noun} of {self.random.choice(lexicon.NOUNS['feeling']).capitalize()}",
                     self.pick("person").entity("first").name,
-                    f"A {noun} in {self.pick('town').name}",
+                    f"The {noun} in {self.pick('town').name}",
                 )
             )
             self.add(
@@ -315,6 +356,17 @@ class _Builder:
                 place=self.pick("town"),
                 sort=self.random.choice(("novel", "film", "song", "poem", "opera", "play", "album")),
             )
+
+    def facilities_and_laws(self) -> None:
+        for _ in range(12):
+            name = self.random.choice((self.pick("person").entity("last").name, self.pick("town").name))
+            building = self.random.choice(lexicon.NOUNS["building"])
+            self.add("facility", f"{name} {building.capitalize()}", place=self.pick("town"), sort=building)
+        for _ in range(8):
+            topic = self.random.choice(lexicon.NOUNS["topic"]).capitalize()
+            year = self.year(1950)
+            name = self.random.choice((f"{topic} Act", f"{self.pick('person').entity('last').name} Act"))
+            self.add("law", self.random.choice((name, f"{name} of {year}")), country=self.pick("country"), passed=year)
 
     def events(self) -> None:
         for _ in range(18):
@@ -327,7 +379,7 @@ class _Builder:
                     f"{adjective} {noun} {word}",
                     f"Battle of {town.name}",
                     f"{noun} {word}",
-                    f"{self.names.root(2)} {word}",
+                    f"{self.names.draw('proper')} {word}",
                 )
             )
             self.add("event", name, place=town, year=self.year(), winner=self.pick("person"))
@@ -350,6 +402,7 @@ def build(seed: int) -> World:
             builder.careers,
             builder.products,
             builder.works,
+            builder.facilities_and_laws,
             builder.events,
         ):
             step()
