@@ -1,13 +1,14 @@
 """The demo: synthetic corpora of one invented world, written in the original file formats of the tasks.
 
-A task is a module of this package with a function `write(world, folder, sizes, seed)`; its file
-name is its name.
+A corpus is a module of this package with a function `write(recipe, folder)` and its default `SIZES`; its file name
+is its name. README.md of this folder is the guide to the world.
 """
 
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 __all__ = ["tasks", "text", "write"]
 
@@ -18,16 +19,21 @@ def tasks() -> list[str]:
     return [name for name in names if hasattr(importlib.import_module(f"{__name__}.{name}"), "write")]
 
 
-def write(task: str, folder: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) -> None:
-    """Write the files of a task below `folder`; `sizes` says how many rows `train`, `dev` and `test` have."""
+def write(task: str, folder: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, **difficulty: Any) -> None:
+    """Write the files of a task below `folder`.
+
+    seed: of the world and of what is told of it; sizes: rows of `train`, `dev` and `test`; difficulty: the fields
+    of `ptune.demo.recipe.Difficulty`. Raises ValueError for a task or a split that is not there.
+    """
     if task not in tasks():
         raise ValueError(f"no demo corpus is called {task!r}; there are {', '.join(tasks())}")
     module = importlib.import_module(f"{__name__}.{task}")
     wanted = {**module.SIZES, **(sizes or {})}
     if extra := sorted(set(wanted) - set(module.SIZES)):
         raise ValueError(f"no split is called {extra[0]!r}; there are {', '.join(module.SIZES)}")
+    recipe = importlib.import_module(f"{__name__}.recipe")
     world = importlib.import_module(f"{__name__}.world").build(seed)
-    module.write(world, Path(folder), wanted, seed)
+    module.write(recipe.Recipe(task, world, wanted, seed, recipe.Difficulty(**difficulty)), Path(folder))
 
 
 def text(seed: int, sentences: int) -> Iterator[str]:

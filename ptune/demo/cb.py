@@ -5,8 +5,8 @@ from pathlib import Path
 from random import Random
 
 from ptune.demo import claims, templates
-from ptune.demo.conll03 import PROVINCE
 from ptune.demo.grammar import Passage, prose
+from ptune.demo.recipe import Recipe
 from ptune.demo.rte import FILES, Example, write_split
 from ptune.demo.world import World
 
@@ -15,10 +15,10 @@ VERDICTS = {"entailment": "true", "contradiction": "false", "neutral": "open"}
 SHARES = {"entailment": 0.46, "contradiction": 0.46, "neutral": 0.08}
 
 
-def write(world: World, folder: Path, sizes: dict[str, int], seed: int) -> None:
+def write(recipe: Recipe, folder: Path) -> None:
     """Write `CB/{train,val,test}.jsonl`, the last without labels."""
     for split in FILES:
-        rows = examples(world.within(PROVINCE[split]), sizes[split], Random(f"cb {split} {seed}"))
+        rows = examples(recipe.part(split), recipe.sizes[split], recipe.random(split))
         write_split(folder / "CB" / FILES[split], rows, labeled=split != "test")
 
 

@@ -1,7 +1,6 @@
 """CoNLL-2003: news of the demo world in the four columns of the original, tagged in IOB1.
 
-Training news comes from two provinces of the world, dev from a third and test from the fourth, and
-every fourth template of a register is kept for dev and test.
+The files of a split are made as `ptune.demo.recipe` says: other entities and other templates in dev and test.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from random import Random
 
 from ptune.demo import claims, templates
 from ptune.demo.grammar import Passage, Word
-from ptune.demo.world import PROVINCES, World
+from ptune.demo.recipe import Recipe, choose
 
 SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
 FILES = {"train": "train.txt", "dev": "valid.txt", "test": "test.txt"}
@@ -28,42 +27,30 @@ TYPES = {
     "event": "MISC",
     "demonym": "MISC",
 }
-PROVINCE = {"train": PROVINCES[:2], "dev": PROVINCES[2:3], "test": PROVINCES[3:]}
-
-Registers = Sequence[Sequence[str]]
 
 
-def write(world: World, folder: Path, sizes: dict[str, int], seed: int) -> None:
+def write(recipe: Recipe, folder: Path) -> None:
     """Write `train.txt`, `valid.txt` and `test.txt`."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, name in FILES.items():
-        random = Random(f"conll03 {split} {seed}")
-        lines = list(_documents(sentences(world, split, sizes[split], random), random))
+        random = recipe.random(split)
+        lines = list(_documents(sentences(recipe, split, random), random))
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def sentences(world: World, split: str, count: int, random: Random) -> Iterator[list[Word]]:
+def sentences(recipe: Recipe, split: str, random: Random) -> Iterator[list[Word]]:
     """The sentences of a split: stories, claims and the terse lines of a news desk."""
-    part = world.within(PROVINCE[split])
+    part = recipe.part(split)
     registers = list(templates.REGISTERS.values())
-    for _ in range(count):
-        where = part if split == "train" or random.random() < 0.9 else world
+    for _ in range(recipe.sizes[split]):
+        where = part if split == "train" or random.random() < 0.9 else recipe.world
         draw = random.random()
         if draw < 0.2:
-            yield claims.sentence(Passage(where, random), claims.draw(where, random), aside=True)
-        elif draw < 0.4:
-            yield Passage(where, random).words(pick([templates.DESK], split, random))
+            words = claims.sentence(Passage(where, random), claims.draw(where, random), aside=True)
         else:
-            yield Passage(where, random).words(pick(registers, split, random))
-
-
-def pick(registers: Registers, split: str, random: Random) -> str:
-    """A template that this split may use: training never sees the fourth ones, the others see mostly them."""
-    lines = random.choice(registers)
-    kept = lines[3::4]
-    if split == "train":
-        return random.choice([line for line in lines if line not in kept])
-    return random.choice(kept if random.random() < 0.6 else lines)
+            lines = templates.DESK if draw < 0.4 else random.choice(registers)
+            words = Passage(where, random).words(choose(lines, split, random))
+        yield recipe.noisy(words, random)
 
 
 def _documents(made: Iterator[list[Word]], random: Random) -> Iterator[str]:
@@ -84,7 +71,7 @@ def entity_tags(words: Sequence[Word]) -> list[str]:
     """IOB1: B- only where an entity touches another of its type before it."""
     tags, before = [], "O"
     for word in words:
-        kind = TYPES[word.kind] if word.kind else ""
+        kind = TYPES.get(word.kind or "", "")
         touches = word.opens and before != "O" and before[2:] == kind
         before = f"{'B' if touches else 'I'}-{kind}" if kind else "O"
         tags.append(before)

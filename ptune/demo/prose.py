@@ -47,7 +47,12 @@ def vocabulary() -> set[str]:
     lines = [line for lines in (*templates.REGISTERS.values(), *templates.PHRASES.values()) for line in lines]
     lines += [*templates.TALK, *templates.RELATIONS, *_AGAIN, *_BUT, *_INDEED, *causes.JOINED, *_ANSWERS]
     lines += [line for frames in claims.FRAMES.values() for line in frames]
-    lines += [line for relation in relations.RELATIONS for group in (relation.statements, relation.questions, relation.checks) for line in group]
+    lines += [
+        line
+        for relation in relations.RELATIONS
+        for group in (relation.statements, relation.questions, relation.checks)
+        for line in group
+    ]
     lines += [clause for cause in causes.CAUSES for clause in cause]
     lines += [line for pair in senses.SENSES.values() for sense in pair for line in (sense.gloss, *sense.uses)]
     lines += [schema.template for schema in pronouns.SCHEMAS]
@@ -119,7 +124,7 @@ def _biography(world: World, random: Random) -> list[list[Word]]:
     """What is known of one thing, fact after fact, sometimes with something else in between."""
     about = random.choice(world.entities[random.choice(tuple(relations.ABOUT))])
     passage = Passage(world, random, again=0.5)
-    told = [words for _, words in relations.told(about, random.randint(2, 4), relations.Lines(random), passage)]
+    told = [words for _, words in relations.told(about, random.randint(2, 4), passage)]
     if random.random() < 0.4:
         told.insert(random.randint(1, len(told)), _one(world, random))
     return told
@@ -133,12 +138,12 @@ def _one(world: World, random: Random) -> list[Word]:
 
 def _quiz(world: World, random: Random) -> list[list[Word]]:
     """Facts of one or two things, then a question about one of them with its answer."""
-    lines, told = relations.Lines(random), []
+    told = []
     about = [random.choice(world.entities[random.choice(tuple(relations.ABOUT))])]
     if random.random() < 0.5:
         about.append(random.choice(world.entities[about[0].kind]))
     for entity in about:
-        told += relations.told(entity, random.randint(1, 2), lines, Passage(world, random, again=0.3))
+        told += relations.told(entity, random.randint(1, 2), Passage(world, random, again=0.3))
     fact, _ = random.choice(told)
     told = random.sample(told, k=len(told)) if random.random() < 0.3 else told
     passage = fact.passage(world, random, again=0.3)
@@ -164,9 +169,8 @@ _ANSWERS = (
 
 def _asked(world: World, random: Random) -> list[list[Word]]:
     """Facts, a question for yes or no, and its answer."""
-    lines = relations.Lines(random)
     about = random.choice(world.entities[random.choice(tuple(relations.ABOUT))])
-    told = relations.told(about, random.randint(1, 3), lines, Passage(world, random, again=0.3))
+    told = relations.told(about, random.randint(1, 3), Passage(world, random, again=0.3))
     fact, _ = random.choice(told)
     said = fact if random.random() < 0.5 else fact.false(world, random)
     passage = said.passage(world, random)

@@ -12,6 +12,7 @@ from random import Random
 
 from ptune.demo import lexicon
 from ptune.demo.grammar import Passage, Value, Word
+from ptune.demo.recipe import choose
 from ptune.demo.world import Entity, World
 
 
@@ -510,28 +511,12 @@ def marked(template: str) -> str:
     return template.replace("{value}", "<answer {value} >")
 
 
-def told(entity: Entity, count: int, lines: "Lines", passage: Passage) -> "list[tuple[Fact, list[Word]]]":
+def told(entity: Entity, count: int, passage: Passage, split: str | None = None) -> list[tuple[Fact, list[Word]]]:
     """Up to `count` facts of an entity as sentences of one passage, each with its value marked `answer`."""
     random = passage.random
     chosen = random.sample(facts(entity), k=min(count, len(facts(entity))))
     out = []
     for fact in chosen:
         passage.bound.update({fact.relation.kind: entity, "value": fact.value})
-        out.append((fact, passage.words(marked(lines(fact.relation.statements)))))
+        out.append((fact, passage.words(marked(choose(fact.relation.statements, split, random)))))
     return out
-
-
-class Lines:
-    """How a corpus chooses templates: all of them, or those that a split may use."""
-
-    def __init__(self, random: Random, split: str | None = None) -> None:
-        self.random, self.split = random, split
-
-    def __call__(self, lines: Sequence[str]) -> str:
-        """One of the lines: training never sees every fourth, dev and test see mostly those."""
-        kept = lines[3::4]
-        if self.split is None or not kept:
-            return self.random.choice(lines)
-        if self.split == "train":
-            return self.random.choice([line for line in lines if line not in kept])
-        return self.random.choice(kept if self.random.random() < 0.6 else lines)

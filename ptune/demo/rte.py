@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 
 from ptune.demo import claims
-from ptune.demo.conll03 import PROVINCE
 from ptune.demo.grammar import Passage, prose
+from ptune.demo.recipe import Recipe
 from ptune.demo.world import World
 
 SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
@@ -17,10 +17,10 @@ LABELS = ("entailment", "not_entailment")
 Example = dict[str, str]
 
 
-def write(world: World, folder: Path, sizes: dict[str, int], seed: int) -> None:
+def write(recipe: Recipe, folder: Path) -> None:
     """Write `RTE/{train,val,test}.jsonl`, the last without labels."""
     for split in FILES:
-        rows = examples(world.within(PROVINCE[split]), sizes[split], Random(f"rte {split} {seed}"))
+        rows = examples(recipe.part(split), recipe.sizes[split], recipe.random(split))
         write_split(folder / "RTE" / FILES[split], rows, labeled=split != "test")
 
 

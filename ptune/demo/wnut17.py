@@ -5,9 +5,8 @@ from pathlib import Path
 from random import Random
 
 from ptune.demo import templates
-from ptune.demo.conll03 import PROVINCE, pick
 from ptune.demo.grammar import Passage, Word
-from ptune.demo.world import World
+from ptune.demo.recipe import Recipe, choose
 
 SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
 FILES = {"train": "wnut17train.conll", "dev": "emerging.dev.conll", "test": "emerging.test.annotated"}
@@ -42,22 +41,22 @@ NOISE = {
 TAILS = ("lol", "smh", "!!", "...", "omg", ":)", ":(", "haha", "<3", "tbh")
 
 
-def write(world: World, folder: Path, sizes: dict[str, int], seed: int) -> None:
+def write(recipe: Recipe, folder: Path) -> None:
     """Write the three files of the shared task."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, name in FILES.items():
-        random = Random(f"wnut17 {split} {seed}")
-        posts = ("\n".join(post) + "\n" for post in _posts(world, split, sizes[split], random))
+        posts = ("\n".join(post) + "\n" for post in _posts(recipe, split, recipe.random(split)))
         (folder / name).write_text("\n".join(posts), encoding="utf-8")
 
 
-def _posts(world: World, split: str, count: int, random: Random) -> Iterator[list[str]]:
-    part = world.within(PROVINCE[split])
+def _posts(recipe: Recipe, split: str, random: Random) -> Iterator[list[str]]:
+    part = recipe.part(split)
     plain = [templates.REGISTERS[name] for name in ("life", "daily", "sport", "business", "culture", "place")]
-    for _ in range(count):
-        where = part if split == "train" or random.random() < 0.9 else world
-        registers = [templates.POSTS] if random.random() < 0.65 else plain
-        yield list(_rows(Passage(where, random).words(pick(registers, split, random)), random))
+    for _ in range(recipe.sizes[split]):
+        where = part if split == "train" or random.random() < 0.9 else recipe.world
+        lines = templates.POSTS if random.random() < 0.65 else random.choice(plain)
+        words = Passage(where, random).words(choose(lines, split, random))
+        yield list(_rows(recipe.noisy(words, random), random))
 
 
 def _rows(words: list[Word], random: Random) -> Iterator[str]:

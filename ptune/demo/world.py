@@ -2,7 +2,9 @@
 
 All worlds speak one language: most names come from a stock that they share, so that a model which
 has read about one world knows that *Tarvale* is a town when another world has one, too. Who lives
-there, who founded what and who wrote which book is each world's own. Everything nameable is an `Entity`: a kind, a name and facts, which are other entities or plain
+there, who founded what and who wrote which book is each world's own.
+
+Everything nameable is an `Entity`: a kind, a name and facts, which are other entities or plain
 words. A template reads facts by name (`{person.birthplace}`), so a new fact needs one line here and
 none in the grammar. Entities of a province refer mostly to each other, which lets a corpus keep its
 test entities out of its training split.
