@@ -6,11 +6,10 @@ called.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -60,15 +59,15 @@ def settings_of(cfg: DictConfig, kind: type[T]) -> T:
 def stored(config: Mapping[str, Any]) -> Train:
     """Settings from a run folder's config.yaml, read as data: no interpolation, no composition."""
     try:
-        return Train(**{**config, **{name: kind(**config[name]) for name, kind in _nodes().items()}})
+        return _revived(Train, config)
     except (TypeError, KeyError) as error:
         raise PtuneError(f"config.yaml: not a configuration of this version of ptune ({error})") from None
 
 
-@functools.cache
-def _nodes() -> dict[str, Any]:
-    hints = get_type_hints(Train)
-    return {name: kind for name, kind in hints.items() if hasattr(kind, "__dataclass_fields__")}
+def _revived(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass of dataclasses from plain data."""
+    nested: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
+    return kind(**{**values, **{name: _revived(hint, values[name]) for name, hint in nested.items()}})
 
 
 # What depends on something else

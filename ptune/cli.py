@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> None:
     """Do what the first word says."""
-    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    first, rest = split(arguments) if arguments else ("--help", [])
     if first in ("-h", "--help"):
         print(overview())
     elif first == "--version":
@@ -65,12 +65,26 @@ def run(arguments: list[str]) -> None:
 
 
 def commands() -> dict[str, str]:
-    """Every command with what it does: the yamls at the top of conf/ and their first line."""
+    """Every command with what it does: the yamls at the top of conf/ and their first line.
+
+    An underscore in a file's name is a space in the command's: data_info.yaml is `ptune data info`.
+    """
     files = [file for file in resources.files(CONFIGS).iterdir() if file.name.endswith(".yaml")]
     return {
-        file.name.removesuffix(".yaml"): first_comment(file.read_text("utf-8"))
+        file.name.removesuffix(".yaml").replace("_", " "): first_comment(file.read_text("utf-8"))
         for file in sorted(files, key=lambda file: file.name)
     }
+
+
+def split(arguments: list[str]) -> tuple[str, list[str]]:
+    """(the command, of one word or two, and the words after it)."""
+    two = " ".join(arguments[:2])
+    return (two, arguments[2:]) if two in commands() else (arguments[0], arguments[1:])
+
+
+def file_name(command: str) -> str:
+    """What a command's yaml, its schema and its module are called."""
+    return command.replace(" ", "_")
 
 
 def first_comment(text: str) -> str:
@@ -86,7 +100,7 @@ def first_comment(text: str) -> str:
 
 def overview() -> str:
     """What `ptune --help` prints."""
-    lines = "\n".join(f"  {name:<8} {line}" for name, line in commands().items())
+    lines = "\n".join(f"  {name:<9} {line}" for name, line in commands().items())
     title = f"ptune {__version__}, an experiment runner for prompt tuning."
     usage = "Usage: ptune COMMAND [group=option | key=value]... [Hydra's flags]"
     return f"{title}\n\n{usage}\n\nCommands:\n{lines}\n\n{EXAMPLES}".rstrip()
@@ -98,6 +112,8 @@ def unknown(word: str) -> str:
 
     if word.startswith("-") or "=" in word:
         return f"'{word}' stands before the command: ptune COMMAND {word}"
+    if two := [name for name in commands() if name.startswith(f"{word} ")]:
+        return f"'{word}' takes a second word: {', '.join(two)}"
     return f"no command '{word}'; {nearest(word, commands())}"
 
 
@@ -132,7 +148,7 @@ def dispatch(command: str, rest: list[str]) -> None:
             spare_copies()
         # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.
         vars(utils)["_is_env_set"] = lambda name: True
-        hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base="1.3")(job)()
+        hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
         if job.error:
             raise job.error
     except LineError as error:
@@ -140,7 +156,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         if traceback_wanted or (job.started and not job.failed and not isinstance(error, HydraException)):
             raise
-        fail(1, job.summary() or explain(error, command))
+        fail(1, job.summary() or explain(error, file_name(command)))
     except KeyboardInterrupt:
         fail(130, f"ptune {command}: interrupted")
     except Exception:
@@ -164,7 +180,7 @@ class Job:
 
     def __init__(self, command: str) -> None:
         self.command = command
-        self.__module__ = f"ptune.{command}"  # names the job in Hydra's eyes
+        self.__module__ = f"ptune.{file_name(command)}"  # names the job in Hydra's eyes
         self.started = False
         self.error: Exception | None = None
         self.failed: list[int] = []
@@ -179,7 +195,7 @@ class Job:
         try:
             check_complete(cfg)
             self.started = True
-            return import_module(f"ptune.{self.command}").main(cfg)
+            return import_module(f"ptune.{file_name(self.command)}").main(cfg)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 self.report(error, HydraConfig.get().job.num, HydraConfig.get().overrides.task)
@@ -202,7 +218,7 @@ class Job:
         self.failed.append(number)
         print(f"job {number} ({' '.join(overrides)}) failed:", file=sys.stderr)
         if isinstance(error, HydraException):
-            print(explain(error, self.command), file=sys.stderr)
+            print(explain(error, file_name(self.command)), file=sys.stderr)
         else:
             traceback.print_exception(error)
 

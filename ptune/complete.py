@@ -10,7 +10,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import fields
 
-from ptune.cli import CONFIGS, POSITIONAL, LineError, arrange, commands, fail
+from ptune.cli import CONFIGS, POSITIONAL, LineError, arrange, commands, fail, file_name, split
 
 # Hydra's function is one for bash; this is what lets zsh run it.
 ZSH = "autoload -Uz compinit bashcompinit && compinit -u && bashcompinit"
@@ -40,9 +40,11 @@ def candidates(line: str) -> list[str]:
     except ValueError:
         before = head.split()[1:]
     if not before:
-        found = [*commands(), "--help", "--version"]
-    elif before[0] in commands():
-        found = after(before[0], before[1:], last)
+        found = [*(name.split()[0] for name in commands()), "--help", "--version"]
+    elif len(before) == 1 and (seconds := [n.split()[1] for n in commands() if n.startswith(f"{before[0]} ")]):
+        found = seconds
+    elif (command := split(before)[0]) in commands():
+        found = after(command, split(before)[1], last)
     else:
         found = []
     return [word for word in found if word.startswith(last) and (last or not word.startswith("-"))]
@@ -84,7 +86,7 @@ def relevant(command: str, found: list[str], last: str) -> list[str]:
     from ptune.explain import groups
 
     known = groups()
-    keys = {field.name for field in fields(SCHEMAS[command])} if command in SCHEMAS else set()
+    keys = {field.name for field in fields(SCHEMAS[file_name(command)])} if file_name(command) in SCHEMAS else set()
     if not keys or keys & {*known}:
         keys |= {*known, *(re.split("[./=]", word)[0] for word in found)} - {"hydra"}
     if last.startswith("h"):
@@ -103,4 +105,4 @@ def ask_hydra(command: str, words: list[str]) -> None:
 
     register()
     sys.argv = [sys.argv[0], "-sc", *sorted(words, key=lambda word: not word.startswith("-"))]
-    hydra.main(config_path=f"pkg://{CONFIGS}", config_name=command, version_base="1.3")(str)()
+    hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(str)()

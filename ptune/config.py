@@ -21,12 +21,25 @@ class PromptLength:
 
 
 @dataclass
+class Demo:
+    """The demo corpus that data=demo writes: rows a split (null: the corpus's own number) and how hard it is."""
+
+    train: int | None = None
+    dev: int | None = None
+    test: int | None = None
+    noise: float = 0.0  # share of damaged sentences: typos, lost capitals
+    distractors: int = 2  # facts of other things in a passage
+    length: int = 4  # facts that matter in a passage
+
+
+@dataclass
 class Data:
     """Where the corpora come from, and how much of each split is used."""
 
     source: str = "hub"  # hub | local | demo
     root: str | None = None  # folder of the original files, for source=local
-    seed: int = 0  # seed of the demo corpus
+    seed: int = 0  # seed of the demo world
+    demo: Demo = field(default_factory=Demo)
     max_length: int | None = None  # tokens of text a row; null: the task's
     overflow: str = "window"  # longer sentences of tagging tasks: window | truncate
     bucket: bool = True  # batches of similar length
@@ -158,6 +171,16 @@ class Ls:
 
 
 @dataclass
+class DataInfo:
+    """Settings of `ptune data info`."""
+
+    task: dict[str, Any] | None = None
+    data: Data = field(default_factory=Data)
+    packages: list[str] = field(default_factory=list)
+    quiet: bool = False
+
+
+@dataclass
 class Check:
     """Settings of `ptune check`."""
 
@@ -196,6 +219,7 @@ SCHEMAS = {
     "predict": Predict,
     "ls": Ls,
     "check": Check,
+    "data_info": DataInfo,
     "export": Export,
     "report": Report,
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from typing import Any
 import torch
 
 from ptune.batch import Batch, Draw, Example, Row, collate
-from ptune.config import Data
-from ptune.errors import DataError, PtuneError, UnavailableError
+from ptune.config import Data, Demo
+from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import snapshot, ways_on
 from ptune.loop import mix
 from ptune.readers import Record
@@ -55,7 +56,7 @@ def load(task: Any, settings: Data) -> Corpus:
         root = (
             Path(settings.root or ".").expanduser()
             if settings.source == "local"
-            else demo_folder(task.name, settings.seed)
+            else demo_folder(task.name, settings.seed, settings.demo)
         )
         records = file_records(task, root, origin)
     splits = {}
@@ -141,18 +142,24 @@ def cache_folder() -> Path:
     return Path(tempfile.gettempdir()) / "ptune"
 
 
-def demo_folder(task: str, seed: int) -> Path:
-    """The demo corpus of a task, written on first use; the folder's name changes with the generator's code."""
+def demo_folder(task: str, seed: int, settings: Demo) -> Path:
+    """The demo corpus of a task, written on first use; the folder's name changes with settings and generator."""
     from ptune import demo
 
     if task not in demo.tasks():
         raise UnavailableError(f"data=demo: the demo world has no {task}; it has {', '.join(demo.tasks())}")
+    given = asdict(settings)
+    sizes = {split: rows for split in SPLITS if (rows := given.pop(split)) is not None}
     code = "".join(sha256(path) for path in sorted(Path(demo.__file__).parent.glob("*.py")))
-    folder = cache_folder() / "demo" / f"{task}-{seed}-{mix(code):x}"
+    name = f"{task}-{seed}-{mix(code, json.dumps([sizes, given], sort_keys=True)):x}"
+    folder = cache_folder() / "demo" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent))
-        demo.write(task, temporary, seed)
+        try:
+            demo.write(task, temporary, seed, sizes, **given)
+        except ValueError as error:
+            raise ConfigError([f"data.demo: {error}"]) from None
         try:
             os.replace(temporary, folder)
         except OSError:  # another process wrote the same bytes first

@@ -25,6 +25,7 @@ class Task(ABC):
 
     readout: ClassVar[Literal["sequence", "token"]]
     name: str
+    source: dict[str, Any]
     labels: list[str]
     fields: list[str]
     headline: str
@@ -60,6 +61,11 @@ class Task(ABC):
     @abstractmethod
     def parse(self, text: str) -> dict[str, Any]:
         """The fields of an example given as one line of text. Raises DataError where the line does not fit."""
+
+
+    def tally(self, example: Example) -> list[str]:
+        """The gold labels of an example, for statistics of a corpus."""
+        return [str(example.gold)]
 
 
 class Majority(NamedTuple):

@@ -98,6 +98,10 @@ class Tag(Task):
                 counts[tag] += 1
         return Majority(max(self.labels, key=lambda tag: counts[tag]), words="tokens")
 
+    def tally(self, example: Example) -> list[str]:
+        """The type of each entity."""
+        return [tag[2:] for tag in example.gold if tag[0] == "B"]
+
     def parse(self, text: str) -> dict[str, Any]:
         """Words separated by spaces."""
         tokens = text.split()

@@ -1,0 +1,101 @@
+"""`ptune data info`: what a corpus holds, split by split, beside what is published of the original."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ptune import data
+from ptune.batch import Example
+from ptune.build import settings_of
+from ptune.config import DataInfo
+from ptune.errors import UnavailableError
+from ptune.leaves import leaf
+from ptune.progress import table
+from ptune.tasks import Task
+
+Columns = Mapping[str, Mapping[str, str]]
+
+
+def main(cfg: DictConfig) -> None:
+    """Describe the corpus of `task`, or every task's in one line each."""
+    s = settings_of(cfg, DataInfo)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    if s.task is None:
+        rows = [line for name in task_names() for line in one_line(name, cfg)]
+        console.print(table(["task", "train", "dev", "test", "original train", "dev", "test"], rows))
+        return
+    task = leaf(s.task, s.packages)
+    corpus = data.load(task, s.data)
+    console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
+    if corpus.synthetic:
+        console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
+    ours = {split: described(task, corpus.splits[split]) for split in data.SPLITS if split in corpus.splits}
+    console.print(table(*compared(ours, original(task))))
+    if source := task.source.get("statistics", {}).get("from"):
+        console.print(f"original: {source}")
+
+
+def task_names() -> list[str]:
+    """The options of the group `task`."""
+    loader = GlobalHydra.instance().config_loader()
+    return list(loader.get_group_options("task", ObjectType.CONFIG))
+
+
+def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
+    """A task's number of examples by split, a dash where the source has none, beside the original's."""
+    s = settings_of(compose("data_info", overrides=[f"task={name}"]), DataInfo)
+    s.data = settings_of(cfg, DataInfo).data
+    assert s.task is not None
+    task = leaf(s.task, s.packages)
+    try:
+        corpus = data.load(task, s.data)
+        ours = [f"{len(corpus.splits[split]):,}" if split in corpus.splits else "-" for split in data.SPLITS]
+    except UnavailableError:
+        ours = ["-"] * len(data.SPLITS)
+    theirs = original(task)
+    return [[task.name, *ours, *(theirs.get(split, {}).get("examples", "-") for split in data.SPLITS)]]
+
+
+def described(task: Task, examples: Sequence[Example]) -> dict[str, str]:
+    """Number of examples, words a field on average, and the share of each label in percent."""
+    found = {"examples": f"{len(examples):,}"}
+    for name in task.fields:
+        lengths = [words(example.fields[name]) for example in examples]
+        found[f"words of {name}"] = f"{statistics.fmean(lengths):.1f}"
+    labels = Counter(label for example in examples if example.gold is not None for label in task.tally(example))
+    found["labels"] = f"{labels.total():,}"
+    found |= {f"% {label}": f"{100 * count / labels.total():.1f}" for label, count in labels.most_common()}
+    return found
+
+
+def words(value: Any) -> int:
+    """How many words a field has: a list's items, or a text's parts between spaces."""
+    return len(value.split() if isinstance(value, str) else value)
+
+
+def original(task: Task) -> dict[str, dict[str, str]]:
+    """What the task's yaml says of the original, as `described` says it of ours: split -> statistic -> value."""
+    found: dict[str, dict[str, str]] = {}
+    for name, values in task.source.get("statistics", {}).items():
+        if isinstance(values, dict):
+            for split, value in values.items():
+                found.setdefault(split, {})[name] = f"{value:,}"
+    return found
+
+
+def compared(ours: Columns, theirs: Columns) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table: each statistic by split, ours and then the original's."""
+    names = dict.fromkeys(name for column in (*ours.values(), *theirs.values()) for name in column)
+    header = ["", *ours, *(f"original {split}" for split in theirs)]
+    rows = [[name, *(column.get(name, "") for column in (*ours.values(), *theirs.values()))] for name in names]
+    return header, rows
