@@ -53,6 +53,8 @@ class Classify(Task):
                 raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.fields)}")
             texts[name] = value
         gold = record.values.get(self.label)
+        if str(gold) in ("True", "False"):  # a truth value of JSON, or the Hub's name of one
+            gold = str(gold).lower()
         if gold is not None and gold not in self.labels:
             raise DataError(f"{record.where}: '{gold}' is not a label of {self.name}; {nearest(gold, self.labels)}")
         return Example(str(record.values.get("idx", index)), texts, gold)
