@@ -43,7 +43,8 @@ class Data:
     max_length: int | None = None  # tokens of text a row; null: the task's
     overflow: str = "window"  # longer sentences of tagging tasks: window | truncate
     bucket: bool = True  # batches of similar length
-    max_train: int | None = None  # the first so many examples of a split; null: all
+    draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones
+    max_train: int | None = None  # so many examples of a split; null: all
     max_dev: int | None = None
     max_test: int | None = None
 

@@ -61,16 +61,27 @@ def load(task: Any, settings: Data) -> Corpus:
         records = file_records(task, root, origin)
     splits = {}
     for split, rows in records.items():
+        examples = [task.example(record, index) for index, record in enumerate(rows)]
         most = getattr(settings, f"max_{split}")
-        splits[split] = [task.example(record, index) for index, record in enumerate(rows)][:most]
+        splits[split] = drawn(examples, most, settings.draw) if split == "train" else examples[:most]
     missing = [split for split in ("train", "dev") if not splits.get(split)]
     if missing:
         raise UnavailableError(
             f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
             f"looked for {looked_for(task, missing)}"
         )
+    if settings.draw is not None:
+        origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
     origin["examples"] = {split: len(examples) for split, examples in splits.items()}
     return Corpus(splits, origin)
+
+
+def drawn(examples: list[Example], most: int | None, seed: int | None) -> list[Example]:
+    """The first `most` examples; with a seed a random choice of so many, in the order of the file."""
+    if seed is None or most is None or most >= len(examples):
+        return examples[:most]
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "draw")))
+    return [examples[index] for index in sorted(order[:most].tolist())]
 
 
 def looked_for(task: Any, splits: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from ptune import __version__, cli
 from ptune.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
+COMMANDS = sorted(file.stem.replace("_", " ") for file in ROOT.glob("conf/*.yaml"))
 
 
 def options(group: str) -> str:
@@ -114,10 +115,9 @@ def test_overview(ptune, words):
     result = ptune(*words)
     assert result.code == 0
     assert result.out.startswith(f"ptune {__version__}, an experiment runner for prompt tuning.\n")
-    commands = [file.stem for file in ROOT.glob("conf/*.yaml")]
-    for command in commands:
-        assert f"\n  {command:<8} " in result.out
-    assert "\n  train    Train a method on a task with a backbone, evaluate it, and write" in result.out
+    for command in COMMANDS:
+        assert f"\n  {command:<9} " in result.out
+    assert "\n  train     Train a method on a task with a backbone, evaluate it, and write" in result.out
 
 
 def test_version(ptune):
@@ -345,9 +345,9 @@ def test_trains_help_lists_groups_and_not_the_whole_configuration(ptune):
     assert len(result.out.splitlines()) < 50
 
 
-@pytest.mark.parametrize("command", sorted(file.stem for file in ROOT.glob("conf/*.yaml")))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(ptune, command):
-    result = ptune(command, "--help")
+    result = ptune(*command.split(), "--help")
     assert result.code == 0
     assert result.out.startswith(f"ptune {command}: {cli.commands()[command]}\n")
     assert f"  ptune {command}" in result.out
@@ -445,7 +445,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
     ("line", "expected"),
     [
         ("ptune tr", ["train"]),
-        ("ptune ", ["check", "eval", "export", "ls", "predict", "report", "train"]),
+        ("ptune ", ["check", "data", "eval", "export", "ls", "predict", "report", "train"]),
+        ("ptune data ", ["info"]),
+        ("ptune data info task=cb data=d", ["data=demo"]),
         ("ptune train method=p", ["method=pattern_finetune", "method=prefix", "method=prompt_tuning"]),
         ("ptune train method/pr", ["method/procedure=", "method/prompt="]),
         ("ptune train method.prompt.l", ["method.prompt.layers=", "method.prompt.length="]),

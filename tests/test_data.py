@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer
 
 from ptune import data, demo
 from ptune.batch import Draw, Example, Row
-from ptune.config import Data
+from ptune.config import Data, Demo
 from ptune.data import Corpus, Rendered, Stream, hold_out, stepwise
 from ptune.errors import DataError, PtuneError, UnavailableError
 from ptune.tasks.classify import Classify
@@ -149,30 +150,47 @@ def test_real_corpora(shared, settings, task, counts):
 
 
 def test_demo_data(conll03, tmp_path, monkeypatch):
-    """Written once below PTUNE_CACHE, read by the same reader, and called synthetic."""
+    """Written once below PTUNE_CACHE for each seed and difficulty, read by the same reader, and called synthetic."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
     written = []
     write = demo.write
 
-    def small(task: str, folder: Path, seed: int) -> None:
-        written.append(seed)
-        write(task, folder, seed, {"train": 12, "dev": 5, "test": 4})
+    def watched(task, folder, seed, sizes, **difficulty):
+        written.append((seed, sizes, difficulty))
+        write(task, folder, seed, sizes, **difficulty)
 
-    monkeypatch.setattr(demo, "write", small)
-    corpus = data.load(conll03, Data(source="demo"))
+    monkeypatch.setattr(demo, "write", watched)
+    small = Demo(train=12, dev=5, test=4)
+    corpus = data.load(conll03, Data(source="demo", demo=small))
     assert corpus.synthetic
-    assert {split: len(examples) for split, examples in corpus.splits.items()} == {
-        "train": 12,
-        "dev": 5,
-        "test": 4,
-    }
+    assert corpus.origin["examples"] == {"train": 12, "dev": 5, "test": 4}
     root = Path(corpus.origin["root"])
     assert root.parent == tmp_path / "cache" / "demo"
     assert root.name.startswith("conll03-0-")
     assert [path.name for path in root.parent.iterdir()] == [root.name]
-    assert data.load(conll03, Data(source="demo")).splits == corpus.splits
-    assert data.load(conll03, Data(source="demo", seed=1)).splits != corpus.splits
-    assert written == [0, 1]
+    assert data.load(conll03, Data(source="demo", demo=small)).splits == corpus.splits
+    assert data.load(conll03, Data(source="demo", seed=1, demo=small)).splits != corpus.splits
+    assert data.load(conll03, Data(source="demo", demo=replace(small, noise=1.0))).splits != corpus.splits
+    easy = {"noise": 0.0, "distractors": 2, "length": 4}
+    sizes = {"train": 12, "dev": 5, "test": 4}
+    assert written == [(0, sizes, easy), (1, sizes, easy), (0, sizes, {**easy, "noise": 1.0})]
+
+
+def test_draw(conll03, tmp_path, monkeypatch):
+    """data.draw chooses data.max_train examples by a seed, in the file's order, and says which; dev stays as it is."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
+    small = Demo(train=40, dev=10, test=4)
+    whole = data.load(conll03, Data(source="demo", demo=small)).splits
+    seen = []
+    for seed in (1, 2, 1):
+        corpus = data.load(conll03, Data(source="demo", demo=small, draw=seed, max_train=8, max_dev=5))
+        chosen = corpus.splits["train"]
+        assert len(chosen) == 8
+        assert [whole["train"].index(example) for example in chosen] == sorted(map(whole["train"].index, chosen))
+        assert corpus.splits["dev"] == whole["dev"][:5]
+        assert corpus.origin["draw"] == {"seed": seed, "ids": [example.id for example in chosen]}
+        seen.append(chosen)
+    assert seen[0] == seen[2] != seen[1]
 
 
 def test_demo_without_the_task(conll03, tmp_path, monkeypatch):

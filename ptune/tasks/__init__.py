@@ -62,7 +62,6 @@ class Task(ABC):
     def parse(self, text: str) -> dict[str, Any]:
         """The fields of an example given as one line of text. Raises DataError where the line does not fit."""
 
-
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""
         return [str(example.gold)]

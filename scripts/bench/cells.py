@@ -79,9 +79,7 @@ class Cells(ABC, Generic[C]):
                 continue
             started = time.perf_counter()
             threads = {"OMP_NUM_THREADS": str(self.threads), **ENVIRONMENT}
-            done = subprocess.run(
-                self.command(cell), env={**os.environ, **threads}, capture_output=True, text=True
-            )
+            done = subprocess.run(self.command(cell), env={**os.environ, **threads}, capture_output=True, text=True)
             with self.lock:
                 self.running.pop(cell).close()
                 if done.returncode:
