@@ -21,6 +21,7 @@ from ptune.batch import Batch, Hidden
 from ptune.errors import ConfigError, PtuneError
 from ptune.hub import snapshot, ways_on
 from ptune.injection import KV, Injection, Shape
+from ptune.run import sha256
 from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Backbone(nn.Module, ABC):
 
     checkpoint, revision: on the Hub; path: a folder instead (pkg://package/folder for a shipped one).
     dropout, attention_dropout: null keeps the checkpoint's; they act while training, on a frozen backbone too.
+    sha256: of model.safetensors, for a checkpoint that no revision pins.
     weights: safetensors, or bin for an old checkpoint that has nothing else (loaded weights-only, never unpickled).
     """
 
@@ -64,6 +66,7 @@ class Backbone(nn.Module, ABC):
         checkpoint: str | None = None,
         revision: str | None = None,
         path: str | None = None,
+        sha256: str | None = None,
         embed: int | None = None,
         dropout: float | None = None,
         attention_dropout: float | None = None,
@@ -71,6 +74,7 @@ class Backbone(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.name, self.checkpoint, self.revision, self.path = name, checkpoint, revision, path
+        self.sha256 = sha256
         self.shape = Shape(layers, heads, hidden // heads, hidden, embed or hidden, positions, vocab, lm_head, pooler)
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
         self._folder: Path | None = None
@@ -101,7 +105,7 @@ class Backbone(nn.Module, ABC):
         return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True))
 
     def verify(self) -> None:
-        """Compare the yaml's sizes with the checkpoint's config.json. Raises ConfigError, one line a difference."""
+        """Compare the yaml's sizes and checksum with the checkpoint. Raises ConfigError, one line a difference."""
         actual = self.sizes_of(self.folder)
         stated = vars(self.shape)
         wrong = [
@@ -109,6 +113,9 @@ class Backbone(nn.Module, ABC):
             for key, value in actual.items()
             if stated[key] != value
         ]
+        weights = self.folder / "model.safetensors"
+        if self.sha256 is not None and (found := sha256(weights)) != self.sha256:
+            wrong.append(f"backbone.sha256: {self.sha256}, but {weights} has {found}")
         if wrong:
             raise ConfigError(wrong)
 
