@@ -287,6 +287,8 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "color": "green red blue white black golden brown yellow",
         "month": "January February March April May June July August September October November December",
         "weekday": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+        "good": "wonderful brilliant moving clever charming funny fresh lovely gentle splendid rich lively",
+        "bad": "dull boring weak empty silly tired clumsy cheap flat sour stupid noisy",
         "adverb": "quickly slowly quietly gladly suddenly carefully often never always soon",
         "count": "two three four five six seven eight nine ten twelve twenty thirty",
         "relative": "brother sister mother father uncle aunt cousin daughter son wife husband friend",

@@ -5,13 +5,14 @@ an encoder learns names by heart and also how to read names that it has never se
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
 
-from ptune.demo import causes, claims, lexicon, pronouns, relations, senses, templates
+from ptune.demo import causes, claims, lexicon, opinions, pronouns, relations, senses, templates
 from ptune.demo import world as worlds
 from ptune.demo.grammar import Passage, Word, prose
+from ptune.demo.relations import Fact
 from ptune.demo.world import World
 
 _AGAIN = (
@@ -43,7 +44,7 @@ def text(seed: int, sentences: int) -> Iterator[str]:
 
 
 def vocabulary() -> set[str]:
-    """The ordinary words of the language, in lower case: templates and lexicon, no names."""
+    """The words of the language, in lower case: templates, lexicon and the stock of names, none of a single world."""
     lines = [line for lines in (*templates.REGISTERS.values(), *templates.PHRASES.values()) for line in lines]
     lines += [*templates.TALK, *templates.RELATIONS, *_AGAIN, *_BUT, *_INDEED, *causes.JOINED, *_ANSWERS]
     lines += [line for frames in claims.FRAMES.values() for line in frames]
@@ -56,12 +57,13 @@ def vocabulary() -> set[str]:
     lines += [clause for cause in causes.CAUSES for clause in cause]
     lines += [line for pair in senses.SENSES.values() for sense in pair for line in (sense.gloss, *sense.uses)]
     lines += [schema.template for schema in pronouns.SCHEMAS]
+    lines += [*templates.SCIENCE, *templates.HEADINGS, *opinions.PRAISE, *opinions.BLAME, *opinions.SUMMARIES]
     words = {word for line in lines for word in re.findall("[a-z]+", re.sub(r"{.*?}|CLAIM|<[a-z]+", " ", line))}
     for verb in lexicon.VERBS.values():
         words |= {verb.base, verb.past, verb.participle, *verb.converse.split()}
     words |= {
         word.lower()
-        for table in (*lexicon.CLASSES.values(), *lexicon.TITLES.values(), worlds.NAME_WORDS)
+        for table in (*lexicon.CLASSES.values(), *lexicon.TITLES.values(), worlds.NAME_WORDS, *worlds.stock().values())
         for word in table
     }
     return words | set(lexicon.HYPERNYM.values())
@@ -168,24 +170,37 @@ _ANSWERS = (
 
 
 def _asked(world: World, random: Random) -> list[list[Word]]:
-    """Facts, a question for yes or no, and its answer."""
-    about = random.choice(world.entities[random.choice(tuple(relations.ABOUT))])
-    told = relations.told(about, random.randint(1, 3), Passage(world, random, again=0.3))
-    fact, _ = random.choice(told)
-    said = fact if random.random() < 0.5 else fact.false(world, random)
-    passage = said.passage(world, random)
-    passage.bound["speaker"] = random.choice(world.entities["person"])
+    """Facts, then questions for yes or no with their answers."""
+    about = [random.choice(world.entities[random.choice(tuple(relations.ABOUT))])]
+    if random.random() < 0.5:
+        about.append(random.choice(world.entities[about[0].kind]))
+    told = [
+        pair
+        for entity in about
+        for pair in relations.told(entity, random.randint(1, 3), Passage(world, random, again=0.3))
+    ]
     sentences = [words for _, words in told]
-    sentences.append(passage.words(random.choice(fact.relation.checks)))
-    answer = random.choice(_ANSWERS).replace("ANSWER", "yes" if said is fact else "no")
-    statement = random.choice(fact.relation.statements)
-    passage.bound["value"] = fact.value
-    return [*sentences, passage.words(answer.replace("STATEMENT", statement))]
+    for fact, _ in random.choices(told, k=random.randint(1, 3)):
+        said = fact if random.random() < 0.5 else mistaken(fact, [fact for fact, _ in told], world, random)
+        passage = said.passage(world, random)
+        passage.bound["speaker"] = random.choice(world.entities["person"])
+        sentences.append(passage.words(random.choice(fact.relation.checks)))
+        answer = random.choice(_ANSWERS).replace("ANSWER", "yes" if said is fact else "no")
+        statement = random.choice(fact.relation.statements)
+        passage.bound["value"] = fact.value
+        sentences.append(passage.words(answer.replace("STATEMENT", statement)))
+    return sentences
+
+
+def mistaken(fact: Fact, told: Sequence[Fact], world: World, random: Random) -> Fact:
+    """The fact with a wrong value: one of the same kind that was told of something else, where there is one."""
+    others = [one.value for one in told if one.relation.value == fact.relation.value and one.answer != fact.answer]
+    return replace(fact, value=random.choice(others)) if others else fact.false(world, random)
 
 
 def _doubted(world: World, random: Random) -> list[list[Word]]:
     """A claim, told or embedded in what somebody thinks; was it so? yes, no or maybe."""
-    claim, verdict = claims.draw(world, random), random.choice(("true", "false", "open", "plain", "plain"))
+    claim, verdict = claims.draw(world, random), random.choice(("true", "false", "open", "plain"))
     speaker = random.choice(world.entities["person"])
     passage = Passage(world, random, {"speaker": speaker})
     asked, answer = claim, {"true": "yes", "false": "no", "open": "maybe"}.get(verdict, "yes")
@@ -236,8 +251,28 @@ def _resolved(world: World, random: Random) -> list[list[Word]]:
     return lines
 
 
+def _review(world: World, random: Random) -> list[list[Word]]:
+    """An opinion in two lines, then in a word."""
+    praise = random.random() < 0.5
+    passage = Passage(world, random)
+    said = random.sample(opinions.PRAISE if praise else opinions.BLAME, k=random.randint(1, 2))
+    return [*(passage.words(line) for line in said), opinions.summary(passage, praise)]
+
+
+def _section(world: World, random: Random) -> list[list[Word]]:
+    """News under, or above, the name of its section."""
+    section = random.choice(tuple(templates.SECTIONS))
+    passage = Passage(world, random, {"section": section}, again=0.3)
+    lines = random.sample(random.choice(templates.SECTIONS[section]), k=random.randint(1, 2))
+    said = [passage.words(line) for line in lines]
+    said.insert(random.choice((0, len(said))), passage.words(random.choice(templates.HEADINGS)))
+    return said
+
+
 SHARES = {
-    _story: 8,
+    _story: 7,
+    _review: 2,
+    _section: 2,
     _retold: 4,
     _framed: 3,
     _doubted: 4,

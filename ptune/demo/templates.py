@@ -172,6 +172,40 @@ REGISTERS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+SCIENCE: tuple[str, ...] = (
+    "{person} , a (physicist|chemist|biologist|astronomer) at {agency} , has found a cure for {disease} .",
+    "the new {product} can (see|hear|talk|count) , {company} {said} .",
+    "scientists from {town} have counted the {animal.plural} of {country} .",
+    "a (computer|machine|robot) of {company} can now (play chess|read maps|drive a {vehicle}) .",
+    "{company} shows a {product} that runs on {stuff} .",
+    "a star near the moon is older than was thought , {person} of {agency} {said} .",
+    "the (chip|engine|battery) of the {product} is {number} times faster .",
+    "{person} has measured the {weather} on the moon .",
+    "researchers in {town} made {stuff} from {plant.plural} .",
+    "a test of {agency} shows that {food} helps against {disease} .",
+    "the telescope near {river} has seen a new star .",
+    "{company} sells a phone that {adverb} finds {animal.plural} .",
+    "{person} (studies|photographs) the cells of the {animal} .",
+    "the {product} (lost its data|has a virus) , users in {country} say .",
+    "a robot from {town} (walks|swims|climbs) like a {animal} .",
+    "{agency} will send a machine to the moon in {year} .",
+)
+
+SECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "world": (REGISTERS["politics"],),
+    "sports": (REGISTERS["sport"],),
+    "business": (REGISTERS["business"],),
+    "tech": (SCIENCE,),
+}
+HEADINGS: tuple[str, ...] = (
+    "from the {section} pages .",
+    "more {section} on the next page .",
+    "this was on the {section} page of the newspaper .",
+    "so much for {section} today .",
+    "{person} writes about {section} .",
+    "here is the {section} report .",
+)
+
 DESK: tuple[str, ...] = (
     "{town} {isodate}",
     "{club.short} {digit} {club2.short} {digit2}",

@@ -13,7 +13,7 @@ from torch import Tensor
 WORD = re.compile(r"[^\W_]+")
 LABEL_WORDS = (
     *("yes", "no", "maybe", "true", "false", "right", "wrong", "and", "or", "not", "good", "bad", "great"),
-    *("terrible", "because", "so", "cause", "effect", "same", "different"),
+    *("terrible", "because", "so", "cause", "effect", "same", "different", "world", "sports", "business", "tech"),
 )
 
 
