@@ -25,6 +25,13 @@ from ptune.run import sha256
 from ptune.templates import Parts, Template, lost_labels
 
 SPLITS = ("train", "dev", "test")
+NOT_THE_READERS = (
+    "reader",
+    "folder",
+    "files",
+    "hub",
+    "statistics",
+)  # keys of a task's source; the others are its options
 
 
 @dataclass
@@ -96,7 +103,7 @@ def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, lis
             f"data.root: {root} is not a folder; name the one that holds {task.name}'s original files"
         )
     reader = import_module(f"ptune.readers.{task.source['reader']}")
-    options = {"columns": task.source["columns"]} if "columns" in task.source else {}
+    options = {name: value for name, value in task.source.items() if name not in NOT_THE_READERS}
     folders = [root, root / task.source.get("folder", task.name), root / task.name]
     origin.update(root=str(root), files={})
     records = {}
