@@ -1,7 +1,9 @@
-"""What a sweep must not do silently: nothing at all."""
+"""What ends a sweep: its runs side by side; and no silence where it had no job at all."""
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,54 @@ from omegaconf import DictConfig
 
 from ptune.cli import fail
 
+COLUMNS = ("score", "95% interval", "last", "metric", "trained", "stored", "bytes", "seconds")
 
-class Guard(Callback):
-    """A sweep without a job, as from experiment=glob(no-such-*), is a mistake; Hydra calls it done."""
+
+class Summary(Callback):
+    """The table of a sweep. A sweep without a job, as from experiment=glob(no-such-*), is a mistake; Hydra calls it
+    done.
+    """
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """End the program where the sweep's folder holds no more than Hydra's own record of it."""
+        """Show what differs between the runs, with their scores; end the program where there is no run."""
         folder = Path(config.hydra.sweep.dir)
         if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
             (folder / "multirun.yaml").unlink(missing_ok=True)
             folder.rmdir()
             fail(1, f"no jobs: nothing matches {' '.join(config.hydra.overrides.task)}")
+        if "quiet=true" not in config.hydra.overrides.task:
+            show(folder)
+
+
+def show(folder: Path) -> None:
+    """Print the finished runs of a sweep, in the order of its jobs, where there are two or more."""
+    from rich.console import Console
+
+    from ptune import report
+    from ptune.progress import table
+
+    found = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/result.json")}
+    runs = sorted(found, key=lambda run: (len(run.name), run.name))
+    if len(runs) < 2:
+        return
+    names = differences([overrides(run) for run in runs])
+    rows = [
+        [name, *(report.COLUMNS[column](found[run]) for column in COLUMNS)]
+        for name, run in zip(names, runs, strict=True)
+    ]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
+    console.print()
+    console.print(table(["run", *COLUMNS], rows))
+    console.print(f"\nall of it: ptune report {folder}")
+
+
+def overrides(run: Path) -> list[str]:
+    """What a run was told on its command line."""
+    told: list[str] = json.loads((run / "env.json").read_text(encoding="utf-8"))["overrides"]
+    return told
+
+
+def differences(runs: list[list[str]]) -> list[str]:
+    """For each run the overrides that not all of them share."""
+    common = set.intersection(*map(set, runs))
+    return [" ".join(word for word in words if word not in common) for words in runs]
