@@ -5,14 +5,13 @@ an encoder learns names by heart and also how to read names that it has never se
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from ptune.demo import causes, claims, lexicon, opinions, pronouns, relations, senses, templates
+from ptune.demo import causes, claims, lexicon, opinions, passages, pronouns, relations, senses, templates
 from ptune.demo import world as worlds
 from ptune.demo.grammar import Passage, Word, prose
-from ptune.demo.relations import Fact
 from ptune.demo.world import World
 
 _AGAIN = (
@@ -181,7 +180,7 @@ def _asked(world: World, random: Random) -> list[list[Word]]:
     ]
     sentences = [words for _, words in told]
     for fact, _ in random.choices(told, k=random.randint(1, 3)):
-        said = fact if random.random() < 0.5 else mistaken(fact, [fact for fact, _ in told], world, random)
+        said = fact if random.random() < 0.5 else passages.mistaken(fact, [fact for fact, _ in told], world, random)
         passage = said.passage(world, random)
         passage.bound["speaker"] = random.choice(world.entities["person"])
         sentences.append(passage.words(random.choice(fact.relation.checks)))
@@ -190,12 +189,6 @@ def _asked(world: World, random: Random) -> list[list[Word]]:
         passage.bound["value"] = fact.value
         sentences.append(passage.words(answer.replace("STATEMENT", statement)))
     return sentences
-
-
-def mistaken(fact: Fact, told: Sequence[Fact], world: World, random: Random) -> Fact:
-    """The fact with a wrong value: one of the same kind that was told of something else, where there is one."""
-    others = [one.value for one in told if one.relation.value == fact.relation.value and one.answer != fact.answer]
-    return replace(fact, value=random.choice(others)) if others else fact.false(world, random)
 
 
 def _doubted(world: World, random: Random) -> list[list[Word]]:

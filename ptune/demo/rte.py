@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from ptune.demo import claims
 from ptune.demo.grammar import Passage, prose
@@ -14,7 +15,7 @@ SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
 FILES = {"train": "train.jsonl", "dev": "val.jsonl", "test": "test.jsonl"}
 LABELS = ("entailment", "not_entailment")
 
-Example = dict[str, str]
+Example = dict[str, Any]
 
 
 def write(recipe: Recipe, folder: Path) -> None:
