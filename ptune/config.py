@@ -28,7 +28,7 @@ class Data:
     root: str | None = None  # folder of the original files, for source=local
     seed: int = 0  # seed of the demo corpus
     max_length: int | None = None  # tokens of text a row; null: the task's
-    overflow: str = "window"  # longer sentences of tagging tasks: window | truncate
+    overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
     bucket: bool = True  # batches of similar length
     max_train: int | None = None  # the first so many examples of a split; null: all
     max_dev: int | None = None
