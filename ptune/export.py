@@ -61,6 +61,12 @@ def refuse(run: Restored) -> None:
         wrong.append("a frozen backbone (method.tune=none)")
     if wrong:
         raise PtuneError(f"format=peft: PEFT's prefix tuning has {'; '.join(wrong)}; this run has not")
+    template: Any = run.model.member(0).template
+    if run.task.readout == "span" and any(template.tokens.frames[2].types):
+        raise PtuneError(
+            "format=peft: PEFT's question answering leaves out token types, which "
+            f"{run.settings.backbone['name']} has; a RoBERTa backbone has none"
+        )
 
 
 def peft(run: Restored, out: Path) -> None:

@@ -47,7 +47,8 @@ class Tokens:
     def located(self, text: str, lead: bool = False) -> tuple[list[int], np.ndarray]:
         """As `encode`, with the characters of `text` that each token stands for: [n, 2], begin and end.
 
-        White space that byte-level vocabularies keep at a token's ends is not part of it.
+        White space that byte-level vocabularies keep at a token's ends is not part of it; a token of nothing else
+        ends where it begins.
         """
         coded = self.tokenizer(
             " " + text if lead else text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -57,8 +58,9 @@ class Tokens:
             offsets = np.maximum(offsets - 1, 0)
         for i, (begin, end) in enumerate(offsets.tolist()):
             piece = text[begin:end]
-            if piece != piece.strip() and not piece.isspace():
-                offsets[i] = begin + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
+            if piece != piece.strip():
+                begin += len(piece) - len(piece.lstrip())
+                offsets[i] = begin, begin + len(piece.strip())
         return list(coded["input_ids"]), offsets
 
     def words(self, words: Sequence[str]) -> list[list[int]]:

@@ -22,7 +22,10 @@ COMBINATIONS = [
         for head in ("linear", "pooled", "verbalizer")
     ),
     *(("conll03", "plain", prompt, "linear") for prompt in PROMPTS),
+    *(("squad", template, prompt, "linear") for template in ("plain", "pattern") for prompt in PROMPTS),
+    ("squad_v2", "plain", "deep", "pooled"),
 ]
+WINDOWS = ("task.doc_stride=8", "task.max_question_length=12")
 COMMON = (
     "data=local",
     "data.root=.",
@@ -50,6 +53,7 @@ def composed(settings, bert_folder):
             "backbone=local",
             f"backbone.path={folder}",
             *COMMON,
+            *(WINDOWS if task.startswith("squad") else ()),
             *more,
         )
 
@@ -123,6 +127,8 @@ def test_a_combination_trains_and_comes_back(composed, wire, task, template, pro
         ("rte", "plain", "soft", "verbalizer"),
         ("conll03", "plain", "deep", "linear"),
         ("conll03", "plain", "pseudo", "linear"),
+        ("squad_v2", "plain", "deep", "linear"),
+        ("squad", "pattern", "pseudo", "linear"),
     ],
 )
 def test_roberta_trains_and_comes_back(composed, wire, roberta_folder, task, template, prompt, head):
@@ -193,6 +199,12 @@ TAG_AND_PATTERN = (
 
 def test_tagging_with_a_verbalizer(composed):
     assert problems(composed, "conll03", "plain", "deep", "verbalizer") == [TAG_AND_VERBALIZER]
+
+
+def test_answers_with_a_verbalizer(composed):
+    assert problems(composed, "squad", "plain", "deep", "verbalizer") == [
+        "method/head: a verbalizer answers for a whole text, and squad asks for a part of one; use linear"
+    ]
 
 
 def test_tagging_with_a_pattern(composed):

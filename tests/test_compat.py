@@ -71,6 +71,16 @@ ROWS = [
         },
     ),
     (
+        "A4 answers",
+        "method=ptv2 task=squad",
+        "dropout=0.2",
+        {
+            "backbone.dropout": (None, 0.2),
+            "method.prompt.dropout": (0.0, 0.2),
+            "method.head.dropout": (0.1, 0.0),
+        },
+    ),
+    (
         "A4 not prompt tuning",
         "method=prompt_tuning",
         "dropout=0.2",
@@ -85,6 +95,7 @@ ROWS = [
         "double_embedding=true",
         {"method.prompt.double_embedding": (False, True)},
     ),
+    ("A5 answers", "method=finetune task=squad", "freeze_finetune=true", {"method.tune": ("all", "none")}),
     ("A6 not P-Tuning v2", "method=ptv2", "double_embedding=true", {}),
     ("A7 RTE", "method=ptv2 task=rte", "selection=published", {"report_on": (None, "dev")}),
     (

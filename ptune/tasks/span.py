@@ -112,9 +112,11 @@ class Span(Task):
         """The first answer's characters in the context, NOWHERE without an answer; None without gold."""
         if example.gold is None:
             return None
-        for text, start in zip(example.gold["text"], example.gold["answer_start"], strict=True):
-            return Extent(start, start + len(text) - 1)
-        return NOWHERE
+        if not example.gold["text"]:
+            return NOWHERE
+        text, start = example.gold["text"][0], example.gold["answer_start"][0]
+        first = start + len(text) - len(text.lstrip())
+        return Extent(first, first + len(text.strip()) - 1)
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The best answer over all windows; "" where there is none.
@@ -194,11 +196,15 @@ def misplaced(text: str, start: int, context: str) -> str:
 
 
 def candidates(outputs: Sequence[RowOutput], longest: int, most: int) -> list[Candidate]:
-    """The `most` best answers of at most `longest` tokens over all windows of a context, each once, best first."""
+    """The `most` best answers of at most `longest` tokens over all windows of a context, each once, best first.
+
+    None begins or ends with a token of white space.
+    """
     scores: dict[tuple[int, int], float] = {}
     for output in outputs:
         assert output.offsets is not None
-        for score, first, last in best_pairs(output.scores[1:], longest, most):
+        blank = output.offsets[:, :1] >= output.offsets[:, 1:]
+        for score, first, last in best_pairs(np.where(blank, -np.inf, output.scores[1:]), longest, most):
             place = int(output.offsets[first, 0]), int(output.offsets[last, 1])
             scores[place] = max(score, scores.get(place, -np.inf))
     found = [Candidate(score, *place) for place, score in scores.items()]
