@@ -79,6 +79,11 @@ def outputs(model, wired):
     return model.outputs(0, wired.rendered[0].batch(range(8), Draw(0, 0), "eval"))
 
 
+def idle(wired, name):
+    """Whether a parameter cannot matter: a span's bias shifts the logits of every position alike."""
+    return wired.task.readout == "span" and name == "head.linear.bias"
+
+
 def assert_trains_and_returns(wire, settings, tune):
     settings = deepcopy(settings)
     settings.method["tune"] = tune
@@ -90,7 +95,9 @@ def assert_trains_and_returns(wire, settings, tune):
     for name, grad in gradients(wired).items():
         assert grad is not None, f"{name} gets no gradient"
         assert grad.isfinite().all()
-        if not name.startswith("backbone."):
+        if idle(wired, name):
+            assert grad.abs().max() < 1e-5
+        elif not name.startswith("backbone."):
             assert grad.abs().sum() > 0, f"{name} gets a gradient of 0"
     wired.fit()
     assert len(wired.losses()) == 2
@@ -98,7 +105,7 @@ def assert_trains_and_returns(wire, settings, tune):
     assert all(
         not torch.equal(p, before[name])
         for name, p in wired.runs[0].trained.items()
-        if name.startswith(("prompt", "head"))
+        if name.startswith(("prompt", "head")) and not idle(wired, name)
     )
     stored = {name: tensor.detach().clone() for name, tensor in wired.model.stored().items()}
     assert any(name.startswith("backbone.") for name in stored) is (tune != "none")
