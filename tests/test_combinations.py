@@ -187,6 +187,15 @@ def test_bfloat16_and_gradient_checkpointing_train(composed, wire):
     assert all(p.dtype == torch.float32 for p in wired.runs[0].trained.values())
 
 
+def test_answers_train_in_bfloat16(composed, wire):
+    wired = wire(composed("squad_v2", "plain", "deep", "linear", more=["precision=bfloat16"]))
+    wired.fit()
+    exact = wire(composed("squad_v2", "plain", "deep", "linear"))
+    exact.fit()
+    assert wired.losses() == pytest.approx(exact.losses(), rel=0.05)
+    assert wired.losses() != exact.losses()
+
+
 # What makes no sense
 
 

@@ -191,6 +191,21 @@ def test_the_bundle_is_the_published_recipe(settings):
     assert (s.select_on, s.report_on, s.data.max_length, s.optim.schedule) == ("dev", "dev", 128, "linear")
 
 
+@pytest.mark.parametrize(("name", "length", "epochs"), [("squad", 16, 30), ("squad_v2", 8, 10)])
+def test_the_published_recipes_for_answers(settings, name, length, epochs):
+    s = settings(f"experiment=ptv2_{name}_roberta")
+    assert (s.task["name"], s.prompt_length.value, s.optim.lr, s.batch_size, s.epochs) == (
+        name,
+        length,
+        5e-3,
+        8,
+        epochs,
+    )
+    assert (s.method["prompt"]["dropout"], s.method["head"]["dropout"], s.backbone["dropout"]) == (0.2, 0.0, 0.2)
+    assert (s.data.max_length, s.task["doc_stride"], s.optim.schedule, s.seed) == (384, 128, "exponential", 11)
+    assert (s.select_on, s.report_on, s.metric) == ("dev", "dev", "f1")
+
+
 def test_a_double_embedding_reaches_the_backbone(settings, bert_folder, wire):
     line = [
         "method=prompt_tuning",

@@ -484,11 +484,14 @@ def test_long_questions_are_cut(tokenizer):
 
 
 def test_a_stride_gives_way_to_progress(tokenizer):
-    """However little room there is, each window begins one token further on, and the last reaches the end."""
+    """However little room there is, windows go on by half their size, no row is too long, the last reaches the end."""
     task = span(doc_stride=500)
-    rows = rows_of(plain(tokenizer, task), task, answered(CONTEXT, "Oslo", question="a " * 40), 12)
-    assert [row.start for row in rows] == list(range(len(rows)))
-    assert rows[-1].offsets[-1, 1] >= len(CONTEXT.rstrip())
+    for most, question in ((12, "a " * 40), (30, "a a a")):
+        rows = rows_of(plain(tokenizer, task), task, answered(CONTEXT, "Oslo", question=question), most)
+        size = len(rows[0].offsets)
+        assert [row.start for row in rows] == [i * (size - size // 2) for i in range(len(rows))]
+        assert all(len(row.ids) <= most for row in rows)
+        assert rows[-1].offsets[-1, 1] >= len(CONTEXT.rstrip())
 
 
 @pytest.mark.parametrize("slots", [0, 3, 7])

@@ -116,14 +116,16 @@ class Template(ABC):
     def _spans(self, parts: Parts, windows: Windows, budget: int) -> list[Row]:
         """A row for each window of the context, beside the first `limit` tokens of every other text.
 
-        Neighbors share `stride` tokens, or all but one where that is as many as a window has.
+        Neighbors share `stride` tokens, or half of a window that has no more than those; a text that leaves no room
+        for the context is cut further.
         """
-        pieces = [p._replace(ids=p.ids[: windows.limit]) if p.kind == "text" else p for p in parts.parts]
+        limit = min(windows.limit, budget - 1)
+        pieces = [p._replace(ids=p.ids[:limit]) if p.kind == "text" else p for p in parts.parts]
         at = next(i for i, piece in enumerate(pieces) if piece.kind == "context")
         context = pieces[at]
         assert context.offsets is not None
         size = max(budget - sum(len(piece.ids) for piece in pieces if piece.kind == "text"), 1)
-        step = max(size - windows.stride, 1)
+        step = size - (windows.stride if windows.stride < size else size // 2)
         firsts = range(0, max(len(context.ids) - size, 0) + step, step)
         kept = firsts if self.overflow == "window" else firsts[:1]
         cut = len(kept) < len(firsts) or any(len(a.ids) < len(b.ids) for a, b in zip(pieces, parts.parts, strict=True))
