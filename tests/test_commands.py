@@ -413,7 +413,7 @@ def test_answers_from_training_to_export(ptune, examples, bert_folder, roberta_f
             (tmp_path / f"{split}-v{version}.json").write_text(content, encoding="utf-8")
     backbone = ["backbone=local", f"backbone.path={bert_folder}"]
     common = ["data=local", "data.root=.", *backbone, "tracker=none", "epochs=2", "batch_size=4", "quiet=true"]
-    windows = ["data.max_length=60", "task.doc_stride=10", "task.max_question_length=14", "prompt_length.value=3"]
+    windows = ["data.max_length=40", "task.doc_stride=10", "task.max_question_length=14", "prompt_length.value=3"]
 
     def train(*words: str, run: str) -> dict:
         found = ptune("train", *common, *windows, *words, f"hydra.run.dir={run}")
@@ -478,7 +478,7 @@ def equals_peft(run: Path, adapter: Path, checkpoint: Path) -> None:
     base = AutoModelForQuestionAnswering.from_pretrained(str(checkpoint))
     theirs = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
     examples = read_corpus(ours.settings, ours.task)[0].splits["dev"]
-    batch = Rendered(examples, ours.task, ours.model.member(0).template, 60).batch(
+    batch = Rendered(examples, ours.task, ours.model.member(0).template, 40).batch(
         range(len(examples)), EVALUATION, "eval"
     )
     with torch.no_grad():

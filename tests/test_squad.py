@@ -319,6 +319,7 @@ def test_target():
     """The first answer's characters; nowhere without one; nothing without gold."""
     task = span("squad_v2")
     assert task.target(answered("Anna works in Oslo.", "Oslo", "Anna")) == Extent(14, 17)
+    assert task.target(answered("Anna works in Oslo.", " in Oslo.")) == Extent(11, 18)
     assert task.target(answered("Anna works in Oslo.")) == NOWHERE
     assert task.target(Example("0", {"question": "?", "context": "x"})) is None
 
@@ -454,16 +455,17 @@ def test_lost_answers_are_counted(bert_folder):
     """Longer than the longest, than a window, than the stride lets through, or beyond the only window."""
     tokens = AutoTokenizer.from_pretrained(str(bert_folder))
     context = "the old mill stands by the river . " * 12
-    long = answered(context, "old mill stands by the river . the old mill stands")
+    words = "old mill stands by the river . the old mill stands"
+    long, length = answered(context, words), len(tokens(words, add_special_tokens=False)["input_ids"])
 
     def rendered(task: Span, examples: list[Example], most: int, **more) -> Rendered:
         return Rendered(examples, task, plain(tokens, task, **more), most)
 
     none = answered(context)
     assert rendered(span("squad_v2"), [long, none], 384).lost == 0
-    assert rendered(span("squad_v2", max_answer_length=10), [long, none], 384).lost == 1
-    assert rendered(span("squad_v2", max_answer_length=11), [long, none], 384).lost == 0
-    assert rendered(span(doc_stride=2), [long], 18).lost == 1
+    assert rendered(span("squad_v2", max_answer_length=length - 1), [long, none], 384).lost == 1
+    assert rendered(span("squad_v2", max_answer_length=length), [long, none], 384).lost == 0
+    assert rendered(span(doc_stride=2), [long], length + 7).lost == 1
     late = answered(context + "Anna sleeps", "Anna sleeps")
     whole = rendered(span(doc_stride=4), [late], 40)
     assert (whole.lost, whole.cut) == (0, 0)
@@ -619,7 +621,7 @@ def test_a_batch_equals_its_rows(settings, wire, examples, bert_folder, method, 
             f"backbone.path={bert_folder}",
             "data=local",
             "data.root=.",
-            "data.max_length=60",
+            "data.max_length=40",
             "task.doc_stride=8",
             "task.max_question_length=12",
             "prompt_length.value=3",
@@ -750,6 +752,17 @@ def test_decode_is_the_best_of_all(seed):
         chosen = np.exp(nothing) if prediction.value == "" else weights[0]
         assert prediction.scores["probability"] == pytest.approx(chosen / (weights.sum() + np.exp(nothing)))
     assert task.decode(example, outputs[::-1]) == prediction
+
+
+def test_answers_have_no_white_space_around_them():
+    """Tokens of white space alone neither begin nor end an answer, however high they score; inside they are kept."""
+    context = "  Anna \t Berg "
+    ends = np.array([[9.0, 9.0], [5.0, 1.0], [9.0, 9.0], [1.0, 5.0], [9.0, 9.0]])
+    places = np.array([[2, 2], [2, 6], [8, 8], [9, 13], [14, 14]], dtype=np.int32)
+    output = RowOutput(0, np.concatenate([[[0.0, 0.0]], ends]).astype(np.float32), offsets=places)
+    assert span().decode(Example("0", {"question": "?", "context": context}), [output]).value == "Anna \t Berg"
+    blank = RowOutput(0, output.scores[:2], offsets=places[:1])
+    assert span().decode(Example("0", {"question": "?", "context": context}), [blank]) == Prediction("")
 
 
 def test_best_pairs():
