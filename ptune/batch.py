@@ -26,6 +26,28 @@ class Example:
     gold: Any = None
 
 
+class Extent(NamedTuple):
+    """An answer's first and last character in its text, or first and last read position in a row; one label."""
+
+    first: int
+    last: int
+
+
+NOWHERE = Extent(-1, -1)  # of a text that holds no answer
+
+
+class Windows(NamedTuple):
+    """How a field too long for a row is read: in windows, a row each, which share `stride` tokens.
+
+    limit: how many tokens of every other text are kept; longest: tokens of the longest answer that can be given.
+    """
+
+    field: str
+    stride: int
+    limit: int
+    longest: int
+
+
 class Draw(NamedTuple):
     """Where randomness of rendering comes from: the same draw renders the same rows."""
 
@@ -37,8 +59,9 @@ class Draw(NamedTuple):
 class Row:
     """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills.
 
-    target: class index, or one index a position of read["words"], or None; start: index of the first word it covers;
-    cut: whether text was left out.
+    target: class index, or one index a position of read["words"], or an extent over read["cls"] (0) and
+    read["context"] (from 1), or None; start: index of the first word (or token of the context) it covers; cut: whether
+    text was left out; offsets: [K, 2], where the text of each position of read["context"] begins and ends.
     """
 
     example: int
@@ -46,23 +69,25 @@ class Row:
     types: Sequence[int]
     read: Mapping[str, Sequence[int]]
     slots: Sequence[int] = ()
-    target: int | Sequence[int] | None = None
+    target: int | Sequence[int] | Extent | None = None
     start: int = 0
     candidate: int = 0
     cut: bool = False
+    offsets: np.ndarray | None = None
 
     @property
     def labels(self) -> int:
         """How many labels this row contributes to the loss."""
         if self.target is None:
             return 0
-        return 1 if isinstance(self.target, int) else sum(t != IGNORED for t in self.target)
+        return 1 if isinstance(self.target, int | Extent) else sum(t != IGNORED for t in self.target)
 
 
 @dataclass
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
-    example, start, candidate, weight [B]; target [B] or [B, K] padded with IGNORED, soft [B, C] or None."""
+    example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents; soft
+    [B, C] or None; offsets: each row's, where rows read a context."""
 
     ids: Tensor
     types: Tensor
@@ -77,16 +102,18 @@ class Batch:
     soft: Tensor | None = None
     source: str = "train"
     names: Sequence[str] = field(default_factory=list)
+    offsets: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
         return self.ids.shape[0]
 
     @property
     def labels(self) -> int:
-        """How many labels the batch holds; a soft target counts as one."""
+        """How many labels the batch holds; a soft target counts as one, and so does an extent."""
         if self.soft is not None:
             return len(self)
-        return int((self.target != IGNORED).sum())
+        given = int((self.target != IGNORED).sum())
+        return given // 2 if self.offsets else given
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -95,12 +122,16 @@ class Batch:
 
 
 class RowOutput(NamedTuple):
-    """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`."""
+    """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`.
+
+    With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at the first token (0) and at the K of the context.
+    """
 
     example: int
     scores: np.ndarray
     start: int = 0
     candidate: int = 0
+    offsets: np.ndarray | None = None
 
 
 def collate(
@@ -140,6 +171,7 @@ def collate(
         target=_targets(rows),
         source=source,
         names=list(names),
+        offsets=[row.offsets for row in rows if row.offsets is not None],
     )
 
 

@@ -198,6 +198,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         mask=mask,
         slots=int(s.prompt_length.value or 0) if prompt.place == "slots" else 0,
         overflow=s.data.overflow,
+        windows=task.windows,
     )
     torch.manual_seed(mix(s.seed, "head"))
     try:

@@ -88,6 +88,7 @@ def lookup(values: Mapping[str, Any], key: str) -> Any:
 def check_together(s: Train) -> Iterator[str]:
     """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
+    yield from (f"task.{key}: {text}" for key, text in task.problems())
     for part in ("template", "prompt", "head"):
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])
@@ -114,15 +115,22 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     taken = prompt_positions(s)
     room = backbone.shape.positions - taken
     wanted = s.data.max_length if s.data.max_length is not None else task.max_length
-    least = wanted if s.data.max_length is not None else min(wanted, SHORTEST_TEXT)
+    given = s.data.max_length is not None
+    shortest, reason = task.shortest
+    if wanted < shortest:
+        key = "data.max_length" if given else "task.max_length"
+        yield f"{key}: {wanted} is too small for {task.name}; at least {shortest} ({reason})"
+        return
+    least = wanted if given else max(min(wanted, SHORTEST_TEXT), shortest)
     if room < least:
         at_most = backbone.shape.positions - least
-        text = "data.max_length" if s.data.max_length is not None else "the least that ptune cuts text to by itself"
+        unset = reason if least == shortest else "the least that ptune cuts text to by itself"
+        text = "data.max_length" if given else unset
         yield (
             f"prompt_length.value: {taken} + {least} tokens of text ({text}) is more than the "
             f"{backbone.shape.positions} positions of {backbone.name}; at most {max(at_most, 0)}"
         )
-    elif s.data.max_length is None:
+    elif not given:
         s.data.max_length = min(wanted, room)
 
 

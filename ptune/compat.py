@@ -44,8 +44,10 @@ def published_pooler(settings: Train) -> str:
 
 
 def tie_dropout(settings: Train, rate: float) -> None:
-    """One rate for the backbone's hidden states, the prompt and the head."""
+    """One rate for the backbone's hidden states, the prompt and the head, which has none where answers are spans."""
     parts: list[dict[str, Any]] = [settings.backbone, settings.method["prompt"], settings.method["head"]]
     for part in parts:
         if part is settings.backbone or "dropout" in part:
             part["dropout"] = rate
+    if (settings.task.get("published") or {}).get("no_head_dropout") and "dropout" in settings.method["head"]:
+        settings.method["head"]["dropout"] = 0.0

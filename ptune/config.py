@@ -41,7 +41,7 @@ class Data:
     seed: int = 0  # seed of the demo world
     demo: Demo = field(default_factory=Demo)
     max_length: int | None = None  # tokens of text a row; null: the task's
-    overflow: str = "window"  # longer sentences of tagging tasks: window | truncate
+    overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
     bucket: bool = True  # batches of similar length
     draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones
     max_train: int | None = None  # so many examples of a split; null: all

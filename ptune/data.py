@@ -208,7 +208,9 @@ class Rendered:
         first = [template.rows(parts, Draw(0, 0), max_len) for parts in self.parts]
         self.lengths = [max(len(row.ids) for row in rows) for rows in first]
         self.labels = sum(row.labels for rows in first for row in rows)
-        self.lost = sum(lost_labels(rows, p.target) for rows, p in zip(first, self.parts, strict=True))
+        self.lost = sum(
+            lost_labels(rows, p.target, template.windows) for rows, p in zip(first, self.parts, strict=True)
+        )
         self.cut = sum(any(row.cut for row in rows) for rows in first)
         self._rows = None if template.drawn else first
 

@@ -21,7 +21,7 @@ class ConfigError(PtuneError):
 
 
 class DataError(PtuneError):
-    """A file that is not what its format promises; the message begins with file:line."""
+    """A file that is not what its format promises; the message begins with file:line or the place in it."""
 
 
 class UnavailableError(PtuneError):

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from ptune.restore import Restored
 
 
+KINDS = {  # readout -> PEFT's task type, and what transformers calls the layer there
+    "sequence": ("SEQ_CLS", "classifier"),
+    "token": ("TOKEN_CLS", "classifier"),
+    "span": ("QUESTION_ANS", "qa_outputs"),
+}
+
+
 def main(cfg: DictConfig) -> None:
     """Write the run to a new folder `out`."""
     from ptune.build import settings_of
@@ -54,24 +61,31 @@ def refuse(run: Restored) -> None:
         wrong.append("a frozen backbone (method.tune=none)")
     if wrong:
         raise PtuneError(f"format=peft: PEFT's prefix tuning has {'; '.join(wrong)}; this run has not")
+    template: Any = run.model.member(0).template
+    if run.task.readout == "span" and any(template.tokens.frames[2].types):
+        raise PtuneError(
+            "format=peft: PEFT's question answering leaves out token types, which "
+            f"{run.settings.backbone['name']} has; a RoBERTa backbone has none"
+        )
 
 
 def peft(run: Restored, out: Path) -> None:
-    """PEFT's PREFIX_TUNING adapter: prompt_embeddings [P, 2LAD], the classifier, adapter_config.json and a card."""
+    """PEFT's PREFIX_TUNING adapter: prompt_embeddings [P, 2LAD], the linear layer, adapter_config.json and a card."""
     from safetensors.torch import save_file
 
     member: Any = run.model.member(0)
     shape, s = run.model.backbone.shape, run.settings
+    kind, layer = KINDS[run.task.readout]
     tensors = {
         "prompt_embeddings": member.prompt.fold()["prefix"].contiguous(),
-        "base_model.classifier.weight": member.head.linear.weight.detach().contiguous(),
-        "base_model.classifier.bias": member.head.linear.bias.detach().contiguous(),
+        f"base_model.{layer}.weight": member.head.linear.weight.detach().contiguous(),
+        f"base_model.{layer}.bias": member.head.linear.bias.detach().contiguous(),
     }
     out.mkdir(parents=True, exist_ok=True)
     save_file(tensors, out / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
         "peft_type": "PREFIX_TUNING",
-        "task_type": "TOKEN_CLS" if run.task.readout == "token" else "SEQ_CLS",
+        "task_type": kind,
         "base_model_name_or_path": s.backbone.get("checkpoint") or s.backbone.get("path"),
         "revision": s.backbone.get("revision"),
         "num_virtual_tokens": member.prompt.length,
@@ -82,7 +96,7 @@ def peft(run: Restored, out: Path) -> None:
         "num_transformer_submodules": 1,
         "prefix_projection": False,
         "inference_mode": True,
-        "modules_to_save": ["classifier"],
+        "modules_to_save": [layer],
     }
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(run), encoding="utf-8")

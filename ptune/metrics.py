@@ -5,12 +5,17 @@ Their libraries are imported where they are called: a mistake in the settings sh
 
 from __future__ import annotations
 
+import re
+import string
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 RESAMPLES = 1000
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def accuracy(gold: Sequence[str], predicted: Sequence[str]) -> float:
@@ -61,6 +66,60 @@ def f1_of_counts(counts: np.ndarray) -> float:
     """F1 in percent of the summed rows of `span_counts`."""
     correct, found, wanted = counts.sum(0)
     return 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0
+
+
+def answer_words(text: str) -> list[str]:
+    """An answer as SQuAD's scorers compare it: words in lower case, without ASCII punctuation and articles."""
+    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
+
+
+def answer_scores(gold: Sequence[str], predicted: str, nothing: bool = False) -> tuple[float, float]:
+    """Exact match and word F1 (0 to 1) with the closest of one question's answers, as SQuAD's official scorers do it.
+
+    nothing: SQuAD 2.0's rules (evaluate-v2.0.py), where "" is an answer, and the right one where `gold` has none;
+    else those of 1.1 (evaluate-v1.1.py, Rajpurkar et al. 2016).
+    """
+    if nothing:
+        gold = [text for text in gold if answer_words(text)] or [""]
+    found = answer_words(predicted)
+    pairs = [_compared(answer_words(text), found, nothing) for text in gold]
+    return max(exact for exact, _ in pairs), max(f1 for _, f1 in pairs)
+
+
+def _compared(wanted: Sequence[str], found: Sequence[str], nothing: bool) -> tuple[float, float]:
+    exact = float(wanted == found)
+    if nothing and not (wanted and found):
+        return exact, exact
+    common = sum((Counter(wanted) & Counter(found)).values())
+    if not common:
+        return exact, 0.0
+    precision, recall = common / len(found), common / len(wanted)
+    return exact, 2 * precision * recall / (precision + recall)
+
+
+def mean_percent(scores: Sequence[float]) -> float:
+    """Their mean in percent, added up in their order, as the official scorers do: equal to the last digit."""
+    return 100.0 * sum(scores) / len(scores)
+
+
+def best_threshold(
+    scores: Sequence[float], odds: Sequence[float], answerable: Sequence[bool], answered: Sequence[bool]
+) -> tuple[float, float]:
+    """The best mean score in percent that a threshold reaches, and the threshold: above it a question has no answer.
+
+    scores: of each question as predicted; odds: of no answer; answered: whether the prediction is one. Raising the
+    threshold question by question from "none is answered", as SQuAD 2.0's official scorer does.
+    """
+    reached = best = float(len(answerable) - sum(answerable))
+    threshold = 0.0
+    for i in sorted(range(len(odds)), key=lambda i: odds[i]):
+        if answerable[i]:
+            reached += scores[i]
+        elif answered[i]:
+            reached -= 1
+        if reached > best:
+            best, threshold = reached, odds[i]
+    return 100.0 * best / len(scores), threshold
 
 
 def binomial(correct: int, n: int) -> tuple[float, float]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -41,6 +43,25 @@ class Tokens:
     def encode(self, text: str, lead: bool = False) -> list[int]:
         """Ids of `text` without special tokens; `lead` puts a space in front, which byte-level vocabularies see."""
         return list(self.tokenizer(" " + text if lead else text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def located(self, text: str, lead: bool = False) -> tuple[list[int], np.ndarray]:
+        """As `encode`, with the characters of `text` that each token stands for: [n, 2], begin and end.
+
+        White space that byte-level vocabularies keep at a token's ends is not part of it; a token of nothing else
+        ends where it begins.
+        """
+        coded = self.tokenizer(
+            " " + text if lead else text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        offsets = np.array(coded["offset_mapping"], dtype=np.int32).reshape(-1, 2)
+        if lead:
+            offsets = np.maximum(offsets - 1, 0)
+        for i, (begin, end) in enumerate(offsets.tolist()):
+            piece = text[begin:end]
+            if piece != piece.strip():
+                begin += len(piece) - len(piece.lstrip())
+                offsets[i] = begin, begin + len(piece.strip())
+        return list(coded["input_ids"]), offsets
 
     def words(self, words: Sequence[str]) -> list[list[int]]:
         """Ids of each word, every one as it stands after a space; a word without any piece is one unknown token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ def settings() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def examples() -> dict[str, list[Any]]:
-    """Eight hand-made examples of a pair task and of a tagging task, of many lengths."""
+    """Eight hand-made examples of a pair task, of a tagging task and of answers in a text, of many lengths."""
     from ptune.batch import Example
 
     pairs = [
@@ -224,12 +224,38 @@ def examples() -> dict[str, list[Any]]:
         "Yes/O",
         "The/O Oslo/B-MISC words/O stand/O alone/O",
     ]
+    mill, oslo = (
+        "The old mill stands by the river, not far from the old house. A dog sleeps in front of the house, and "
+        "nobody lives in the mill. Does the dog live in the house? Yes, in front of it.",
+        "Anna Berg works for Nordwind in Oslo.",
+    )
+    questions = [
+        (mill, "What stands by the river?", "The old mill", "old mill"),
+        (mill, "Who lives in the mill?", "nobody"),
+        (oslo, "Who works for Nordwind?", "Anna Berg"),
+        (oslo, "Where does Anna Berg work, and for the old house or for Nordwind?", "Oslo", "in Oslo"),
+        (mill, "Does it?", "Yes"),
+        (mill, "Where does the dog sleep?", "in front of the house", "house"),
+        (oslo, "For what does Anna work?", "Nordwind"),
+        (mill, "Is the river far from the house?", "not far"),
+    ]
+    answered = [
+        (question, context, {"text": answers, "answer_start": [context.index(answer) for answer in answers]})
+        for context, question, *answers in questions
+    ]
+    squad = [
+        Example(f"qa-{i}", {"question": question, "context": context}, gold)
+        for i, (question, context, gold) in enumerate(answered)
+    ]
+    nothing = {"text": [], "answer_start": []}
     split = [[pair.rsplit("/", 1) for pair in sentence.split()] for sentence in sentences]
     return {
         "rte": [
             Example(f"rte-{i}", {"premise": p, "hypothesis": h}, labels[label]) for i, (p, h, label) in enumerate(pairs)
         ],
         "conll03": [Example(f"ner-{i}", {"tokens": [w for w, _ in s]}, [t for _, t in s]) for i, s in enumerate(split)],
+        "squad": squad,
+        "squad_v2": [replace(e, gold=nothing) if i % 3 == 1 else e for i, e in enumerate(squad)],
     }
 
 

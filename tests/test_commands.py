@@ -385,6 +385,112 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
         torch.testing.assert_close(found_scores, expected, atol=1e-6, rtol=1e-6)
 
 
+# answers in a text
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_answers_from_training_to_export(ptune, examples, bert_folder, roberta_folder, tmp_path):
+    """Train, eval, predict (text and json lines) and export of SQuAD, and the majority of both versions."""
+    for version, name in (("1.1", "squad"), ("2.0", "squad_v2")):
+        paragraphs = [
+            {
+                "context": e.fields["context"],
+                "qas": [
+                    {
+                        "id": e.id,
+                        "question": e.fields["question"],
+                        "answers": [
+                            {"text": text, "answer_start": start}
+                            for text, start in zip(e.gold["text"], e.gold["answer_start"], strict=True)
+                        ],
+                    }
+                ],
+            }
+            for e in examples[name]
+        ]
+        content = json.dumps({"version": version, "data": [{"title": "T", "paragraphs": paragraphs}]})
+        for split in ("train", "dev"):
+            (tmp_path / f"{split}-v{version}.json").write_text(content, encoding="utf-8")
+    backbone = ["backbone=local", f"backbone.path={bert_folder}"]
+    common = ["data=local", "data.root=.", *backbone, "tracker=none", "epochs=2", "batch_size=4", "quiet=true"]
+    windows = ["data.max_length=40", "task.doc_stride=10", "task.max_question_length=14", "prompt_length.value=3"]
+
+    def train(*words: str, run: str) -> dict:
+        found = ptune("train", *common, *windows, *words, f"hydra.run.dir={run}")
+        assert found.code == 0, found.err
+        return result(tmp_path / run)
+
+    figures = train("task=squad_v2", "method=ptv2", run="v2")
+    assert figures["metric"] == "f1"
+    assert figures["selected_on_reported"]  # the test set was never published
+    assert {"exact", "HasAns_f1", "NoAns_exact", "best_f1", "best_f1_thresh"} <= set(figures["best"]["report"])
+    written = rows((tmp_path / "v2" / "predictions.jsonl").read_text(encoding="utf-8"))
+    assert all(row["prediction"] == "" or row["prediction"] in row["context"] for row in written)
+    assert all((row["prediction"] == "") == (row["scores"]["null_odds"] > 0) for row in written)
+    found = ptune("eval", "v2")
+    assert found.code == 0, found.err
+    again = json.loads((tmp_path / "v2" / "eval_dev.json").read_text(encoding="utf-8"))
+    assert again["scores"] == figures["best"]["report"]
+    assert train("task=squad_v2", "method=majority", run="none")["best"]["report"]["NoAns_exact"] == 100.0
+
+    figures = train("task=squad", "method=ptv2", f"backbone.path={roberta_folder}", run="v1")
+    assert set(figures["best"]["report"]) == {"f1", "exact_match"}
+    assert train("task=squad", "method=majority", run="most")["score"] == figures["majority"] > 0
+    context = "Anna Berg works for Nordwind in Oslo."
+    given = [json.dumps({"id": 7, "question": "Who?", "context": context, "answers": 3}), f"Where?\t{context}"]
+    (tmp_path / "in.txt").write_text("\n".join(given), encoding="utf-8")
+    told = ptune("predict", "v1", "input=in.txt")
+    assert told.code == 0, told.err
+    one, two = rows(told.out)
+    assert (one["id"], one["answers"]) == (7, 3)
+    assert two["question"] == "Where?"
+    for row in (one, two):
+        assert row["prediction"]
+        assert row["prediction"] in context
+        assert 0 < row["scores"]["probability"] <= 1
+    (tmp_path / "in.txt").write_text("\nWhere?", encoding="utf-8")
+    told = ptune("predict", "v1", "input=in.txt")
+    assert (told.code, told.err) == (
+        1,
+        "in.txt:2: 1 texts where squad needs 2, separated by tabs: question, context",
+    )
+    assert ptune("export", "v1", "out=adapter").code == 0
+    equals_peft(tmp_path / "v1", tmp_path / "adapter", roberta_folder)
+    found = ptune("export", "v2", "out=other")
+    assert (found.code, found.err) == (
+        1,
+        f"format=peft: PEFT's question answering leaves out token types, which {bert_folder.name} has; "
+        "a RoBERTa backbone has none",
+    )
+
+
+def equals_peft(run: Path, adapter: Path, checkpoint: Path) -> None:
+    """PEFT's question answering model gives the same logits at every position that is read."""
+    peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
+    from transformers import AutoModelForQuestionAnswering
+
+    from ptune.data import Rendered
+    from ptune.evaluate import EVALUATION
+    from ptune.restore import restore
+    from ptune.session import read_corpus
+
+    ours = restore(str(run), "cpu")
+    base = AutoModelForQuestionAnswering.from_pretrained(str(checkpoint))
+    theirs = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
+    examples = read_corpus(ours.settings, ours.task)[0].splits["dev"]
+    batch = Rendered(examples, ours.task, ours.model.member(0).template, 40).batch(
+        range(len(examples)), EVALUATION, "eval"
+    )
+    with torch.no_grad():
+        logits = theirs(input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types)
+    both = torch.stack([logits.start_logits, logits.end_logits], -1)
+    outputs = ours.model.outputs(0, batch)
+    assert len(outputs) > len(examples)
+    for row, output in enumerate(outputs):
+        places = [0, *[place for place in batch.read["context"][row].tolist() if place >= 0]]
+        torch.testing.assert_close(torch.as_tensor(output.scores), both[row, places], atol=1e-5, rtol=1e-5)
+
+
 def test_export_errors(ptune, runs, tmp_path):
     """What PEFT cannot express is named, all of it; nothing is overwritten."""
     soft, ner = runs / "finished" / "soft", runs / "finished" / "ner"

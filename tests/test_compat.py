@@ -71,6 +71,16 @@ ROWS = [
         },
     ),
     (
+        "A4 answers",
+        "method=ptv2 task=squad",
+        "dropout=0.2",
+        {
+            "backbone.dropout": (None, 0.2),
+            "method.prompt.dropout": (0.0, 0.2),
+            "method.head.dropout": (0.1, 0.0),
+        },
+    ),
+    (
         "A4 not prompt tuning",
         "method=prompt_tuning",
         "dropout=0.2",
@@ -85,6 +95,7 @@ ROWS = [
         "double_embedding=true",
         {"method.prompt.double_embedding": (False, True)},
     ),
+    ("A5 answers", "method=finetune task=squad", "freeze_finetune=true", {"method.tune": ("all", "none")}),
     ("A6 not P-Tuning v2", "method=ptv2", "double_embedding=true", {}),
     ("A7 RTE", "method=ptv2 task=rte", "selection=published", {"report_on": (None, "dev")}),
     (
@@ -178,6 +189,21 @@ def test_the_bundle_is_the_published_recipe(settings):
         0.1,
     )
     assert (s.select_on, s.report_on, s.data.max_length, s.optim.schedule) == ("dev", "dev", 128, "linear")
+
+
+@pytest.mark.parametrize(("name", "length", "epochs"), [("squad", 16, 30), ("squad_v2", 8, 10)])
+def test_the_published_recipes_for_answers(settings, name, length, epochs):
+    s = settings(f"experiment=ptv2_{name}_roberta")
+    assert (s.task["name"], s.prompt_length.value, s.optim.lr, s.batch_size, s.epochs) == (
+        name,
+        length,
+        5e-3,
+        8,
+        epochs,
+    )
+    assert (s.method["prompt"]["dropout"], s.method["head"]["dropout"], s.backbone["dropout"]) == (0.2, 0.0, 0.2)
+    assert (s.data.max_length, s.task["doc_stride"], s.optim.schedule, s.seed) == (384, 128, "exponential", 11)
+    assert (s.select_on, s.report_on, s.metric) == ("dev", "dev", "f1")
 
 
 def test_a_double_embedding_reaches_the_backbone(settings, bert_folder, wire):

@@ -395,7 +395,7 @@ def test_draws_are_by_epoch():
     asked = []
 
     class Drawn:
-        drawn, tokens = True, type("T", (), {"pad_id": 0})
+        drawn, windows, tokens = True, None, type("T", (), {"pad_id": 0})
 
         def parts(self, index, example, target):
             return type("P", (), {"target": target, "example": index})

@@ -56,6 +56,54 @@ CASES = {
         ["task=conll03", "method/head=verbalizer"],
         ["method/head: a verbalizer answers for a whole text, and conll03 asks for one label a word; use linear"],
     ),
+    "answers with a verbalizer": (
+        ["task=squad", "method/head=verbalizer", "method/template=pattern"],
+        ["method/head: a verbalizer answers for a whole text, and squad asks for a part of one; use linear"],
+    ),
+    "answers in a pattern without their text": (
+        ["task=squad", "method/template=pattern", "task.patterns.t5.text='{question} {context:lower}'"],
+        [
+            "method.template.name: task.patterns.t5: answers are looked for in {context}, which has to stand once, "
+            "and as it is"
+        ],
+    ),
+    "windows without room": (
+        ["task=squad", "data.max_length=150"],
+        [
+            "data.max_length: 150 is too small for squad; at least 197 "
+            "(task.max_question_length + task.doc_stride + 4 special tokens + 1)"
+        ],
+    ),
+    "windows of the task without room": (
+        ["task=squad", "task.doc_stride=330"],
+        [
+            "task.max_length: 384 is too small for squad; at least 399 "
+            "(task.max_question_length + task.doc_stride + 4 special tokens + 1)"
+        ],
+    ),
+    "positions with windows": (
+        ["task=squad_v2", "prompt_length.value=60"],
+        [
+            "prompt_length.value: 60 + 197 tokens of text (task.max_question_length + task.doc_stride + 4 special "
+            "tokens + 1) is more than the 256 positions of tiny_encoder; at most 59"
+        ],
+    ),
+    "numbers of a task": (
+        ["task=squad", "task.n_best=0", "task.doc_stride=-1", "task.max_answer_length=0"],
+        [
+            "task.doc_stride: -1 is too small; at least 0",
+            "task.max_answer_length: 0 is too small; at least 1",
+            "task.n_best: 0 is too small; at least 1",
+        ],
+    ),
+    "type of a number of a task": (
+        ["task=squad_v2", "task.null_threshold=low"],
+        ["task.null_threshold: 'low' is not a valid number"],
+    ),
+    "metric of a task": (
+        ["task=squad", "metric=exact"],
+        ["metric: squad has no 'exact'; did you mean 'exact_match'?"],
+    ),
     "tagging with a pattern": (
         ["task=conll03", "method/template=pattern"],
         ["method.template.name: task conll03 has no patterns; use method/template=plain or add a pattern to its yaml"],

@@ -15,8 +15,8 @@ from ptune.injection import Shape
 
 
 class Head(nn.Module, ABC):
-    """reads: the read-out position it needs in a row, "cls", "words" or "mask"; lm: whether it needs the LM head;
-    learns: whether it has parameters of its own.
+    """reads: the read-out position it needs in a row, "cls", "words", "context" or "mask"; lm: whether it needs the LM
+    head; learns: whether it has parameters of its own.
     """
 
     runtime: ClassVar[tuple[str, ...]] = (

@@ -1,4 +1,4 @@
-"""A linear layer on the first token's state, or on the first sub-token of each word."""
+"""A linear layer on the first token's state, on the first sub-token of each word, or on every token of a context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptune.batch import Batch, Hidden
+from ptune.batch import Batch, Hidden, RowOutput
 from ptune.heads import Head, fresh_linear
 from ptune.injection import Shape
 
@@ -19,6 +19,9 @@ class Linear(Head):
 
     none: nothing. pretrained: the checkpoint's, frozen. random_frozen: drawn at the start and frozen, what the
     published P-Tuning v2 code does to RoBERTa. trained: learned, from the checkpoint's where it has one.
+
+    Answers (readout "span") begin and end at positions of the context, or at the first token where there is none; the
+    loss is the mean of both cross-entropies (Devlin et al. 2019, arXiv 1810.04805, section 4.2).
     """
 
     @classmethod
@@ -34,15 +37,15 @@ class Linear(Head):
         self,
         shape: Shape,
         labels: Sequence[str],
-        readout: Literal["sequence", "token"],
+        readout: Literal["sequence", "token", "span"],
         pooler_weights: Mapping[str, Tensor] | None = None,
         pooler: Literal["none", "pretrained", "random_frozen", "trained"] = "none",
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.reads = "cls" if readout == "sequence" else "words"
+        self.reads = {"sequence": "cls", "token": "words", "span": "context"}[readout]
         self.dropout, self.pooler_kind = dropout, pooler
-        self.pooler = None if pooler == "none" or readout == "token" else fresh_linear(shape.hidden, shape.hidden)
+        self.pooler = None if pooler == "none" or readout != "sequence" else fresh_linear(shape.hidden, shape.hidden)
         if self.pooler is not None:
             if pooler_weights is not None and pooler in ("pretrained", "trained"):
                 self.pooler.load_state_dict(dict(pooler_weights))
@@ -56,10 +59,38 @@ class Linear(Head):
         }
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C] or [B, K, C]."""
+        """[B, C] or [B, K, C]; of spans [B, 2, 1 + K]: begin and end at the first token and at the K of the context."""
+        if self.reads == "context":
+            return self._span_logits(hidden, batch)
         states = hidden.at(batch.read[self.reads])
         if self.reads == "cls":
             states = states[:, 0]
         if self.pooler is not None:
             states = torch.tanh(self.pooler(states))
         return self.linear(F.dropout(states, self.dropout, self.training))
+
+    def _span_logits(self, hidden: Hidden, batch: Batch) -> Tensor:
+        positions = torch.cat([batch.read["cls"], batch.read["context"]], 1)
+        scores = self.linear(F.dropout(hidden.at(positions), self.dropout, self.training))
+        return scores.masked_fill((positions < 0)[..., None], -torch.inf).transpose(1, 2)
+
+    def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
+        """See Head; an answer is one label, whose cross-entropy is the mean of its two ends'."""
+        total, labels = super().loss(hidden, batch)
+        return (total / 2 if self.reads == "context" else total), labels
+
+    def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
+        """See Head; of spans the logits [1 + K, 2], which can be compared between windows."""
+        if self.reads != "context":
+            return super().outputs(hidden, batch)
+        scores = self.logits(hidden, batch).float().transpose(1, 2).cpu().numpy()
+        return [
+            RowOutput(
+                example=int(batch.example[i]),
+                scores=scores[i][: 1 + len(offsets)],
+                start=int(batch.start[i]),
+                candidate=int(batch.candidate[i]),
+                offsets=offsets,
+            )
+            for i, offsets in enumerate(batch.offsets)
+        ]

@@ -30,7 +30,8 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.readout != "sequence":
-            yield "", f"a verbalizer answers for a whole text, and {task.name} asks for one label a word; use linear"
+            asked = "one label a word" if task.readout == "token" else "a part of one"
+            yield "", f"a verbalizer answers for a whole text, and {task.name} asks for {asked}; use linear"
         elif not task.verbalizers:
             yield "name", f"task {task.name} has no verbalizers; add a set to its yaml"
         elif given.get("name") is not None and given["name"] not in task.verbalizers:

@@ -12,7 +12,7 @@ LONGEST_LINE = 1_000_000
 
 
 class Record(NamedTuple):
-    """One record as the file has it; `where` is file:line for error messages."""
+    """One record as the file has it; `where` is file:line, or file and place in it, for error messages."""
 
     where: str
     values: dict[str, Any]

@@ -6,24 +6,29 @@ A task is a yaml of one of the classes here; a new kind of task is one more modu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from ptune.batch import Example, RowOutput
+from ptune.batch import Example, Extent, RowOutput, Windows
+from ptune.errors import DataError
 from ptune.readers import Record
 
 
 class Prediction(NamedTuple):
-    """What is predicted for one example: a label or a list of tags, and a score for each class where there is one."""
+    """What is predicted for one example: a label, a list of tags or a text; and scores by name where there are some."""
 
     value: Any
     scores: dict[str, float] | None = None
 
 
 class Task(ABC):
-    """labels: the classes of the head, in order; readout: what a head reads, one vector a row or one a word."""
+    """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, or one a
+    token of a context; windows: how a long field is read; shortest: the least data.max_length that will do, and why.
+    """
 
-    readout: ClassVar[Literal["sequence", "token"]]
+    readout: ClassVar[Literal["sequence", "token", "span"]]
+    windows: Windows | None = None
+    shortest: tuple[int, str] = (1, "")
     name: str
     source: dict[str, Any]
     labels: list[str]
@@ -34,13 +39,17 @@ class Task(ABC):
     patterns: dict[str, dict[str, str]]
     verbalizers: dict[str, dict[str, list[str]]]
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """(setting, what is wrong with it) for values that no type rules out."""
+        yield from ()
+
     @abstractmethod
     def example(self, record: Record, index: int) -> Example:
         """One record as an example. Raises DataError where a field is missing or a label unknown."""
 
     @abstractmethod
-    def target(self, example: Example) -> int | list[int] | None:
-        """The class index (or one a word) that the loss compares with; None without gold."""
+    def target(self, example: Example) -> int | list[int] | Extent | None:
+        """The class index (or one a word, or an answer's characters) that the loss compares with; None without gold."""
 
     @abstractmethod
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
@@ -58,9 +67,25 @@ class Task(ABC):
     def majority(self, train: Iterable[Example]) -> Majority:
         """The predictor that says what was seen most in training."""
 
-    @abstractmethod
     def parse(self, text: str) -> dict[str, Any]:
-        """The fields of an example given as one line of text. Raises DataError where the line does not fit."""
+        """The fields of an example given as a line of text, separated by tabs. Raises DataError where they are not."""
+        texts = text.split("\t")
+        if len(texts) != len(self.fields):
+            raise DataError(
+                f"{len(texts)} texts where {self.name} needs {len(self.fields)}, separated by tabs: "
+                f"{', '.join(self.fields)}"
+            )
+        return dict(zip(self.fields, texts, strict=True))
+
+    def texts(self, record: Record) -> dict[str, str]:
+        """The fields of a record, each of them a text. Raises DataError for one that is missing or something else."""
+        texts = {}
+        for name in self.fields:
+            value = record.values.get(name)
+            if not isinstance(value, str):
+                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.fields)}")
+            texts[name] = value
+        return texts
 
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""

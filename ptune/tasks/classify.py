@@ -46,12 +46,7 @@ class Classify(Task):
 
     def example(self, record: Record, index: int) -> Example:
         """See Task."""
-        texts = {}
-        for name in self.fields:
-            value = record.values.get(name)
-            if not isinstance(value, str):
-                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.fields)}")
-            texts[name] = value
+        texts = self.texts(record)
         gold = record.values.get(self.label)
         if str(gold) in ("True", "False"):  # a truth value of JSON, or the Hub's name of one
             gold = str(gold).lower()
@@ -87,13 +82,3 @@ class Classify(Task):
         """See Task; ties go to the label that comes first."""
         counts = Counter(example.gold for example in train)
         return Majority(max(self.labels, key=lambda label: counts[label]))
-
-    def parse(self, text: str) -> dict[str, Any]:
-        """Fields separated by tabs."""
-        texts = text.split("\t")
-        if len(texts) != len(self.fields):
-            raise DataError(
-                f"{len(texts)} texts where {self.name} needs {len(self.fields)}, separated by tabs: "
-                f"{', '.join(self.fields)}"
-            )
-        return dict(zip(self.fields, texts, strict=True))

@@ -1,43 +1,49 @@
 """Templates render examples: `parts` splits an example into typed pieces once, `rows` assembles model inputs a step.
 
-Only parts marked shortenable are ever cut; literal words, masks and slots never are.
+Only parts marked shortenable are ever cut; literal words, masks and slots never are. A context is never cut either:
+it is read in windows.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from ptune.batch import IGNORED, Draw, Example, Row
+import numpy as np
+
+from ptune.batch import IGNORED, NOWHERE, Draw, Example, Extent, Row, Windows
 from ptune.injection import Shape
 from ptune.tokens import Tokens
 
 
 class Part(NamedTuple):
-    """A piece of a row. text: may be shortened; words: the words that are tagged, `starts` their first sub-tokens."""
+    """A piece of a row. text: may be shortened; words: the words that are tagged, `starts` their first sub-tokens;
+    context: read in windows, `offsets` [n, 2] the characters that each token stands for."""
 
-    kind: Literal["text", "literal", "mask", "slot", "words"]
+    kind: Literal["text", "literal", "mask", "slot", "words", "context"]
     ids: Sequence[int]
     segment: int = 0
     starts: Sequence[int] = ()
+    offsets: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Parts:
-    """An example ready to be laid out; depends on nothing drawn, so it can be cached."""
+    """An example ready to be laid out; depends on nothing drawn, so it can be cached. An extent is of characters."""
 
     example: int
     parts: Sequence[Part]
-    target: int | Sequence[int] | None = None
+    target: int | Sequence[int] | Extent | None = None
     segments: int = field(default=1)
 
 
 class Template(ABC):
-    """tokens: the backbone's tokenizer; overflow: what becomes of tagged sentences longer than a row."""
+    """tokens: the backbone's tokenizer; overflow: what becomes of tagged sentences and contexts longer than a row;
+    windows: how the task's long field is read, None where it has none."""
 
-    runtime: ClassVar[tuple[str, ...]] = ("tokens", "fields", "patterns", "slots", "mask", "overflow")
+    runtime: ClassVar[tuple[str, ...]] = ("tokens", "fields", "patterns", "slots", "mask", "overflow", "windows")
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
@@ -47,21 +53,36 @@ class Template(ABC):
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
 
-    def __init__(self, tokens: Tokens, overflow: Literal["window", "truncate"] = "window") -> None:
-        self.tokens, self.overflow = tokens, overflow
+    def __init__(
+        self,
+        tokens: Tokens,
+        overflow: Literal["window", "truncate"] = "window",
+        windows: Windows | None = None,
+    ) -> None:
+        self.tokens, self.overflow, self.windows = tokens, overflow, windows
+        self._context: tuple[str, Part] | None = None
 
     @abstractmethod
-    def parts(self, index: int, example: Example, target: int | Sequence[int] | None) -> Parts:
+    def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
         """Example number `index` as typed pieces; `target` as the task encodes it."""
 
+    def context(self, text: str, segment: int, lead: bool = False) -> Part:
+        """The windowed field; questions that follow one another on the same text share its tokens."""
+        if self._context is None or self._context[0] != text:
+            ids, offsets = self.tokens.located(text, lead)
+            self._context = text, Part("context", ids, segment, offsets=offsets)
+        return self._context[1]
+
     def rows(self, parts: Parts, draw: Draw, max_len: int) -> list[Row]:
-        """Model inputs of at most `max_len` tokens (slots not counted); more than one where words overflow.
+        """Model inputs of at most `max_len` tokens (slots not counted); several where words or a context overflow.
 
         `draw` is where templates that sample (demonstrations) take their randomness from.
         """
         frame = self.tokens.frames[parts.segments]
         fixed = sum(len(p.ids) for p in parts.parts if p.kind in ("literal", "mask"))
         budget = max(max_len - len(frame) - fixed, 1)
+        if self.windows is not None:
+            return self._spans(parts, self.windows, budget)
         words = next((i for i, part in enumerate(parts.parts) if part.kind == "words"), None)
         if words is not None:
             windows = self._windows(parts.parts[words], budget)
@@ -92,10 +113,37 @@ class Template(ABC):
             while begin > first + 1 and part.starts[word] - part.starts[begin - 1] <= budget // 4:
                 begin -= 1
 
+    def _spans(self, parts: Parts, windows: Windows, budget: int) -> list[Row]:
+        """A row for each window of the context, beside the first `limit` tokens of every other text.
+
+        Neighbors share `stride` tokens, or half of a window that has no more than those; a text that leaves no room
+        for the context is cut further.
+        """
+        limit = min(windows.limit, budget - 1)
+        pieces = [p._replace(ids=p.ids[:limit]) if p.kind == "text" else p for p in parts.parts]
+        at = next(i for i, piece in enumerate(pieces) if piece.kind == "context")
+        context = pieces[at]
+        assert context.offsets is not None
+        size = max(budget - sum(len(piece.ids) for piece in pieces if piece.kind == "text"), 1)
+        step = size - (windows.stride if windows.stride < size else size // 2)
+        firsts = range(0, max(len(context.ids) - size, 0) + step, step)
+        kept = firsts if self.overflow == "window" else firsts[:1]
+        cut = len(kept) < len(firsts) or any(len(a.ids) < len(b.ids) for a, b in zip(pieces, parts.parts, strict=True))
+        answer = tokens_of(context.offsets, parts.target) if isinstance(parts.target, Extent) else None
+        rows = []
+        for first in kept:
+            end = first + size
+            pieces[at] = context._replace(ids=context.ids[first:end], offsets=context.offsets[first:end])
+            row = self._assemble(parts, pieces, first, 0, cut)
+            target = None if answer is None else seen(answer, first, end)
+            rows.append(replace(row, target=target, offsets=pieces[at].offsets))
+        return rows
+
     def _assemble(self, parts: Parts, pieces: Sequence[Part], start: int, context: int, cut: bool = False) -> Row:
         frame = self.tokens.frames[parts.segments]
         ids, types = list(frame.before), [frame.types[0]] * len(frame.before)
-        read: dict[str, list[int]] = {"cls": [0]}
+        read: dict[str, Sequence[int]] = {"cls": [0]}
+        masks: list[int] = []
         slots: list[int] = []
         segment = 0
         for piece in pieces:
@@ -105,15 +153,19 @@ class Template(ABC):
                 segment = piece.segment
             here = len(ids)
             if piece.kind == "mask":
-                read.setdefault("mask", []).extend(range(here, here + len(piece.ids)))
+                masks.extend(range(here, here + len(piece.ids)))
             elif piece.kind == "slot":
                 slots.extend(range(here, here + len(piece.ids)))
             elif piece.kind == "words":
                 read["words"] = [here + offset for offset in piece.starts[context:]]
+            elif piece.kind == "context":
+                read["context"] = range(here, here + len(piece.ids))
             ids.extend(piece.ids)
             types.extend([frame.types[segment]] * len(piece.ids))
         ids.extend(frame.after)
         types.extend([frame.after_type] * len(frame.after))
+        if masks:
+            read["mask"] = masks
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int):
             target = tuple(target[start : start + len(read["words"])])
@@ -139,8 +191,31 @@ def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
     return [part._replace(ids=part.ids[: lengths[i]]) if i in lengths else part for i, part in enumerate(parts)]
 
 
-def lost_labels(rows: Sequence[Row], target: int | Sequence[int] | None) -> int:
-    """How many gold labels of an example no row reads (overflow=truncate)."""
+def tokens_of(offsets: np.ndarray, characters: Extent) -> Extent:
+    """The first and last token of `offsets` [n, 2] that touch some characters; NOWHERE where none does."""
+    first = int(np.searchsorted(offsets[:, 1], characters.first, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], characters.last, side="right")) - 1
+    return Extent(first, last) if characters != NOWHERE and first <= last else NOWHERE
+
+
+def seen(answer: Extent, first: int, end: int) -> Extent:
+    """Where a window of the tokens from `first` to before `end` reads an answer: from 1, and 0 where it does not."""
+    if not first <= answer.first <= answer.last < end:
+        return Extent(0, 0)
+    return Extent(answer.first - first + 1, answer.last - first + 1)
+
+
+def lost_labels(
+    rows: Sequence[Row], target: int | Sequence[int] | Extent | None, windows: Windows | None = None
+) -> int:
+    """How many gold labels of an example no row reads (overflow=truncate).
+
+    An answer is lost, too, when no window holds it whole or when it is longer than the task's longest.
+    """
     if target is None or isinstance(target, int):
         return 0
+    if isinstance(target, Extent):
+        assert windows is not None
+        held = [row.target for row in rows if isinstance(row.target, Extent) and row.target.first > 0]
+        return int(target != NOWHERE and not any(t.last - t.first < windows.longest for t in held))
     return sum(t != IGNORED for t in target) - sum(row.labels for row in rows)

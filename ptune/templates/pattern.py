@@ -10,7 +10,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from ptune.batch import Example
+from ptune.batch import Example, Extent, Windows
 from ptune.errors import nearest
 from ptune.injection import Shape
 from ptune.templates import Part, Parts, Template
@@ -30,8 +30,11 @@ class Piece(NamedTuple):
     lead: bool
 
 
-def parse(pattern: str, fields: Sequence[str]) -> list[Piece]:
-    """The pieces of a pattern. Raises ValueError for a name that is neither a field nor a mark."""
+def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -> list[Piece]:
+    """The pieces of a pattern. Raises ValueError for a name that is neither a field nor a mark.
+
+    A windowed field has to stand in it once and as it is: answers are characters of it.
+    """
     pieces: list[Piece] = []
     segment = 0
     for literal, name, form, _ in string.Formatter().parse(pattern):
@@ -52,6 +55,10 @@ def parse(pattern: str, fields: Sequence[str]) -> list[Piece]:
         pieces.append(Piece(kind, name, form or "", segment, lead))
     if segment > 1:
         raise ValueError("a pattern has at most two segments, so at most one {sep}")
+    if windows is not None:
+        forms = [piece.form for piece in pieces if piece.kind == "field" and piece.text == windows.field]
+        if forms != [""]:
+            raise ValueError(f"answers are looked for in {{{windows.field}}}, which has to stand once, and as it is")
     return pieces
 
 
@@ -69,7 +76,7 @@ class Pattern(Template):
         else:
             for chosen in [name] if name else task.patterns:
                 try:
-                    parse(task.patterns[chosen]["text"], task.fields)
+                    parse(task.patterns[chosen]["text"], task.fields, task.windows)
                 except ValueError as error:
                     yield "name", f"task.patterns.{chosen}: {error}"
 
@@ -82,18 +89,19 @@ class Pattern(Template):
         slots: int = 0,
         mask: bool = False,
         overflow: Literal["window", "truncate"] = "window",
+        windows: Windows | None = None,
     ) -> None:
-        super().__init__(tokens, overflow)
+        super().__init__(tokens, overflow, windows)
         self.name = name or preferred(patterns, slots)
         self.verbalizer = patterns[self.name].get("verbalizer")
-        self.pieces = parse(patterns[self.name]["text"], fields)
+        self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
         self.mask_lead = any(piece.kind == "mask" and piece.lead for piece in self.pieces)
         marks = sum(piece.kind == "prompt" for piece in self.pieces)
         self.front = 0 if marks else slots
         self.shares = [slots // marks + (i < slots % marks) for i in range(marks)] if marks else []
 
-    def parts(self, index: int, example: Example, target: int | Sequence[int] | None) -> Parts:
+    def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
         """See Template."""
         shares = iter(self.shares)
         out = [Part("slot", [self.tokens.unk_id] * self.front)] if self.front else []
@@ -105,6 +113,8 @@ class Pattern(Template):
                 out.append(Part("mask", [self.tokens.mask_id], piece.segment))
             elif piece.kind == "literal":
                 out.append(Part("literal", self.tokens.encode(piece.text, piece.lead), piece.segment))
+            elif self.windows is not None and piece.text == self.windows.field:
+                out.append(self.context(example.fields[piece.text], piece.segment, piece.lead))
             else:
                 text = _formed(example.fields[piece.text].strip(), piece.form)
                 out.append(Part("text", self.tokens.encode(text, piece.lead), piece.segment))

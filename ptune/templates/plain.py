@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ptune.batch import Example
+from ptune.batch import Example, Extent, Windows
 from ptune.templates import Part, Parts, Template
 from ptune.tokens import Tokens
 
@@ -20,18 +20,21 @@ class Plain(Template):
         slots: int = 0,
         mask: bool = False,
         overflow: Literal["window", "truncate"] = "window",
+        windows: Windows | None = None,
     ) -> None:
-        super().__init__(tokens, overflow)
+        super().__init__(tokens, overflow, windows)
         self.fields, self.slots, self.mask = list(fields), slots, mask
 
-    def parts(self, index: int, example: Example, target: int | Sequence[int] | None) -> Parts:
+    def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
         """See Template."""
         pieces: list[Part] = []
         if self.slots:
             pieces.append(Part("slot", [self.tokens.unk_id] * self.slots))
         for segment, name in enumerate(self.fields):
             value = example.fields[name]
-            if isinstance(value, str):
+            if self.windows is not None and name == self.windows.field:
+                pieces.append(self.context(value, segment))
+            elif isinstance(value, str):
                 pieces.append(Part("text", self.tokens.encode(value.lstrip()), segment))
             else:
                 words = self.tokens.words(value)
