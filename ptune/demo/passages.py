@@ -66,13 +66,14 @@ def check(fact: Fact, split: str, world: World, random: Random) -> str:
     return prose(fact.passage(world, random).words(choose(fact.relation.checks, split, random)))
 
 
-def untold(about: Entity, lines: Sequence[Line], random: Random) -> Fact | None:
-    """A fact of the thing that the passage leaves out, one whose like is told of another thing if there is one."""
+def untold(lines: Sequence[Line], random: Random) -> Fact | None:
+    """A fact that the passage leaves out of a thing it names, while it tells the like of another; None if it cannot."""
     told = facts(lines)
-    known = {fact.relation.fact for fact in told if fact.about is about}
-    left = [fact for fact in relations.facts(about) if fact.relation.fact not in known]
-    tempting = [fact for fact in left if plausible(fact, told)]
-    return random.choice(tempting or left) if left else None
+    known = {(fact.about.name, fact.relation.fact) for fact in told}
+    things = {fact.about.name: fact.about for fact in told}
+    left = [fact for thing in things.values() for fact in relations.facts(thing)]
+    tempting = [fact for fact in left if (fact.about.name, fact.relation.fact) not in known and plausible(fact, told)]
+    return random.choice(tempting) if tempting else None
 
 
 def plausible(fact: Fact, told: Sequence[Fact]) -> Fact | None:

@@ -40,13 +40,13 @@ def write_split(recipe: Recipe, split: str, path: Path, version: str, impossible
 def _paragraphs(recipe: Recipe, split: str, world: World, random: Random, impossible: float) -> Iterator[Json]:
     left, number = recipe.sizes[split], 0
     while left:
-        about, lines = passages.draw(recipe, split, world, random)
+        _, lines = passages.draw(recipe, split, world, random)
         told = passages.facts(lines)
         count = min(left, A_PASSAGE, len(told))
         asked: list[Json] = []
         for fact in random.sample(told, k=count):
             name = f"demo{recipe.seed}-{recipe.task}-{split}-{number}"
-            missing = passages.untold(about, lines, random) if random.random() < impossible else None
+            missing = passages.untold(lines, random) if random.random() < impossible else None
             made = _unanswered(name, missing, lines, split, world, random) if missing else None
             asked.append(made or _answered(name, fact, lines, split, world, random, unanswerable=impossible > 0))
             number += 1

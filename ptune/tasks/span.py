@@ -174,6 +174,10 @@ class Span(Task):
         pairs = zip(examples, predictions, strict=True)
         return np.array([metric.answer_scores(e.gold["text"], p.value, nothing) for e, p in pairs])
 
+    def tally(self, example: Example) -> list[str]:
+        """Whether the context answers the question."""
+        return ["answered" if example.gold["text"] else "not answered"]
+
     def majority(self, train: Iterable[Example]) -> Majority:
         """No answer, where questions may have none; else the answer seen most in training, the first one of equals."""
         if self.null_threshold is not None:
