@@ -19,11 +19,15 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Example:
-    """One instance of a task: `fields` are what templates render, `gold` what the metric compares with."""
+    """One instance of a task: `fields` are what templates render, `gold` what the metric compares with.
+
+    mark: the index of a word that templates mark in its place, or None.
+    """
 
     id: str
     fields: Mapping[str, Any]
     gold: Any = None
+    mark: int | None = None
 
 
 class Extent(NamedTuple):

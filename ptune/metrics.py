@@ -62,6 +62,50 @@ def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
     return counts
 
 
+def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Scores of semantic roles in percent, a sequence of BIO tags a predicate.
+
+    `f1`, `precision` and `recall` as srl-eval.pl of CoNLL-2005 counts them; `f1_seqeval` is seqeval's over all tags
+    (what the published P-Tuning v2 code reports), `f1_seqeval_no_v` the same without the predicates' V.
+    """
+    correct, found, wanted = role_counts(gold, predicted).sum(0)
+    without = [[["O" if tag.endswith("-V") else tag for tag in tags] for tags in side] for side in (gold, predicted)]
+    return {
+        "f1": 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0,
+        "precision": 100.0 * correct / found if found else 0.0,
+        "recall": 100.0 * correct / wanted if wanted else 0.0,
+        "f1_seqeval": spans(gold, predicted)["f1"],
+        "f1_seqeval_no_v": spans(*without)["f1"],
+    }
+
+
+def role_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
+    """Correct, predicted and gold arguments of each predicate, [n, 3]; their sums give srl-eval.pl's figures."""
+    counts = np.zeros((len(gold), 3))
+    for i, (ours, theirs) in enumerate(zip(gold, predicted, strict=True)):
+        wanted, found = arguments(ours), arguments(theirs)
+        counts[i] = len(wanted & found), len(found), len(wanted)
+    return counts
+
+
+def arguments(tags: Sequence[str]) -> set[tuple[str, tuple[tuple[int, int], ...]]]:
+    """The arguments of a predicate, (role, its spans), as srl-eval.pl reads them (Carreras and Marquez 2005).
+
+    A span C-X goes on with the last X before it, and the two are one argument; without one it stands for itself. The
+    predicate's own V does not count.
+    """
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    found: list[tuple[str, list[tuple[int, int]]]] = []
+    for role, first, last in get_entities(list(tags)):
+        begun = [argument for argument in found if role.startswith("C-") and argument[0] == role[2:]]
+        if begun:
+            begun[-1][1].append((first, last))
+        else:
+            found.append((role, [(first, last)]))
+    return {(role, tuple(spans)) for role, spans in found if role != "V"}
+
+
 def f1_of_counts(counts: np.ndarray) -> float:
     """F1 in percent of the summed rows of `span_counts`."""
     correct, found, wanted = counts.sum(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -19,13 +20,14 @@ from ptune.tokens import Tokens
 
 
 class Part(NamedTuple):
-    """A piece of a row. text: may be shortened; words: the words that are tagged, `starts` their first sub-tokens;
-    context: read in windows, `offsets` [n, 2] the characters that each token stands for."""
+    """A piece of a row. text: may be shortened; words: the words that are tagged, `starts` where each begins and
+    `leads` how many tokens of it stand before its first sub-token; context: read in windows, `offsets` [n, 2] the characters that each token stands for."""
 
     kind: Literal["text", "literal", "mask", "slot", "words", "context"]
     ids: Sequence[int]
     segment: int = 0
     starts: Sequence[int] = ()
+    leads: Sequence[int] = ()
     offsets: np.ndarray | None = None
 
 
@@ -73,6 +75,16 @@ class Template(ABC):
             self._context = text, Part("context", ids, segment, offsets=offsets)
         return self._context[1]
 
+    def words(self, words: Sequence[str], segment: int, mark: int | None) -> Part:
+        """Words to be tagged, the one at `mark` between asterisks."""
+        pieces, leads = self.tokens.words(words), [0] * len(words)
+        if mark is not None:
+            (asterisk,) = self.tokens.words(["*"])
+            pieces[mark] = [*asterisk, *pieces[mark], *asterisk]
+            leads[mark] = len(asterisk)
+        starts = [0, *accumulate(len(ids) for ids in pieces[:-1])]
+        return Part("words", [i for ids in pieces for i in ids], segment, starts, leads)
+
     def rows(self, parts: Parts, draw: Draw, max_len: int) -> list[Row]:
         """Model inputs of at most `max_len` tokens (slots not counted); several where words or a context overflow.
 
@@ -85,7 +97,8 @@ class Template(ABC):
             return self._spans(parts, self.windows, budget)
         words = next((i for i, part in enumerate(parts.parts) if part.kind == "words"), None)
         if words is not None:
-            windows = self._windows(parts.parts[words], budget)
+            beside = sum(len(part.ids) for part in parts.parts if part.kind == "text")  # in every window, whole
+            windows = self._windows(parts.parts[words], max(budget - beside, 1))
             return [
                 self._assemble(parts, [window if i == words else p for i, p in enumerate(parts.parts)], start, first)
                 for window, start, first in windows
@@ -106,7 +119,7 @@ class Template(ABC):
             last = max(last, word + 1)
             ids = part.ids[part.starts[first] : ends[last - 1]][:budget]
             starts = [part.starts[i] - part.starts[first] for i in range(first, last)]
-            yield Part("words", ids, part.segment, starts), word, word - first
+            yield part._replace(ids=ids, starts=starts, leads=part.leads[first:last]), word, word - first
             if last == len(ends) or self.overflow == "truncate":
                 return
             word = begin = last
@@ -157,7 +170,8 @@ class Template(ABC):
             elif piece.kind == "slot":
                 slots.extend(range(here, here + len(piece.ids)))
             elif piece.kind == "words":
-                read["words"] = [here + offset for offset in piece.starts[context:]]
+                places = zip(piece.starts[context:], piece.leads[context:], strict=True)
+                read["words"] = [here + offset + lead for offset, lead in places]
             elif piece.kind == "context":
                 read["context"] = range(here, here + len(piece.ids))
             ids.extend(piece.ids)

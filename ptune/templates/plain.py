@@ -37,11 +37,7 @@ class Plain(Template):
             elif isinstance(value, str):
                 pieces.append(Part("text", self.tokens.encode(value.lstrip()), segment))
             else:
-                words = self.tokens.words(value)
-                starts = [0]
-                for ids in words[:-1]:
-                    starts.append(starts[-1] + len(ids))
-                pieces.append(Part("words", [i for ids in words for i in ids], segment, starts))
+                pieces.append(self.words(value, segment, example.mark))
         if self.mask:
             assert self.tokens.mask_id is not None
             pieces.append(Part("mask", [self.tokens.mask_id], len(self.fields) - 1))

@@ -1,0 +1,155 @@
+"""CoNLL-2005 semantic roles: a bracket column a predicate, beside the words or in a file of their own (words and props).
+
+The columns of the shared task (Carreras and Marquez 2005): in a props file the predicate's lemma or "-", then one column
+for each predicate of the sentence, in their order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ptune.errors import DataError
+from ptune.readers import Record, decoded
+
+CELL = re.compile(r"(?:\(([^()*\s]+))?\*(\))?")
+Tokens = list[str]
+
+
+class Row(NamedTuple):
+    """A token's line: where it is, and its cells."""
+
+    where: str
+    cells: list[str]
+
+
+def read(path: Path, word: int = 0, predicate: int = 5) -> Iterator[Record]:
+    """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
+
+    path: a props file, its words file beside it with "words" for "props" in its name and folders; or one wide file
+    with the word in column `word`, a predicate's lemma (else "-") in column `predicate` and its brackets after that.
+    A name that ends in .gz is unpacked. A sentence without a predicate gives no record.
+
+    Raises DataError for another number of bracket columns than predicates, brackets that do not match, words and
+    props of different length, and a file that is cut short.
+    """
+    sentences = paired(path) if ".props" in path.name else wide(path, word, predicate)
+    for rows in sentences:
+        yield from propositions(rows)
+
+
+class Sentence(NamedTuple):
+    """A sentence's tokens, whether each is a predicate, and its bracket columns."""
+
+    rows: Sequence[Row]
+    tokens: Tokens
+    lemmas: list[str]
+    brackets: list[list[str]]
+
+
+def wide(path: Path, word: int, predicate: int) -> Iterator[Sentence]:
+    """The sentences of one file with everything."""
+    for rows in blocks(path):
+        tokens, lemmas, brackets = [], [], []
+        for row in rows:
+            if len(row.cells) <= predicate:
+                raise DataError(f"{row.where}: {len(row.cells)} columns where at least {predicate + 1} are needed")
+            tokens.append(row.cells[word])
+            lemmas.append(row.cells[predicate])
+            brackets.append(row.cells[predicate + 1 :])
+        yield Sentence(rows, tokens, lemmas, brackets)
+
+
+def paired(path: Path) -> Iterator[Sentence]:
+    """The sentences of a props file with those of its words file."""
+    words = path.parent / path.name.replace("props", "words")
+    if not words.is_file():
+        words = path.parent.parent / "words" / words.name
+    if not words.is_file():
+        raise DataError(f"{path}: no {words.name} beside it; props come with the words that they annotate")
+    ours, theirs = blocks(path), blocks(words)
+    for rows in ours:
+        beside = next(theirs, None)
+        if beside is None:
+            raise DataError(f"{rows[0].where}: {words} ends before this sentence")
+        if len(beside) != len(rows):
+            raise DataError(f"{rows[0].where}: {len(rows)} lines of props, but {len(beside)} words at {beside[0].where}")
+        tokens = [row.cells[0] for row in beside]
+        yield Sentence(rows, tokens, [row.cells[0] for row in rows], [row.cells[1:] for row in rows])
+    if extra := next(theirs, None):
+        raise DataError(f"{extra[0].where}: {path} ends before this sentence")
+
+
+def blocks(path: Path) -> Iterator[list[Row]]:
+    """The sentences of a file, apart by blank lines; cells apart by white space."""
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        file: Iterable[bytes] = stack.enter_context(gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
+        lines = decoded(file, str(path))
+        while True:
+            try:
+                where, text = next(lines)
+            except StopIteration:
+                break
+            except (EOFError, OSError, zlib.error) as error:
+                raise DataError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
+            cells = text.split()
+            if cells:
+                rows.append(Row(where, cells))
+            elif rows:
+                yield rows
+                rows = []
+    if rows:
+        yield rows
+
+
+def propositions(sentence: Sentence) -> Iterator[Record]:
+    """A record for each predicate of a sentence."""
+    predicates = [index for index, lemma in enumerate(sentence.lemmas) if lemma != "-"]
+    for row, cells in zip(sentence.rows, sentence.brackets, strict=True):
+        if len(cells) != len(predicates):
+            raise DataError(
+                f"{row.where}: {len(cells)} bracket columns where the sentence has {len(predicates)} predicates"
+            )
+    for column, predicate in enumerate(predicates):
+        tags = bio([cells[column] for cells in sentence.brackets], sentence.rows)
+        values: dict[str, Any] = {"tokens": sentence.tokens, "predicate": predicate, "tags": tags}
+        yield Record(sentence.rows[predicate].where, values)
+
+
+def bio(cells: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """One predicate's brackets as BIO tags. Raises DataError where they do not match."""
+    tags: list[str] = []
+    role, opened = "", ""
+    for cell, row in zip(cells, rows, strict=True):
+        match = CELL.fullmatch(cell)
+        if not match:
+            raise DataError(f"{row.where}: '{cell}' is no bracket; *, (A0*, *) or (A0*) is")
+        if match[1] and role:
+            raise DataError(f"{row.where}: '{cell}' opens a span inside the one that {opened} opens")
+        tags.append(f"B-{match[1]}" if match[1] else f"I-{role}" if role else "O")
+        if match[1]:
+            role, opened = match[1], row.where
+        if match[2]:
+            if not role:
+                raise DataError(f"{row.where}: '{cell}' closes a span that nothing opened")
+            role = ""
+    if role:
+        raise DataError(f"{opened}: '({role}' is not closed before the sentence ends")
+    return tags
+
+
+def brackets(tags: Sequence[str]) -> list[str]:
+    """BIO tags as one predicate's brackets: what `bio` reads."""
+    cells = []
+    for index, tag in enumerate(tags):
+        after = tags[index + 1] if index + 1 < len(tags) else "O"
+        opens = f"({tag[2:]}" if tag[0] == "B" else ""
+        closes = ")" if tag != "O" and after[0] != "I" else ""
+        cells.append(f"{opens}*{closes}")
+    return cells

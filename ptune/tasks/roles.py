@@ -1,0 +1,69 @@
+"""Semantic roles: who does what to whom, one tag a word for each predicate of a sentence, scored as srl-eval.pl does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ptune import metrics as metric
+from ptune.batch import Example
+from ptune.errors import DataError
+from ptune.readers import Record
+from ptune.tasks import Prediction
+from ptune.tasks.tag import Tag
+
+MARKED = re.compile(r"\*(\S+)\*")
+
+
+class Roles(Tag):
+    """types: the roles. predicate: how the template shows which word is asked about.
+
+    marked: an asterisk on either side of it, in the sentence, as T5 marks pronouns (Raffel et al. 2020); every
+    vocabulary has one, and a word that occurs twice stays clear. appended: as a second segment, as the published
+    P-Tuning v2 code and Shi and Lin (2019, arXiv 1904.05255) do.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        source: dict[str, Any],
+        types: list[str],
+        predicate: Literal["marked", "appended"] = "marked",
+        max_length: int = 256,
+        published: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(name, version, source, types, "iob2", max_length, published)
+        self.predicate = predicate
+        self.fields = ["tokens", "predicate"] if predicate == "appended" else ["tokens"]
+        self.score_names = ["f1", "precision", "recall", "f1_seqeval", "f1_seqeval_no_v"]
+
+    def example(self, record: Record, index: int) -> Example:
+        """See Task; `predicate` in the record is the index of a word, counted from 0."""
+        made = super().example(record, index)
+        tokens, at = made.fields["tokens"], record.values.get("predicate")
+        if not isinstance(at, int) or not 0 <= at < len(tokens):
+            raise DataError(
+                f"{record.where}: 'predicate' is {at!r}; it must be the index of one of the {len(tokens)} words"
+            )
+        fields = {"tokens": tokens, "predicate": tokens[at], "index": at}
+        return Example(made.id, fields, made.gold, mark=at if self.predicate == "marked" else None)
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+        """f1, precision and recall are the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
+        return metric.roles([e.gold for e in examples], [p.value for p in predictions])
+
+    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+        """A bootstrap over predicates."""
+        counts = metric.role_counts([e.gold for e in examples], [p.value for p in predictions])
+        return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Words separated by spaces, the predicate between asterisks: `the cat *sat* down`."""
+        words = text.split()
+        found = [i for i, word in enumerate(words) if MARKED.fullmatch(word)]
+        if len(found) != 1:
+            raise DataError(f"{len(found)} words between asterisks; {self.name} needs one, as in: the cat *sat* down")
+        words[found[0]] = words[found[0]][1:-1]
+        return {"tokens": words, "predicate": found[0]}
