@@ -18,11 +18,12 @@ from transformers import AutoTokenizer
 
 from ptune import metrics
 from ptune.batch import NOWHERE, Draw, Example, Extent, Hidden, RowOutput
-from ptune.data import Rendered
+from ptune.config import Data
+from ptune.data import Rendered, load
 from ptune.errors import DataError
 from ptune.heads.linear import Linear
 from ptune.injection import Shape
-from ptune.readers import Record, hub, squad
+from ptune.readers import Record, squad
 from ptune.tasks import Prediction
 from ptune.tasks.span import Span, best_pairs, candidates
 from ptune.templates import lost_labels, tokens_of
@@ -324,19 +325,30 @@ def test_target():
     assert task.target(Example("0", {"question": "?", "context": "x"})) is None
 
 
-def test_hub_and_files_give_the_same(shared, tmp_path):
-    """Rows of a parquet file with the Hub's columns become the same examples."""
-    path = shared / "data" / "squad" / "fixtures" / "allennlp_squad1.json"
-    rows = [record.values for record in squad.read(path)]
-    texts, numbers = datasets.List(datasets.Value("string")), datasets.List(datasets.Value("int32"))
-    features = {name: datasets.Value("string") for name in ("id", "title", "context", "question")}
-    features = datasets.Features({**features, "answers": {"text": texts, "answer_start": numbers}})
-    datasets.Dataset.from_list(rows, features=features).to_parquet(str(tmp_path / "train.parquet"))
-    task = span()
-    theirs = hub.read(datasets.Dataset.from_parquet(str(tmp_path / "train.parquet")), "squad train", {})
-    ours = [task.example(record, i) for i, record in enumerate(squad.read(path))]
-    assert [task.example(record, i) for i, record in enumerate(theirs)] == ours
-    assert len(ours) == 5
+@pytest.mark.parametrize("name", ["squad", "squad_v2"])
+def test_hub_and_files_give_the_same(tmp_path, monkeypatch, name):
+    """The corpus of the Hub's parquet files, in the Hub's schema, is that of the files as distributed."""
+    version = {"squad": "1.1", "squad_v2": "2.0"}[name]
+    content = document()
+    if name == "squad":
+        content["data"][0]["paragraphs"].pop()
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}-v{version}.json").write_text(json.dumps(content), encoding="utf-8")
+    rows = [record.values for record in squad.read(tmp_path / f"train-v{version}.json")]
+    lists = {"text": datasets.List(datasets.Value("string")), "answer_start": datasets.List(datasets.Value("int32"))}
+    texts = {key: datasets.Value("string") for key in ("id", "title", "context", "question")}
+    parquet = datasets.Dataset.from_list(rows, features=datasets.Features({**texts, "answers": lists}))
+    folder = tmp_path / "snapshot" / task_yaml(name)["source"]["hub"]["config"]
+    for split in ("train", "validation"):
+        parquet.to_parquet(str(folder / f"{split}-00000-of-00001.parquet"))
+    asked = []
+    monkeypatch.setattr("ptune.data.snapshot", lambda *given, **_: asked.append(given) or tmp_path / "snapshot")
+    theirs = load(span(name), Data(source="hub"))
+    ours = load(span(name), Data(source="local", root=str(tmp_path)))
+    assert theirs.splits == ours.splits
+    assert [example.id for example in ours.splits["dev"]] == ["a", "b", "c"][: len(rows)]
+    assert asked == [(f"rajpurkar/{name}", "main", [f"{folder.name}/*.parquet"])]
+    assert not ours.labeled("test")
 
 
 # Windows
