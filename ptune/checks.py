@@ -31,6 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compat.position_offset": ("length", "none"),
     "compat.pooler": ("published",),
     "compat.selection": ("published",),
+    "compat.predicate": ("published",),
     "compat.max_length": ("published",),
     "compat.metric": ("published",),
     "compat.schedule": ("published",),

@@ -29,6 +29,8 @@ def apply(settings: Train) -> None:
         settings.report_on = published["report_on"]
     if compat.max_length == "published" and published and settings.data.max_length is None:
         settings.task["max_length"] = published["max_length"]
+    if compat.predicate == "published" and "predicate" in published:
+        settings.task["predicate"] = published["predicate"]
     if compat.metric == "published" and published:
         settings.metric = published["metric"]
     if compat.schedule == "published" and published:

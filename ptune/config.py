@@ -99,6 +99,7 @@ class Compat:
     double_embedding: bool = False
     selection: str | None = None
     max_length: str | None = None
+    predicate: str | None = None
     metric: str | None = None
     schedule: str | None = None
 

@@ -25,7 +25,7 @@ from ptune.run import sha256
 from ptune.templates import Parts, Template, lost_labels
 
 SPLITS = ("train", "dev", "test")
-NOT_THE_READERS = (
+NOT_THE_READERS = ("reader", "folder", "files", "hub", "obtain", "statistics")
     "reader",
     "folder",
     "files",
@@ -69,7 +69,7 @@ def load(task: Any, settings: Data) -> Corpus:
     splits = {}
     for split, rows in records.items():
         examples = [task.example(record, index) for index, record in enumerate(rows)]
-        most = getattr(settings, f"max_{split}")
+        most = getattr(settings, f"max_{split}", settings.max_test)  # of a second test set, too
         splits[split] = drawn(examples, most, settings.draw) if split == "train" else examples[:most]
     missing = [split for split in ("train", "dev") if not splits.get(split)]
     if missing:
@@ -120,6 +120,12 @@ def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, lis
 
 def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
     """Records of each split from the Hub's parquet files at the task's revision."""
+    if "hub" not in task.source:
+        raise UnavailableError(
+            f"data=hub: {task.name} is not on the Hub. Two ways on:\n"
+            f"  local: data=local data.root=DIR, with {task.source['obtain']}\n"
+            "  demo:  data=demo, a synthetic corpus in the same format"
+        )
     hub = task.source["hub"]
     config = hub.get("config")
     folder = snapshot(hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], kind="dataset")

@@ -68,7 +68,7 @@ def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
     `f1`, `precision` and `recall` as srl-eval.pl of CoNLL-2005 counts them; `f1_seqeval` is seqeval's over all tags
     (what the published P-Tuning v2 code reports), `f1_seqeval_no_v` the same without the predicates' V.
     """
-    correct, found, wanted = role_counts(gold, predicted).sum(0)
+    correct, found, wanted = (float(count) for count in role_counts(gold, predicted).sum(0))
     without = [[["O" if tag.endswith("-V") else tag for tag in tags] for tags in side] for side in (gold, predicted)]
     return {
         "f1": 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0,

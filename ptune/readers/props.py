@@ -1,7 +1,7 @@
-"""CoNLL-2005 semantic roles: a bracket column a predicate, beside the words or in a file of their own (words and props).
+"""CoNLL-2005 semantic roles: a bracket column a predicate, beside the words or in a file of their own.
 
-The columns of the shared task (Carreras and Marquez 2005): in a props file the predicate's lemma or "-", then one column
-for each predicate of the sentence, in their order.
+The columns of the shared task (Carreras and Marquez 2005): in a props file the predicate's lemma or "-", then one
+column for each predicate of the sentence, in their order.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +77,9 @@ def paired(path: Path) -> Iterator[Sentence]:
         if beside is None:
             raise DataError(f"{rows[0].where}: {words} ends before this sentence")
         if len(beside) != len(rows):
-            raise DataError(f"{rows[0].where}: {len(rows)} lines of props, but {len(beside)} words at {beside[0].where}")
+            raise DataError(
+                f"{rows[0].where}: {len(rows)} lines of props, but {len(beside)} words at {beside[0].where}"
+            )
         tokens = [row.cells[0] for row in beside]
         yield Sentence(rows, tokens, [row.cells[0] for row in rows], [row.cells[1:] for row in rows])
     if extra := next(theirs, None):
@@ -88,9 +89,8 @@ def paired(path: Path) -> Iterator[Sentence]:
 def blocks(path: Path) -> Iterator[list[Row]]:
     """The sentences of a file, apart by blank lines; cells apart by white space."""
     rows: list[Row] = []
-    with ExitStack() as stack:
-        file: Iterable[bytes] = stack.enter_context(gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
-        lines = decoded(file, str(path))
+    with path.open("rb") as packed, gzip.open(packed) as unpacked:
+        lines = decoded(unpacked if path.suffix == ".gz" else packed, str(path))
         while True:
             try:
                 where, text = next(lines)

@@ -1,4 +1,4 @@
-"""Semantic roles: who does what to whom, one tag a word for each predicate of a sentence, scored as srl-eval.pl does."""
+"""Semantic roles: who does what to whom, one tag a word for each predicate, scored as srl-eval.pl does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Roles(Tag):
         return Example(made.id, fields, made.gold, mark=at if self.predicate == "marked" else None)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
-        """f1, precision and recall are the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
+        """f1, precision, recall: the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
         return metric.roles([e.gold for e in examples], [p.value for p in predictions])
 
     def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:

@@ -21,7 +21,8 @@ from ptune.tokens import Tokens
 
 class Part(NamedTuple):
     """A piece of a row. text: may be shortened; words: the words that are tagged, `starts` where each begins and
-    `leads` how many tokens of it stand before its first sub-token; context: read in windows, `offsets` [n, 2] the characters that each token stands for."""
+    `leads` how many of its tokens stand before its first sub-token; context: read in windows, `offsets` [n, 2] the
+    characters that each token stands for."""
 
     kind: Literal["text", "literal", "mask", "slot", "words", "context"]
     ids: Sequence[int]
