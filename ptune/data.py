@@ -26,12 +26,6 @@ from ptune.templates import Parts, Template, lost_labels
 
 SPLITS = ("train", "dev", "test")
 NOT_THE_READERS = ("reader", "folder", "files", "hub", "obtain", "statistics")
-    "reader",
-    "folder",
-    "files",
-    "hub",
-    "statistics",
-)  # keys of a task's source; the others are its options
 
 
 @dataclass

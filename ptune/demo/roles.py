@@ -1,4 +1,4 @@
-"""Sentences annotated with semantic roles: templates whose marks are PropBank's, `<0.A0 {person} >`, number by predicate.
+"""Sentences annotated with semantic roles: marks that are PropBank's, `<0.A0 {person} >`, numbered by predicate.
 
 To add a construction, add a line to `SENTENCES`; to add a verb that gives something to somebody, one to `GIVING`.
 """
@@ -23,7 +23,7 @@ GIVING = (
     ("promise", "promised", "promised"),
 )
 
-# Slots beside the world's own: {base} {past} {participle} of a verb of giving, {thing}. CLAIM is a claim as predicate 1.
+# Slots beside the world's own: {base} {past} {participle} of a verb of giving. CLAIM is a claim as predicate 1.
 SENTENCES: tuple[str, ...] = (
     "<0.A0 {person} > <0.V {past} > <0.A2 {person2} > <0.A1 {thing} > <0.AM-TMP {when} > .",
     "<0.A0 {person} > <0.V {past} > <0.A1 {thing} > <0.A2 to {person2} > .",
@@ -34,7 +34,7 @@ SENTENCES: tuple[str, ...] = (
     "<0.A0 {person} > , <0.R-A0 who > <0.V {past} > <0.A2 {person2} > <0.A1 {thing} > , lives in {town} .",
     "it was <0.A2 {person2} > <0.R-A2 whom > <0.A0 {person} > <0.V {past} > <0.A1 {thing} > .",
     "<0.A1 {thing} > <0.R-A1 that > <0.A0 {person} > <0.V {past} > <0.A2 {person2} > was {adj} .",
-    "<0.A0 {person} > <0.AM-MNR {adverb} > <0.V {past} > <0.A2 {person2} > <0.A1 {thing} > <0.AM-CAU because of the {weather} > .",
+    "<0.A0 {person} > <0.AM-MNR {adverb} > <0.V {past} > <0.A1 {thing} > <0.AM-CAU because of the {weather} > .",
     "<0.AM-TMP {when} > , <0.A2 {person2} > was <0.AM-MNR {adverb} > <0.V {participle} > <0.A1 {thing} > .",
     "<0.A0 {person} > <0.V {past} > <0.A2 {person2} > <0.A1 {thing} > <0.AM-PNC to help {person3} > .",
     "<0.A0 {person} > <0.V said > <0.A1 that CLAIM > .",
@@ -49,13 +49,13 @@ SENTENCES: tuple[str, ...] = (
     "<0.A0 {person} > <0.V wanted > <0.A1 to {base} {person2} {thing} > .",
     "<0.A0 <1.A0 {person} > > <0.V went > <0.A4 to {town} > and <1.V {past} > <1.A2 {person2} > <1.A1 {thing} > .",
     "<0.A0 <1.A0 {person} > > <0.V promised > <0.A1 to <1.V {base} > <1.A2 {person2} > <1.A1 {thing} > > .",
-    "<0.A0 {person} > <0.V asked > <0.A2 <1.A0 {person2} > > <0.A1 to <1.V {base} > <1.A1 {thing} > <1.A2 to {person3} > > .",
-    "<0.A1 <1.A1 the {building} in {town} > > was <0.V built > <0.A0 by {company} > and <1.V closed > <1.A0 by {agency} > .",
-    "<0.A0 the {animal} > <0.V ran > <0.AM-DIR out of the {room} > when <1.A0 {person} > <1.V opened > <1.A1 the door > .",
+    "<0.A0 {person} > <0.V asked > <0.A2 <1.A0 {person2} > > <0.A1 to <1.V {base} > <1.A1 {thing} > > .",
+    "<0.A1 <1.A1 the {building} > > was <0.V built > <0.A0 by {company} > and <1.V closed > <1.A0 by {agency} > .",
+    "<0.A0 the {animal} > <0.V ran > <0.AM-DIR away > when <1.A0 {person} > <1.V opened > <1.A1 the door > .",
     "<0.AM-LOC in {town} > <0.A1 prices > <0.V rose > <0.A2 {number} percent > <0.AM-TMP {when} > .",
     "<0.A1 the {letter} > <0.AM-MOD may > be <0.V sent > <0.A2 to {agency} > <0.AM-MNR by {vehicle} > .",
     "CLAIM , <0.AM-DIS so > <0.A0 {person} > <0.V left > <0.A1 {town} > .",
-    "<0.AM-ADV unless CLAIM > , <0.A0 {company} > <0.AM-MOD will > <0.V sell > <0.A1 the {product} > <0.AM-LOC in {country} > .",
+    "<0.AM-ADV unless CLAIM > , <0.A0 {company} > <0.AM-MOD will > <0.V sell > <0.A1 the {product} > .",
     "<0.A0 {person} > <0.AM-TMP often > <0.V visits > <0.A1 <1.A1 the town > <1.R-AM-LOC where > CLAIM > .",
 )  # fmt: skip
 
