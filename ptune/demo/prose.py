@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from ptune.demo import causes, claims, lexicon, opinions, passages, pronouns, relations, senses, templates
+from ptune.demo import causes, claims, lexicon, opinions, passages, pronouns, relations, roles, senses, templates
 from ptune.demo import world as worlds
 from ptune.demo.grammar import Passage, Word, prose
 from ptune.demo.world import World
@@ -56,8 +56,16 @@ def vocabulary() -> set[str]:
     lines += [clause for cause in causes.CAUSES for clause in cause]
     lines += [line for pair in senses.SENSES.values() for sense in pair for line in (sense.gloss, *sense.uses)]
     lines += [schema.template for schema in pronouns.SCHEMAS]
-    lines += [*templates.SCIENCE, *templates.HEADINGS, *opinions.PRAISE, *opinions.BLAME, *opinions.SUMMARIES]
-    words = {word for line in lines for word in re.findall("[a-z]+", re.sub(r"{.*?}|CLAIM|<[a-z]+", " ", line))}
+    lines += [
+        *roles.SENTENCES,
+        *templates.PUBLIC,
+        *templates.SCIENCE,
+        *templates.HEADINGS,
+        *opinions.PRAISE,
+        *opinions.BLAME,
+        *opinions.SUMMARIES,
+    ]
+    words = {word for line in lines for word in re.findall("[a-z]+", re.sub(r"{.*?}|CLAIM|<\S+", " ", line))}
     for verb in lexicon.VERBS.values():
         words |= {verb.base, verb.past, verb.participle, *verb.converse.split()}
     words |= {
@@ -70,7 +78,7 @@ def vocabulary() -> set[str]:
 
 def _story(world: World, random: Random) -> list[list[Word]]:
     """Sentences of one register that share the things they are about."""
-    register = templates.REGISTERS[random.choice(tuple(templates.REGISTERS))]
+    register = random.choice((*templates.REGISTERS.values(), templates.PUBLIC))
     passage = Passage(world, random, again=0.6)
     return [passage.words(line) for line in random.sample(register, k=random.randint(1, 4))]
 
@@ -252,6 +260,11 @@ def _review(world: World, random: Random) -> list[list[Word]]:
     return [*(passage.words(line) for line in said), opinions.summary(passage, praise)]
 
 
+def _arranged(world: World, random: Random) -> list[list[Word]]:
+    """A sentence in one of the many orders that who, what and whom can have."""
+    return [roles.sentence(world, None, random)]
+
+
 def _section(world: World, random: Random) -> list[list[Word]]:
     """News under, or above, the name of its section."""
     section = random.choice(tuple(templates.SECTIONS))
@@ -264,6 +277,7 @@ def _section(world: World, random: Random) -> list[list[Word]]:
 
 SHARES = {
     _story: 7,
+    _arranged: 3,
     _review: 2,
     _section: 2,
     _retold: 4,

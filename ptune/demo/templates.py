@@ -206,6 +206,33 @@ HEADINGS: tuple[str, ...] = (
     "here is the {section} report .",
 )
 
+PUBLIC: tuple[str, ...] = (
+    "{country} passed the {law} in {law.passed} .",
+    "the {law} forbids (trucks|boats) of more than {number} tons in {town} .",
+    "under the {law} , {company} must pay {number} crowns .",
+    "{person} speaks {language} and reads {language2} .",
+    "the people of {country} speak {country.language} .",
+    "the {facility} in {facility.place} was closed for {count} hours {when} .",
+    "the {facility} opens at {count} o'clock and closes at {count2} o'clock .",
+    "{company} bought the {facility} for {number} million crowns .",
+    "the {facility} stands {number} meters from {river} .",
+    "it is {number} miles from {town} to the {facility} .",
+    "{number} percent of the workers of {company} speak {language} .",
+    "{person} paid {number} crowns for {count} (pounds|bags) of {stuff} .",
+    "the first {product} cost {number} crowns , the second only {number2} .",
+    "{person} finished third in the {event} , {count} minutes behind {person2} .",
+    "the {demonym} {job} {person} was in {town} at noon .",
+    "{agency} counted {number} {animal.plural} near the {facility} last year .",
+    "in the morning {person} left {town} , and at night {person.he} was in {town2} .",
+    "{count} {demonym} (women|men) worked on the {facility} for {count2} years .",
+    "{person} wrote {work} in {language} .",
+    "{country} has had the {law} for {number} years .",
+    "the {event} began {when} and lasted {count} days .",
+    "shares of {company} rose by {number} percent on the third day .",
+    "the fifth bridge over {river} is called the {facility} .",
+    "{agency} will spend {number} million crowns on the {facility} .",
+)
+
 DESK: tuple[str, ...] = (
     "{town} {isodate}",
     "{club.short} {digit} {club2.short} {digit2}",
