@@ -1,0 +1,45 @@
+"""WiC: does a word mean the same in two sentences? Words of two senses, some of them in dev and test alone."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ptune.demo import senses
+from ptune.demo.grammar import Passage, laid_out, span
+from ptune.demo.recipe import Recipe
+from ptune.demo.rte import FILES, write_split
+
+SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
+
+
+def write(recipe: Recipe, folder: Path) -> None:
+    """Write `WiC/{train,val,test}.jsonl`, the last without labels."""
+    for split in FILES:
+        write_split(
+            folder / "WiC" / FILES[split], examples(recipe, split, recipe.random(split)), labeled=split != "test"
+        )
+
+
+def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, Any]]:
+    """Pairs of uses of one word, half of them in one sense; start and end are characters, end exclusive."""
+    words = [word for i, word in enumerate(senses.SENSES) if split != "train" or i % 4 != 3]
+    for index in range(recipe.sizes[split]):
+        word, same = random.choice(words), random.random() < 0.5
+        first = random.randrange(2)
+        second = first if same else 1 - first
+        uses = [random.choice(senses.SENSES[word][first].uses)]
+        left = [use for use in senses.SENSES[word][second].uses if use != uses[0]]
+        uses.append(random.choice(left))
+        (text1, start1, end1), (text2, start2, end2) = (_used(recipe, split, use, random) for use in uses)
+        yield {
+            "word": word, "sentence1": text1, "sentence2": text2, "idx": index, "label": same,
+            "start1": start1, "start2": start2, "end1": end1, "end2": end2, "version": 1.1,
+        }  # fmt: skip
+
+
+def _used(recipe: Recipe, split: str, use: str, random: Random) -> tuple[str, int, int]:
+    words = Passage(recipe.part(split), random).words(use)
+    text, starts = laid_out([word.text for word in words])
+    place = span(words, "word")[0]
+    return text, starts[place], starts[place] + len(words[place].text)
