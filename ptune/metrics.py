@@ -91,14 +91,15 @@ def role_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
 def arguments(tags: Sequence[str]) -> set[tuple[str, tuple[tuple[int, int], ...]]]:
     """The arguments of a predicate, (role, its spans), as srl-eval.pl reads them (Carreras and Marquez 2005).
 
-    A span C-X goes on with the last X before it, and the two are one argument; without one it stands for itself. The
+    A span C-X goes on with the last X before it, and the two are one argument; without one it is an X itself. The
     predicate's own V does not count.
     """
     from seqeval.metrics.sequence_labeling import get_entities
 
     found: list[tuple[str, list[tuple[int, int]]]] = []
-    for role, first, last in get_entities(list(tags)):
-        begun = [argument for argument in found if role.startswith("C-") and argument[0] == role[2:]]
+    for label, first, last in get_entities(list(tags)):
+        role = label.removeprefix("C-")
+        begun = [argument for argument in found if role != label and argument[0] == role]
         if begun:
             begun[-1][1].append((first, last))
         else:
