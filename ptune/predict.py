@@ -59,7 +59,7 @@ def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
 
 def unlabeled(record: Record, task: Task) -> Record:
     """The record's fields alone: a gold label in the input is passed on, and changes nothing."""
-    return Record(record.where, {name: record.values[name] for name in task.fields if name in record.values})
+    return Record(record.where, {name: record.values[name] for name in task.inputs if name in record.values})
 
 
 def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO) -> None:

@@ -39,6 +39,11 @@ class Task(ABC):
     patterns: dict[str, dict[str, str]]
     verbalizers: dict[str, dict[str, list[str]]]
 
+    @property
+    def inputs(self) -> list[str]:
+        """The values of a record that an example is made of, its gold label aside."""
+        return self.fields
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for values that no type rules out."""
         yield from ()

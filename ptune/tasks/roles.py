@@ -39,11 +39,16 @@ class Roles(Tag):
         self.fields = ["tokens", "predicate"] if predicate == "appended" else ["tokens"]
         self.score_names = ["f1", "precision", "recall", "f1_seqeval", "f1_seqeval_no_v"]
 
+    @property
+    def inputs(self) -> list[str]:
+        """See Task; where the predicate is depends on no template."""
+        return ["tokens", "predicate"]
+
     def example(self, record: Record, index: int) -> Example:
         """See Task; `predicate` in the record is the index of a word, counted from 0."""
         made = super().example(record, index)
         tokens, at = made.fields["tokens"], record.values.get("predicate")
-        if not isinstance(at, int) or not 0 <= at < len(tokens):
+        if type(at) is not int or not 0 <= at < len(tokens):
             raise DataError(
                 f"{record.where}: 'predicate' is {at!r}; it must be the index of one of the {len(tokens)} words"
             )
