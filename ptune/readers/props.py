@@ -80,6 +80,9 @@ def paired(path: Path) -> Iterator[Sentence]:
             raise DataError(
                 f"{rows[0].where}: {len(rows)} lines of props, but {len(beside)} words at {beside[0].where}"
             )
+        for row in beside:
+            if len(row.cells) > 1:
+                raise DataError(f"{row.where}: {len(row.cells)} columns where a words file has one, the word alone")
         tokens = [row.cells[0] for row in beside]
         yield Sentence(rows, tokens, [row.cells[0] for row in rows], [row.cells[1:] for row in rows])
     if extra := next(theirs, None):
@@ -87,7 +90,7 @@ def paired(path: Path) -> Iterator[Sentence]:
 
 
 def blocks(path: Path) -> Iterator[list[Row]]:
-    """The sentences of a file, apart by blank lines; cells apart by white space."""
+    """The sentences of a file, apart by blank lines; cells apart by tabs, or by spaces where a line has no tab."""
     rows: list[Row] = []
     with path.open("rb") as packed, gzip.open(packed) as unpacked:
         lines = decoded(unpacked if path.suffix == ".gz" else packed, str(path))
@@ -98,9 +101,10 @@ def blocks(path: Path) -> Iterator[list[Row]]:
                 break
             except (EOFError, OSError, zlib.error) as error:
                 raise DataError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
-            cells = text.split()
-            if cells:
-                rows.append(Row(where, cells))
+            text = text.strip(" \t")
+            if text:
+                cells = text.split("\t") if "\t" in text else text.split(" ")
+                rows.append(Row(where, [cell.strip(" ") for cell in cells if cell]))
             elif rows:
                 yield rows
                 rows = []
