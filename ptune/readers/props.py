@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,11 +116,14 @@ def blocks(path: Path) -> Iterator[list[Row]]:
 def propositions(sentence: Sentence) -> Iterator[Record]:
     """A record for each predicate of a sentence."""
     predicates = [index for index, lemma in enumerate(sentence.lemmas) if lemma != "-"]
+    ((usual, _),) = Counter(len(cells) for cells in sentence.brackets).most_common(1)
     for row, cells in zip(sentence.rows, sentence.brackets, strict=True):
-        if len(cells) != len(predicates):
-            raise DataError(
-                f"{row.where}: {len(cells)} bracket columns where the sentence has {len(predicates)} predicates"
-            )
+        if len(cells) != usual:
+            raise DataError(f"{row.where}: {len(cells)} bracket columns where the sentence's other lines have {usual}")
+    if usual != len(predicates):
+        raise DataError(
+            f"{sentence.rows[0].where}: {usual} bracket columns where the sentence has {len(predicates)} predicates"
+        )
     for column, predicate in enumerate(predicates):
         tags = bio([cells[column] for cells in sentence.brackets], sentence.rows)
         values: dict[str, Any] = {"tokens": sentence.tokens, "predicate": predicate, "tags": tags}
