@@ -98,11 +98,13 @@ class Template(ABC):
             return self._spans(parts, self.windows, budget)
         words = next((i for i, part in enumerate(parts.parts) if part.kind == "words"), None)
         if words is not None:
-            beside = sum(len(part.ids) for part in parts.parts if part.kind == "text")  # in every window, whole
-            windows = self._windows(parts.parts[words], max(budget - beside, 1))
+            part = parts.parts[words]
+            pieces = shorten(parts.parts, max(budget // 2, budget - len(part.ids)))  # the texts, in every window
+            beside = sum(len(piece.ids) for piece in pieces if piece.kind == "text")
+            cut = beside < sum(len(piece.ids) for piece in parts.parts if piece.kind == "text")
             return [
-                self._assemble(parts, [window if i == words else p for i, p in enumerate(parts.parts)], start, first)
-                for window, start, first in windows
+                self._assemble(parts, [window if i == words else p for i, p in enumerate(pieces)], start, first, cut)
+                for window, start, first in self._windows(part, max(budget - beside, 1))
             ]
         short = shorten(parts.parts, budget)
         cut = sum(len(part.ids) for part in short) < sum(len(part.ids) for part in parts.parts)
