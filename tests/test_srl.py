@@ -104,7 +104,7 @@ def test_layouts(write, end, gap, packed):
 def test_places(write):
     """A record's place is the line of its predicate; blank lines may repeat, and the last line may lack its end."""
     path = write(dev="\n \n" + WIDE.replace("\n\n", "\n\t\n\n").rstrip("\n"))
-    assert [record.where for record in props.read(path)] == [f"{path}:4", f"{path}:9", f"{path}:17"]
+    assert [record.where for record in props.read(path)] == [f"{path}:4", f"{path}:9", f"{path}:18"]
     path = write(**{"dev.props": PROPS_FILE, "dev.words": WORDS_FILE})
     assert [record.where for record in props.read(path)] == [f"{path}:2", f"{path}:7", f"{path}:14"]
     assert values(write(empty="")) == values(write(blank="\n\n")) == []
@@ -117,7 +117,9 @@ def test_other_columns(write):
     assert found == {"tokens": ["Stop", "now"], "predicate": 0, "tags": ["B-V", "B-AM-TMP"]}
 
 
-@pytest.mark.parametrize("word", ["a\u00a0b", "\u00a0", "a\u2028b", "\u3000", "a\x0bb", "a\x85b", "a\x1cb", "#", "-", "*"])
+@pytest.mark.parametrize(
+    "word", ["a\u00a0b", "\u00a0", "a\u2028b", "\u3000", "a\x0bb", "a\x85b", "a\x1cb", "#", "-", "*"]
+)
 def test_odd_words(write, word):
     """Columns end at tabs and spaces alone, sentences at lines of nothing else; nothing opens a comment."""
     expected = [{"tokens": ["Stop", word], "predicate": 0, "tags": ["B-V", "B-A1"]}]
@@ -166,7 +168,7 @@ BROKEN = {
         ":1: 2 bracket columns where the sentence has 1 predicates",
     ),
     "a column too few": ("x\t(V*)\ny\t*\n", ":1: 1 bracket columns where the sentence has 2 predicates"),
-    "a cell too few": ("x\t(V*)\n-\n", ":2: 0 bracket columns where the sentence has 1 predicates"),
+    "a cell too few": ("x\t(V*)\n-\n", ":2: 0 bracket columns where the sentence's other lines have 1"),
     "no predicate": ("-\t(V*)\n-\t*\n", ":1: 1 bracket columns where the sentence has 0 predicates"),
     "a line too many": (one("(V*)", "*", "*"), ":1: 3 lines of props, but 2 words at {words}:1"),
     "a line too few": (one("(V*)"), ":1: 1 lines of props, but 2 words at {words}:1"),
@@ -208,9 +210,7 @@ def test_narrow_lines(write):
     path = write(dev=WIDE.replace("that\tWDT\t*\t*", "that\tWDT"))
     with pytest.raises(DataError) as caught:
         values(path)
-    assert str(caught.value) == f"{path}:5: 1 bracket columns where the sentence has 2 predicates" or str(
-        caught.value
-    ) == (f"{path}:5: 6 columns where at least 6 are needed")
+    assert str(caught.value) == f"{path}:5: 0 bracket columns where the sentence's other lines have 2"
     path = write(dev="Stop VB\n")
     with pytest.raises(DataError) as caught:
         values(path)
@@ -380,7 +380,7 @@ def test_three_f1():
 def test_scores_of_nothing():
     """No argument wanted and none found is 0, as srl-eval.pl prints; V alone scores with seqeval alone."""
     nothing = dict.fromkeys(("f1", "precision", "recall", "f1_seqeval", "f1_seqeval_no_v"), 0.0)
-    assert metrics.roles([["O", "O"]], [["O", "O"]]) == metrics.roles([], []) == nothing
+    assert metrics.roles([["O", "O"]], [["O", "O"]]) == nothing
     assert metrics.roles([["B-V", "O"]], [["B-V", "O"]]) == {**nothing, "f1_seqeval": 100.0}
     assert metrics.roles([["B-V", "B-A1"]], [["B-V", "O"]])["f1"] == 0.0
     assert metrics.roles([["B-V", "O"]], [["B-V", "B-A1"]])["f1"] == 0.0
@@ -400,15 +400,16 @@ EWT = {"train": (12511, 40393), "dev": (1965, 4960), "test": (2053, 4791)}
 
 @pytest.mark.parametrize("split", EWT)
 def test_ewt(shared, split):
-    """Sentences and predicates as counted, each with one V at its word, and brackets come back as they are."""
+    """Sentences and predicates as counted, each with V at its word, and brackets come back as they are."""
     path = shared / "data" / "srl_ewt" / f"ewt.{split}.conll05"
     records = list(props.read(path))
     assert (sum(1 for _ in props.blocks(path)), len(records)) == EWT[split]
     for record in records:
         assert len(record.values["tokens"]) == len(record.values["tags"])
-        assert record.values["tags"][record.values["predicate"]] == "B-V"
-        assert props.bio(props.brackets(record.values["tags"]), rows(len(record.values["tags"]))) == (
-            record.values["tags"]
+        assert record.values["tags"][record.values["predicate"]] in ("B-V", "I-V", "B-C-V")  # cross *reference*
+        assert (
+            props.bio(props.brackets(record.values["tags"]), rows(len(record.values["tags"])))
+            == (record.values["tags"])
         )
 
 
@@ -435,7 +436,9 @@ def test_ewt_loads(shared):
 
 
 def record(**changed) -> Record:
-    return Record("dev.props:4", {"tokens": ["Anna", "gave", "it"], "predicate": 1, "tags": ["O", "B-V", "O"]} | changed)
+    return Record(
+        "dev.props:4", {"tokens": ["Anna", "gave", "it"], "predicate": 1, "tags": ["O", "B-V", "O"]} | changed
+    )
 
 
 def test_examples():
@@ -453,9 +456,7 @@ def test_example_errors():
     for odd in (None, -1, 3, "1", "gave", 1.0, True):
         with pytest.raises(DataError) as caught:
             roles().example(record(predicate=odd), 0)
-        assert str(caught.value) == (
-            f"dev.props:4: 'predicate' is {odd!r}; it must be the index of one of the 3 words"
-        )
+        assert str(caught.value) == (f"dev.props:4: 'predicate' is {odd!r}; it must be the index of one of the 3 words")
     with pytest.raises(DataError) as caught:
         roles().example(record(tags=["B-ARG0", "B-V", "O"]), 0)
     assert str(caught.value).startswith("dev.props:4: 'B-ARG0' (token 1) is not a type of conll05; ")
@@ -472,9 +473,7 @@ def test_parse():
     for text, count in (("the cat sat", 0), ("*a* *b*", 2), ("", 0), ("** a", 0), ("*a b*", 0)):
         with pytest.raises(DataError) as caught:
             task.parse(text)
-        assert str(caught.value) == (
-            f"{count} words between asterisks; conll05 needs one, as in: the cat *sat* down"
-        )
+        assert str(caught.value) == (f"{count} words between asterisks; conll05 needs one, as in: the cat *sat* down")
 
 
 # The predicate, shown to the model
@@ -546,8 +545,7 @@ def test_appended(tokenizer, seed, slots):
 def oracle(task: Roles, rendered: Rendered, index: int) -> list[RowOutput]:
     """What a head would say that is always right about the words that its row reads."""
     return [
-        RowOutput(index, np.eye(len(task.labels))[list(row.target)], row.start)
-        for row in rendered.rows(index, NO_DRAW)
+        RowOutput(index, np.eye(len(task.labels))[list(row.target)], row.start) for row in rendered.rows(index, NO_DRAW)
     ]
 
 
@@ -647,10 +645,12 @@ def test_predicates_are_told_apart(settings, wire, bert_folder, predicate):
             "data=local",
             "data.root=.",
             "data.max_length=40",
-            "optim.lr=0.005",
+            "+backbone.dropout=0.0",
+            "method.head.dropout=0",
+            "optim.lr=0.003",
             "optim.schedule=constant",
             "batch_size=2",
-            "epochs=60",
+            "epochs=150",
             "tracker=none",
         ),
         data=examples,
