@@ -48,8 +48,8 @@ class Classify(Task):
         """See Task."""
         texts = self.texts(record)
         gold = record.values.get(self.label)
-        if str(gold) in ("True", "False"):  # a truth value of JSON, or the Hub's name of one
-            gold = str(gold).lower()
+        if str(gold) in ("True", "False") and gold not in self.labels and str(gold).lower() in self.labels:
+            gold = str(gold).lower()  # a truth value of JSON, or the Hub's name of one
         if gold is not None and gold not in self.labels:
             raise DataError(f"{record.where}: '{gold}' is not a label of {self.name}; {nearest(gold, self.labels)}")
         return Example(str(record.values.get("idx", index)), texts, gold)
