@@ -241,7 +241,8 @@ class Reading:
     denied: bool
 
 
-TIME = r"in \d{4}|in (?:%s)|on (?:%s)" % tuple("|".join(lexicon.CLASSES[kind]) for kind in ("month", "weekday"))
+MONTHS, DAYS = ("|".join(lexicon.CLASSES[kind]) for kind in ("month", "weekday"))
+TIME = rf"in \d{{4}}|in (?:{MONTHS})|on (?:{DAYS})"
 TOWNS = rendering.names(HOME, ["town"])
 NAMES = {name.lower() for name in rendering.by_name_of()}
 
