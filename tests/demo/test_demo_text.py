@@ -61,7 +61,7 @@ def test_answers_are_given_both_ways(passages: list[str]) -> None:
 
 
 @pytest.mark.parametrize("task", demo.tasks())
-def test_no_row_of_a_task(task: str, root: Path, passages: list[str]) -> None:
+def test_no_row_of_a_task(task: str, root: Path, passages: list[str], index: dict[str, list[str]]) -> None:
     """No passage holds all long texts of a row, whatever stands between them."""
     told = set(passages)
     lines = {line for passage in passages for line in rendering.sentences(passage)}
@@ -70,28 +70,27 @@ def test_no_row_of_a_task(task: str, root: Path, passages: list[str]) -> None:
         for row in texts(path):
             whole = " ".join(row)
             if len(rendering.sentences(whole)) > 1:
-                found += whole in told or any(all(part in passage for part in row) for passage in near(row, passages))
+                found += whole in told or any(all(part in passage for part in row) for passage in near(row, index))
             elif len(whole.split()) > 12:
                 found += whole in lines
     assert found == 0
 
 
-def near(row: list[str], passages: list[str]) -> Iterator[str]:
+def near(row: list[str], found: dict[str, list[str]]) -> Iterator[str]:
     """The passages with the row's longest part."""
     longest = max(row, key=len)
-    if len(INDEX) != len(passages):
-        INDEX.clear()
-        INDEX.update((passage, set(passage.split())) for passage in passages)
-        WORDS.clear()
-        for passage, tokens in INDEX.items():
-            for token in tokens:
-                WORDS.setdefault(token, set()).add(passage)
-    rare = min((WORDS.get(token, set()) for token in longest.split()[1:-1] or longest.split()), key=len)
-    return (passage for passage in sorted(rare) if longest in passage)
+    rare = min((found.get(token, []) for token in longest.split()), key=len)
+    return (passage for passage in rare if longest in passage)
 
 
-INDEX: dict[str, set[str]] = {}
-WORDS: dict[str, set[str]] = {}
+@pytest.fixture(scope="module")
+def index(passages: list[str]) -> dict[str, list[str]]:
+    """The passages of each word, with what is written at it."""
+    table: dict[str, list[str]] = {}
+    for passage in passages:
+        for token in dict.fromkeys(passage.split()):
+            table.setdefault(token, []).append(passage)
+    return table
 
 
 def texts(path: Path) -> Iterator[list[str]]:
