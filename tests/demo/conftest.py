@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rendering import sizes_of
 
 from ptune import demo
 
@@ -30,10 +31,3 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[task]
 
     return write
-
-
-def sizes_of(task: str) -> dict[str, int]:
-    """The default sizes of a task."""
-    from importlib import import_module
-
-    return dict(import_module(f"ptune.demo.{task}").SIZES)

@@ -1,5 +1,6 @@
 """Templates as patterns of running text, and the world's facts said in full: read apart from the grammar's renderer."""
 
+import importlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,3 +128,8 @@ def questions(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
                 yield paragraph["context"], question
+
+
+def sizes_of(task: str) -> dict[str, int]:
+    """The default sizes of a task."""
+    return dict(importlib.import_module(f"ptune.demo.{task}").SIZES)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import rendering
-from conftest import sizes_of
+from rendering import sizes_of
 
 from ptune import demo
 from ptune.demo import recipe

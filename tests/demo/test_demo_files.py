@@ -42,10 +42,6 @@ def records(task: str, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     return {split: [record.values for record in rows] for split, rows in found.items()}
 
 
-def sizes(task: str) -> dict[str, int]:
-    return dict(importlib.import_module(f"ptune.demo.{task}").SIZES)
-
-
 def rows(task: str, folder: Path) -> dict[str, int]:
     """The rows of each split that its size counts."""
     if task in CONFIGURED:
@@ -95,16 +91,16 @@ def test_every_split_has_its_file(task: str, root: Path) -> None:
         assert names == {f"{folder}/{name}.jsonl" for name in ("train", "val", "test")}
     if task in CONFIGURED:
         source = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))["source"]
-        for split in sizes(task):
+        for split in rendering.sizes_of(task):
             assert {f"{at}{n}" for n in source["files"][split] for at in ("", source["folder"] + "/")} & names
-    assert {split_of(name.rsplit("/", 1)[-1]) for name in names} == set(sizes(task))
+    assert {split_of(name.rsplit("/", 1)[-1]) for name in names} == set(rendering.sizes_of(task))
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task in CONFIGURED or task in SUPERGLUE])
 def test_sizes(task: str, tmp_path: Path, root: Path) -> None:
     """Rows as many as wished, no more; a size that is not given stays the corpus's own."""
-    assert rows(task, root / task).items() >= sizes(task).items()
-    small = {split: 7 + number for number, split in enumerate(sizes(task))}
+    assert rows(task, root / task).items() >= rendering.sizes_of(task).items()
+    small = {split: 7 + number for number, split in enumerate(rendering.sizes_of(task))}
     demo.write(task, tmp_path, sizes=small)
     assert rows(task, tmp_path).items() >= small.items()
 
