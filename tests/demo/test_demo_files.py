@@ -23,7 +23,7 @@ SUPERGLUE = ("boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc")
 FOLDERS = {"boolq": "BoolQ", "multirc": "MultiRC", "record": "ReCoRD", "wic": "WiC"}
 LABELS = {"copa": {0, 1}, "wic": {True, False}, "wsc": {True, False}, "multirc": {0, 1}}  # where no yaml names them
 FROM_EVERYWHERE = 0.2  # of the sentences of dev and test, where the original repeats some entities of training
-REPEATS = {"conll03": FROM_EVERYWHERE, "wnut17": FROM_EVERYWHERE, "conll05": 1.0}  # conll05: Brown is of everywhere
+REPEATS = {"conll03": FROM_EVERYWHERE, "wnut17": FROM_EVERYWHERE}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -239,6 +239,8 @@ def test_splits_tell_of_other_people_and_towns(task: str, root: Path) -> None:
     """No line of a split has a person or a town of another split's provinces, but the stated share."""
     home = world.build(0)
     for path in (root / task).rglob("*.*"):
+        if "brown" in path.name or path.suffix == ".props":
+            continue  # Brown is told of the whole world; props have no names
         split = split_of(path.name)
         text = path.read_text(encoding="utf-8")
         if task in ("conll03", "wnut17", "conll05"):
