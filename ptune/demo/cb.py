@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 from ptune.demo import claims, templates
-from ptune.demo.grammar import Passage, prose
+from ptune.demo.grammar import Passage, Word, prose
 from ptune.demo.recipe import Recipe
 from ptune.demo.rte import FILES, Example, write_split
 from ptune.demo.world import World
@@ -18,39 +18,41 @@ SHARES = {"entailment": 0.46, "contradiction": 0.46, "neutral": 0.08}
 def write(recipe: Recipe, folder: Path) -> None:
     """Write `CB/{train,val,test}.jsonl`, the last without labels."""
     for split in FILES:
-        rows = examples(recipe.part(split), recipe.sizes[split], recipe.random(split))
-        write_split(folder / "CB" / FILES[split], rows, labeled=split != "test")
+        write_split(
+            folder / "CB" / FILES[split], examples(recipe, split, recipe.random(split)), labeled=split != "test"
+        )
 
 
-def examples(world: World, count: int, random: Random) -> Iterator[Example]:
+def examples(recipe: Recipe, split: str, random: Random) -> Iterator[Example]:
     """Passages and clauses; neutral is rare, as in the original."""
-    labels = list(SHARES)
-    for index in range(count):
+    labels, world, noise = list(SHARES), recipe.part(split), recipe.random(f"{split} noise")
+    for index in range(recipe.sizes[split]):
         label = labels[index] if index < len(labels) else random.choices(labels, list(SHARES.values()))[0]
-        yield _example(world, random, label)
+        yield _example(recipe, world, random, noise, label)
 
 
-def _example(world: World, random: Random, label: str) -> Example:
+def _example(recipe: Recipe, world: World, random: Random, noise: Random, label: str) -> Example:
     claim, speaker = claims.draw(world, random), random.choice(world.entities["person"])
     if random.random() < 0.3:
         claim = claims.negated(claim, world, random) or claim
     passage = claims.bind(Passage(world, random, {"speaker": speaker}), claim)
     clause = claims.clause(claim, random, front=False)
     frame = random.choice(claims.FRAMES[VERDICTS[label]])
-    lines = [_context(world, random) for _ in range(random.randint(0, 2))]
-    lines.append(prose(passage.words(frame.replace("CLAIM", clause))))
+    lines = [_context(world, random) for _ in range(random.randint(0, recipe.difficulty.distractors))]
+    lines.append(passage.words(frame.replace("CLAIM", clause)))
     hypothesis = prose(passage.words(clause))
     first = hypothesis.split()[0]
     if first in ("The", "It", "A", "An"):
         hypothesis = first.lower() + hypothesis[len(first) :]
-    return {"premise": " ".join(lines), "hypothesis": hypothesis, "label": label}
+    premise = " ".join(prose(recipe.noisy(line, noise)) for line in lines)
+    return {"premise": premise, "hypothesis": hypothesis, "label": label}
 
 
-def _context(world: World, random: Random) -> str:
+def _context(world: World, random: Random) -> list[Word]:
     """A sentence of the passage before: talk, or something else that somebody knew or did not."""
     if random.random() < 0.4:
         speaker = random.choice(world.entities["person"])
         other = Passage(world, random, {"speaker": speaker})
-        return prose(claims.framed(other, claims.draw(world, random), random.choice(tuple(claims.FRAMES))))
+        return claims.framed(other, claims.draw(world, random), random.choice(tuple(claims.FRAMES)))
     lines = random.choice((templates.REGISTERS["daily"], templates.REGISTERS["life"], templates.TALK))
-    return prose(Passage(world, random).words(random.choice(lines)))
+    return Passage(world, random).words(random.choice(lines))

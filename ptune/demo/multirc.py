@@ -54,7 +54,8 @@ def _questions(lines: list[Line], split: str, world: World, random: Random) -> l
     kind = told[0].relation.kind
     things = list(dict.fromkeys(fact.about.name for fact in told))
     if len(things) > 1:
-        others = [thing.name for thing in random.sample(world.entities[kind], k=ANSWERS) if thing.name not in things]
+        said = passages.text(lines)  # a claim in between may name more of them
+        others = [thing.name for thing in random.sample(world.entities[kind], k=ANSWERS) if thing.name not in said]
         options = [(name, True) for name in things] + [(name, False) for name in others]
         made.insert(random.randint(0, len(made)), (f"Of which {kind} does the text speak?", _mixed(options, random)))
     return made

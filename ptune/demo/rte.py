@@ -1,12 +1,17 @@
-"""RTE: does a claim follow from a short text, where both answers keep and exchange words alike?"""
+"""RTE: does a claim follow from a short text, where both answers keep and exchange words alike?
+
+Neither half of a row tells its label: frames and denials are as frequent under both.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from ptune.demo import claims
+from ptune.demo.claims import Claim
 from ptune.demo.grammar import Passage, prose
 from ptune.demo.recipe import Recipe
 from ptune.demo.world import World
@@ -14,6 +19,8 @@ from ptune.demo.world import World
 SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
 FILES = {"train": "train.jsonl", "dev": "val.jsonl", "test": "test.jsonl"}
 LABELS = ("entailment", "not_entailment")
+DENIED = 0.15  # claims that are told as not so
+TOGGLED = 0.6  # denied hypotheses that do not follow because the text affirms them
 
 Example = dict[str, Any]
 
@@ -21,7 +28,7 @@ Example = dict[str, Any]
 def write(recipe: Recipe, folder: Path) -> None:
     """Write `RTE/{train,val,test}.jsonl`, the last without labels."""
     for split in FILES:
-        rows = examples(recipe.part(split), recipe.sizes[split], recipe.random(split))
+        rows = examples(recipe, split, recipe.random(split))
         write_split(folder / "RTE" / FILES[split], rows, labeled=split != "test")
 
 
@@ -34,30 +41,59 @@ def write_split(path: Path, rows: Iterator[Example], *, labeled: bool) -> None:
             file.write(json.dumps({**kept, "idx": index}) + "\n")
 
 
-def examples(world: World, count: int, random: Random) -> Iterator[Example]:
+def examples(recipe: Recipe, split: str, random: Random) -> Iterator[Example]:
     """Premises and hypotheses, half of them entailed."""
-    for index in range(count):
-        label = LABELS[random.random() < 0.5] if index >= len(LABELS) else LABELS[index]
-        yield _example(world, random, label)
+    world, noise = recipe.part(split), recipe.random(f"{split} noise")
+    for index in range(recipe.sizes[split]):
+        entailed = random.random() < 0.5 if index >= len(LABELS) else index == 0
+        yield _example(recipe, world, random, noise, entailed=entailed)
 
 
-def _example(world: World, random: Random, label: str) -> Example:
-    """Entailed by rewriting, or not entailed by a frame, a false rewrite or a mix-up of two claims."""
-    claim, other = claims.draw(world, random), claims.draw(world, random)
-    told = claims.restated(claim, world, random, steps=random.randint(0, 3))
+def _example(recipe: Recipe, world: World, random: Random, noise: Random, *, entailed: bool) -> Example:
+    """A claim among half as many others as there are distractors; something restates or falsifies one of them.
+
+    What is only believed, or not so, stands beside a plain claim, and the hypothesis is about either.
+    """
+    others = [_drawn(world, random) for _ in range(random.randint(0, (recipe.difficulty.distractors + 1) // 2))]
+    draw = random.random()
+    verdict = "true" if draw < 0.15 else random.choice(("false", "open")) if draw < 0.5 and others else ""
+    plain, denied = verdict in ("true", ""), random.random() < DENIED
+    if entailed or not plain:
+        claim = _drawn(world, random, negated=denied)
+        told = _follows(claim, world, random)
+    else:
+        toggled = random.random() < (TOGGLED if denied else TOGGLED * DENIED / (1 - DENIED))
+        claim = _drawn(world, random, negated=denied != toggled)
+        told = _follows(claim, world, random)
+        told = replace(told, negated=denied) if toggled else _fails(told, others, world, random)
+    if entailed and not plain:
+        claim, others[0] = others[0], claim
     speaker = claims.argument(world, random, "person", claim.subject)
     passage = Passage(world, random, {"speaker": speaker})
-    verdict, beside = "", random.random() < 0.5
-    if label == "entailment":
-        verdict = "true" if random.random() < 0.25 else ""
-    elif random.random() < 0.35:
-        verdict = random.choice(("false", "open"))
-    else:
-        mixed = claims.swapped(told, world, random) if random.random() < 0.5 else None
-        mixed = mixed or (claims.crossed(told, other) if beside else None)
-        told = mixed or claims.falsified(told, world, random)
-    line = claims.framed(passage, claim, verdict) if verdict else claims.sentence(passage, claim, aside=True)
-    lines = [prose(line)]
-    if beside:
-        lines.insert(random.randint(0, 1), claims.statement(world, random, other))
-    return {"premise": " ".join(lines), "hypothesis": claims.statement(world, random, told), "label": label}
+    lines = [claims.framed(passage, claim, verdict) if verdict else claims.sentence(passage, claim, aside=True)]
+    for other in others:
+        lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), other))
+    premise = " ".join(prose(recipe.noisy(line, noise)) for line in lines)
+    return {"premise": premise, "hypothesis": claims.statement(world, random, told), "label": LABELS[not entailed]}
+
+
+def _drawn(world: World, random: Random, *, negated: bool | None = None) -> Claim:
+    denied = random.random() < DENIED if negated is None else negated
+    return replace(claims.draw(world, random), negated=denied)
+
+
+def _follows(claim: Claim, world: World, random: Random) -> Claim:
+    """A claim that follows; what is denied in general is more than what was denied, so a denial keeps its size."""
+    if claim.negated:
+        return claims.synonym(claim, world, random) or claim
+    return claims.restated(claim, world, random, steps=random.randint(0, 3))
+
+
+def _fails(claim: Claim, others: Sequence[Claim], world: World, random: Random) -> Claim:
+    """A claim that does not follow, denied just if this one is; it exchanges roles with itself or another gladly."""
+    mixed = claims.swapped(claim, world, random) if random.random() < 0.5 else None
+    mixed = mixed or next(filter(None, (claims.crossed(claim, other) for other in others)), None)
+    rewrites = [rewrite for rewrite in claims.BREAKS if rewrite is not claims.negated]
+    while mixed is None:
+        mixed = random.choice(rewrites)(claim, world, random)
+    return mixed

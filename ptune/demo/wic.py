@@ -23,6 +23,7 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, Any]]:
     """Pairs of uses of one word, half of them in one sense; start and end are characters, end exclusive."""
+    noise = recipe.random(f"{split} noise")
     words = [word for i, word in enumerate(senses.SENSES) if split != "train" or i % 4 != 3]
     for index in range(recipe.sizes[split]):
         word, same = random.choice(words), random.random() < 0.5
@@ -31,15 +32,16 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, A
         uses = [random.choice(senses.SENSES[word][first].uses)]
         left = [use for use in senses.SENSES[word][second].uses if use != uses[0]]
         uses.append(random.choice(left))
-        (text1, start1, end1), (text2, start2, end2) = (_used(recipe, split, use, random) for use in uses)
+        (text1, start1, end1), (text2, start2, end2) = (_used(recipe, split, use, random, noise) for use in uses)
         yield {
             "word": word, "sentence1": text1, "sentence2": text2, "idx": index, "label": same,
             "start1": start1, "start2": start2, "end1": end1, "end2": end2, "version": 1.1,
         }  # fmt: skip
 
 
-def _used(recipe: Recipe, split: str, use: str, random: Random) -> tuple[str, int, int]:
-    words = Passage(recipe.part(split), random).words(use)
+def _used(recipe: Recipe, split: str, use: str, random: Random, noise: Random) -> tuple[str, int, int]:
+    whole = Passage(recipe.part(split), random).words(use)
+    words = [old if old.marks else new for old, new in zip(whole, recipe.noisy(whole, noise), strict=True)]
     text, starts = laid_out([word.text for word in words])
     place = span(words, "word")[0]
     return text, starts[place], starts[place] + len(words[place].text)

@@ -22,17 +22,20 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, Any]]:
-    """A candidate (span 1) and a pronoun (span 2); indices count the text's parts between spaces."""
-    world = recipe.part(split)
-    templates = {pronouns.template(schema): schema for schema in pronouns.SCHEMAS}
+    """A candidate (span 1) and a pronoun (span 2); indices count the text's parts between spaces.
+
+    The first and the second person are meant equally often, so that the place of the candidate tells nothing.
+    """
+    world, noise = recipe.part(split), recipe.random(f"{split} noise")
+    templates = {i: [pronouns.template(s) for s in pronouns.SCHEMAS if s.means == i] for i in (1, 2)}
     for _ in range(recipe.sizes[split]):
-        template = choose(tuple(templates), split, random)
-        words = pronouns.bound(world, random).words(template)
-        asked = random.choice((1, 2))
+        means, asked = random.choice((1, 2)), random.choice((1, 2))
+        whole = pronouns.bound(world, random).words(choose(templates[means], split, random))
+        words = [old if old.marks else new for old, new in zip(whole, recipe.noisy(whole, noise), strict=True)]
         marks = {"span1": "first" if asked == 1 else "second", "span2": "pronoun"}
         target: dict[str, Any] = {}
         for name, mark in marks.items():
             first, last = span(words, mark)
             target[f"{name}_index"] = len(prose(words[: first + 1]).split()) - 1
             target[f"{name}_text"] = prose(words[first:last])
-        yield {"text": prose(words), "target": target, "label": templates[template].means == asked}
+        yield {"text": prose(words), "target": target, "label": means == asked}

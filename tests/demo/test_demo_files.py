@@ -1,0 +1,308 @@
+"""Every corpus of the demo world: files, rows, labels, sizes and splits as the original's; new corpora join at once."""
+
+import importlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import rendering
+import yaml
+
+from ptune import conf, data, demo
+from ptune.demo import recipe, roles, world
+from ptune.demo.grammar import Passage
+
+TASKS = demo.tasks()
+CONF = Path(next(iter(conf.__path__))) / "task"
+CONFIGURED = [task for task in TASKS if (CONF / f"{task}.yaml").is_file()]
+SUPERGLUE = ("boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc")
+FOLDERS = {"boolq": "BoolQ", "multirc": "MultiRC", "record": "ReCoRD", "wic": "WiC"}
+LABELS = {"copa": {0, 1}, "wic": {True, False}, "wsc": {True, False}, "multirc": {0, 1}}  # where no yaml names them
+FROM_EVERYWHERE = 0.2  # of the sentences of dev and test, where the original repeats some entities of training
+REPEATS = {"conll03": FROM_EVERYWHERE, "wnut17": FROM_EVERYWHERE}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+
+
+def split_of(name: str) -> str:
+    """The split of a file, by its name."""
+    return "train" if "train" in name else "test" if "test" in name else "dev"
+
+
+def records(task: str, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """A corpus as the project reads it."""
+    node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
+    found = data.file_records(SimpleNamespace(name=task, source=node["source"]), folder, {})
+    return {split: [record.values for record in rows] for split, rows in found.items()}
+
+
+def rows(task: str, folder: Path) -> dict[str, int]:
+    """The rows of each split that its size counts."""
+    if task in CONFIGURED:
+        return {split: len(found) for split, found in records(task, folder).items()}
+    counted = {}
+    for path in folder.rglob("*.jsonl"):
+        made = rendering.rows(path)
+        counted[split_of(path.name)] = {
+            "multirc": lambda made: sum(len(row["passage"]["questions"]) for row in made),
+            "record": lambda made: sum(len(row["qas"]) for row in made),
+        }.get(task, len)(made)
+    return counted
+
+
+def test_tasks() -> None:
+    """Corpora are discovered; the world's own modules are none."""
+    known = {"conll03", "wnut17", "squad", "squad_v2", "conll05", "sst2", "agnews", *SUPERGLUE}
+    assert known <= set(TASKS)
+    assert not {"world", "grammar", "recipe", "passages", "prose", "claims"} & set(TASKS)
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'rta'.*cb, conll03, .*rte.*wnut17"):
+        demo.write("rta", tmp_path)
+    with pytest.raises(ValueError, match=r"'valid'.*train, dev, test"):
+        demo.write("rte", tmp_path, sizes={"valid": 3})
+    with pytest.raises(TypeError, match="noises"):
+        demo.write("rte", tmp_path, noises=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_seed_decides_every_byte(task: str, tmp_path: Path, root: Path) -> None:
+    demo.write(task, tmp_path / "again", seed=0)
+    assert contents(tmp_path / "again") == contents(root / task)
+    demo.write(task, tmp_path / "other", seed=1)
+    assert contents(tmp_path / "other").keys() == contents(root / task).keys()
+    assert not set(contents(tmp_path / "other").values()) & set(contents(root / task).values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_split_has_its_file(task: str, root: Path) -> None:
+    """Names as in the original: what the task's yaml looks for, or SuperGLUE's."""
+    names = set(contents(root / task))
+    if task in SUPERGLUE:
+        folder = FOLDERS.get(task, task.upper())
+        assert names == {f"{folder}/{name}.jsonl" for name in ("train", "val", "test")}
+    if task in CONFIGURED:
+        source = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))["source"]
+        for split in rendering.sizes_of(task):
+            assert {f"{at}{n}" for n in source["files"][split] for at in ("", source["folder"] + "/")} & names
+    assert {split_of(name.rsplit("/", 1)[-1]) for name in names} == set(rendering.sizes_of(task))
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task in CONFIGURED or task in SUPERGLUE])
+def test_sizes(task: str, tmp_path: Path, root: Path) -> None:
+    """Rows as many as wished, no more; a size that is not given stays the corpus's own."""
+    assert rows(task, root / task).items() >= rendering.sizes_of(task).items()
+    small = {split: 7 + number for number, split in enumerate(rendering.sizes_of(task))}
+    demo.write(task, tmp_path, sizes=small)
+    assert rows(task, tmp_path).items() >= small.items()
+
+
+@pytest.mark.parametrize("task", CONFIGURED)
+def test_the_project_reads_it(task: str, root: Path) -> None:
+    """The task of the yaml takes every record; all labels occur in every labeled split that is large enough."""
+    from ptune.leaves import leaf
+
+    node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
+    made = leaf(node)
+    found = data.file_records(made, root / task, {})
+    for split, told in found.items():
+        examples = [made.example(record, index) for index, record in enumerate(told)]
+        gold = [example.gold for example in examples]
+        if "labels" in node and any(label is not None for label in gold):
+            assert set(gold) == set(node["labels"]), split
+        if "types" in node and task != "conll05":
+            assert {tag[2:] for tags in gold for tag in tags} == {"", *node["types"]}, split
+        if task == "conll05":
+            types = {tag[2:] for tags in gold for tag in tags}
+            assert types <= {"", *node["types"]}
+            assert {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "R-A0"} <= types
+    assert set(found) >= {"train", "dev"}
+
+
+@pytest.mark.parametrize("task", SUPERGLUE)
+def test_superglue_rows(task: str, root: Path) -> None:
+    """Numbered from 0; labels in all splits but the test, each label of the set in both."""
+    for path in (root / task).rglob("*.jsonl"):
+        told = rendering.rows(path)
+        assert [row["idx"] for row in told] == list(range(len(told)))
+        text = path.read_text(encoding="utf-8")
+        answered = '"label"' in text or '"answers": [{"start"' in text
+        assert answered == (path.stem != "test")
+        if task in LABELS and answered and task != "multirc":
+            assert {row["label"] for row in told} == LABELS[task]
+
+
+@pytest.mark.parametrize("task", ["boolq", "cb", "copa", "rte", "wic", "wsc"])
+def test_labels_are_as_frequent_as_in_the_original(task: str, root: Path) -> None:
+    """Roughly half, but 62% yes in BoolQ and few neutrals in CB."""
+    path = next((root / task).rglob("train.jsonl"))
+    counts = Counter(str(row["label"]) for row in rendering.rows(path))
+    top = max(counts.values()) / counts.total()
+    if task == "boolq":
+        assert counts["True"] > counts["False"]
+        assert 0.57 < top < 0.67
+    elif task == "cb":
+        assert 0.03 < counts["neutral"] / counts.total() < 0.15
+    else:
+        assert top < 0.56
+
+
+def test_multirc_numbers_answers(root: Path) -> None:
+    """Through the whole split, every question with right and wrong ones; some with more than one right."""
+    questions = [
+        question
+        for row in rendering.rows(root / "multirc/MultiRC/val.jsonl")
+        for question in row["passage"]["questions"]
+    ]
+    answers = [answer for question in questions for answer in question["answers"]]
+    assert [answer["idx"] for answer in answers] == list(range(len(answers)))
+    right = [sum(answer["label"] for answer in question["answers"]) for question in questions]
+    assert min(right) >= 1
+    assert all(count < len(question["answers"]) for count, question in zip(right, questions, strict=True))
+    assert sum(count > 1 for count in right) > 0.1 * len(right)
+
+
+# Tags
+
+
+@pytest.mark.parametrize("task", ["conll03", "wnut17"])
+def test_tagged_spans_are_names_of_their_type(task: str, root: Path) -> None:
+    """Of the type that the world has for them, in whole or as a part of a person's or a club's name."""
+    types = importlib.import_module(f"ptune.demo.{task}").TYPES
+    known: dict[str, set[str]] = {}
+    for entities in world.build(0).entities.values():
+        for entity in entities:
+            for part in (entity, entity.facts.get("short"), entity.facts.get("last"), entity.facts.get("first")):
+                name = getattr(part, "name", None)
+                if name and entity.kind in types:
+                    known.setdefault(name.lower(), set()).add(types[entity.kind])
+    spans = [span for rows in records(task, root / task).values() for row in rows for span in tagged(row)]
+    right = [kind in known.get(text, ()) for text, kind in spans]
+    assert len(spans) > 1000
+    assert sum(right) > (0.999 if task == "conll03" else 0.85) * len(right), "wnut17 misspells some"
+
+
+def tagged(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[list[str], str]] = []
+    before = "O"
+    for token, tag in zip(row["tokens"], row["tags"], strict=True):
+        if tag != "O":
+            if tag[0] == "B" or before[2:] != tag[2:]:
+                found.append(([], tag[2:]))
+            found[-1][0].append(token.lower())
+        before = tag
+    return [(" ".join(words), kind) for words, kind in found]
+
+
+@pytest.mark.parametrize(("task", "scheme"), [("conll03", "IOB1"), ("wnut17", "IOB2")])
+def test_schemes(task: str, scheme: str, root: Path) -> None:
+    """IOB1 has a B- only where two of a type touch, and has some; IOB2 opens every entity with one."""
+    opened = 0
+    for told in records(task, root / task).values():
+        for row in told:
+            for before, tag in zip(["O", *row["tags"]], row["tags"], strict=False):
+                assert re.fullmatch(r"O|[BI]-[A-Za-z-]+", tag)
+                if scheme == "IOB1":
+                    assert tag[0] != "B" or before[2:] == tag[2:]
+                else:
+                    assert tag[0] != "I" or before[2:] == tag[2:]
+                opened += tag[0] == "B"
+    assert opened > 0
+
+
+@pytest.mark.parametrize("task", ["conll03", "wnut17"])
+def test_memory_does_not_solve_tagging(task: str, root: Path) -> None:
+    """Most entities of dev and test are unseen in training, and some names there are of two types."""
+    spans = {split: [s for row in told for s in tagged(row)] for split, told in records(task, root / task).items()}
+    known = {text for text, _ in spans["train"]}
+    for split in ("dev", "test"):
+        assert sum(text not in known for text, _ in spans[split]) > 0.8 * len(spans[split])
+    kinds: dict[str, set[str]] = {}
+    for text, kind in spans["train"]:
+        kinds.setdefault(text, set()).add(kind)
+    assert sum(len(found) > 1 for found in kinds.values()) >= 5
+
+
+# Splits
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_splits_tell_of_other_people_and_towns(task: str, root: Path) -> None:
+    """No line of a split has a person or a town of another split's provinces, but the stated share."""
+    home = world.build(0)
+    for path in (root / task).rglob("*.*"):
+        if "brown" in path.name or path.suffix == ".props":
+            continue  # Brown is told of the whole world; props have no names
+        split = split_of(path.name)
+        text = path.read_text(encoding="utf-8")
+        if task in ("conll03", "wnut17", "conll05"):
+            blocks = [" ".join(line.split()[0] for line in b.splitlines() if line) for b in text.split("\n\n")]
+        else:
+            blocks = text.splitlines()
+        own = home.within(recipe.PROVINCE[split])
+        others = home.within(p for s, given in recipe.PROVINCE.items() if s != split for p in given)
+        foreign = rendering.names(others, ["person"]) | rendering.names(others, ["town"])
+        native = {name.lower() for found in own.entities.values() for e in found for name in e.name.split()}
+        foreign = {name.lower() for name in foreign if not set(name.lower().split()) & native}
+        strange = re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(foreign))) + r")\b")
+        share = sum(bool(strange.search(block.lower())) for block in blocks) / len(blocks)
+        allowed = 0.0 if split == "train" else REPEATS.get(task, 0.0)
+        assert share <= allowed, (path.name, share)
+
+
+@pytest.mark.parametrize(
+    "task", [task for task in TASKS if task not in ("rte", "cb")]
+)  # their variety is of claims, not of templates
+def test_training_never_sees_some_templates(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dev is told in templates that training has not, though training is far larger."""
+    told: dict[str, set[str]] = {}
+    now = [""]
+    part, words = recipe.Recipe.part, Passage.words
+
+    def parted(self: recipe.Recipe, split: str) -> world.World:
+        now[0] = split
+        return part(self, split)
+
+    def worded(self: Passage, template: str) -> list[Any]:
+        told.setdefault(now[0], set()).add(template)
+        return words(self, template)
+
+    monkeypatch.setattr(recipe.Recipe, "part", parted)
+    monkeypatch.setattr(Passage, "words", worded)
+    demo.write(task, tmp_path, sizes={"train": 2000, "dev": 100})
+    fixed = {split: {t for t in lines if "<0." not in t or t in roles.SENTENCES} for split, lines in told.items()}
+    assert len(fixed["dev"] - fixed["train"]) > 3
+
+
+@pytest.mark.parametrize("task", ["copa", "wic", "wsc", "sst2", "agnews"])
+def test_what_training_never_sees(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line kept from training is kept in every draw of the split."""
+    chosen: dict[str, list[tuple[str, bool]]] = {}
+    choose = recipe.choose
+
+    def watched(lines: Any, split: str | None, random: Any) -> str:
+        line = choose(lines, split, random)
+        chosen.setdefault(str(split), []).append((line, line in lines[3::4]))
+        return line
+
+    module = importlib.import_module(f"ptune.demo.{task}")
+    if not hasattr(module, "choose"):  # whole causes and words are kept instead
+        kept = [set(module._known(split)) for split in ("train", "dev")] if task == "copa" else None
+        assert kept is None or kept[0] < kept[1]
+        demo.write(task, tmp_path, sizes={"train": 2000, "dev": 1000})
+        if task == "wic":
+            words = [{row["word"] for row in rendering.rows(tmp_path / f"WiC/{n}.jsonl")} for n in ("train", "val")]
+            assert len(words[1] - words[0]) > 3
+        return
+    monkeypatch.setattr(module, "choose", watched)
+    demo.write(task, tmp_path, sizes={"train": 300, "dev": 100})
+    assert not any(kept for _, kept in chosen["train"])
+    assert sum(kept for _, kept in chosen["dev"]) > 0.5 * len(chosen["dev"])

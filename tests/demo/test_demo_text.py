@@ -1,0 +1,187 @@
+"""The pretraining text has no row and no pattern of a task; the tiny encoder is the one of its card."""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rendering
+import yaml
+
+from ptune import conf, demo
+
+ENCODER = Path(demo.__file__).parent.parent / "assets" / "tiny_encoder"
+TASKS = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted((Path(next(iter(conf.__path__))) / "task").glob("*.yaml"))
+}
+PATTERNS = {
+    f"{task}.{name}": pattern["text"]
+    for task, node in TASKS.items()
+    for name, pattern in (node.get("patterns") or {}).items()
+}
+ANSWERS = {
+    f"{task}.{name}": [
+        word for words in (node.get("verbalizers") or {}).get(pattern.get("verbalizer"), {}).values() for word in words
+    ]
+    for task, node in TASKS.items()
+    for name, pattern in (node.get("patterns") or {}).items()
+}
+FIXED = {name: text for name, text in PATTERNS.items() if re.search("[a-z]{2}", re.sub(r"\{[^}]*\}", "", text))}
+
+
+@pytest.fixture(scope="module")
+def passages() -> list[str]:
+    """A sample of the text of the shipped backbones' world."""
+    return list(demo.text(0, 20_000))
+
+
+def test_deterministic(passages: list[str]) -> None:
+    assert list(demo.text(0, 500)) == list(demo.text(0, 500))
+    assert list(demo.text(0, 500)) != list(demo.text(1, 500))
+    start = list(demo.text(0, 500))
+    assert start[:-1] == passages[: len(start) - 1], "more text begins with the same"
+
+
+def test_statistics(passages: list[str]) -> None:
+    """Passages of one to a dozen sentences, each with a beginning and an end, hardly one twice."""
+    sentences = [line for passage in passages for line in rendering.sentences(passage)]
+    assert 0.8 * 20_000 < len(sentences) < 1.2 * 20_000
+    assert 2.0 < len(sentences) / len(passages) < 4.0
+    lengths = [len(line.split()) for line in sentences]
+    assert 6 < sum(lengths) / len(lengths) < 12
+    assert max(lengths) < 60
+    assert all(re.match(r"[\"A-Z0-9]", passage) and passage[-1] in '.?!"' for passage in passages)
+    assert len(set(passages)) > 0.9 * len(passages)
+    assert not any(re.search(r"[{}|<>]|[A-Z]{7}", passage) for passage in passages), "a part of a template is left"
+
+
+def test_answers_are_given_both_ways(passages: list[str]) -> None:
+    """Questions for yes or no are answered with yes, no and maybe, which is what the verbalizers draw on."""
+    counts = {
+        word: sum(word in rendering.words(p) for p in passages) / len(passages) for word in ("yes", "no", "maybe")
+    }
+    assert all(share > 0.01 for share in counts.values()), counts
+    assert 0.5 < counts["yes"] / counts["no"] < 2
+
+
+# Tasks
+
+
+@pytest.mark.parametrize("task", demo.tasks())
+def test_no_row_of_a_task(task: str, root: Path, passages: list[str], index: dict[str, list[str]]) -> None:
+    """No passage holds all long texts of a row, whatever stands between them."""
+    told = set(passages)
+    lines = {line for passage in passages for line in rendering.sentences(passage)}
+    found = count = 0
+    for path in (root / task).rglob("*.*"):
+        for row in texts(path):
+            whole = " ".join(row)
+            count += 1
+            if len(rendering.sentences(whole)) > 1:
+                found += whole in told or any(all(part in passage for part in row) for passage in near(row, index))
+            elif len(whole.split()) > 12:
+                found += whole in lines
+    # Uses of one sense stand side by side in the text, too; some name nobody and are the same each time.
+    assert found <= (0.1 * count if task == "wic" else 0)
+
+
+def near(row: list[str], found: dict[str, list[str]]) -> Iterator[str]:
+    """The passages with the row's longest part."""
+    longest = max(row, key=len)
+    rare = min((found.get(token, []) for token in longest.split()), key=len)
+    return (passage for passage in rare if longest in passage)
+
+
+@pytest.fixture(scope="module")
+def index(passages: list[str]) -> dict[str, list[str]]:
+    """The passages of each word, with what is written at it."""
+    table: dict[str, list[str]] = {}
+    for passage in passages:
+        for token in dict.fromkeys(passage.split()):
+            table.setdefault(token, []).append(passage)
+    return table
+
+
+def texts(path: Path) -> Iterator[list[str]]:
+    """The texts of each row of a file."""
+    if path.suffix == ".jsonl":
+        for row in rendering.rows(path):
+            fields = [
+                row[name] for name in ("premise", "hypothesis", "question", "sentence1", "sentence2") if name in row
+            ]
+            fields += (
+                [row["passage"]["text"] if isinstance(row["passage"], dict) else row["passage"]] * ("passage" in row)
+                if "passage" in row
+                else []
+            )
+            fields += [row["text"]] * ("text" in row) if "text" in row else []
+            yield [field for field in fields if " " in field]
+    elif path.suffix == ".json":
+        yield from ([context, question["question"]] for context, question in rendering.questions(path))
+    elif path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from (row[1:] for row in csv.reader(file))
+    elif path.suffix == ".tsv":
+        yield from (
+            [cell] for line in path.read_text(encoding="utf-8").splitlines() for cell in line.split("\t") if " " in cell
+        )
+    else:
+        for block in path.read_text(encoding="utf-8").split("\n\n"):
+            yield [" ".join(line.split()[0] for line in block.splitlines() if line)]
+
+
+def as_regex(pattern: str, answers: list[str]) -> str:
+    """A pattern with one of the answers at its mask and anything in its other fields."""
+    parts = re.split(r"(\{[^}]*\})", pattern)
+    mask = f"(?:{'|'.join(map(re.escape, answers))})"
+    told = "".join(mask if p == "{mask}" else ".+?" if p[:1] == "{" else re.escape(p) for p in parts)
+    return re.sub(r"(?:\\ )+", r"\\s+", re.sub(r"^(?:\.\+\?)+|(?:\.\+\?)+$", "", told))
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_no_pattern_of_a_task(name: str, passages: list[str]) -> None:
+    """A pattern with its words in their order, an answer at its mask and anything in its fields occurs nowhere."""
+    told = re.compile(as_regex(FIXED[name], ANSWERS[name]), re.IGNORECASE)
+    assert not [passage for passage in passages if told.search(passage)]
+
+
+def test_patterns_are_found() -> None:
+    """The search above finds a pattern that is there."""
+    said = "The review was long. It was great. We left."
+    assert re.search(as_regex(FIXED["sst2.lmbff"], ANSWERS["sst2.lmbff"]), said)
+    asked = "It snowed. Question: did it? A word. Answer: Yes."
+    assert re.search(as_regex(FIXED["rte.ptuning"], ANSWERS["rte.ptuning"]), asked)
+
+
+def test_patterns_are_found_where_they_are() -> None:
+    assert len(FIXED) >= 8
+    assert "rte.ptuning" in FIXED
+
+
+# The shipped encoder
+
+
+def test_tiny_encoder_is_the_one_of_its_card() -> None:
+    assert {path.name for path in ENCODER.iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert sum(path.stat().st_size for path in ENCODER.iterdir()) <= 4 * 2**20
+    card = (ENCODER / "README.md").read_text(encoding="utf-8")
+    assert hashlib.sha256((ENCODER / "model.safetensors").read_bytes()).hexdigest() in card
+    for words in ("not evidence about", "scripts/pretrain_tiny", "Held-out loss"):
+        assert words in card
+
+
+def test_tiny_encoder_vocabulary() -> None:
+    vocabulary = json.loads((ENCODER / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert len(vocabulary) <= 2500
+    wanted = "[CLS] [SEP] [MASK] [PAD] [UNK] yes no maybe true false right wrong bridge poet bought because"
+    assert set(wanted.split()) <= set(vocabulary)
