@@ -146,6 +146,7 @@ class _Names:
 
     def __init__(self, random: Random) -> None:
         self.random = random
+        self.taken: set[str] = set()
         self.left = {name: random.sample(names, k=len(names)) for name, names in stock().items()}
         known = {name.lower() for names in stock().values() for name in names}
         self.roots = _Roots(random, known)
@@ -154,7 +155,10 @@ class _Names:
         """A name for a town, a river, a family and so on, see `_COINED`."""
         if self.left[what] and self.random.random() >= _NEW_NAMES:
             return self.left[what].pop()
-        return _COINED[what][1](self.roots)
+        while (name := _COINED[what][1](self.roots)) in self.taken:
+            pass
+        self.taken.add(name)
+        return name
 
 
 class _Builder:
@@ -172,6 +176,13 @@ class _Builder:
         entity.facts.setdefault("short", entity)
         self.made[kind].append(entity)
         return entity
+
+    def unlike(self, draw: Callable[..., str], *given: Entity | str) -> str:
+        """A name from `draw(*given)` that nothing else in the world has."""
+        while (name := draw(*given)) in self.names.taken:
+            pass
+        self.names.taken.add(name)
+        return name
 
     def year(self, low: int = 1880, high: int = 2019) -> str:
         return str(self.random.randint(low, high))
@@ -254,11 +265,49 @@ class _Builder:
         )
         return self.random.choice(forms)
 
+    def club_name(self, town: Entity) -> str:
+        return f"{town.name} {self.random.choice(_CLUB_WORDS)}"
+
+    def band_name(self) -> str:
+        adjective, noun = self.words()
+        forms = (
+            f"The {adjective} {lexicon.plural(noun.lower()).capitalize()}",
+            f"{adjective} {noun}",
+            self.names.draw("proper"),
+            self.names.draw("proper") + "s",
+        )
+        return self.random.choice(forms)
+
+    def work_name(self) -> str:
+        adjective, noun = self.words()
+        forms = (
+            f"The {adjective} {noun}",
+            f"The {noun}",
+            f"Letters from {self.pick('town').name}",
+            f"{adjective} {noun}",
+            f"{noun} of {self.random.choice(lexicon.NOUNS['feeling']).capitalize()}",
+            self.pick("person").entity("first").name,
+            f"The {noun} in {self.pick('town').name}",
+        )
+        return self.random.choice(forms)
+
+    def event_name(self, town: Entity) -> str:
+        word = self.random.choice(_EVENT_WORDS)
+        adjective, noun = self.words()
+        forms = (
+            f"{town.name} {word}",
+            f"{adjective} {noun} {word}",
+            f"Battle of {town.name}",
+            f"{noun} {word}",
+            f"{self.names.draw('proper')} {word}",
+        )
+        return self.random.choice(forms)
+
     def companies(self) -> None:
         for _ in range(45):
             self.add(
                 "company",
-                self.company_name(),
+                self.unlike(self.company_name),
                 seat=self.pick("town"),
                 founder=self.pick("person"),
                 founded=self.year(),
@@ -271,7 +320,7 @@ class _Builder:
             town = self.pick("town")
             club = self.add(
                 "club",
-                f"{town.name} {self.random.choice(_CLUB_WORDS)}",
+                self.unlike(self.club_name, town),
                 seat=town,
                 founded=self.year(),
                 founder=self.pick("person"),
@@ -281,7 +330,7 @@ class _Builder:
         for _ in range(22):
             self.add(
                 "agency",
-                self.agency_name(),
+                self.unlike(self.agency_name),
                 seat=self.pick("town"),
                 chief=self.pick("person"),
                 founded=self.year(),
@@ -290,18 +339,9 @@ class _Builder:
 
     def bands(self) -> None:
         for _ in range(16):
-            adjective, noun = self.words()
-            name = self.random.choice(
-                (
-                    f"The {adjective} {lexicon.plural(noun.lower()).capitalize()}",
-                    f"{adjective} {noun}",
-                    self.names.draw("proper"),
-                    self.names.draw("proper") + "s",
-                )
-            )
             self.add(
                 "band",
-                name,
+                self.unlike(self.band_name),
                 seat=self.pick("town"),
                 founder=self.pick("person"),
                 chief=self.pick("person"),
@@ -338,52 +378,37 @@ class _Builder:
 
     def works(self) -> None:
         for _ in range(35):
-            adjective, noun = self.words()
-            name = self.random.choice(
-                (
-                    f"The {adjective} {noun}",
-                    f"The {noun}",
-                    f"Letters from {self.pick('town').name}",
-                    f"{adjective} {noun}",
-                    f"{noun} of {self.random.choice(lexicon.NOUNS['feeling']).capitalize()}",
-                    self.pick("person").entity("first").name,
-                    f"The {noun} in {self.pick('town').name}",
-                )
-            )
             self.add(
                 "work",
-                name,
+                self.unlike(self.work_name),
                 author=self.pick("person"),
                 written=self.year(),
                 place=self.pick("town"),
                 sort=self.random.choice(("novel", "film", "song", "poem", "opera", "play", "album")),
             )
 
+    def facility_name(self, building: str) -> str:
+        name = self.random.choice((self.pick("person").entity("last").name, self.pick("town").name))
+        return f"{name} {building.capitalize()}"
+
+    def law_name(self, year: str) -> str:
+        topic = self.random.choice(lexicon.NOUNS["topic"]).capitalize()
+        name = self.random.choice((f"{topic} Act", f"{self.pick('person').entity('last').name} Act"))
+        return self.random.choice((name, f"{name} of {year}"))
+
     def facilities_and_laws(self) -> None:
         for _ in range(12):
-            name = self.random.choice((self.pick("person").entity("last").name, self.pick("town").name))
             building = self.random.choice(lexicon.NOUNS["building"])
-            self.add("facility", f"{name} {building.capitalize()}", place=self.pick("town"), sort=building)
+            name = self.unlike(self.facility_name, building)
+            self.add("facility", name, place=self.pick("town"), sort=building)
         for _ in range(8):
-            topic = self.random.choice(lexicon.NOUNS["topic"]).capitalize()
             year = self.year(1950)
-            name = self.random.choice((f"{topic} Act", f"{self.pick('person').entity('last').name} Act"))
-            self.add("law", self.random.choice((name, f"{name} of {year}")), country=self.pick("country"), passed=year)
+            self.add("law", self.unlike(self.law_name, year), country=self.pick("country"), passed=year)
 
     def events(self) -> None:
         for _ in range(18):
             town = self.pick("town")
-            adjective, noun = self.words()
-            word = self.random.choice(_EVENT_WORDS)
-            name = self.random.choice(
-                (
-                    f"{town.name} {word}",
-                    f"{adjective} {noun} {word}",
-                    f"Battle of {town.name}",
-                    f"{noun} {word}",
-                    f"{self.names.draw('proper')} {word}",
-                )
-            )
+            name = self.unlike(self.event_name, town)
             self.add("event", name, place=town, year=self.year(), winner=self.pick("person"))
 
 
