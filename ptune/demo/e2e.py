@@ -12,11 +12,13 @@ from random import Random
 from ptune.demo import relations, tables
 from ptune.demo.recipe import Recipe
 from ptune.demo.tables import Block
+from ptune.demo.world import World
 
 SIZES: Mapping[str, int] = {"train": 1600, "dev": 200, "test": 200}
 FILES = {"train": "trainset.csv", "dev": "devset.csv", "test": "testset_w_refs.csv"}
 KINDS = ("company", "club", "agency", "band", "product", "work", "event")
 TEXTS = 4  # of the same attributes
+PATIENCE = 1000  # draws that were there before
 
 
 def write(recipe: Recipe, folder: Path) -> None:
@@ -30,20 +32,31 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 
 def rows(recipe: Recipe, split: str, random: Random) -> Iterator[tuple[str, str]]:
-    """Attributes and a text, the texts of the same attributes one after the other."""
-    world, left, seen = recipe.part(split), recipe.sizes[split], set()
+    """Attributes and a text, the texts of the same attributes one after the other.
+
+    Raises ValueError where the world has not as many sets of attributes.
+    """
+    world, left, repeated = recipe.part(split), recipe.sizes[split], 0
+    seen: set[str] = set()
     while left:
-        about = random.choice(world.entities[random.choice(KINDS)])
-        known = relations.facts(about)
-        most = min(recipe.difficulty.length, len(known))
-        chosen = sorted(random.sample(range(len(known)), k=random.randint(1, most)))
-        block = Block(about, [known[i] for i in chosen], str(about.facts.get("sort", about.kind)))
+        block = _drawn(world, random, recipe.difficulty.length)
         mr = attributes(block)
-        if mr not in seen:
+        repeated = repeated + 1 if mr in seen else 0
+        if repeated > PATIENCE:
+            raise ValueError(f"the world has not enough to tell for {recipe.sizes[split]} different rows of {split}")
+        if not repeated:
             seen.add(mr)
             made = tables.texts(recipe, split, world, random, [block], min(TEXTS, left))
             left -= len(made)
             yield from ((mr, text) for text in made)
+
+
+def _drawn(world: World, random: Random, most: int) -> Block:
+    """A thing with some of its facts, in their order."""
+    about = random.choice(world.entities[random.choice(KINDS)])
+    known = relations.facts(about)
+    chosen = sorted(random.sample(range(len(known)), k=random.randint(1, min(most, len(known)))))
+    return Block(about, [known[i] for i in chosen], str(about.facts.get("sort", about.kind)))
 
 
 def attributes(block: Block) -> str:

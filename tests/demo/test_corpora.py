@@ -332,6 +332,11 @@ def test_e2e_texts_say_their_attributes(root: Path, split: str, strangers: set[s
     assert sum(len(refs) for refs in texts.values()) > 2.5 * len(texts)
 
 
+def test_e2e_refuses_more_than_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="5000 different rows of dev"):
+        demo.write("e2e", tmp_path, sizes={"train": 4, "dev": 5000}, length=1)
+
+
 def test_every_relation_can_be_said_of_nothing_else() -> None:
     assert all(len(tables.statements(relation)) > 2 for relation in relations.RELATIONS)
 
