@@ -38,6 +38,7 @@ TYPES = {
 }
 _NUMBER = rf"(?:\d+|{'|'.join(lexicon.PLAIN['count'])})(?: million)?"
 _MONTH, _DAY = "|".join(lexicon.PLAIN["month"]), "|".join(lexicon.PLAIN["weekday"])
+_ORDINAL = "first|second|third|fourth|fifth"
 _YEAR = r"(?:18|19|20)\d\d"
 
 # Words that name no thing but a value, as the world's templates say them; the first that fits wins.
@@ -47,8 +48,8 @@ VALUES = {
     "QUANTITY": rf"(?:more than )?{_NUMBER} (?:miles|meters|tons|pounds|bags)",
     "TIME": rf"{_NUMBER} (?:hours|minutes|o'clock)|noon|night|the morning|last night",
     "DATE": rf"(?:{_MONTH})(?: {_YEAR})?|{_DAY}|(?:(?<=in )|(?<=since )|(?<=of )|(?<=year )|(?<=from )){_YEAR}"
-    rf"|last year|yesterday|today|{_NUMBER} (?:days|years)",
-    "ORDINAL": "first|second|third|fourth|fifth",
+    rf"|last year|yesterday|today|{_NUMBER} (?:days|years)|the (?:{_ORDINAL}) day",
+    "ORDINAL": _ORDINAL,
     "CARDINAL": _NUMBER,
 }
 _VALUE = re.compile("|".join(rf"(?<!\S)(?P<{name}>{pattern})(?!\S)" for name, pattern in VALUES.items()))
