@@ -28,13 +28,13 @@ def write(recipe: Recipe, folder: Path) -> None:
                 file.write(json.dumps(row) + "\n")
 
 
-def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool) -> Iterator[Json]:
-    """Passages with up to four questions; answers are numbered through all of a split."""
+def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool, most: int = 4) -> Iterator[Json]:
+    """Passages with up to `most` questions; answers are numbered through all of a split."""
     world, left, index, answers = recipe.part(split), recipe.sizes[split], 0, 0
     while left:
         _, lines = passages.draw(recipe, split, world, random)
         questions: list[Json] = []
-        for text, options in _questions(lines, split, world, random)[: min(4, left)]:
+        for text, options in _questions(lines, split, world, random)[: min(most, left)]:
             rows = []
             for option, right in options:
                 rows.append({"text": option, "idx": answers, **({"label": int(right)} if labeled else {})})

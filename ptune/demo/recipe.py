@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 
 from ptune.demo.grammar import Word
@@ -37,7 +38,11 @@ class Recipe:
 
     def part(self, split: str) -> World:
         """The provinces that a split tells of: train, dev and test share none."""
-        return self.world.within(PROVINCE[split])
+        return self._parts[split]
+
+    @cached_property
+    def _parts(self) -> dict[str, World]:
+        return {split: self.world.within(provinces) for split, provinces in PROVINCE.items()}
 
     def noisy(self, words: Sequence[Word], random: Random) -> list[Word]:
         """The sentence, damaged now and then as `difficulty.noise` says; the number of words stays the same."""

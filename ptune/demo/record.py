@@ -27,15 +27,15 @@ def write(recipe: Recipe, folder: Path) -> None:
                 file.write(json.dumps(row) + "\n")
 
 
-def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool) -> Iterator[Json]:
-    """Passages with highlights, and up to two queries each; `end` is the last character, as in the original."""
+def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool, most: int = 2) -> Iterator[Json]:
+    """Passages with highlights, and up to `most` queries each; `end` is the last character, as in the original."""
     world, left, index, number = recipe.part(split), recipe.sizes[split], 0, 0
     while left:
         _, lines = passages.draw(recipe, split, world, random)
         told = [fact for fact in passages.facts(lines) if isinstance(fact.value, Entity)]
         text, entities = _passage([line.words for line in lines])
         queries: list[Json] = []
-        for fact in random.sample(told, k=min(len(told), 2, left)):
+        for fact in random.sample(told, k=min(len(told), most, left)):
             found = [entity for entity in entities if entity["text"] == fact.answer]
             words = fact.passage(world, random).words(choose(fact.relation.statements, split, random))
             query = prose(words).replace(fact.answer, GAP)

@@ -1,0 +1,523 @@
+"""The demo's relations, OntoNotes, table-to-text, LAMA, FewGLUE and diagnostics have the forms of their originals."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from ast import literal_eval
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ptune import demo
+from ptune.demo import conll04, conll12, e2e, fewglue, lama, ontonotes, recipe, relations, tables, webnlg, world
+from ptune.demo import superglue_axb as axb
+from ptune.demo import superglue_axg as axg
+
+TASKS = ("conll04", "conll12", "e2e", "fewglue", "lama", "ontonotes", "superglue_axb", "superglue_axg", "webnlg")
+LONGEST = 3.0  # seconds to write the files of a task
+ROLES = "V ARG0 ARG1 ARG2 ARG4 ARGM-TMP ARGM-LOC ARGM-MOD ARGM-NEG ARGM-DIS ARGM-CAU R-ARG0"
+NAMES = (
+    "PERSON NORP FAC ORG GPE LOC PRODUCT DATE TIME PERCENT MONEY QUANTITY ORDINAL CARDINAL EVENT WORK_OF_ART LAW "
+    "LANGUAGE"
+)
+
+Json = dict[str, Any]
+Rows = list[list[str]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every task of this file at its default sizes, each written in time."""
+    folder = tmp_path_factory.mktemp("corpora")
+    for task in TASKS:
+        start = time.process_time()
+        demo.write(task, folder / task)
+        assert time.process_time() - start < LONGEST, task
+    return folder
+
+
+@pytest.fixture(scope="module")
+def strangers() -> set[str]:
+    """The names in the training provinces that nothing in the test province has."""
+    built = world.build(0)
+    train, test = (
+        {entity.name for entities in built.within(recipe.PROVINCE[split]).entities.values() for entity in entities}
+        for split in ("train", "test")
+    )
+    return train - test
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def objects(path: Path) -> list[Json]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_same_bytes_in_every_process_and_others_for_another_seed(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from ptune import demo\n"
+        "for name in sys.argv[2:]:\n"
+        "    split = {'test': 40} if 'ax' in name else {'train': 40, 'dev': 20, 'test': 20}\n"
+        "    demo.write(name, Path(sys.argv[1]) / name, sizes=split)\n"
+    )
+    for salt in ("1", "2"):
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / salt), *TASKS],
+            check=True,
+            env={"PYTHONHASHSEED": salt, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert digests(tmp_path / "1") == digests(tmp_path / "2")
+    for task in TASKS:
+        demo.write(task, tmp_path / "3" / task, seed=1, sizes={"test": 40})
+        fixed = {name for name in digests(tmp_path / "3" / task) if "relations" in name or "types" in name}
+        ours, theirs = digests(tmp_path / "1" / task), digests(tmp_path / "3" / task)
+        assert not {name for name in ours if ours[name] == theirs.get(name)} - fixed
+
+
+def test_a_recipe_makes_each_part_once() -> None:
+    made = recipe.Recipe("conll04", world.build(0), {"train": 1})
+    assert made.part("train") is made.part("train")
+    assert made.part("test") is not made.part("train")
+
+
+# CoNLL-04
+
+
+def columns04(path: Path) -> list[Rows]:
+    """The documents of a column file, their numbers in order."""
+    made: list[Rows] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#doc "):
+            assert re.fullmatch(r"#doc \d+", line)
+            made.append([])
+        else:
+            made[-1].append(line.split("\t"))
+            assert len(made[-1][-1]) == 5
+    return made
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_conll04_says_the_same_in_both_forms(root: Path, split: str) -> None:
+    folder = root / "conll04"
+    rows = json.loads((folder / f"conll04_{split}.json").read_text(encoding="utf-8"))
+    documents = columns04(folder / f"{split}.txt")
+    assert len(rows) == len(documents) == conll04.SIZES[split]
+    found: Counter[str] = Counter()
+    kinds: set[str] = set()
+    for row, document in zip(rows, documents, strict=True):
+        assert set(row) == {"tokens", "tags", "relations", "orig_id"}
+        assert [cells[0] for cells in document] == [str(i) for i in range(len(document))]
+        assert [cells[1] for cells in document] == row["tokens"]
+        spans = bilou(row["tags"])
+        assert bio([cells[2] for cells in document]) == spans
+        kinds |= {kind for _, _, kind in spans}
+        in_json = {(spans[r["head"]][1], spans[r["tail"]][1], r["type"]) for r in row["relations"]}
+        in_columns = set()
+        for cells in document:
+            names, tails = literal_eval(cells[3]), literal_eval(cells[4])
+            if names == ["N"]:
+                assert tails == [int(cells[0])]
+            else:
+                in_columns |= {(int(cells[0]), tail, name) for name, tail in zip(names, tails, strict=True)}
+        assert in_json == in_columns
+        assert row["relations"]
+        found.update(r["type"] for r in row["relations"])
+    assert kinds == {"Peop", "Loc", "Org", "Other"}
+    assert set(found) == {"Live_In", "Located_In", "OrgBased_In", "Work_For", "Kill"}
+    assert min(found.values()) > 0.1 * len(rows)
+
+
+def bilou(tags: list[str]) -> list[tuple[int, int, str]]:
+    """(first, last, type) of the entities; every B is closed by an L of its type."""
+    spans: list[tuple[int, int, str]] = []
+    opened: tuple[int, str] | None = None
+    for index, tag in enumerate(tags):
+        letter, _, kind = tag.partition("-")
+        assert (letter in "IL") == (opened is not None), tags
+        if opened:
+            assert kind == opened[1]
+        if letter in "UB":
+            opened = (index, kind)
+        if letter in "UL" and opened:
+            spans.append((opened[0], index, kind))
+            opened = None
+    assert opened is None
+    return spans
+
+
+def bio(tags: list[str]) -> list[tuple[int, int, str]]:
+    spans: list[tuple[int, int, str]] = []
+    for index, tag in enumerate(tags):
+        if tag[0] == "B":
+            spans.append((index, index, tag[2:]))
+        elif tag[0] == "I":
+            first, last, kind = spans.pop()
+            assert (last, kind) == (index - 1, tag[2:])
+            spans.append((first, index, kind))
+    return spans
+
+
+def test_conll04_relations_join_the_types_they_must(root: Path) -> None:
+    ends = {
+        "Live_In": ("Peop", "Loc"),
+        "Work_For": ("Peop", "Org"),
+        "OrgBased_In": ("Org", "Loc"),
+        "Located_In": ("Loc", "Loc"),
+        "Kill": ("Peop", "Peop"),
+    }
+    for row in json.loads((root / "conll04/conll04_train.json").read_text(encoding="utf-8")):
+        spans = bilou(row["tags"])
+        for relation in row["relations"]:
+            assert (spans[relation["head"]][2], spans[relation["tail"]][2]) == ends[relation["type"]]
+
+
+def test_conll04_types_are_those_of_the_release(root: Path, shared: Path) -> None:
+    ours, theirs = (
+        json.loads((folder / "conll04_types.json").read_text(encoding="utf-8"))
+        for folder in (root / "conll04", shared / "data/conll04")
+    )
+    assert ours == theirs
+    (row, *_), (original, *_) = (
+        json.loads((folder / "conll04_dev.json").read_text(encoding="utf-8"))
+        for folder in (root / "conll04", shared / "data/conll04")
+    )
+    assert set(row) == set(original)
+
+
+def test_conll04_test_has_other_entities(root: Path, strangers: set[str]) -> None:
+    names = [
+        " ".join(row["tokens"][first : last + 1])
+        for row in json.loads((root / "conll04/conll04_test.json").read_text(encoding="utf-8"))
+        for first, last, _ in bilou(row["tags"])
+    ]
+    assert sum(name in strangers for name in names) < 0.12 * len(names)
+
+
+# OntoNotes and CoNLL-2012
+
+
+def gold(folder: Path, split: str) -> Iterator[Rows]:
+    """The sentences of a split, of files that are whole and in their place."""
+    files = sorted((folder / "data" / split / "data/english/annotations").glob("*/*/*/*.v4_gold_conll"))
+    assert files
+    for path in files:
+        genre, source, number, name = path.parts[-4:]
+        document = f"{genre}/{source}/{number}/{name.removesuffix('.v4_gold_conll')}"
+        first, *lines, last = path.read_text(encoding="utf-8").splitlines()
+        assert (first, last) == (f"#begin document ({document}); part 000", "#end document")
+        assert lines[-1] == ""
+        rows: Rows = []
+        for line in lines:
+            if line:
+                rows.append(line.split())
+                assert rows[-1][:3] == [document, "0", str(len(rows) - 1)]
+            else:
+                yield rows
+                rows = []
+
+
+def bracketed(cells: list[str]) -> list[tuple[int, int, str]]:
+    """Spans of one column; raises where brackets do not match."""
+    spans: list[tuple[int, int, str]] = []
+    opened: tuple[int, str] | None = None
+    for index, cell in enumerate(cells):
+        match = re.fullmatch(r"(?:\(([A-Z0-9_-]+))?(\*)?(\))?", cell)
+        assert match, cell
+        if match[1]:
+            assert opened is None
+            opened = (index, match[1])
+        if match[3]:
+            assert opened
+            spans.append((opened[0], index, opened[1]))
+            opened = None
+    assert opened is None
+    return spans
+
+
+@pytest.mark.parametrize("task", ["ontonotes", "conll12"])
+@pytest.mark.parametrize(("split", "folder"), ontonotes.FOLDERS.items())
+def test_gold_conll(root: Path, task: str, split: str, folder: str) -> None:
+    kinds: Counter[str] = Counter()
+    roles: Counter[str] = Counter()
+    sentences = predicates = 0
+    for rows in gold(root / task, folder):
+        sentences += 1
+        assert len({len(row) for row in rows}) == 1
+        parse = "".join(row[5] for row in rows)
+        assert re.fullmatch(r"\(TOP\(S\*+\)\)", parse)
+        marked = [index for index, row in enumerate(rows) if row[7] != "-"]
+        assert len(rows[0]) == 12 + len(marked)
+        for column, predicate in enumerate(marked, 11):
+            spans = bracketed([row[column] for row in rows])
+            assert [span for span in spans if span[2] == "V"] == [(predicate, predicate, "V")]
+            roles.update(kind for _, _, kind in spans)
+            assert rows[predicate][6].islower()
+        predicates += len(marked)
+        kinds.update(kind for _, _, kind in bracketed([row[10] for row in rows]))
+        assert all(row[8] == row[9] == row[-1] == "-" for row in rows)
+    if task == "ontonotes":
+        assert sentences == ontonotes.SIZES[split]
+        assert set(kinds) == set(NAMES.split())
+    else:
+        assert predicates == conll12.SIZES[split]
+        assert set(ROLES.split()) <= set(roles)
+    assert not [role for role in roles if not re.fullmatch(r"V|([RC]-)?ARG(\d|M-[A-Z]{3})", role)]
+
+
+@pytest.mark.parametrize("task", ["ontonotes", "conll12"])
+def test_gold_conll_test_has_other_entities(root: Path, task: str, strangers: set[str]) -> None:
+    names = [
+        " ".join(row[3] for row in rows[first : last + 1])
+        for rows in gold(root / task, "test")
+        for first, last, kind in bracketed([row[10] for row in rows])
+        if kind in ontonotes.TYPES.values()
+    ]
+    assert sum(name in strangers for name in names) < 0.12 * len(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("shares rose by 1950 percent in 1950 .", ["1950 percent PERCENT", "1950 DATE"]),
+        ("the letter may be sent in May 1990 .", ["May 1990 DATE"]),
+        ("two boats of more than 40 tons cost 20 million crowns .",
+         ["two CARDINAL", "more than 40 tons QUANTITY", "20 million crowns MONEY"]),
+        ("yesterday the second train left at ten o'clock , not at noon .",
+         ["yesterday DATE", "second ORDINAL", "ten o'clock TIME", "noon TIME"]),
+        ("1900 people waited for 12 hours .", ["1900 CARDINAL", "12 hours TIME"]),
+    ],
+)  # fmt: skip
+def test_values_are_named_by_how_they_are_said(text: str, found: list[str]) -> None:
+    from ptune.demo.grammar import plain
+
+    words = plain(text)
+    spans = bio(ontonotes.name_tags(words))
+    assert [f"{' '.join(w.text for w in words[a : b + 1])} {kind}" for a, b, kind in spans] == found
+
+
+# Tables
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_e2e_texts_say_their_attributes(root: Path, split: str, strangers: set[str]) -> None:
+    path = root / "e2e" / e2e.FILES[split]
+    assert path.read_text(encoding="utf-8").startswith("mr,ref\n")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == e2e.SIZES[split]
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        texts.setdefault(row["mr"], []).append(row["ref"])
+        pairs = re.findall(r"(?:^|, )([a-z ]+)\[([^]]+)]", row["mr"])
+        assert ", ".join(f"{key}[{value}]" for key, value in pairs) == row["mr"]
+        assert [key for key, _ in pairs][:2] == ["name", "type"]
+        assert all(value.lower() in row["ref"].lower() for _, value in pairs)
+        assert split != "test" or not {value for _, value in pairs} & strangers
+    assert all(len(set(refs)) == len(refs) for refs in texts.values())
+    assert sum(len(refs) for refs in texts.values()) > 2.5 * len(texts)
+
+
+def test_e2e_refuses_more_than_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="5000 different rows of dev"):
+        demo.write("e2e", tmp_path, sizes={"train": 4, "dev": 5000}, length=1)
+
+
+def test_every_relation_can_be_said_of_nothing_else() -> None:
+    assert all(len(tables.statements(relation)) > 2 for relation in relations.RELATIONS)
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_webnlg_entries(root: Path, split: str, strangers: set[str]) -> None:
+    path = root / "webnlg/webnlg_challenge_2017" / f"{split}.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
+    assert [list(entry) for entry in entries] == [[str(i)] for i in range(1, webnlg.SIZES[split] + 1)]
+    categories = set()
+    for number, numbered in enumerate(entries, 1):
+        entry = numbered[str(number)]
+        assert set(entry) == {
+            "category", "lexicalisations", "modifiedtripleset", "originaltriplesets", "shape", "shape_type", "size",
+            "xml_id",
+        }  # fmt: skip
+        triples = entry["modifiedtripleset"]
+        assert entry["originaltriplesets"] == {"originaltripleset": [triples]}
+        assert entry["size"] == str(len(triples))
+        assert entry["shape"].count("X") == len(triples) + 1
+        assert entry["shape"].count("(") == entry["shape"].count(")")
+        assert all(set(triple) == {"subject", "property", "object"} for triple in triples)
+        assert all(re.fullmatch(r"[a-z]+[A-Za-z]*", triple["property"]) for triple in triples)
+        objects = {triple["object"].replace("_", " ") for triple in triples}
+        for text in entry["lexicalisations"]:
+            assert set(text) == {"comment", "lang", "lex", "xml_id"}
+            assert all(name.lower() in text["lex"].lower() for name in objects)
+        assert entry["lexicalisations"]
+        assert split != "test" or not objects & strangers
+        categories.add(entry["category"])
+    unseen = {kind.capitalize() for kind in webnlg.UNSEEN}
+    assert categories & unseen == (unseen if split == "test" else set())
+
+
+# LAMA
+
+
+def test_lama_relations(root: Path) -> None:
+    rows = objects(root / "lama/relations.jsonl")
+    assert [row["relation"] for row in rows] == list(lama.PREDICATES.values())
+    for row in rows:
+        assert set(row) == {"relation", "template", "label", "description", "type"}
+        assert row["template"].count("[X]") == row["template"].count("[Y]") == 1
+        assert "{" not in row["template"]
+        assert objects(root / "lama/single_relations" / f"{row['relation']}.jsonl") == [row]
+
+
+@pytest.mark.parametrize("name", lama.PREDICATES.values())
+def test_lama_facts(root: Path, name: str, strangers: set[str]) -> None:
+    folder = root / "lama/fact-retrieval/original" / name
+    splits = {split: objects(folder / f"{split}.jsonl") for split in lama.SIZES}
+    assert objects(root / "lama/TREx" / f"{name}.jsonl") == splits["test"]
+    for split, rows in splits.items():
+        assert 0 < len(rows) <= lama.SIZES[split]
+        for row in rows:
+            assert row["predicate_id"] == name
+            assert str(UUID(row["uuid"])) == row["uuid"]
+            assert row["obj_label"].split() == [row["obj_label"]]
+            (evidence,) = row["evidences"]
+            assert "[MASK]" in evidence["masked_sentence"]
+            assert evidence["obj_surface"] == row["obj_label"]
+            assert split != "test" or not {row["sub_label"], row["obj_label"]} & strangers
+    subjects = [row["sub_label"] for rows in splits.values() for row in rows]
+    assert len(set(subjects)) == len(subjects)
+    uuids = [row["uuid"] for rows in splits.values() for row in rows]
+    assert len(set(uuids)) == len(uuids)
+
+
+# SuperGLUE
+
+
+def few(root: Path, task: str, split: str) -> list[Json]:
+    return objects(root / "fewglue/FewGLUE" / task / fewglue.FILES[split])
+
+
+@pytest.mark.parametrize("task", fewglue.TASKS)
+def test_fewglue_sizes_and_labels(root: Path, task: str) -> None:
+    for split, size in fewglue.SIZES.items():
+        rows = few(root, task, split)
+        assert [row["idx"] for row in rows] == list(range(size))
+        assert len({json.dumps({**row, "idx": 0}) for row in rows}) > 0.8 * size
+        if task not in ("MultiRC", "ReCoRD"):
+            assert all(("label" in row) == (split != "unlabeled") for row in rows)
+    assert len(few(root, task, "train")) == 32
+
+
+@pytest.mark.parametrize("task", fewglue.TASKS)
+def test_fewglue_has_the_keys_of_the_release(root: Path, shared: Path, task: str) -> None:
+    original = objects(shared / "data/fewglue" / task / "train.jsonl")[0]
+    assert set(few(root, task, "train")[0]) == set(original)
+
+
+def test_fewglue_has_one_question_a_passage_and_true_wsc(root: Path) -> None:
+    for split in fewglue.SIZES:
+        for row in few(root, "MultiRC", split):
+            (question,) = row["passage"]["questions"]
+            assert all(("label" in answer) == (split != "unlabeled") for answer in question["answers"])
+        for row in few(root, "ReCoRD", split):
+            (query,) = row["qas"]
+            assert ("answers" in query) == (split != "unlabeled")
+    assert all(row["label"] for split in ("train", "dev") for row in few(root, "WSC", split))
+    assert {row["label"] for row in few(root, "WSC", "test")} == {True, False}
+    assert {row["label"] for row in few(root, "CB", "train")} == {"entailment", "contradiction", "neutral"}
+
+
+def test_fewglue_val_has_other_people(root: Path) -> None:
+    built = world.build(0)
+    people = [
+        {person.name for person in built.within(recipe.PROVINCE[split]).entities["person"]} for split in recipe.PROVINCE
+    ]
+    strangers = people[0] - people[1]
+    for task in fewglue.TASKS:
+        text = json.dumps(few(root, task, "test"))
+        assert not [name for name in strangers if re.search(rf"\b{name}\b", text)]
+
+
+def test_axb_rows_come_in_both_directions(root: Path) -> None:
+    rows = objects(root / "superglue_axb/AX-b/AX-b.jsonl")
+    assert [row["idx"] for row in rows] == list(range(axb.SIZES["test"]))
+    labels: Counter[str] = Counter()
+    names = set()
+    for there, back in zip(rows[::2], rows[1::2], strict=True):
+        assert (there["sentence1"], there["sentence2"]) == (back["sentence2"], back["sentence1"])
+        for row in (there, back):
+            (group,) = set(row) - {"sentence1", "sentence2", "label", "idx"}
+            names.add((group, row[group]))
+            labels[row["label"]] += 1
+            assert "{" not in row["sentence1"] + row["sentence2"]
+    assert names == set(axb.PHENOMENA)
+    assert set(labels) == {"entailment", "not_entailment"}
+    assert max(labels.values()) < 0.65 * len(rows)
+
+
+def test_axg_pairs_differ_in_the_pronoun_alone(root: Path) -> None:
+    rows = objects(root / "superglue_axg/AX-g/AX-g.jsonl")
+    assert [row["idx"] for row in rows] == list(range(axg.SIZES["test"]))
+    labels: Counter[str] = Counter()
+    for she, he in zip(rows[::2], rows[1::2], strict=True):
+        assert set(she) == set(he) == {"premise", "hypothesis", "label", "pair_id", "idx"}
+        assert she["premise"] != he["premise"]
+        assert re.sub(r"\bshe\b", "he", she["premise"]) == he["premise"]
+        assert all(she[key] == he[key] for key in ("hypothesis", "label", "pair_id"))
+        labels[she["label"]] += 1
+    assert min(labels.values()) > 0.35 * len(rows) / 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_sizes_are_obeyed(tmp_path: Path, task: str) -> None:
+    sizes = {"test": 5} if task.startswith("superglue") else {"train": 9, "dev": 4, "test": 5}
+    demo.write(task, tmp_path, sizes=sizes)
+    counted = {
+        "conll04": lambda: [len(columns04(tmp_path / f"{split}.txt")) for split in sizes],
+        "ontonotes": lambda: [len(list(gold(tmp_path, folder))) for folder in ontonotes.FOLDERS.values()],
+        "conll12": lambda: [
+            sum(row[7] != "-" for rows in gold(tmp_path, folder) for row in rows)
+            for folder in ontonotes.FOLDERS.values()
+        ],
+        "e2e": lambda: [len((tmp_path / name).read_text().splitlines()) - 1 for name in e2e.FILES.values()],
+        "webnlg": lambda: [
+            len(json.loads((tmp_path / "webnlg_challenge_2017" / f"{split}.json").read_text())["entries"])
+            for split in sizes
+        ],
+        "lama": lambda: [len(objects(tmp_path / "fact-retrieval/original/P19" / f"{split}.jsonl")) for split in sizes],
+        "fewglue": lambda: [len(objects(tmp_path / "FewGLUE/RTE" / fewglue.FILES[split])) for split in sizes],
+        "superglue_axb": lambda: [len(objects(tmp_path / "AX-b/AX-b.jsonl"))],
+        "superglue_axg": lambda: [len(objects(tmp_path / "AX-g/AX-g.jsonl"))],
+    }
+    assert counted[task]() == list(sizes.values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_noise_damages_words_and_no_annotation(tmp_path: Path, task: str) -> None:
+    sizes = {"test": 30} if task.startswith("superglue") else {"train": 30, "dev": 5, "test": 30}
+    demo.write(task, tmp_path / "clean", sizes=sizes)
+    demo.write(task, tmp_path / "noisy", sizes=sizes, noise=1.0)
+    if task == "conll04":
+        for split in sizes:
+            for row in json.loads((tmp_path / "noisy" / f"conll04_{split}.json").read_text()):
+                assert bilou(row["tags"])
+    if task in ("ontonotes", "conll12"):
+        for folder in ontonotes.FOLDERS.values():
+            assert all(bracketed([row[10] for row in rows]) is not None for rows in gold(tmp_path / "noisy", folder))
+    if not task.startswith(("superglue", "lama")):
+        assert digests(tmp_path / "clean") != digests(tmp_path / "noisy")
