@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
+NARROW = 12  # characters of a column that may wrap, at least
 
 
 class Progress:
@@ -94,11 +95,18 @@ class Progress:
             self.console.print(table(columns, rows, title))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
-    """Rows under column names, the first column to the left and the others to the right."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, wraps: Collection[str] = ()
+) -> Table:
+    """Rows under column names, the first column to the left and the others to the right.
+
+    wraps: the columns that give way, on several lines, where the terminal is too narrow.
+    """
     out = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        out.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        justify: JustifyMethod = "left" if index == 0 or column in wraps else "right"
+        width = NARROW if column in wraps else None
+        out.add_column(column, justify=justify, no_wrap=column not in wraps, overflow="fold", min_width=width)
     for row in rows:
         out.add_row(*row)
     return out

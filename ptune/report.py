@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ptune.config import Report
 from ptune.errors import ConfigError, PtuneError, nearest
-from ptune.progress import table
+from ptune.progress import NARROW, table
 
 Row = Mapping[str, Any]
 COLUMNS: dict[str, Callable[[Row], str]] = {
@@ -39,6 +39,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "seconds": lambda r: f"{r['seconds']['training']:.1f}",
     "run": lambda r: r["folder"],
 }
+TEXT = ("method", "task", "backbone", "metric", "run")  # give way on a narrow terminal
+SPARED = ("stored", "last", "bytes", "seconds")  # left out, in this order, where the rest would not fit
+SETTINGS = ("task", "backbone", "P", "seed", "majority", "metric")  # said once where all runs agree
 FORMATS = ("table", "markdown", "csv")
 SORTS = ("folder", "method", "task", "score")
 
@@ -53,9 +56,8 @@ def main(cfg: DictConfig) -> None:
             raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, choices)}"])
     rows = results(Path(s.runs), s.sort)
     if s.format == "table":
-        # a file or a pipe has no width: give the table all it needs
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
-        console.print(table(list(COLUMNS), [cells(row) for row in rows]))
+        draw(list(COLUMNS), [[*cells(row)[:-1], str(Path(row["folder"]).relative_to(s.runs))] for row in rows])
+        print(f"runs below {s.runs}")
     else:
         print({"markdown": markdown, "csv": comma_separated}[s.format](rows), end="")
 
@@ -72,6 +74,34 @@ def results(folder: Path, sort: str) -> list[dict[str, Any]]:
 def cells(row: Row) -> list[str]:
     """A run as the table's cells."""
     return [show(row) for show in COLUMNS.values()]
+
+
+def draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on the terminal; the settings that all rows share are said once, below it.
+
+    Where the terminal is too narrow, names go on several lines, then columns are left out, which it says.
+    """
+    # a file or a pipe has no width: give the table all it needs
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
+    values = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
+    same = [column for column in SETTINGS if column in values and len(rows) > 1 and len({*values[column]}) == 1]
+    told = [f"{column} {values[column][0]}" for column in same if values[column][0]]
+    kept = {column: cells for column, cells in values.items() if column not in same}
+    left_out: list[str] = []
+    while len(left_out) < len(SPARED) and _narrowest(kept) > console.width:
+        left_out.append(SPARED[len(left_out)])
+        kept.pop(left_out[-1], None)
+    console.print(table(list(kept), zip(*kept.values(), strict=True), wraps=TEXT))
+    if told:
+        print(f"\nall with {', '.join(told)}")
+    if left_out:
+        print(f"too narrow for {', '.join(left_out)}; format=csv has them")
+
+
+def _narrowest(columns: Mapping[str, Sequence[str]]) -> int:
+    """How many characters wide a table of these columns is when its names are on several lines."""
+    widths = {column: max(map(len, (column, *cells))) for column, cells in columns.items()}
+    return sum(2 + (min(width, NARROW) if column in TEXT else width) for column, width in widths.items())
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -320,10 +320,27 @@ def test_report(ptune, finished):
     assert markdown[1].startswith("| --- | ---: |")
     assert [cell.strip() for cell in markdown[4].strip("|").split("|")] == list(row.values())
     shown = ptune("report", "some").out.splitlines()
-    assert len(shown) == 4
+    assert len(shown) == 7  # the backbone is said below
     assert shown[0].startswith("method")
-    for cell in row.values():
-        assert cell in shown[3]
+    for column, cell in row.items():
+        assert cell.removeprefix("some/") in shown[3] or column == "backbone"
+    assert shown[6] == "runs below some"
+
+
+def test_report_says_once_what_all_runs_share(ptune, finished, tmp_path):
+    """On the terminal: settings alone are left out of the rows, never a figure, however equal."""
+    for name in ("one", "two"):
+        shutil.copytree(finished / "rte", tmp_path / "same" / name)
+    shown = ptune("report", "same").out.splitlines()
+    assert not {"task", "backbone", "seed", "metric"} & set(shown[0].split())
+    assert {"score", "last", "bytes", "seconds", "run"} <= set(shown[0].split())
+    assert shown[4].startswith("all with task rte, backbone ")
+    assert "P 3, seed 3" in shown[4]
+    assert "metric dev accuracy (selected on)" in shown[4]
+
+
+def test_report_by_score(ptune, finished):
+    """sort=score: the best first."""
     by_score = list(csv.DictReader(io.StringIO(ptune("report", "some", "format=csv", "sort=score").out)))
     scores = [float(row["score"]) for row in by_score]
     assert scores == sorted(scores, reverse=True)
