@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,7 @@ class Summary(Callback):
 
 def show(folder: Path) -> None:
     """Print the finished runs of a sweep, in the order of its jobs, where there are two or more."""
-    from rich.console import Console
-
     from ptune import report
-    from ptune.progress import table
 
     found = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/result.json")}
     runs = sorted(found, key=lambda run: (len(run.name), run.name))
@@ -47,10 +43,9 @@ def show(folder: Path) -> None:
         [name, *(report.COLUMNS[column](found[run]) for column in COLUMNS)]
         for name, run in zip(names, runs, strict=True)
     ]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
-    console.print()
-    console.print(table(["run", *COLUMNS], rows))
-    console.print(f"\nall of it: ptune report {folder}")
+    print()
+    report.draw(["run", *COLUMNS], rows)
+    print(f"all of it: ptune report {folder}")
 
 
 def overrides(run: Path) -> list[str]:

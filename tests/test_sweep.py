@@ -28,8 +28,9 @@ def test_a_sweep_ends_in_a_table(tmp_path):
         env={**os.environ, "PTUNE_CACHE": str(tmp_path / "cache")},
     )
     assert done.returncode == 0, done.stderr
-    *_, header, first, second, _, last = done.stdout.splitlines()
+    *_, header, first, second, _, shared, last = done.stdout.splitlines()
     assert header.split()[:2] == ["run", "score"]
     assert first.split()[:2] == ["task=conll03", "0.00"]
     assert second.split()[:2] == ["task=wnut17", "0.00"]
+    assert shared == "all with metric test f1"
     assert last == "all of it: ptune report out"

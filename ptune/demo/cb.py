@@ -6,7 +6,7 @@ from random import Random
 
 from ptune.demo import claims, templates
 from ptune.demo.grammar import Passage, Word, prose
-from ptune.demo.recipe import Recipe
+from ptune.demo.recipe import Recipe, choose
 from ptune.demo.rte import FILES, Example, write_split
 from ptune.demo.world import World
 
@@ -25,20 +25,21 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[Example]:
     """Passages and clauses; neutral is rare, as in the original."""
-    labels, world, noise = list(SHARES), recipe.part(split), recipe.random(f"{split} noise")
+    labels, noise = list(SHARES), recipe.random(f"{split} noise")
     for index in range(recipe.sizes[split]):
         label = labels[index] if index < len(labels) else random.choices(labels, list(SHARES.values()))[0]
-        yield _example(recipe, world, random, noise, label)
+        yield _example(recipe, split, random, noise, label)
 
 
-def _example(recipe: Recipe, world: World, random: Random, noise: Random, label: str) -> Example:
+def _example(recipe: Recipe, split: str, random: Random, noise: Random, label: str) -> Example:
+    world = recipe.part(split)
     claim, speaker = claims.draw(world, random), random.choice(world.entities["person"])
     if random.random() < 0.3:
         claim = claims.negated(claim, world, random) or claim
     passage = claims.bind(Passage(world, random, {"speaker": speaker}), claim)
     clause = claims.clause(claim, random, front=False)
-    frame = random.choice(claims.FRAMES[VERDICTS[label]])
-    lines = [_context(world, random) for _ in range(random.randint(0, recipe.difficulty.distractors))]
+    frame = choose(claims.FRAMES[VERDICTS[label]], split, random)
+    lines = [_context(world, split, random) for _ in range(random.randint(0, recipe.difficulty.distractors))]
     lines.append(passage.words(frame.replace("CLAIM", clause)))
     hypothesis = prose(passage.words(clause))
     first = hypothesis.split()[0]
@@ -48,11 +49,11 @@ def _example(recipe: Recipe, world: World, random: Random, noise: Random, label:
     return {"premise": premise, "hypothesis": hypothesis, "label": label}
 
 
-def _context(world: World, random: Random) -> list[Word]:
+def _context(world: World, split: str, random: Random) -> list[Word]:
     """A sentence of the passage before: talk, or something else that somebody knew or did not."""
     if random.random() < 0.4:
         speaker = random.choice(world.entities["person"])
         other = Passage(world, random, {"speaker": speaker})
-        return claims.framed(other, claims.draw(world, random), random.choice(tuple(claims.FRAMES)))
+        return claims.framed(other, claims.draw(world, random), random.choice(tuple(claims.FRAMES)), split)
     lines = random.choice((templates.REGISTERS["daily"], templates.REGISTERS["life"], templates.TALK))
-    return Passage(world, random).words(random.choice(lines))
+    return Passage(world, random).words(choose(lines, split, random))

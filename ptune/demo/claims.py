@@ -12,6 +12,7 @@ from random import Random
 from ptune.demo import lexicon
 from ptune.demo.grammar import Passage, Value, Word, prose
 from ptune.demo.lexicon import VERBS, Verb
+from ptune.demo.recipe import choose
 from ptune.demo.world import Entity, World
 
 
@@ -136,9 +137,9 @@ def sentence(passage: Passage, claim: Claim, *, aside: bool = False, opening: st
     return bind(passage, claim).words(f"{opening} {clause(claim, passage.random, aside=aside)} .")
 
 
-def framed(passage: Passage, claim: Claim, verdict: str) -> list[Word]:
-    """The claim inside a frame that makes it true, false or leaves it open."""
-    frame = passage.random.choice(FRAMES[verdict])
+def framed(passage: Passage, claim: Claim, verdict: str, split: str | None = None) -> list[Word]:
+    """The claim inside a frame that makes it true, false or leaves it open; a split has its own share of frames."""
+    frame = choose(FRAMES[verdict], split, passage.random)
     return bind(passage, claim).words(frame.replace("CLAIM", clause(claim, passage.random, front=False)))
 
 

@@ -52,13 +52,13 @@ def examples(recipe: Recipe, task: str, split: str, count: int, random: Random, 
         case "BoolQ":
             return boolq.examples(sized, split, random)
         case "CB":
-            return cb.examples(recipe.part(split), count, random)
+            return cb.examples(sized, split, random)
         case "COPA":
             return copa.examples(sized, split, random)
         case "MultiRC":
             return multirc.examples(sized, split, random, labeled=labeled, most=1)
         case "RTE":
-            return rte.examples(recipe.part(split), count, random)
+            return rte.examples(sized, split, random)
         case "ReCoRD":
             return record.examples(sized, split, random, labeled=labeled, most=1)
         case "WSC":

@@ -43,17 +43,18 @@ def write_split(path: Path, rows: Iterator[Example], *, labeled: bool) -> None:
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[Example]:
     """Premises and hypotheses, half of them entailed."""
-    world, noise = recipe.part(split), recipe.random(f"{split} noise")
+    noise = recipe.random(f"{split} noise")
     for index in range(recipe.sizes[split]):
         entailed = random.random() < 0.5 if index >= len(LABELS) else index == 0
-        yield _example(recipe, world, random, noise, entailed=entailed)
+        yield _example(recipe, split, random, noise, entailed=entailed)
 
 
-def _example(recipe: Recipe, world: World, random: Random, noise: Random, *, entailed: bool) -> Example:
+def _example(recipe: Recipe, split: str, random: Random, noise: Random, *, entailed: bool) -> Example:
     """A claim among half as many others as there are distractors; something restates or falsifies one of them.
 
     What is only believed, or not so, stands beside a plain claim, and the hypothesis is about either.
     """
+    world = recipe.part(split)
     others = [_drawn(world, random) for _ in range(random.randint(0, (recipe.difficulty.distractors + 1) // 2))]
     draw = random.random()
     verdict = "true" if draw < 0.15 else random.choice(("false", "open")) if draw < 0.5 and others else ""
@@ -70,7 +71,7 @@ def _example(recipe: Recipe, world: World, random: Random, noise: Random, *, ent
         claim, others[0] = others[0], claim
     speaker = claims.argument(world, random, "person", claim.subject)
     passage = Passage(world, random, {"speaker": speaker})
-    lines = [claims.framed(passage, claim, verdict) if verdict else claims.sentence(passage, claim, aside=True)]
+    lines = [claims.framed(passage, claim, verdict, split) if verdict else claims.sentence(passage, claim, aside=True)]
     for other in others:
         lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), other))
     premise = " ".join(prose(recipe.noisy(line, noise)) for line in lines)
