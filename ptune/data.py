@@ -107,6 +107,8 @@ def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, lis
             continue
         records[split] = list(reader.read(path, **options))
         origin["files"][split] = {"path": str(path), "sha256": sha256(path)}
+        if more := reader.beside(path) if hasattr(reader, "beside") else []:
+            origin["files"][split]["beside"] = {str(other): sha256(other) for other in more}
         if not records[split]:
             raise DataError(f"{path}: no records; is this the {split} file of {task.name}?")
     return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -737,6 +738,9 @@ def test_eval(run, ptune, monkeypatch):  # noqa: F811
     brown = json.loads((folder / "eval_test_brown.json").read_text(encoding="utf-8"))
     assert (brown["split"], brown["examples"]) == ("test_brown", 8)
     assert brown["data"]["files"]["test_brown"]["path"].endswith("test.brown.props")
+    [(words, checksum)] = brown["data"]["files"]["test_brown"]["beside"].items()
+    assert words.endswith("test.brown.words")
+    assert checksum == hashlib.sha256(Path(words).read_bytes()).hexdigest()
     assert list(brown["scores"]) == roles().score_names
 
 

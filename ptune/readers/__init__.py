@@ -1,4 +1,7 @@
-"""Parsers of original corpus files, one module a format, each with `read(path, **options) -> Iterator[Record]`."""
+"""Parsers of original corpus files, one module a format, each with `read(path, **options) -> Iterator[Record]`.
+
+A format of several files has `beside(path) -> list[Path]` too: those that `read` opens besides `path`.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,19 @@ def read(path: Path, word: int = 0, predicate: int = 5) -> Iterator[Record]:
         yield from propositions(rows)
 
 
+def beside(path: Path) -> list[Path]:
+    """The files that `read(path)` reads too: the words of props. Raises DataError where they are not there."""
+    if ".props" not in path.name:
+        return []
+    name = path.name.replace("props", "words")
+    found = next(
+        (words for words in (path.parent / name, path.parent.parent / "words" / name) if words.is_file()), None
+    )
+    if found is None:
+        raise DataError(f"{path}: no {name} beside it; props come with the words that they annotate")
+    return [found]
+
+
 class Sentence(NamedTuple):
     """A sentence's tokens, whether each is a predicate, and its bracket columns."""
 
@@ -67,24 +80,18 @@ def wide(path: Path, word: int, predicate: int) -> Iterator[Sentence]:
 
 def paired(path: Path) -> Iterator[Sentence]:
     """The sentences of a props file with those of its words file."""
-    words = path.parent / path.name.replace("props", "words")
-    if not words.is_file():
-        words = path.parent.parent / "words" / words.name
-    if not words.is_file():
-        raise DataError(f"{path}: no {words.name} beside it; props come with the words that they annotate")
+    [words] = beside(path)
     ours, theirs = blocks(path), blocks(words)
     for rows in ours:
-        beside = next(theirs, None)
-        if beside is None:
+        same = next(theirs, None)
+        if same is None:
             raise DataError(f"{rows[0].where}: {words} ends before this sentence")
-        if len(beside) != len(rows):
-            raise DataError(
-                f"{rows[0].where}: {len(rows)} lines of props, but {len(beside)} words at {beside[0].where}"
-            )
-        for row in beside:
+        if len(same) != len(rows):
+            raise DataError(f"{rows[0].where}: {len(rows)} lines of props, but {len(same)} words at {same[0].where}")
+        for row in same:
             if len(row.cells) > 1:
                 raise DataError(f"{row.where}: {len(row.cells)} columns where a words file has one, the word alone")
-        tokens = [row.cells[0] for row in beside]
+        tokens = [row.cells[0] for row in same]
         yield Sentence(rows, tokens, [row.cells[0] for row in rows], [row.cells[1:] for row in rows])
     if extra := next(theirs, None):
         raise DataError(f"{extra[0].where}: {path} ends before this sentence")
