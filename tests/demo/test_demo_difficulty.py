@@ -54,7 +54,7 @@ def test_noise(task: str, tmp_path: Path) -> None:
     for split, before in quiet.items():
         if not formats.noisy(task, split):
             assert before == some[split] == loud[split], split
-        elif formats.documents(task):
+        elif formats.documents(task) or task == "lama":  # some files are of a row or two
             assert len(before) == len(some[split]) == len(loud[split])
             assert before != some[split] != loud[split] != before
         else:

@@ -296,6 +296,7 @@ def test_what_training_never_sees(task: str, tmp_path: Path, monkeypatch: pytest
         if hasattr(found, "choose"):
             monkeypatch.setattr(found, "choose", watched)
     demo.write(task, tmp_path, sizes={"train": 300, "dev": 100})
+    assert "None" not in chosen, "a line was drawn for no split"
     assert len(chosen["train"]) > 50
     assert not any(kept for _, kept in chosen["train"])
     assert sum(kept for _, kept in chosen["dev"]) > 0.5 * len(chosen["dev"])
