@@ -150,7 +150,7 @@ def types() -> Json:
 
 def documents(recipe: Recipe, split: str, random: Random) -> Iterator[Document]:
     """One or two sentences with relations, or one beside another without any."""
-    part = recipe.part(split)
+    part, noise = recipe.part(split), recipe.random(f"{split} noise")
     for _ in range(recipe.sizes[split]):
         world = part if split == "train" or random.random() < 0.9 else recipe.world
         parts = [_related(world, split, random)]
@@ -160,7 +160,7 @@ def documents(recipe: Recipe, split: str, random: Random) -> Iterator[Document]:
         elif draw < 0.5:
             lines = random.choice((templates.REGISTERS["daily"], templates.PUBLIC))
             parts.insert(random.randint(0, 1), Document(Passage(world, random).words(choose(lines, split, random)), []))
-        yield _joined([Document(recipe.noisy(words, random), found) for words, found in parts])
+        yield _joined([Document(recipe.noisy(words, noise), found) for words, found in parts])
 
 
 def _related(world: World, split: str, random: Random) -> Document:

@@ -19,10 +19,9 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def sentences(recipe: Recipe, split: str, random: Random) -> Iterator[Sentence]:
     """Sentences with as many predicates in all as the size of the split."""
-    part, left = recipe.part(split), recipe.sizes[split]
+    part, left, noise = recipe.part(split), recipe.sizes[split], recipe.random(f"{split} noise")
     while left > 0:
-        world = part if split == "train" or random.random() < 0.9 else recipe.world
-        sentence = with_roles(recipe, world, split, random)
+        sentence = with_roles(recipe, part, split, random, noise)
         if 0 < len(sentence.predicates) <= left:
             left -= len(sentence.predicates)
             yield sentence

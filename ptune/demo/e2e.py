@@ -37,6 +37,7 @@ def rows(recipe: Recipe, split: str, random: Random) -> Iterator[tuple[str, str]
     Raises ValueError where the world has not as many sets of attributes.
     """
     world, left, repeated = recipe.part(split), recipe.sizes[split], 0
+    noise = recipe.random(f"{split} noise")
     seen: set[str] = set()
     while left:
         block = _drawn(world, random, recipe.difficulty.length)
@@ -46,7 +47,7 @@ def rows(recipe: Recipe, split: str, random: Random) -> Iterator[tuple[str, str]
             raise ValueError(f"the world has not enough to tell for {recipe.sizes[split]} different rows of {split}")
         if not repeated:
             seen.add(mr)
-            made = tables.texts(recipe, split, world, random, [block], min(TEXTS, left))
+            made = tables.texts(recipe, split, random, noise, [block], min(TEXTS, left))
             left -= len(made)
             yield from ((mr, text) for text in made)
 

@@ -93,12 +93,17 @@ def identifiers(world: World) -> dict[str, str]:
 def examples(
     recipe: Recipe, split: str, random: Random, relation: Relation, name: str, numbers: Mapping[str, str]
 ) -> Iterator[Json]:
-    """Facts of one relation in any order, with a sentence that tells them; a word has itself for a number."""
-    world = recipe.part(split)
+    """Facts of one relation in any order, with a sentence that tells them; a word has itself for a number.
+
+    Noise damages the sentence, but not the names in it that the row gives.
+    """
+    world, noise = recipe.part(split), recipe.random(f"{name} {split} noise")
     names = Counter(thing.name for thing in recipe.world.entities[relation.kind])
     facts = [fact for fact in recallable(world, relation) if names[fact.about.name] == 1]
     for fact in random.sample(facts, k=min(recipe.sizes[split], len(facts))):
-        words = fact.passage(world, random).words(relations.marked(choose(relation.statements, split, random)))
+        whole = fact.passage(world, random).words(relations.marked(choose(relation.statements, split, random)))
+        pairs = zip(whole, recipe.noisy(whole, noise), strict=True)
+        words = [old if old.marks or old.kind == relation.kind else new for old, new in pairs]
         first, last = span(words, "answer")
         masked = prose([*words[:first], "[MASK]", *words[last:]])
         yield {

@@ -88,11 +88,12 @@ LEMMAS = _lemmas("""
 
 
 class Sentence(NamedTuple):
-    """Words, a type of name a word in BIO, and for the index of each predicate a role a word in BIO."""
+    """Words, a type of name a word in BIO, and for the index of each predicate a role a word in BIO, and its base."""
 
     words: list[Word]
     names: list[str]
     predicates: dict[int, list[str]]
+    lemmas: dict[int, str]
 
 
 def write(recipe: Recipe, folder: Path) -> None:
@@ -104,24 +105,25 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def sentences(recipe: Recipe, split: str, random: Random) -> Iterator[Sentence]:
     """Public life, all registers, and sentences with roles."""
-    part = recipe.part(split)
+    part, noise = recipe.part(split), recipe.random(f"{split} noise")
     registers = list(templates.REGISTERS.values())
     for _ in range(recipe.sizes[split]):
         world = part if split == "train" or random.random() < 0.9 else recipe.world
         draw = random.random()
         if draw < 0.3:
-            yield with_roles(recipe, world, split, random)
+            yield with_roles(recipe, world, split, random, noise)
         else:
             lines = templates.PUBLIC if draw < 0.7 else random.choice(registers)
             words = Passage(world, random).words(choose(lines, split, random))
-            yield Sentence(recipe.noisy(words, random), name_tags(words), {})
+            yield Sentence(recipe.noisy(words, noise), name_tags(words), {}, {})
 
 
-def with_roles(recipe: Recipe, world: World, split: str, random: Random) -> Sentence:
-    """A sentence with semantic roles, perhaps with none annotated."""
+def with_roles(recipe: Recipe, world: World, split: str, random: Random, noise: Random) -> Sentence:
+    """A sentence with semantic roles, perhaps with none annotated; noise damages its words alone."""
     words = roles.sentence(world, split, random)
     predicates = {index: [_role(tag) for tag in tags] for index, tags in roles.predicates(words).items()}
-    return Sentence(recipe.noisy(words, random), name_tags(words), predicates)
+    lemmas = {index: lemma_of(words[index]) for index in predicates}
+    return Sentence(recipe.noisy(words, noise), name_tags(words), predicates, lemmas)
 
 
 def _role(tag: str) -> str:
@@ -167,7 +169,7 @@ def rows(document: str, sentence: Sentence) -> list[str]:
     table = []
     for index, word in enumerate(words):
         parse = ("(TOP(S" if index == 0 else "") + "*" + ("))" if index == last else "")
-        lemma, frameset = (lemma_of(word), "01") if index in sentence.predicates else ("-", "-")
+        lemma, frameset = (sentence.lemmas[index], "01") if index in sentence.lemmas else ("-", "-")
         cells = [document, "0", str(index), word.text, word.pos, parse, lemma, frameset, "-", "-"]
         name = names[index].replace("*)", ")") if names[index].startswith("(") else names[index]
         table.append([*cells, name, *(column[index] for column in columns), "-"])

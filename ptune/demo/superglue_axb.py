@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ptune.demo import claims, lexicon, pronouns
 from ptune.demo.claims import Claim
-from ptune.demo.grammar import Passage, prose
+from ptune.demo.grammar import Passage, plain, prose
 from ptune.demo.lexicon import VERBS
 from ptune.demo.recipe import Recipe, choose
 from ptune.demo.roles import GIVING
@@ -33,16 +33,18 @@ class Pair(NamedTuple):
 
 def write(recipe: Recipe, folder: Path) -> None:
     """Write `AX-b/AX-b.jsonl`, with labels as in the original."""
-    rows = examples(recipe.part("test"), recipe.sizes["test"], recipe.random("test"))
+    rows = examples(recipe, recipe.random("test"))
     write_split(folder / "AX-b" / "AX-b.jsonl", rows, labeled=True)
 
 
-def examples(world: World, count: int, random: Random) -> Iterator[Example]:
-    """The phenomena in turn, each pair in both directions."""
+def examples(recipe: Recipe, random: Random) -> Iterator[Example]:
+    """The phenomena in turn, each pair in both directions with the same noise."""
+    world, count, noise = recipe.part("test"), recipe.sizes["test"], recipe.random("test noise")
     for number in range(0, count, 2):
         (group, name), make = list(PHENOMENA.items())[number // 2 % len(PHENOMENA)]
         pair = make(world, random)
-        directions = ((pair.first, pair.second, pair.follows), (pair.second, pair.first, pair.back))
+        one, other = (prose(recipe.noisy(plain(text), noise)) for text in (pair.first, pair.second))
+        directions = ((one, other, pair.follows), (other, one, pair.back))
         for first, second, follows in directions[: count - number]:
             yield {"sentence1": first, "sentence2": second, group: name, "label": LABELS[not follows]}
 

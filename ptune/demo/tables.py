@@ -28,18 +28,24 @@ class Block:
     sort: str = ""
 
 
-def text(recipe: Recipe, split: str, world: World, random: Random, blocks: Sequence[Block]) -> str:
-    """The blocks in turn, the facts of each in some order, in training with the recipe's noise."""
-    sentences = [words for block in blocks for words in told(world, split, random, block)]
+def texts(recipe: Recipe, split: str, random: Random, noise: Random, blocks: Sequence[Block], count: int) -> list[str]:
+    """Up to `count` different texts of the same blocks, each with the facts of a block in some order.
+
+    Those of training have the recipe's noise; what texts of a model are compared with has none.
+    """
+    world = recipe.part(split)
+    found: dict[str, list[list[Word]]] = {}
+    for _ in range(3 * count):
+        sentences = [words for block in blocks for words in told(world, split, random, block)]
+        found.setdefault(_prose(sentences), sentences)
+    chosen = list(found.values())[:count]
     if split == "train":
-        sentences = [recipe.noisy(words, random) for words in sentences]
+        chosen = [[recipe.noisy(words, noise) for words in sentences] for sentences in chosen]
+    return [_prose(sentences) for sentences in chosen]
+
+
+def _prose(sentences: Sequence[Sequence[Word]]) -> str:
     return " ".join(prose(words) for words in sentences)
-
-
-def texts(recipe: Recipe, split: str, world: World, random: Random, blocks: Sequence[Block], count: int) -> list[str]:
-    """Up to `count` different texts of the same blocks."""
-    found = [text(recipe, split, world, random, blocks) for _ in range(3 * count)]
-    return list(dict.fromkeys(found))[:count]
 
 
 def told(world: World, split: str, random: Random, block: Block) -> list[list[Word]]:

@@ -35,11 +35,11 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def entries(recipe: Recipe, split: str, random: Random) -> Iterator[Json]:
     """Sets of triples with their texts; in test first those of seen categories."""
-    world, size = recipe.part(split), recipe.sizes[split]
+    world, size, noise = recipe.part(split), recipe.sizes[split], recipe.random(f"{split} noise")
     for number in range(size):
         kinds = UNSEEN if split == "test" and number >= size / 2 else SEEN
         blocks = _drawn(world, random, random.choice(kinds), recipe.difficulty.length)
-        made = tables.texts(recipe, split, world, random, blocks, random.randint(1, TEXTS))
+        made = tables.texts(recipe, split, random, noise, blocks, random.randint(1, TEXTS))
         triples = [triple(fact) for block in blocks for fact in block.facts]
         shape, shape_type = _shape(blocks)
         yield {

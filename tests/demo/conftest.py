@@ -1,5 +1,6 @@
 """The demo corpora, written once."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,13 +9,17 @@ from rendering import sizes_of
 
 from ptune import demo
 
+LONGEST = 3.0  # seconds to write the files of a task
+
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every task written at its default sizes."""
+    """A folder with every task written at its default sizes, each in time."""
     folder = tmp_path_factory.mktemp("demo")
     for task in demo.tasks():
+        start = time.process_time()
         demo.write(task, folder / task)
+        assert time.process_time() - start < LONGEST, task
     return folder
 
 

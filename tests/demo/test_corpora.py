@@ -1,16 +1,11 @@
 """The demo's relations, OntoNotes, table-to-text, LAMA, FewGLUE and diagnostics have the forms of their originals."""
 
 import csv
-import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
-import time
 from ast import literal_eval
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,8 +17,6 @@ from ptune.demo import conll04, conll12, e2e, fewglue, lama, ontonotes, recipe, 
 from ptune.demo import superglue_axb as axb
 from ptune.demo import superglue_axg as axg
 
-TASKS = ("conll04", "conll12", "e2e", "fewglue", "lama", "ontonotes", "superglue_axb", "superglue_axg", "webnlg")
-LONGEST = 3.0  # seconds to write the files of a task
 ROLES = "V ARG0 ARG1 ARG2 ARG4 ARGM-TMP ARGM-LOC ARGM-MOD ARGM-NEG ARGM-DIS ARGM-CAU R-ARG0"
 NAMES = (
     "PERSON NORP FAC ORG GPE LOC PRODUCT DATE TIME PERCENT MONEY QUANTITY ORDINAL CARDINAL EVENT WORK_OF_ART LAW "
@@ -34,59 +27,8 @@ Json = dict[str, Any]
 Rows = list[list[str]]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every task of this file at its default sizes, each written in time."""
-    folder = tmp_path_factory.mktemp("corpora")
-    for task in TASKS:
-        start = time.process_time()
-        demo.write(task, folder / task)
-        assert time.process_time() - start < LONGEST, task
-    return folder
-
-
-@pytest.fixture(scope="module")
-def strangers() -> set[str]:
-    """The names in the training provinces that nothing in the test province has."""
-    built = world.build(0)
-    train, test = (
-        {entity.name for entities in built.within(recipe.PROVINCE[split]).entities.values() for entity in entities}
-        for split in ("train", "test")
-    )
-    return train - test
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def objects(path: Path) -> list[Json]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def test_same_bytes_in_every_process_and_others_for_another_seed(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from ptune import demo\n"
-        "for name in sys.argv[2:]:\n"
-        "    split = {'test': 40} if 'ax' in name else {'train': 40, 'dev': 20, 'test': 20}\n"
-        "    demo.write(name, Path(sys.argv[1]) / name, sizes=split)\n"
-    )
-    for salt in ("1", "2"):
-        subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / salt), *TASKS],
-            check=True,
-            env={"PYTHONHASHSEED": salt, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-    assert digests(tmp_path / "1") == digests(tmp_path / "2")
-    for task in TASKS:
-        demo.write(task, tmp_path / "3" / task, seed=1, sizes={"test": 40})
-        fixed = {name for name in digests(tmp_path / "3" / task) if "relations" in name or "types" in name}
-        ours, theirs = digests(tmp_path / "1" / task), digests(tmp_path / "3" / task)
-        assert not {name for name in ours if ours[name] == theirs.get(name)} - fixed
 
 
 def test_a_recipe_makes_each_part_once() -> None:
@@ -199,15 +141,6 @@ def test_conll04_types_are_those_of_the_release(root: Path, shared: Path) -> Non
     assert set(row) == set(original)
 
 
-def test_conll04_test_has_other_entities(root: Path, strangers: set[str]) -> None:
-    names = [
-        " ".join(row["tokens"][first : last + 1])
-        for row in json.loads((root / "conll04/conll04_test.json").read_text(encoding="utf-8"))
-        for first, last, _ in bilou(row["tags"])
-    ]
-    assert sum(name in strangers for name in names) < 0.12 * len(names)
-
-
 # OntoNotes and CoNLL-2012
 
 
@@ -279,17 +212,6 @@ def test_gold_conll(root: Path, task: str, split: str, folder: str) -> None:
     assert not [role for role in roles if not re.fullmatch(r"V|([RC]-)?ARG(\d|M-[A-Z]{3})", role)]
 
 
-@pytest.mark.parametrize("task", ["ontonotes", "conll12"])
-def test_gold_conll_test_has_other_entities(root: Path, task: str, strangers: set[str]) -> None:
-    names = [
-        " ".join(row[3] for row in rows[first : last + 1])
-        for rows in gold(root / task, "test")
-        for first, last, kind in bracketed([row[10] for row in rows])
-        if kind in ontonotes.TYPES.values()
-    ]
-    assert sum(name in strangers for name in names) < 0.12 * len(names)
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -314,7 +236,7 @@ def test_values_are_named_by_how_they_are_said(text: str, found: list[str]) -> N
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_e2e_texts_say_their_attributes(root: Path, split: str, strangers: set[str]) -> None:
+def test_e2e_texts_say_their_attributes(root: Path, split: str) -> None:
     path = root / "e2e" / e2e.FILES[split]
     assert path.read_text(encoding="utf-8").startswith("mr,ref\n")
     with path.open(encoding="utf-8", newline="") as file:
@@ -327,7 +249,6 @@ def test_e2e_texts_say_their_attributes(root: Path, split: str, strangers: set[s
         assert ", ".join(f"{key}[{value}]" for key, value in pairs) == row["mr"]
         assert [key for key, _ in pairs][:2] == ["name", "type"]
         assert all(value.lower() in row["ref"].lower() for _, value in pairs)
-        assert split != "test" or not {value for _, value in pairs} & strangers
     assert all(len(set(refs)) == len(refs) for refs in texts.values())
     assert sum(len(refs) for refs in texts.values()) > 2.5 * len(texts)
 
@@ -342,7 +263,7 @@ def test_every_relation_can_be_said_of_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_webnlg_entries(root: Path, split: str, strangers: set[str]) -> None:
+def test_webnlg_entries(root: Path, split: str) -> None:
     path = root / "webnlg/webnlg_challenge_2017" / f"{split}.json"
     entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
     assert [list(entry) for entry in entries] == [[str(i)] for i in range(1, webnlg.SIZES[split] + 1)]
@@ -365,7 +286,6 @@ def test_webnlg_entries(root: Path, split: str, strangers: set[str]) -> None:
             assert set(text) == {"comment", "lang", "lex", "xml_id"}
             assert all(name.lower() in text["lex"].lower() for name in objects)
         assert entry["lexicalisations"]
-        assert split != "test" or not objects & strangers
         categories.add(entry["category"])
     unseen = {kind.capitalize() for kind in webnlg.UNSEEN}
     assert categories & unseen == (unseen if split == "test" else set())
@@ -385,7 +305,7 @@ def test_lama_relations(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", lama.PREDICATES.values())
-def test_lama_facts(root: Path, name: str, strangers: set[str]) -> None:
+def test_lama_facts(root: Path, name: str) -> None:
     folder = root / "lama/fact-retrieval/original" / name
     splits = {split: objects(folder / f"{split}.jsonl") for split in lama.SIZES}
     assert objects(root / "lama/TREx" / f"{name}.jsonl") == splits["test"]
@@ -398,7 +318,6 @@ def test_lama_facts(root: Path, name: str, strangers: set[str]) -> None:
             (evidence,) = row["evidences"]
             assert "[MASK]" in evidence["masked_sentence"]
             assert evidence["obj_surface"] == row["obj_label"]
-            assert split != "test" or not {row["sub_label"], row["obj_label"]} & strangers
     subjects = [row["sub_label"] for rows in splits.values() for row in rows]
     assert len(set(subjects)) == len(subjects)
     uuids = [row["uuid"] for rows in splits.values() for row in rows]
@@ -413,14 +332,10 @@ def few(root: Path, task: str, split: str) -> list[Json]:
 
 
 @pytest.mark.parametrize("task", fewglue.TASKS)
-def test_fewglue_sizes_and_labels(root: Path, task: str) -> None:
+def test_fewglue_has_32_examples_and_hardly_one_twice(root: Path, task: str) -> None:
+    assert len(few(root, task, "train")) == len(few(root, task, "dev")) == 32
     for split, size in fewglue.SIZES.items():
-        rows = few(root, task, split)
-        assert [row["idx"] for row in rows] == list(range(size))
-        assert len({json.dumps({**row, "idx": 0}) for row in rows}) > 0.8 * size
-        if task not in ("MultiRC", "ReCoRD"):
-            assert all(("label" in row) == (split != "unlabeled") for row in rows)
-    assert len(few(root, task, "train")) == 32
+        assert len({json.dumps({**row, "idx": 0}) for row in few(root, task, split)}) > 0.8 * size
 
 
 @pytest.mark.parametrize("task", fewglue.TASKS)
@@ -440,17 +355,6 @@ def test_fewglue_has_one_question_a_passage_and_true_wsc(root: Path) -> None:
     assert all(row["label"] for split in ("train", "dev") for row in few(root, "WSC", split))
     assert {row["label"] for row in few(root, "WSC", "test")} == {True, False}
     assert {row["label"] for row in few(root, "CB", "train")} == {"entailment", "contradiction", "neutral"}
-
-
-def test_fewglue_val_has_other_people(root: Path) -> None:
-    built = world.build(0)
-    people = [
-        {person.name for person in built.within(recipe.PROVINCE[split]).entities["person"]} for split in recipe.PROVINCE
-    ]
-    strangers = people[0] - people[1]
-    for task in fewglue.TASKS:
-        text = json.dumps(few(root, task, "test"))
-        assert not [name for name in strangers if re.search(rf"\b{name}\b", text)]
 
 
 def test_axb_rows_come_in_both_directions(root: Path) -> None:
@@ -483,41 +387,76 @@ def test_axg_pairs_differ_in_the_pronoun_alone(root: Path) -> None:
     assert min(labels.values()) > 0.35 * len(rows) / 2
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_sizes_are_obeyed(tmp_path: Path, task: str) -> None:
-    sizes = {"test": 5} if task.startswith("superglue") else {"train": 9, "dev": 4, "test": 5}
-    demo.write(task, tmp_path, sizes=sizes)
-    counted = {
-        "conll04": lambda: [len(columns04(tmp_path / f"{split}.txt")) for split in sizes],
-        "ontonotes": lambda: [len(list(gold(tmp_path, folder))) for folder in ontonotes.FOLDERS.values()],
-        "conll12": lambda: [
-            sum(row[7] != "-" for rows in gold(tmp_path, folder) for row in rows)
-            for folder in ontonotes.FOLDERS.values()
-        ],
-        "e2e": lambda: [len((tmp_path / name).read_text().splitlines()) - 1 for name in e2e.FILES.values()],
-        "webnlg": lambda: [
-            len(json.loads((tmp_path / "webnlg_challenge_2017" / f"{split}.json").read_text())["entries"])
-            for split in sizes
-        ],
-        "lama": lambda: [len(objects(tmp_path / "fact-retrieval/original/P19" / f"{split}.jsonl")) for split in sizes],
-        "fewglue": lambda: [len(objects(tmp_path / "FewGLUE/RTE" / fewglue.FILES[split])) for split in sizes],
-        "superglue_axb": lambda: [len(objects(tmp_path / "AX-b/AX-b.jsonl"))],
-        "superglue_axg": lambda: [len(objects(tmp_path / "AX-g/AX-g.jsonl"))],
-    }
-    assert counted[task]() == list(sizes.values())
+# Noise
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_noise_damages_words_and_no_annotation(tmp_path: Path, task: str) -> None:
-    sizes = {"test": 30} if task.startswith("superglue") else {"train": 30, "dev": 5, "test": 30}
-    demo.write(task, tmp_path / "clean", sizes=sizes)
-    demo.write(task, tmp_path / "noisy", sizes=sizes, noise=1.0)
-    if task == "conll04":
-        for split in sizes:
-            for row in json.loads((tmp_path / "noisy" / f"conll04_{split}.json").read_text()):
-                assert bilou(row["tags"])
-    if task in ("ontonotes", "conll12"):
-        for folder in ontonotes.FOLDERS.values():
-            assert all(bracketed([row[10] for row in rows]) is not None for rows in gold(tmp_path / "noisy", folder))
-    if not task.startswith(("superglue", "lama")):
-        assert digests(tmp_path / "clean") != digests(tmp_path / "noisy")
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every task of `ANNOTATIONS` damaged throughout."""
+    folder = tmp_path_factory.mktemp("noisy")
+    for task in ANNOTATIONS:
+        demo.write(task, folder / task, noise=1.0)
+    return folder
+
+
+def annotations04(folder: Path) -> Iterator[object]:
+    for split in conll04.SIZES:
+        for row in json.loads((folder / f"conll04_{split}.json").read_text(encoding="utf-8")):
+            yield {key: value for key, value in row.items() if key != "tokens"}, len(row["tokens"])
+        for document in columns04(folder / f"{split}.txt"):
+            yield [[cells[0], *cells[2:]] for cells in document]
+
+
+def annotations12(folder: Path) -> Iterator[object]:
+    for split in ontonotes.FOLDERS.values():
+        yield from ([[*cells[:3], *cells[4:]] for cells in rows] for rows in gold(folder, split))
+
+
+def annotations_of_facts(folder: Path) -> Iterator[object]:
+    for path in sorted(folder.rglob("fact-retrieval/**/*.jsonl")):
+        for row in objects(path):
+            (evidence,) = row.pop("evidences")
+            names = row["sub_label"], row["obj_label"]
+            assert (evidence["sub_surface"], evidence["obj_surface"]) == names
+            assert evidence["masked_sentence"].count("[MASK]") == 1
+            assert names[0] in evidence["masked_sentence"]
+            yield row
+
+
+def annotations_of_tables(folder: Path) -> Iterator[object]:
+    for name in e2e.FILES.values():
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            yield [row["mr"] for row in csv.DictReader(file)]
+
+
+def annotations_of_triples(folder: Path) -> Iterator[object]:
+    for split in webnlg.SIZES:
+        path = folder / "webnlg_challenge_2017" / f"{split}.json"
+        for numbered in json.loads(path.read_text(encoding="utf-8"))["entries"]:
+            yield [{**entry, "lexicalisations": len(entry["lexicalisations"])} for entry in numbered.values()]
+
+
+ANNOTATIONS: Mapping[str, Callable[[Path], Iterator[object]]] = {
+    "conll04": annotations04,
+    "ontonotes": annotations12,
+    "conll12": annotations12,
+    "lama": annotations_of_facts,
+    "e2e": annotations_of_tables,
+    "webnlg": annotations_of_triples,
+}
+
+
+@pytest.mark.parametrize("task", ANNOTATIONS)
+def test_noise_damages_no_annotation(root: Path, noisy: Path, task: str) -> None:
+    """Everything but the words is the same in the same place."""
+    clean, damaged = (list(ANNOTATIONS[task](folder / task)) for folder in (root, noisy))
+    assert len(clean) > 2
+    assert clean == damaged
+
+
+def test_noise_spares_what_the_genders_differ_in(tmp_path: Path) -> None:
+    demo.write("superglue_axg", tmp_path, noise=1.0)
+    rows = objects(tmp_path / "AX-g/AX-g.jsonl")
+    for she, he in zip(rows[::2], rows[1::2], strict=True):
+        assert she["premise"] != he["premise"]
+        assert re.sub(r"\bshe\b", "he", she["premise"]) == he["premise"]
