@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"encoder": AutoModelForMaskedLM, "causal": AutoModelForCausalLM, "encoder_decoder": AutoModelForSeq2SeqLM}
-SMALL = ("sentences=1500", "vocabulary=4500", "tokens=2048", "threads=1")
+SMALL = ("sentences=1500", "tokens=2048", "threads=1")
 
 
 def pretrain(*words: str) -> subprocess.CompletedProcess[str]:

@@ -233,11 +233,11 @@ def _split(template: str) -> list[str]:
 
 
 def _sense(world: World, random: Random) -> list[list[Word]]:
-    """A word of two senses, in use, sometimes twice, sometimes explained."""
+    """A word of two senses, in use, mostly explained; never two uses side by side, as a row of WiC has them."""
     word, number = senses.draw(random)
     sense = senses.SENSES[word][number]
-    lines = [Passage(world, random).words(use) for use in random.sample(sense.uses, k=random.randint(1, 2))]
-    if random.random() < 0.4:
+    lines = [Passage(world, random).words(random.choice(sense.uses))]
+    if random.random() < 0.6:
         gloss = random.choice((f"this {word} is {sense.gloss} .", f"here a {word} means {sense.gloss} ."))
         lines.append(Passage(world, random).words(gloss))
     return lines

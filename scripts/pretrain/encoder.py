@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from random import Random
 from typing import Any
@@ -19,6 +19,26 @@ from pretrain.rows import Rows, names, often, shifted
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SENTENCE_END = re.compile(r"(?<=[.?!]) (?=[A-Z0-9\"])")
 MASKED, ANSWERS_MASKED = 0.15, 0.4
+PRIVATE = 0xE000
+
+
+def wordpieces(words: Iterable[str], size: int) -> list[str]:
+    """The pieces of a WordPiece vocabulary, from letters to the rarest merge.
+
+    The trainer of `tokenizers` numbers the letters inside words in the order of a hash table and settles ties by
+    number, so its vocabulary differs from run to run. Byte-pair merges over letters, those inside a word moved to
+    private code points, give the pieces that WordPiece would, and the same each time.
+    """
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    moved = {ord(letter): PRIVATE + ord(letter) for letter in letters}
+    back = {code: letter for letter, code in moved.items()}
+    made = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, show_progress=False, initial_alphabet=[*letters, *map(chr, moved.values())]
+    )
+    made.train_from_iterator((word[0] + word[1:].translate(moved) for word in words), trainer)
+    pieces = sorted(made.get_vocab().items(), key=lambda item: item[1])
+    return [("##" if ord(piece[0]) in back else "") + piece.translate(back) for piece, _ in pieces]
 
 
 class Encoder:
@@ -38,16 +58,14 @@ class Encoder:
 
     def tokenizer(self, passages: Sequence[str], ordinary: set[str]) -> BertTokenizer:
         """An uncased WordPiece tokenizer of the text."""
-        made = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+        words = chain(sorted({name.lower() for name in names(passages, ordinary)}), often(ordinary))
+        pieces = [*SPECIAL, *wordpieces(words, self.vocabulary - len(SPECIAL))]
+        vocabulary = {piece: index for index, piece in enumerate(pieces)}
+        made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+        made.add_special_tokens(list(SPECIAL))
         made.normalizer = normalizers.BertNormalizer(lowercase=True)
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         made.decoder = decoders.WordPiece()
-        letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=self.vocabulary, special_tokens=list(SPECIAL), show_progress=False, initial_alphabet=letters
-        )
-        lowered = sorted({name.lower() for name in names(passages, ordinary)})
-        made.train_from_iterator(chain(lowered, often(ordinary)), trainer)
         ends = ((token, SPECIAL.index(token)) for token in ("[SEP]", "[CLS]"))
         made.post_processor = processors.BertProcessing(*ends)
         return BertTokenizer(tokenizer_object=made, do_lower_case=True, model_max_length=self.positions)
