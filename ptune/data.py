@@ -163,13 +163,17 @@ def cache_folder() -> Path:
 
 
 def demo_folder(task: str, seed: int, settings: Demo) -> Path:
-    """The demo corpus of a task, written on first use; the folder's name changes with settings and generator."""
+    """The demo corpus of a task, written on first use; the folder's name changes with settings and generator.
+
+    Sizes of splits that a corpus has not are no mistake, since one command may run several tasks.
+    """
     from ptune import demo
 
     if task not in demo.tasks():
         raise UnavailableError(f"data=demo: the demo world has no {task}; it has {', '.join(demo.tasks())}")
     given = asdict(settings)
-    sizes = {split: rows for split in SPLITS if (rows := given.pop(split)) is not None}
+    asked = {split: rows for split in SPLITS if (rows := given.pop(split)) is not None}
+    sizes = {split: rows for split, rows in asked.items() if split in demo.splits(task)}
     code = "".join(sha256(path) for path in sorted(Path(demo.__file__).parent.glob("*.py")))
     name = f"{task}-{seed}-{mix(code, json.dumps([sizes, given], sort_keys=True)):x}"
     folder = cache_folder() / "demo" / name

@@ -196,10 +196,10 @@ def test_draw(conll03, tmp_path, monkeypatch):
 def test_demo_without_the_task(conll03, tmp_path, monkeypatch):
     """The demo world says what it has."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
-    conll03.name = "conll12"
+    conll03.name = "muc7"
     with pytest.raises(UnavailableError) as caught:
         data.load(conll03, Data(source="demo"))
-    assert str(caught.value) == f"data=demo: the demo world has no conll12; it has {', '.join(demo.tasks())}"
+    assert str(caught.value) == f"data=demo: the demo world has no muc7; it has {', '.join(demo.tasks())}"
 
 
 def test_cache_folder(tmp_path, monkeypatch):

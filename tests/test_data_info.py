@@ -47,6 +47,7 @@ def test_every_task(ptune):
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
     assert code == 0
     assert rows["conll03"] == ["20", "6", "4", "14,041", "3,250", "3,453"]
+    assert rows["squad"] == ["20", "6", "-", "87,599", "10,570", "9,533"]
     assert rows["rte"] == ["20", "6", "4", "2,490", "277", "3,000"]
 
 

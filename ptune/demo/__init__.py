@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["tasks", "text", "write"]
+__all__ = ["splits", "tasks", "text", "write"]
 
 
 def tasks() -> list[str]:
     """The names of the corpora that can be written, sorted."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return [name for name in names if hasattr(importlib.import_module(f"{__name__}.{name}"), "write")]
+
+
+def splits(task: str) -> list[str]:
+    """The splits that the corpus of a task has."""
+    return list(importlib.import_module(f"{__name__}.{task}").SIZES)
 
 
 def write(task: str, folder: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, **difficulty: Any) -> None:
