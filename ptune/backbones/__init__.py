@@ -221,9 +221,11 @@ class Backbone(nn.Module, ABC):
         return found or None
 
     def tune(self, what: str) -> None:
-        """Choose what learns: none, all, or bias (every bias, as BitFit)."""
+        """Choose what learns: none, all, or bias (every bias, as BitFit). Raises PtuneError where there is no bias."""
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(what == "all" or (what == "bias" and name.endswith("bias")))
+        if what == "bias" and not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise PtuneError(f"method.tune: 'bias', but backbone {self.name} has none")
 
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
