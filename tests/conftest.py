@@ -163,13 +163,12 @@ def albert_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def grouped_albert_folder(tmp_path_factory) -> Path:
-    """An ALBERT of two groups of two layers each: eight applications of four attentions."""
+    """An ALBERT of two groups of two layers each, all of them different: four applications of attention."""
     from transformers import AlbertConfig, AlbertForMaskedLM
 
     folder = tmp_path_factory.mktemp("grouped_albert")
-    vocab = write_bert_tokenizer(folder)
-    groups = {"num_hidden_groups": 2, "inner_group_num": 2}
-    config = AlbertConfig(**sizes(vocab), embedding_size=HIDDEN, max_position_embeddings=POSITIONS, **groups)
+    given = sizes(write_bert_tokenizer(folder)) | {"num_hidden_layers": 2, "num_hidden_groups": 2, "inner_group_num": 2}
+    config = AlbertConfig(**given, embedding_size=HIDDEN, max_position_embeddings=POSITIONS)
     write_checkpoint(AlbertForMaskedLM(config), folder)
     return folder
 

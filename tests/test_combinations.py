@@ -143,6 +143,36 @@ def test_roberta_trains_and_comes_back(composed, wire, roberta_folder, task, tem
         assert_trains_and_returns(wire, composed(task, template, prompt, head, roberta_folder), tune)
 
 
+OTHERS = ("xlm_roberta", "electra", "distilbert", "albert", "deberta", "deberta_v2", "deberta_v3", "modernbert")
+
+
+@pytest.mark.parametrize(
+    ("task", "template", "prompt", "head"),
+    [
+        ("rte", "plain", "deep", "linear"),
+        ("rte", "pattern", "pseudo", "verbalizer"),
+        ("conll03", "plain", "soft", "linear"),
+    ],
+)
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_train_and_come_back(composed, wire, request, family, task, template, prompt, head):
+    folder = request.getfixturevalue(f"{family}_folder")
+    for tune in ("none", "all"):
+        assert_trains_and_returns(wire, composed(task, template, prompt, head, folder), tune)
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_train_in_bfloat16_and_with_gradient_checkpointing(composed, wire, request, family):
+    folder = request.getfixturevalue(f"{family}_folder")
+    more = ["precision=bfloat16", f"gradient_checkpointing={str(family != 'albert').lower()}"]  # it has none
+    wired = wire(composed("rte", "plain", "deep", "linear", folder, more))
+    wired.fit()
+    exact = wire(composed("rte", "plain", "deep", "linear", folder))
+    exact.fit()
+    assert wired.losses() == pytest.approx(exact.losses(), rel=0.1)
+    assert wired.losses() != exact.losses()
+
+
 @pytest.mark.parametrize("pooler", ["pretrained", "random_frozen", "trained"])
 def test_poolers_train_and_come_back(composed, wire, pooled_bert_folder, pooler):
     settings = composed("rte", "plain", "deep", "linear", pooled_bert_folder, [f"method.head.pooler={pooler}"])

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -110,9 +111,15 @@ class Backbone(nn.Module, ABC):
         return found
 
     def tokens(self) -> Tokens:
-        """The tokenizer, as templates use it."""
+        """The tokenizer, as templates use it. Raises PtuneError where its file takes a package that is not here."""
         from transformers import AutoTokenizer
 
+        pieces = [*self.folder.glob("sp*.model"), *self.folder.glob("sentencepiece*.model")]
+        if pieces and not (self.folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+            raise PtuneError(
+                f"backbone {self.name}: its tokenizer is {pieces[0].name} alone, which takes sentencepiece to read: "
+                "pip install 'ptune[sentencepiece]'"
+            )
         return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True))
 
     def verify(self) -> None:

@@ -106,7 +106,8 @@ class Hooks:
     def relative(self, query: Tensor, key: Tensor, *rest: Any) -> Tensor:
         """Scores of relative positions [B, A, P+N, P+N], 0 wherever the prefix is."""
         bias: Tensor = self.bias(query[:, :, self.length :], key[:, :, self.length :], *rest)
-        return F.pad(bias, (self.length, 0, self.length, 0))
+        # The mask's fill is the least number of the query's precision, which under autocast the scores lack.
+        return F.pad(bias.to(query.dtype), (self.length, 0, self.length, 0))
 
     def end(self, _: nn.Module, __: Any, output: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
         """Drop the prefix's own outputs."""
