@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForMaskedLM, DynamicCache
+from transformers import AlbertConfig, AutoModel, AutoModelForMaskedLM, DynamicCache, ModernBertConfig
 
 from ptune import build
 from ptune.backbones import local
@@ -623,6 +623,17 @@ def test_language_model_logits_are_the_librarys(folder):
     torch.testing.assert_close(found, logits[:, 2, ids], atol=1e-5, rtol=1e-5)
 
 
+def test_an_lm_head_that_is_not_there_is_not_made_up(electra_discriminator_folder):
+    """Settings that say there is one do not make it so."""
+    backbone = opened(electra_discriminator_folder, lm_head=True)
+    with pytest.raises(PtuneError) as caught:
+        backbone.load(lm=True)
+    assert str(caught.value) == (
+        f"backbone {backbone.name}: its checkpoint has no LM-head weights (generator_lm_head.bias); "
+        "choose method/head=linear or a backbone with them"
+    )
+
+
 PROJECTIONS = {"key": 0, "value": 1, "k_lin": 0, "v_lin": 1, "key_proj": 0, "value_proj": 1}
 
 
@@ -757,6 +768,15 @@ def test_albert_pooler_weights(tmp_path, albert_folder):
     assert backbone.shape.pooler
     assert torch.equal(weights["weight"], model.pooler.weight)
     assert torch.equal(weights["bias"], model.pooler.bias)
+
+
+@pytest.mark.parametrize(
+    ("preset", "config"), [("modernbert_base", ModernBertConfig), ("albert_xxlarge_v2", AlbertConfig)]
+)
+def test_a_preset_has_the_sizes_that_its_family_begins_with(settings, preset, config):
+    """transformers' default configuration is this checkpoint's."""
+    backbone = build.leaf(settings(f"backbone={preset}", "data=local", "data.root=.").backbone)
+    assert backbone.sizes(config().to_dict()).items() <= vars(backbone.shape).items()
 
 
 def test_wrong_sizes_are_listed(bert_folder):

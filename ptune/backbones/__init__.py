@@ -181,12 +181,13 @@ class Backbone(nn.Module, ABC):
         kind: Any = AutoModelForMaskedLM if lm else AutoModel
         extra = {} if lm or self.pooler_key is None else {"add_pooling_layer": False}
         try:
-            self.model = kind.from_pretrained(
+            self.model, found = kind.from_pretrained(
                 str(self.folder),
                 config=config,
                 dtype=torch.float32,
                 attn_implementation=attention.NAME if self.registered else "eager",
                 use_safetensors=self.weights == "safetensors",
+                output_loading_info=True,
                 **extra,
             )
         except OSError as error:
@@ -194,6 +195,11 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: {str(error).splitlines()[0]}; "
                 "a checkpoint with .bin weights alone needs backbone.weights=bin"
             ) from None
+        if lm and found["missing_keys"]:
+            raise PtuneError(
+                f"backbone {self.name}: its checkpoint has no LM-head weights ({min(found['missing_keys'])}); "
+                "choose method/head=linear or a backbone with them"
+            )
         self.slot = self.install()
 
     def configure(self, config: Any, lm: bool) -> None:
