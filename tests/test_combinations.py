@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ptune import build
 from ptune.batch import Draw
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
+from ptune.export import refuse
 
 PROMPTS = ("none", "soft", "pseudo", "deep", "deep_mlp")
 TUNES = ("none", "all", "bias")
@@ -280,6 +282,20 @@ def test_everything_that_is_wrong_is_told_at_once(composed):
         "method.prompt.init_text: init=activations needs the words to start from, as init_text='summarize the table'",
         TAG_AND_VERBALIZER,
     ]
+
+
+@pytest.mark.parametrize("family", ["bert", *OTHERS])
+def test_peft_gets_no_prefix_that_it_would_ignore(composed, wire, request, family):
+    settings = composed("conll03", "plain", "deep", "linear", request.getfixturevalue(f"{family}_folder"))
+    wired = wire(settings)
+    run = SimpleNamespace(settings=settings, task=wired.task, model=wired.model)
+    if family in ("bert", "xlm_roberta", "electra"):
+        return refuse(run)
+    with pytest.raises(PtuneError) as caught:
+        refuse(run)
+    assert str(caught.value) == (
+        "format=peft: PEFT's prefix tuning has a backbone that takes past_key_values; this run has not"
+    )
 
 
 def test_a_label_word_of_several_tokens(composed, wire):

@@ -52,8 +52,9 @@ class Backbone(nn.Module, ABC):
 
     A family says in its class: lm_key, pooler_key: tensors that show there is a language-model head, a tanh pooler
     (null where the family has none); dropouts, attention_dropouts: what its config calls them; registered: whether its
-    attention dispatches through transformers' registry; token_types: whether it has any; relative: whether it counts
-    distances in columns, so that nothing may stand between a prompt and the text.
+    attention dispatches through transformers' registry; cached: whether it takes past_key_values, as PEFT needs;
+    token_types: whether it has any; relative: whether it counts distances in columns, so that nothing may stand between
+    a prompt and the text.
     """
 
     model_type: ClassVar[str]
@@ -62,6 +63,7 @@ class Backbone(nn.Module, ABC):
     dropouts: ClassVar[tuple[str, ...]] = ("hidden_dropout_prob",)
     attention_dropouts: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob",)
     registered: ClassVar[bool] = True
+    cached: ClassVar[bool] = True
     token_types: ClassVar[bool] = True
     relative: ClassVar[bool] = False
 

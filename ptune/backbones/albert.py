@@ -21,6 +21,7 @@ class Albert(Backbone):
     model_type = "albert"
     lm_key = "predictions.dense.weight"
     pooler_key = "pooler.weight"
+    cached = False
 
     @classmethod
     def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:

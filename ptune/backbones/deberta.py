@@ -27,6 +27,7 @@ class Deberta(Backbone):
     legacy_lm_key = "cls.predictions.transform.dense.weight"
     pooler_key = None
     registered = False
+    cached = False
     relative = True
 
     @classmethod

@@ -19,6 +19,7 @@ class DistilBert(Backbone):
     pooler_key = None
     dropouts = ("dropout",)
     attention_dropouts = ("attention_dropout",)
+    cached = False
     token_types = False
 
     @classmethod

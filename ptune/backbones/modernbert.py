@@ -20,6 +20,7 @@ class ModernBert(Backbone):
     pooler_key = None
     dropouts = ("embedding_dropout", "mlp_dropout")
     attention_dropouts = ("attention_dropout",)
+    cached = False
     token_types = False
     relative = True
 
