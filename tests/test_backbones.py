@@ -21,7 +21,6 @@ LENGTHS = (7, 5, 4)
 CACHED = ["bert", "roberta", "xlm_roberta", "electra"]  # transformers ignores past_key_values in the others
 DEBERTAS = ["deberta", "deberta_v2", "deberta_v3"]
 FAMILIES = [*CACHED, "distilbert", "albert", "grouped_albert", *DEBERTAS, "modernbert"]
-ABSOLUTE = [name for name in FAMILIES if name not in (*DEBERTAS, "modernbert")]
 BUT_ALBERT = [name for name in FAMILIES if "albert" not in name]
 
 
