@@ -57,6 +57,8 @@ def refuse(run: Restored) -> None:
             "a linear head, on the checkpoint's own pooler where whole texts are classified "
             "(method.head.pooler=pretrained)"
         )
+    if not run.model.backbone.cached:
+        wrong.append("a backbone that takes past_key_values")
     if run.settings.method["tune"] != "none":
         wrong.append("a frozen backbone (method.tune=none)")
     if wrong:

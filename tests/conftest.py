@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,6 +94,155 @@ def roberta_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def xlm_roberta_folder(tmp_path_factory) -> Path:
+    """An XLM-R with its MLM head."""
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    folder = tmp_path_factory.mktemp("xlm_roberta")
+    vocab = write_roberta_tokenizer(folder)
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    config = XLMRobertaConfig(**sizes(vocab), max_position_embeddings=POSITIONS + 2, type_vocab_size=1, **special)
+    write_checkpoint(XLMRobertaForMaskedLM(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def electra_folder(tmp_path_factory) -> Path:
+    """An ELECTRA generator: embeddings of half the width, and the only kind with an MLM head."""
+    from transformers import ElectraConfig, ElectraForMaskedLM
+
+    folder = tmp_path_factory.mktemp("electra")
+    vocab = write_bert_tokenizer(folder)
+    config = ElectraConfig(**sizes(vocab), embedding_size=HIDDEN // 2, max_position_embeddings=POSITIONS)
+    write_checkpoint(ElectraForMaskedLM(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def electra_discriminator_folder(tmp_path_factory) -> Path:
+    """An ELECTRA discriminator, which has no MLM head."""
+    from transformers import ElectraConfig, ElectraForPreTraining
+
+    folder = tmp_path_factory.mktemp("electra_discriminator")
+    vocab = write_bert_tokenizer(folder)
+    config = ElectraConfig(**sizes(vocab), embedding_size=HIDDEN, max_position_embeddings=POSITIONS)
+    write_checkpoint(ElectraForPreTraining(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def distilbert_folder(tmp_path_factory) -> Path:
+    """A DistilBERT with its MLM head."""
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("distilbert")
+    config = DistilBertConfig(
+        vocab_size=write_bert_tokenizer(folder),
+        dim=HIDDEN,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        hidden_dim=2 * HIDDEN,
+        max_position_embeddings=POSITIONS,
+    )
+    write_checkpoint(DistilBertForMaskedLM(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def albert_folder(tmp_path_factory) -> Path:
+    """An ALBERT with its MLM head: four applications of one layer, embeddings of half the width."""
+    from transformers import AlbertConfig, AlbertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("albert")
+    vocab = write_bert_tokenizer(folder)
+    config = AlbertConfig(**sizes(vocab), embedding_size=HIDDEN // 2, max_position_embeddings=POSITIONS)
+    write_checkpoint(AlbertForMaskedLM(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def grouped_albert_folder(tmp_path_factory) -> Path:
+    """An ALBERT of two groups of two layers each, all of them different: four applications of attention."""
+    from transformers import AlbertConfig, AlbertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("grouped_albert")
+    given = sizes(write_bert_tokenizer(folder)) | {"num_hidden_layers": 2, "num_hidden_groups": 2, "inner_group_num": 2}
+    config = AlbertConfig(**given, embedding_size=HIDDEN, max_position_embeddings=POSITIONS)
+    write_checkpoint(AlbertForMaskedLM(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deberta_folder(tmp_path_factory) -> Path:
+    """A DeBERTa with the published MLM head."""
+    from transformers import DebertaConfig, DebertaForMaskedLM
+
+    folder = tmp_path_factory.mktemp("deberta")
+    vocab = write_bert_tokenizer(folder)
+    config = DebertaConfig(**sizes(vocab), **relative(), legacy=False)
+    write_checkpoint(DebertaForMaskedLM(config), folder)
+    without(folder, "legacy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deberta_v2_folder(tmp_path_factory) -> Path:
+    """A DeBERTa v2 with transformers' own MLM head, projections for positions, and a convolution."""
+    from transformers import DebertaV2Config, DebertaV2ForMaskedLM
+
+    folder = tmp_path_factory.mktemp("deberta_v2")
+    vocab = write_bert_tokenizer(folder)
+    config = DebertaV2Config(**sizes(vocab), **relative(), conv_kernel_size=3, conv_act="gelu", share_att_key=False)
+    write_checkpoint(DebertaV2ForMaskedLM(config), folder)
+    without(folder, "legacy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deberta_v3_folder(tmp_path_factory) -> Path:
+    """A DeBERTa v3: keys shared with positions, distances in a few buckets, the published MLM head."""
+    from transformers import DebertaV2Config, DebertaV2ForMaskedLM
+
+    folder = tmp_path_factory.mktemp("deberta_v3")
+    vocab = write_bert_tokenizer(folder)
+    shared = {"share_att_key": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm"}
+    config = DebertaV2Config(**sizes(vocab), **relative(), **shared, legacy=False)
+    write_checkpoint(DebertaV2ForMaskedLM(config), folder)
+    without(folder, "legacy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def modernbert_folder(tmp_path_factory) -> Path:
+    """A ModernBERT with its MLM head, tied as published: layers 2 and 3 of four see two tokens to either side."""
+    from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("modernbert")
+    vocab = write_bert_tokenizer(folder)
+    special = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+    config = ModernBertConfig(**sizes(vocab), max_position_embeddings=POSITIONS, local_attention=4, **special)
+    write_checkpoint(ModernBertForMaskedLM(config), folder)
+    return folder
+
+
+def relative() -> dict[str, Any]:
+    """The relative positions of the published DeBERTa checkpoints."""
+    return {
+        "relative_attention": True,
+        "pos_att_type": "c2p|p2c",
+        "position_biased_input": False,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": 0,
+    }
+
+
+def without(folder: Path, key: str) -> None:
+    """Take a key out of config.json, as published ones lack it."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
+
+
 def sizes(vocab: int) -> dict[str, int]:
     """What the tiny models of both families have in common."""
     return {
@@ -111,7 +261,7 @@ def write_checkpoint(model: Any, folder: Path) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            centre = 1.0 if name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight") else 0.0
+            centre = 1.0 if name.lower().endswith("norm.weight") else 0.0
             std = 0.25 if parameter.dim() > 1 else 0.1
             parameter.copy_(centre + std * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(folder)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForMaskedLM, DynamicCache
+from transformers import AlbertConfig, AutoModel, AutoModelForMaskedLM, DynamicCache, ModernBertConfig
 
 from ptune import build
 from ptune.backbones import local
@@ -18,9 +18,18 @@ from ptune.prompts.deep import Deep
 from ptune.prompts.none import NoPrompt
 
 LENGTHS = (7, 5, 4)
+CACHED = ["bert", "roberta", "xlm_roberta", "electra"]  # transformers ignores past_key_values in the others
+DEBERTAS = ["deberta", "deberta_v2", "deberta_v3"]
+FAMILIES = [*CACHED, "distilbert", "albert", "grouped_albert", *DEBERTAS, "modernbert"]
+BUT_ALBERT = [name for name in FAMILIES if "albert" not in name]
 
 
-@pytest.fixture(params=["bert", "roberta"])
+def of_families(*names):
+    """Run a test on some families' checkpoints only."""
+    return pytest.mark.parametrize("folder", names, indirect=True)
+
+
+@pytest.fixture(params=FAMILIES)
 def folder(request):
     """Each family's tiny checkpoint in turn."""
     return request.getfixturevalue(f"{request.param}_folder")
@@ -47,12 +56,12 @@ def loaded(folder, lm=False):
 
 
 def make_rows(backbone, lengths=LENGTHS, slots=0, seed=0):
-    """Rows of random tokens; BERT's second halves are of token type 1."""
+    """Rows of random tokens; second halves are of token type 1 where the family has two."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for index, length in enumerate(lengths):
         ids = torch.randint(5, backbone.shape.vocab, (length,), generator=generator).tolist()
-        second = int(backbone.model_type == "bert")
+        second = int(getattr(backbone.base.config, "type_vocab_size", 0) > 1)
         types = [second * (position >= length // 2) for position in range(length)]
         rows.append(Row(index, ids, types, {"cls": [0]}, slots=list(range(1, 1 + slots)), target=0))
     return rows
@@ -111,18 +120,21 @@ def real_states(backbone, batch, injection):
 
 
 def assert_close(ours, theirs, atol=1e-5):
+    """Equal but for rounding, which goes with a tensor's largest entries."""
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, atol=atol, rtol=1e-5)
+        torch.testing.assert_close(one, other, atol=atol * max(1.0, other.abs().max().item()), rtol=1e-5)
 
 
 def plain_model(folder):
     """The library's own model on its own attention."""
-    return (
-        AutoModel.from_pretrained(str(folder), add_pooling_layer=False, dtype=torch.float32)
-        .eval()
-        .requires_grad_(False)
-    )
+    return AutoModel.from_pretrained(str(folder), dtype=torch.float32).eval().requires_grad_(False)
+
+
+def plain_states(folder, batch):
+    """What it makes of a batch."""
+    types = {"token_type_ids": batch.types} if opened(folder).token_types else {}
+    return plain_model(folder)(input_ids=batch.ids, attention_mask=batch.mask.long(), **types).last_hidden_state
 
 
 def cache_route(model, batch, kv):
@@ -153,8 +165,131 @@ def assert_equals_cache_route(folder):
 # Injection
 
 
+@of_families(*CACHED)
 def test_prefix_equals_the_cache_route_in_outputs_and_gradients(folder):
     assert_equals_cache_route(folder)
+
+
+@of_families(*[name for name in FAMILIES if name not in DEBERTAS])
+def test_the_keys_and_values_of_a_text_stand_for_it(folder):
+    """A text's beginning as a prefix is as good as itself; not in DeBERTa, where a prefix has no relative position."""
+    backbone = loaded(folder)
+    backbone.base.config.local_attention = 64  # ModernBERT's window must not part the text from its beginning
+    (row,) = make_rows(backbone, (9,))
+    whole = collate([row], pad_id(backbone))
+    backbone.slot.seen = {}
+    (expected,), _ = real_states(backbone, whole, Injection())
+    seen, backbone.slot.seen = backbone.slot.seen, None
+    kv = {layer: KV(k[:, :, :4].clone(), v[:, :, :4].clone()) for layer, (k, v) in seen.items()}
+    assert list(kv) == list(range(backbone.shape.layers))
+    rest = collate([Row(0, row.ids[4:], row.types[4:], {"cls": [0]}, target=0)], pad_id(backbone))
+    with torch.no_grad():
+        injection = Injection(kv={"encoder": kv}, offset=4)
+        with backbone.injected(injection):
+            found = backbone(rest, injection).states
+    assert_close([found[0]], [expected[4:]])
+
+
+@of_families(*DEBERTAS)
+def test_prefix_in_disentangled_attention_is_that_written_out(folder):
+    """The prefix's scores are q.k over the common scale, its relative ones 0; outputs and gradients."""
+    backbone = loaded(folder)
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    injection = deep(backbone, 3)
+    ours, our_grads = real_states(backbone, batch, injection)
+    model = plain_model(folder)
+    for layer, kv in injection.kv["encoder"].items():
+        write_out(model.encoder.layer[layer].attention.self, kv)
+    states = model(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+    theirs = [row[mask] for row, mask in zip(states, batch.mask, strict=True)]
+    their_grads = torch.autograd.grad(torch.stack([objective(row) for row in theirs]).sum(), leaves(injection))
+    assert_close(ours, [row.detach() for row in theirs])
+    assert_close(our_grads, their_grads)
+    assert all(grad.abs().max() > 1e-4 for grad in our_grads)
+
+
+def write_out(attention, kv):
+    """Replace disentangled attention by its sums (arXiv 2006.03654, equation 4), one pair of tokens at a time."""
+
+    def heads(x):
+        return x.unflatten(-1, (4, -1)).transpose(-3, -2)  # [..., A, N, D]
+
+    def projections(x, table):
+        if not hasattr(attention, "in_proj"):
+            q, k, v = (heads(getattr(attention, f"{n}_proj")(x)) for n in ("query", "key", "value"))
+            shared = attention.share_att_key
+            to_key = attention.key_proj if shared else attention.pos_key_proj
+            to_query = attention.query_proj if shared else attention.pos_query_proj
+            return q, k, v, heads(to_query(table)), heads(to_key(table))
+        q, k, v = heads(attention.in_proj(x)).chunk(3, -1)
+        q, v = q + heads(attention.q_bias[None]), v + heads(attention.v_bias[None])
+        return q, k, v, heads(attention.pos_q_proj(table)), heads(attention.pos_proj(table))
+
+    def forward(x, mask, *_, relative_pos, rel_embeddings, **__):
+        q, k, v, pos_q, pos_k = projections(x, rel_embeddings)
+        scores = q @ k.transpose(-1, -2)
+        middle = len(rel_embeddings) // 2
+        for i in range(x.shape[1]):
+            for j in range(x.shape[1]):
+                to_position = (q[:, :, i] * pos_k[:, middle + relative_pos[0, i, j]]).sum(-1)
+                from_position = (k[:, :, j] * pos_q[:, middle - relative_pos[0, j, i]]).sum(-1)
+                scores[:, :, i, j] = scores[:, :, i, j] + to_position + from_position
+        rows = len(x)
+        scores = torch.cat([q @ kv.k.expand(rows, -1, -1, -1).transpose(-1, -2), scores], -1) / (3 * q.shape[-1]) ** 0.5
+        seen = torch.cat([torch.ones(*mask.shape[:3], kv.k.shape[2], dtype=torch.bool), mask.bool()], -1)
+        weights = scores.masked_fill(~seen, -1e9).softmax(-1)
+        found = weights @ torch.cat([kv.v.expand(rows, -1, -1, -1), v], 2)
+        return found.transpose(1, 2).flatten(2), None
+
+    attention.forward = forward
+
+
+@of_families("modernbert")
+def test_prefix_is_exempt_from_the_local_window(folder):
+    """Attention of a local layer, written out: a token sees two to either side, and the whole prefix."""
+    backbone = loaded(folder)
+    (row,) = make_rows(backbone, (12,))
+    batch = collate([row], pad_id(backbone))
+    injection = deep(backbone, 3)
+    caught = {}
+    local = backbone.attentions()[1]
+    hook = local.register_forward_hook(
+        lambda module, args, kwargs, out: caught.update(x=args[0], out=out[0], **kwargs), with_kwargs=True
+    )
+    real_states(backbone, batch, injection)
+    hook.remove()
+    assert backbone.base.config.layer_types == ["full_attention", *["sliding_attention"] * 2, "full_attention"]
+    q, k, v = local.Wqkv(caught["x"]).view(12, 3, 4, 8).permute(1, 2, 0, 3)
+    cos, sin = (part[0] for part in caught["position_embeddings"])
+    q, k = (x * cos + torch.cat([-x[..., 4:], x[..., :4]], -1) * sin for x in (q, k))
+    places = torch.arange(12)
+    near = (places[:, None] - places).abs() <= 2
+    prefix = injection.kv["encoder"][1]
+    scores = torch.cat([q @ prefix.k[0].mT, (q @ k.mT).masked_fill(~near, float("-inf"))], -1) / 8**0.5
+    expected = local.Wo((scores.softmax(-1) @ torch.cat([prefix.v[0], v], 1)).transpose(0, 1).flatten(1))
+    assert not near[0, 3]
+    torch.testing.assert_close(caught["out"][0], expected, atol=1e-5, rtol=1e-5)
+
+
+@of_families("albert")
+def test_each_application_of_a_shared_layer_has_its_own_prefix(folder):
+    backbone = loaded(folder)
+    assert len(backbone.attentions()) < backbone.shape.layers
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    injection = deep(backbone, 3)
+    kv = injection.kv["encoder"]
+    first, _ = real_states(backbone, batch, injection)
+    again, _ = real_states(backbone, batch, injection)
+    swapped, _ = real_states(backbone, batch, Injection(kv={"encoder": {**kv, 0: kv[1], 1: kv[0]}}, offset=3))
+    assert_close(again, first, atol=0)
+    assert not torch.allclose(swapped[0], first[0], atol=1e-3)
+
+
+def test_albert_counts_its_applications(albert_folder):
+    backbone = loaded(albert_folder)
+    backbone.base.encoder.config.num_hidden_layers = 3
+    with pytest.raises(RuntimeError, match="3 applications of attention where 4 have a prefix"):
+        backbone(collate(make_rows(backbone), pad_id(backbone)), Injection())
 
 
 def test_prefix_equals_the_cache_route_on_a_pretrained_checkpoint(shared):
@@ -164,8 +299,7 @@ def test_prefix_equals_the_cache_route_on_a_pretrained_checkpoint(shared):
 def test_no_prompt_is_the_plain_model(folder, backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     ours, _ = real_states(backbone, batch, NoPrompt()(batch.example))
-    states = plain_model(folder)(input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long())
-    theirs = [row[mask] for row, mask in zip(states.last_hidden_state, batch.mask, strict=True)]
+    theirs = [row[mask] for row, mask in zip(plain_states(folder, batch), batch.mask, strict=True)]
     assert_close(ours, theirs)
 
 
@@ -188,7 +322,9 @@ def test_prefix_changes_every_row_at_every_token(backbone):
         assert ((one - other).abs().amax(-1) > 1e-3).all()
 
 
+@of_families(*[name for name in FAMILIES if name not in DEBERTAS])
 def test_offset_shifts_positions_and_nothing_else_does(backbone):
+    """In ModernBERT, which has no absolute positions, too: the text moves away from a prefix that is not rotated."""
     batch = collate(make_rows(backbone), pad_id(backbone))
     shifted = deep(backbone, 3)
     left = Injection(kv=shifted.kv, offset=0)
@@ -197,6 +333,19 @@ def test_offset_shifts_positions_and_nothing_else_does(backbone):
     )
     per_row = Injection(kv=shifted.kv, offset=torch.tensor([3, 3, 3]))
     assert_close(real_states(backbone, batch, shifted)[0], real_states(backbone, batch, per_row)[0], atol=0)
+
+
+@of_families(*DEBERTAS, "modernbert")
+def test_offset_without_absolute_positions(folder, backbone):
+    """Shifting the text alone changes nothing; in DeBERTa, shifting it against a prefix changes nothing either."""
+    batch = collate(make_rows(backbone), pad_id(backbone))
+    assert_close(
+        real_states(backbone, batch, Injection(offset=3))[0], real_states(backbone, batch, Injection())[0], atol=1e-5
+    )
+    shifted = deep(backbone, 3)
+    if folder.name.startswith("deberta"):
+        left = Injection(kv=shifted.kv, offset=0)
+        assert_close(real_states(backbone, batch, shifted)[0], real_states(backbone, batch, left)[0], atol=0)
 
 
 def test_order_of_prefix_rows_does_not_matter(backbone):
@@ -274,7 +423,7 @@ def test_rows_with_different_prompts_and_lengths_equal_each_row_alone(backbone):
 def test_join_of_one_is_itself_and_mixed_whole_embedding_is_refused(backbone):
     injection = deep(backbone, 2)
     assert join([injection], [5]) is injection
-    doubled = Injection(front=torch.zeros(1, 2, 32), whole_embedding=True)
+    doubled = Injection(front=torch.zeros(1, 2, backbone.shape.embed), whole_embedding=True)
     with pytest.raises(ValueError, match="whole_embedding cannot share a forward pass"):
         join([front(backbone, 2), doubled], [1, 1])
 
@@ -289,6 +438,7 @@ def test_slot_is_empty_outside_the_context(backbone):
     assert_close(real_states(backbone, batch, Injection())[0], plain, atol=0)
 
 
+@of_families(*BUT_ALBERT)
 def test_gradient_checkpointing_keeps_the_gradient(folder):
     found, passes = {}, {}
     for checkpointing in (False, True):
@@ -297,15 +447,22 @@ def test_gradient_checkpointing_keeps_the_gradient(folder):
             backbone.checkpointing()
         backbone.model.train()
         calls = []
-        backbone.base.encoder.layer[2].attention.self.query.register_forward_hook(
-            lambda *_, calls=calls: calls.append(1)
-        )
+        backbone.attentions()[2].register_forward_hook(lambda *_, calls=calls: calls.append(1))
         batch = collate(make_rows(backbone), pad_id(backbone))
         found[checkpointing] = real_states(backbone, batch, deep(backbone, 3))
         passes[checkpointing] = len(calls)
     assert passes == {False: 1, True: 2}
     assert_close(found[True][0], found[False][0], atol=0)
     assert_close(found[True][1], found[False][1], atol=1e-6)
+
+
+@of_families("albert")
+def test_albert_has_no_gradient_checkpointing(folder):
+    with pytest.raises(PtuneError) as caught:
+        loaded(folder).checkpointing()
+    assert str(caught.value) == (
+        "gradient_checkpointing: not for ALBERT, whose shared layers transformers cannot recompute"
+    )
 
 
 # Prompts in front of the text and in slots
@@ -318,10 +475,11 @@ def test_front_comes_back_in_the_coordinates_of_the_rows(folder, backbone):
         found = backbone(batch, injection).states
     model = plain_model(folder)
     embeds = torch.cat([injection.front.detach().expand(3, -1, -1), model.get_input_embeddings()(batch.ids)], 1)
+    types = torch.cat([torch.zeros(3, 3, dtype=torch.long), batch.types], 1)
     states = model(
         inputs_embeds=embeds,
         attention_mask=torch.cat([torch.ones(3, 3, dtype=torch.long), batch.mask.long()], 1),
-        token_type_ids=torch.cat([torch.zeros(3, 3, dtype=torch.long), batch.types], 1),
+        **({"token_type_ids": types} if backbone.token_types else {}),
     ).last_hidden_state
     assert found.shape == (3, 7, backbone.shape.hidden)
     assert_close(
@@ -352,9 +510,13 @@ def test_whole_embedding_embeds_the_text_twice(folder, backbone):
     twice = Injection(front=once.front, whole_embedding=True)
     found, _ = real_states(backbone, batch, twice)
     model = plain_model(folder)
-    first = 0 if backbone.model_type == "bert" else 2
-    places = torch.arange(7) + first
-    embedded = model.embeddings(input_ids=batch.ids, token_type_ids=batch.types, position_ids=places.expand(3, -1))
+    places = torch.arange(7) + (2 if "roberta" in folder.name else 0)
+    asked = {"token_type_ids": batch.types, "position_ids": places.expand(3, -1)}
+    if folder.name.startswith(("distilbert", "modernbert")):
+        asked.pop("token_type_ids")
+    if folder.name.startswith("modernbert"):
+        asked.pop("position_ids")
+    embedded = model.embeddings(input_ids=batch.ids, **asked)
     states = model(
         inputs_embeds=torch.cat([once.front.detach().expand(3, -1, -1), embedded], 1),
         attention_mask=torch.cat([torch.ones(3, 2, dtype=torch.long), batch.mask.long()], 1),
@@ -402,7 +564,8 @@ def test_canary_passes(backbone):
 
 
 def test_canary_catches_a_backbone_that_ignores_prefixes(backbone):
-    backbone.base.config._attn_implementation = "sdpa"
+    for attention in backbone.attentions():
+        del attention.ptune_slot
     with pytest.raises(PtuneError) as caught:
         backbone.canary(a_row(backbone))
     assert str(caught.value) == (
@@ -411,9 +574,19 @@ def test_canary_catches_a_backbone_that_ignores_prefixes(backbone):
     )
 
 
+@of_families(*[name for name in FAMILIES if name not in DEBERTAS])
+def test_canary_catches_an_attention_that_is_not_ours(backbone):
+    """DeBERTa's attention is transformers' own, with hooks."""
+    backbone.base.config._attn_implementation = "sdpa"
+    with pytest.raises(PtuneError, match="ignores prefixes"):
+        backbone.canary(a_row(backbone))
+
+
+@of_families(*BUT_ALBERT)
 @pytest.mark.parametrize("layer", [0, 3])
 def test_canary_catches_a_single_deaf_layer(backbone, layer):
-    del backbone.base.encoder.layer[layer].attention.self.ptune_slot
+    """ALBERT's layers are deaf together."""
+    del backbone.attentions()[layer].ptune_slot
     with pytest.raises(PtuneError, match="ignores prefixes"):
         backbone.canary(a_row(backbone))
 
@@ -421,9 +594,9 @@ def test_canary_catches_a_single_deaf_layer(backbone, layer):
 def test_canary_does_not_depend_on_rounding(backbone):
     """A backbone whose last LayerNorm is plain has states of constant square sum."""
     with torch.no_grad():
-        for layer in backbone.base.encoder.layer:
-            layer.output.LayerNorm.weight.fill_(1.0)
-            layer.output.LayerNorm.bias.zero_()
+        for name, parameter in backbone.base.named_parameters():
+            if "norm" in name.lower():
+                parameter.fill_(float(name.endswith("weight")))
     seen = []
     original = torch.autograd.grad
     with pytest.MonkeyPatch.context() as patch:
@@ -442,48 +615,92 @@ def test_language_model_logits_are_the_librarys(folder):
     with torch.no_grad():
         hidden = backbone(batch, Injection())
         found = hidden.words(hidden.states[:, 2], ids)
-        library = AutoModelForMaskedLM.from_pretrained(str(folder), dtype=torch.float32).eval()
-        logits = library(input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.mask.long()).logits
+        legacy = {"legacy": "v2" in folder.name} if "deberta" in folder.name else {}
+        library = AutoModelForMaskedLM.from_pretrained(str(folder), dtype=torch.float32, **legacy).eval()
+        types = {"token_type_ids": batch.types} if backbone.token_types else {}
+        logits = library(input_ids=batch.ids, attention_mask=batch.mask.long(), **types).logits
     torch.testing.assert_close(found, logits[:, 2, ids], atol=1e-5, rtol=1e-5)
 
 
+def test_an_lm_head_that_is_not_there_is_not_made_up(electra_discriminator_folder):
+    """Settings that say there is one do not make it so."""
+    backbone = opened(electra_discriminator_folder, lm_head=True)
+    with pytest.raises(PtuneError) as caught:
+        backbone.load(lm=True)
+    assert str(caught.value) == (
+        f"backbone {backbone.name}: its checkpoint has no LM-head weights (generator_lm_head.bias); "
+        "choose method/head=linear or a backbone with them"
+    )
+
+
+PROJECTIONS = {"key": 0, "value": 1, "k_lin": 0, "v_lin": 1, "key_proj": 0, "value_proj": 1}
+
+
+@of_families(*[name for name in FAMILIES if name not in ("deberta", "modernbert")])
 def test_key_values_are_those_of_the_text(folder, backbone):
+    """Where a projection gives them; ModernBERT's are rotated, and proven by standing for their text."""
     ids = [9, 7, 12]
     backbone.model.train()
     found = backbone.key_values(ids)
     assert backbone.model.training
     assert backbone.slot.seen is None
-    model, caught = plain_model(folder), {}
-    for index, layer in enumerate(model.encoder.layer):
-        for name in ("key", "value"):
-            projection = getattr(layer.attention.self, name)
-            projection.register_forward_hook(lambda _, __, out, at=(index, name): caught.update({at: out}))
+    caught = ([], [])
+    model = plain_model(folder)
+    for path, module in model.named_modules():
+        name = path.rsplit(".", 1)[-1]
+        if name in PROJECTIONS:
+            module.register_forward_hook(lambda _, __, out, to=caught[PROJECTIONS[name]]: to.append(out))
     model(input_ids=torch.tensor([ids]))
     for layer in range(backbone.shape.layers):
-        for which, name in enumerate(("key", "value")):
-            expected = caught[layer, name].view(1, 3, 4, 8).transpose(1, 2)
+        for which in (0, 1):
+            expected = [out for out in caught[which] if out.shape[1] == 3][layer].view(1, 3, 4, 8).transpose(1, 2)
             torch.testing.assert_close(found[layer][which], expected, atol=1e-5, rtol=1e-5)
 
 
+@of_families("deberta")
+def test_key_values_of_a_fused_projection_have_its_bias(folder, backbone):
+    found = backbone.key_values([9, 7, 12])
+    model, caught = plain_model(folder), []
+    for layer in model.encoder.layer:
+        layer.attention.self.in_proj.register_forward_hook(lambda _, __, out: caught.append(out))
+    model(input_ids=torch.tensor([[9, 7, 12]]))
+    for layer, out in enumerate(caught):
+        _, key, value = out.view(3, 4, 24).transpose(0, 1).chunk(3, -1)
+        value = value + model.encoder.layer[layer].attention.self.v_bias.view(4, 1, 8)
+        torch.testing.assert_close(found[layer][0][0], key, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found[layer][1][0], value, atol=1e-5, rtol=1e-5)
+
+
+@of_families(*[name for name in FAMILIES if name != "modernbert"])
 def test_tune_chooses_what_learns(folder):
     backbone = loaded(folder)
     every = dict(backbone.model.named_parameters())
     backbone.tune("bias")
     learns = {name for name, p in every.items() if p.requires_grad}
     assert learns == {name for name in every if name.endswith("bias")}
-    assert len(learns) > 4 * 6
+    assert len(learns) > len(backbone.attentions()) * 6
     backbone.tune("all")
     assert all(p.requires_grad for p in every.values())
     backbone.tune("none")
     assert not any(p.requires_grad for p in every.values())
 
 
+@of_families("modernbert")
+def test_tune_bias_needs_biases(folder):
+    with pytest.raises(PtuneError) as caught:
+        loaded(folder).tune("bias")
+    assert str(caught.value) == f"method.tune: 'bias', but backbone {opened(folder).name} has none"
+
+
 def test_dropout_is_the_checkpoints_or_the_settings(folder):
     kept, changed = opened(folder), opened(folder, dropout=0.3, attention_dropout=0.2)
     for backbone in (kept, changed):
         backbone.load(lm=False)
-    rates = {(b.base.embeddings.dropout.p, b.base.encoder.layer[0].attention.self.dropout.p) for b in (kept, changed)}
-    assert rates == {(0.1, 0.1), (0.3, 0.2)}
+    usual = set() if any(name in folder.name for name in ("albert", "modernbert")) else {0.1}  # these drop nothing
+    rates = [{m.p for m in b.base.modules() if isinstance(m, torch.nn.Dropout)} for b in (kept, changed)]
+    assert rates[0] - {0.0} == usual
+    assert rates[1] == {0.3, 0.2}
+    assert {a.dropout.p for a in changed.attentions() if hasattr(a, "dropout")} <= {0.2}
 
 
 def test_pooler_weights(bert_folder, pooled_bert_folder):
@@ -503,16 +720,62 @@ def test_pooler_weights_of_a_bin_checkpoint(pooled_bert_folder, tmp_path):
     assert torch.equal(weights["bias"], model.pooler.dense.bias)
 
 
-def test_local_reads_sizes_and_heads_from_the_files(bert_folder, pooled_bert_folder, roberta_folder):
-    found = [opened(folder) for folder in (bert_folder, pooled_bert_folder, roberta_folder)]
-    assert [(b.model_type, b.shape.lm_head, b.shape.pooler) for b in found] == [
-        ("bert", True, False),
-        ("bert", False, True),
-        ("roberta", True, False),
-    ]
-    assert {(b.shape.layers, b.shape.heads, b.shape.head_dim, b.shape.hidden, b.shape.positions) for b in found} == {
-        (4, 4, 8, 32, 192)
-    }
+def test_local_reads_sizes_and_heads_from_the_files(request):
+    for name in (*FAMILIES, "pooled_bert", "electra_discriminator"):
+        backbone = opened(request.getfixturevalue(f"{name}_folder"))
+        shape = backbone.shape
+        types = {"pooled_bert": "bert", "grouped_albert": "albert", "electra_discriminator": "electra"}
+        expected = types.get(name, "deberta_v2" if name == "deberta_v3" else name)
+        assert backbone.model_type.replace("-", "_") == expected
+        assert (shape.lm_head, shape.pooler) == (
+            name not in ("pooled_bert", "electra_discriminator"),
+            name == "pooled_bert",
+        )
+        assert (shape.layers, shape.embed) == (4, 16 if name in ("electra", "albert") else 32)
+        assert (shape.heads, shape.head_dim, shape.hidden, shape.positions) == (4, 8, 32, 192)
+
+
+@of_families(*DEBERTAS)
+def test_a_deberta_that_detects_replaced_tokens_has_no_lm_head(folder):
+    names = {"deberta.encoder.rel_embeddings.weight", "lm_predictions.lm_head.dense.weight"}
+    family = type(opened(folder))
+    assert family.has_lm_head(names)
+    assert not family.has_lm_head({*names, "mask_predictions.dense.weight"})
+    assert not family.has_lm_head({"deberta.encoder.rel_embeddings.weight"})
+
+
+@of_families("deberta", "deberta_v2")
+def test_the_lm_head_of_a_deberta_in_bin_weights(folder, tmp_path):
+    """Published and transformers' own are told apart by their names here too."""
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copy(file, tmp_path)
+    safe = loaded(folder, lm=True)
+    torch.save(safe.model.state_dict(), tmp_path / "pytorch_model.bin")
+    backbone = opened(tmp_path, weights="bin", lm_head=True)
+    backbone.load(lm=True)
+    assert backbone.model.config.legacy == (folder.name.startswith("deberta_v2"))
+    found = backbone.model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in safe.model.state_dict().items())
+
+
+def test_albert_pooler_weights(tmp_path, albert_folder):
+    model = AutoModel.from_pretrained(str(albert_folder))
+    model.save_pretrained(tmp_path)
+    backbone = opened(tmp_path)
+    weights = backbone.pooler_weights()
+    assert backbone.shape.pooler
+    assert torch.equal(weights["weight"], model.pooler.weight)
+    assert torch.equal(weights["bias"], model.pooler.bias)
+
+
+@pytest.mark.parametrize(
+    ("preset", "config"), [("modernbert_base", ModernBertConfig), ("albert_xxlarge_v2", AlbertConfig)]
+)
+def test_a_preset_has_the_sizes_that_its_family_begins_with(settings, preset, config):
+    """transformers' default configuration is this checkpoint's."""
+    backbone = build.leaf(settings(f"backbone={preset}", "data=local", "data.root=.").backbone)
+    assert backbone.sizes(config().to_dict()).items() <= vars(backbone.shape).items()
 
 
 def test_wrong_sizes_are_listed(bert_folder):
@@ -561,6 +824,18 @@ class Trap:
         return (open, (str(self.path), "w"))
 
 
+def test_a_tokenizer_that_takes_sentencepiece(deberta_v3_folder, tmp_path, monkeypatch):
+    shutil.copy(deberta_v3_folder / "config.json", tmp_path)
+    (tmp_path / "spm.model").touch()
+    monkeypatch.setattr("ptune.backbones.find_spec", lambda name: None)
+    with pytest.raises(PtuneError) as caught:
+        opened(tmp_path).tokens()
+    assert str(caught.value) == (
+        f"backbone {tmp_path.name}: its tokenizer is spm.model alone, which takes sentencepiece to read: "
+        "pip install 'ptune[sentencepiece]'"
+    )
+
+
 def test_a_folder_without_config_json(tmp_path):
     with pytest.raises(PtuneError) as caught:
         opened(tmp_path)
@@ -568,9 +843,9 @@ def test_a_folder_without_config_json(tmp_path):
 
 
 def test_a_family_that_is_not_known(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberto"}))
     with pytest.raises(PtuneError) as caught:
         opened(tmp_path)
     assert str(caught.value) == (
-        f"backbone.path: {tmp_path} is of family 'gpt2', which ptune does not know; one of: bert, roberta"
+        f"backbone.path: {tmp_path} is of family 'roberto', which ptune does not know; did you mean 'roberta'?"
     )

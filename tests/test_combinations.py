@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ptune import build
 from ptune.batch import Draw
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
+from ptune.export import refuse
 
 PROMPTS = ("none", "soft", "pseudo", "deep", "deep_mlp")
 TUNES = ("none", "all", "bias")
@@ -143,6 +145,36 @@ def test_roberta_trains_and_comes_back(composed, wire, roberta_folder, task, tem
         assert_trains_and_returns(wire, composed(task, template, prompt, head, roberta_folder), tune)
 
 
+OTHERS = ("xlm_roberta", "electra", "distilbert", "albert", "deberta", "deberta_v2", "deberta_v3", "modernbert")
+
+
+@pytest.mark.parametrize(
+    ("task", "template", "prompt", "head"),
+    [
+        ("rte", "plain", "deep", "linear"),
+        ("rte", "pattern", "pseudo", "verbalizer"),
+        ("conll03", "plain", "soft", "linear"),
+    ],
+)
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_train_and_come_back(composed, wire, request, family, task, template, prompt, head):
+    folder = request.getfixturevalue(f"{family}_folder")
+    for tune in ("none", "all"):
+        assert_trains_and_returns(wire, composed(task, template, prompt, head, folder), tune)
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_train_in_bfloat16_and_with_gradient_checkpointing(composed, wire, request, family):
+    folder = request.getfixturevalue(f"{family}_folder")
+    more = ["precision=bfloat16", f"gradient_checkpointing={str(family != 'albert').lower()}"]  # it has none
+    wired = wire(composed("rte", "plain", "deep", "linear", folder, more))
+    wired.fit()
+    exact = wire(composed("rte", "plain", "deep", "linear", folder))
+    exact.fit()
+    assert wired.losses() == pytest.approx(exact.losses(), rel=0.1)
+    assert wired.losses() != exact.losses()
+
+
 @pytest.mark.parametrize("pooler", ["pretrained", "random_frozen", "trained"])
 def test_poolers_train_and_come_back(composed, wire, pooled_bert_folder, pooler):
     settings = composed("rte", "plain", "deep", "linear", pooled_bert_folder, [f"method.head.pooler={pooler}"])
@@ -250,6 +282,20 @@ def test_everything_that_is_wrong_is_told_at_once(composed):
         "method.prompt.init_text: init=activations needs the words to start from, as init_text='summarize the table'",
         TAG_AND_VERBALIZER,
     ]
+
+
+@pytest.mark.parametrize("family", ["bert", *OTHERS])
+def test_peft_gets_no_prefix_that_it_would_ignore(composed, wire, request, family):
+    settings = composed("conll03", "plain", "deep", "linear", request.getfixturevalue(f"{family}_folder"))
+    wired = wire(settings)
+    run = SimpleNamespace(settings=settings, task=wired.task, model=wired.model)
+    if family in ("bert", "xlm_roberta", "electra"):
+        return refuse(run)
+    with pytest.raises(PtuneError) as caught:
+        refuse(run)
+    assert str(caught.value) == (
+        "format=peft: PEFT's prefix tuning has a backbone that takes past_key_values; this run has not"
+    )
 
 
 def test_a_label_word_of_several_tokens(composed, wire):

@@ -178,3 +178,10 @@ def test_a_verbalizer_needs_an_lm_head(tmp_path: Path) -> None:
         "method.head: a verbalizer reads the language-model head, and backbone headless has no LM-head weights; "
         "choose method/head=linear or a backbone with them"
     ]
+
+
+def test_an_electra_discriminator_has_no_lm_head() -> None:
+    assert problems("backbone=electra_large", "method=pattern_finetune") == [
+        "method.head: a verbalizer reads the language-model head, and backbone electra_large has no LM-head weights; "
+        "choose method/head=linear or a backbone with them"
+    ]

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -36,6 +37,7 @@ FILES = (
     "merges.txt",
     "special_tokens_map.json",
     "spiece.model",
+    "spm.model",
     "sentencepiece*",
 )
 
@@ -47,11 +49,23 @@ class Backbone(nn.Module, ABC):
     dropout, attention_dropout: null keeps the checkpoint's; they act while training, on a frozen backbone too.
     sha256: of model.safetensors, for a checkpoint that no revision pins.
     weights: safetensors, or bin for an old checkpoint that has nothing else (loaded weights-only, never unpickled).
+
+    A family says in its class: lm_key, pooler_key: tensors that show there is a language-model head, a tanh pooler
+    (null where the family has none); dropouts, attention_dropouts: what its config calls them; registered: whether its
+    attention dispatches through transformers' registry; cached: whether it takes past_key_values, as PEFT needs;
+    token_types: whether it has any; relative: whether it counts distances in columns, so that nothing may stand between
+    a prompt and the text.
     """
 
     model_type: ClassVar[str]
     lm_key: ClassVar[str]
-    pooler_key: ClassVar[str] = "pooler.dense.weight"
+    pooler_key: ClassVar[str | None] = "pooler.dense.weight"
+    dropouts: ClassVar[tuple[str, ...]] = ("hidden_dropout_prob",)
+    attention_dropouts: ClassVar[tuple[str, ...]] = ("attention_probs_dropout_prob",)
+    registered: ClassVar[bool] = True
+    cached: ClassVar[bool] = True
+    token_types: ClassVar[bool] = True
+    relative: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -99,9 +113,15 @@ class Backbone(nn.Module, ABC):
         return found
 
     def tokens(self) -> Tokens:
-        """The tokenizer, as templates use it."""
+        """The tokenizer, as templates use it. Raises PtuneError where its file takes a package that is not here."""
         from transformers import AutoTokenizer
 
+        pieces = [*self.folder.glob("sp*.model"), *self.folder.glob("sentencepiece*.model")]
+        if pieces and not (self.folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+            raise PtuneError(
+                f"backbone {self.name}: its tokenizer is {pieces[0].name} alone, which takes sentencepiece to read: "
+                "pip install 'ptune[sentencepiece]'"
+            )
         return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True))
 
     def verify(self) -> None:
@@ -120,6 +140,11 @@ class Backbone(nn.Module, ABC):
             raise ConfigError(wrong)
 
     @classmethod
+    def has_lm_head(cls, tensors: set[str]) -> bool:
+        """Whether a checkpoint of tensors with these names has a language-model head."""
+        return cls.lm_key in tensors
+
+    @classmethod
     def sizes_of(cls, folder: Path) -> dict[str, int]:
         """`sizes` of a checkpoint folder. Raises PtuneError where its config.json lacks one."""
         try:
@@ -136,7 +161,7 @@ class Backbone(nn.Module, ABC):
             "layers": config["num_hidden_layers"],
             "heads": config["num_attention_heads"],
             "hidden": config["hidden_size"],
-            "embed": config["hidden_size"],
+            "embed": config.get("embedding_size", config["hidden_size"]),
             "positions": config["max_position_embeddings"],
             "vocab": config["vocab_size"],
         }
@@ -154,18 +179,17 @@ class Backbone(nn.Module, ABC):
         logging.set_verbosity_error()
         self.verify()
         config = AutoConfig.from_pretrained(str(self.folder))
-        if self.dropout is not None:
-            config.hidden_dropout_prob = self.dropout
-        if self.attention_dropout is not None:
-            config.attention_probs_dropout_prob = self.attention_dropout
-        kind, extra = (AutoModelForMaskedLM, {}) if lm else (AutoModel, {"add_pooling_layer": False})
+        self.configure(config, lm)
+        kind: Any = AutoModelForMaskedLM if lm else AutoModel
+        extra = {} if lm or self.pooler_key is None else {"add_pooling_layer": False}
         try:
-            self.model = kind.from_pretrained(
+            self.model, found = kind.from_pretrained(
                 str(self.folder),
                 config=config,
                 dtype=torch.float32,
-                attn_implementation=attention.NAME,
+                attn_implementation=attention.NAME if self.registered else "eager",
                 use_safetensors=self.weights == "safetensors",
+                output_loading_info=True,
                 **extra,
             )
         except OSError as error:
@@ -173,7 +197,19 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: {str(error).splitlines()[0]}; "
                 "a checkpoint with .bin weights alone needs backbone.weights=bin"
             ) from None
+        if lm and found["missing_keys"]:
+            raise PtuneError(
+                f"backbone {self.name}: its checkpoint has no LM-head weights ({min(found['missing_keys'])}); "
+                "choose method/head=linear or a backbone with them"
+            )
         self.slot = self.install()
+
+    def configure(self, config: Any, lm: bool) -> None:
+        """Change the checkpoint's config, to be loaded with its LM head or without, as the settings ask."""
+        for given, names in ((self.dropout, self.dropouts), (self.attention_dropout, self.attention_dropouts)):
+            if given is not None:
+                for name in names:
+                    setattr(config, name, given)
 
     @property
     def base(self) -> Any:
@@ -183,23 +219,28 @@ class Backbone(nn.Module, ABC):
     def pooler_weights(self) -> dict[str, Tensor] | None:
         """weight [H, H] and bias [H] of the checkpoint's pooler, or None."""
         found: dict[str, Tensor] = {}
+        if self.pooler_key is None:
+            return None
+        ends = (self.pooler_key, self.pooler_key.replace("weight", "bias"))
         if self.weights == "bin":
-            for file in sorted(self.folder.glob("*.bin")):
+            for file in sorted(self.folder.glob("pytorch_model*.bin")):
                 for key, tensor in torch.load(file, map_location="cpu", weights_only=True).items():
-                    if key.endswith((self.pooler_key, self.pooler_key.replace("weight", "bias"))):
+                    if key.endswith(ends):
                         found[key.rsplit(".", 1)[1]] = tensor.float()
             return found or None
         for file in sorted(self.folder.glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 for key in list(tensors.keys()):
-                    if key.endswith((self.pooler_key, self.pooler_key.replace("weight", "bias"))):
+                    if key.endswith(ends):
                         found[key.rsplit(".", 1)[1]] = tensors.get_tensor(key).float()
         return found or None
 
     def tune(self, what: str) -> None:
-        """Choose what learns: none, all, or bias (every bias, as BitFit)."""
+        """Choose what learns: none, all, or bias (every bias, as BitFit). Raises PtuneError where there is no bias."""
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(what == "all" or (what == "bias" and name.endswith("bias")))
+        if what == "bias" and not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise PtuneError(f"method.tune: 'bias', but backbone {self.name} has none")
 
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
@@ -208,11 +249,15 @@ class Backbone(nn.Module, ABC):
 
     # Injection
 
+    def attentions(self) -> list[nn.Module]:
+        """The attention module of each layer."""
+        return [layer.attention.self for layer in self.base.encoder.layer]
+
     def install(self) -> Slot:
         """Put the slot for prefixes into the attention modules and return it."""
         from ptune.backbones.attention import install
 
-        return install(layer.attention.self for layer in self.base.encoder.layer)
+        return install(self.attentions())
 
     @abstractmethod
     def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
@@ -243,9 +288,7 @@ class Backbone(nn.Module, ABC):
         if injection.slots is not None or injection.front is not None or injection.whole_embedding:
             embeds = embeddings(batch.ids)
             if injection.whole_embedding:
-                embeds = self.base.embeddings(
-                    inputs_embeds=embeds, token_type_ids=types, position_ids=self.position_ids(mask, 0)
-                )
+                embeds = self.embedded(embeds, types, self.position_ids(mask, 0))
                 types = torch.zeros_like(types)
             if injection.slots is not None:
                 embeds = fill_slots(embeds, batch.slots, injection.slots)
@@ -255,13 +298,23 @@ class Backbone(nn.Module, ABC):
                 mask = torch.cat([front_mask(injection, len(batch)), mask], 1)
                 types = nn.functional.pad(types, (in_front, 0))
             inputs = {"inputs_embeds": embeds}
+        order = against_text(batch.mask, in_front) if self.relative and in_front else None
+        if order is not None:
+            mask, types = mask.gather(1, order), types.gather(1, order)
+            inputs = {"inputs_embeds": taken(inputs["inputs_embeds"], order)}
+        if self.token_types:
+            inputs["token_type_ids"] = types
         states = self.base(
-            **inputs,
-            attention_mask=mask,
-            token_type_ids=types,
-            position_ids=self.position_ids(mask, injection.offset),
+            **inputs, attention_mask=mask.long(), position_ids=self.position_ids(mask, injection.offset)
         ).last_hidden_state
+        if order is not None:
+            states = taken(states, order.argsort(1))
         return Hidden(states[:, in_front:], self.lm_logits)
+
+    def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
+        """Word embeddings [B, N, E] with all that the model adds to them before its first layer."""
+        embedded: Tensor = self.base.embeddings(inputs_embeds=embeds, token_type_ids=types, position_ids=positions)
+        return embedded
 
     def key_values(self, ids: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
         """Keys and values [1, A, n, D] of every layer for a text, without special tokens."""
@@ -329,6 +382,19 @@ def front_mask(injection: Injection, rows: int) -> Tensor:
     return places.expand(rows, -1) < used
 
 
+def against_text(mask: Tensor, in_front: int) -> Tensor:
+    """For each column, which of [prompt, text] to take: [B, P+N] for mask [B, N], padding on the left moved outside."""
+    columns = torch.arange(in_front + mask.shape[1], device=mask.device).expand(len(mask), -1)
+    empty = (mask.cumsum(1) == 0).sum(1, keepdim=True)
+    prompt = torch.where(columns < empty + in_front, columns - empty, columns)
+    return torch.where(columns < empty, columns + in_front, prompt)
+
+
+def taken(values: Tensor, order: Tensor) -> Tensor:
+    """values [B, N, H] in the order [B, N]."""
+    return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1]))
+
+
 def checkpoint_folder(path: str) -> Path:
     """A folder from a path or from pkg://package/folder. Raises PtuneError where there is none."""
     if path.startswith("pkg://"):
@@ -350,3 +416,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise PtuneError(f"{folder / 'config.json'}: not a JSON object")
     return config
+
+
+def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
+    """Names of the tensors of a checkpoint folder; of a safetensors one without reading any of them."""
+    names: set[str] = set()
+    if weights == "bin":
+        for file in sorted(folder.glob("pytorch_model*.bin")):
+            names.update(torch.load(file, map_location="meta", weights_only=True))
+        return names
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            names.update(tensors.keys())
+    return names

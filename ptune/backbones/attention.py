@@ -42,23 +42,35 @@ def attend_with_prefix(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention over prefix and tokens; query, key, value [B, A, N, D], mask [B|1, 1, N, N]."""
-    slot: Slot | None = getattr(module, "ptune_slot", None)
-    layer: int = getattr(module, "ptune_layer", -1)
-    if slot is not None and slot.seen is not None:
-        slot.seen[layer] = (key.detach(), value.detach())
-    if slot is not None and layer in slot.kv:
-        kv = slot.kv[layer]
+    record(module, key, value)
+    kv = prefix_of(module)
+    if kv is not None:
         rows = key.shape[0]
         prefix = [t.expand(rows, -1, -1, -1).to(key.dtype) for t in (kv.k, kv.v)]
         key, value = torch.cat([prefix[0], key], 2), torch.cat([prefix[1], value], 2)
-        attention_mask = _with_prefix(attention_mask, kv, rows)
+        attention_mask = with_prefix(attention_mask, kv, rows)
         bias = kwargs.get("position_bias")
         if bias is not None:
             kwargs["position_bias"] = F.pad(bias, (kv.k.shape[2], 0))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
-def _with_prefix(mask: Tensor, kv: KV, rows: int) -> Tensor:
+def prefix_of(module: nn.Module) -> KV | None:
+    """What an attention module's slot has for its layer."""
+    slot: Slot | None = getattr(module, "ptune_slot", None)
+    layer: int = getattr(module, "ptune_layer", -1)
+    return None if slot is None else slot.kv.get(layer)
+
+
+def record(module: nn.Module, key: Tensor, value: Tensor) -> None:
+    """Keep keys and values [B, A, N, D] of the tokens where they are asked for."""
+    slot: Slot | None = getattr(module, "ptune_slot", None)
+    layer: int = getattr(module, "ptune_layer", -1)
+    if slot is not None and slot.seen is not None:
+        slot.seen[layer] = (key.detach(), value.detach())
+
+
+def with_prefix(mask: Tensor, kv: KV, rows: int) -> Tensor:
     """The mask [B, 1, N, P+N] that lets every token see the prefix positions in use."""
     places = torch.arange(kv.k.shape[2], device=mask.device)
     seen = places.expand(rows, -1) < (len(places) if kv.length is None else kv.length[:, None])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pkgutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 import ptune.backbones
-from ptune.backbones import Backbone, checkpoint_folder, read_config
+from ptune.backbones import Backbone, checkpoint_folder, read_config, weight_names
 from ptune.errors import PtuneError, nearest
 
 
@@ -25,9 +22,9 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
     read = {
         "name": folder.resolve().name,
         **family.sizes_of(folder),
-        "lm_head": family.lm_key in keys
+        "lm_head": family.has_lm_head(keys)
         or (given.get("weights") == "bin" and "MaskedLM" in str(config.get("architectures"))),
-        "pooler": any(key.endswith(family.pooler_key) for key in keys),
+        "pooler": family.pooler_key is not None and any(key.endswith(family.pooler_key) for key in keys),
     }
     if given.get("name") == "local":
         given = {key: value for key, value in given.items() if key != "name"}
@@ -49,15 +46,3 @@ def family_of(model_type: str, folder: Path) -> type[Backbone]:
         if isinstance(value, type) and issubclass(value, Backbone) and vars(value).get("model_type") == model_type:
             return value
     raise PtuneError(f"ptune.backbones.{module} has no class with model_type '{model_type}'")
-
-
-def weight_names(folder: Path) -> set[str]:
-    """Names of the tensors of a checkpoint folder, without reading any of them."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-    names: set[str] = set()
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            names.update(tensors.keys())
-    return names

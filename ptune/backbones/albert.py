@@ -1,0 +1,67 @@
+"""ALBERT (Lan et al. 2020, arXiv 1909.11942)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptune.backbones import Backbone
+from ptune.errors import PtuneError
+
+if TYPE_CHECKING:
+    from ptune.backbones.attention import Slot
+
+
+class Albert(Backbone):
+    """Layers share their weights, and each application of them has a prefix of its own; embeddings are factorized."""
+
+    model_type = "albert"
+    lm_key = "predictions.dense.weight"
+    pooler_key = "pooler.weight"
+    cached = False
+
+    @classmethod
+    def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """See Backbone; a layer is one application of attention."""
+        sizes = super().sizes(config)
+        return {**sizes, "layers": sizes["layers"] * config.get("inner_group_num", 1)}
+
+    def attentions(self) -> list[nn.Module]:
+        """The attention modules, fewer than there are layers."""
+        groups = self.base.encoder.albert_layer_groups
+        return [layer.attention for group in groups for layer in group.albert_layers]
+
+    def install(self) -> Slot:
+        """See Backbone; a module learns with each call which layer it is."""
+        slot = super().install()
+        called: list[nn.Module] = []
+
+        def begin(*_: Any) -> None:
+            called.clear()
+
+        def number(module: nn.Module, _: Any) -> None:
+            module.ptune_layer = len(called)  # type: ignore[assignment]
+            called.append(module)
+
+        def end(*_: Any) -> None:
+            if len(called) != self.shape.layers:
+                raise RuntimeError(f"{len(called)} applications of attention where {self.shape.layers} have a prefix")
+
+        for module in self.attentions():
+            module.register_forward_pre_hook(number)
+        self.base.encoder.register_forward_pre_hook(begin)
+        self.base.encoder.register_forward_hook(end)
+        return slot
+
+    def checkpointing(self) -> None:
+        """Raises PtuneError: transformers has none for ALBERT."""
+        raise PtuneError("gradient_checkpointing: not for ALBERT, whose shared layers transformers cannot recompute")
+
+    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+        """See Backbone."""
+        head = self.model.predictions
+        states = head.LayerNorm(head.activation(head.dense(states)))
+        return F.linear(states, head.decoder.weight[ids], head.decoder.bias[ids])

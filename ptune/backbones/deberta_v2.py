@@ -1,0 +1,78 @@
+"""DeBERTa v2 and v3 (He et al. 2021, arXiv 2006.03654; 2023, arXiv 2111.09543)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptune.backbones.deberta import Deberta
+
+if TYPE_CHECKING:
+    from ptune.injection import KV
+
+
+class DebertaV2(Deberta):
+    """DeBERTa with projections of its own for keys and values, and distances in buckets."""
+
+    model_type = "deberta-v2"
+
+    def hook(self, attention: nn.Module) -> None:
+        """See Deberta."""
+        Hooks(attention)
+
+
+class Hooks:
+    """The prefix enters as P more keys and values."""
+
+    def __init__(self, attention: Any) -> None:
+        self.attention = attention
+        self.kv: KV | None = None
+        self.of_tokens = False  # with share_att_key the projections serve the relative embeddings as well
+        self.key: Tensor
+        self.bias = attention.disentangled_attention_bias
+        attention.disentangled_attention_bias = self.relative
+        attention.register_forward_pre_hook(self.begin)
+        attention.key_proj.register_forward_hook(self.keys)
+        attention.value_proj.register_forward_hook(self.values)
+
+    def begin(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Widen the mask [B, 1, N, N] to [B, 1, N, P+N]."""
+        from ptune.backbones.attention import prefix_of, with_prefix
+
+        states, mask, *rest = args
+        self.kv, self.of_tokens = prefix_of(self.attention), True
+        return states, mask if self.kv is None else with_prefix(mask, self.kv, len(states)), *rest
+
+    def keys(self, _: nn.Module, __: Any, projected: Tensor) -> Tensor:
+        """[B, N, A*D] to [B, P+N, A*D]."""
+        if not self.of_tokens:
+            return projected
+        self.key = self.heads(projected)
+        return projected if self.kv is None else joined(self.kv.k, projected)
+
+    def values(self, _: nn.Module, __: Any, projected: Tensor) -> Tensor:
+        """[B, N, A*D] to [B, P+N, A*D]."""
+        from ptune.backbones.attention import record
+
+        record(self.attention, self.key, self.heads(projected))
+        return projected if self.kv is None else joined(self.kv.v, projected)
+
+    def heads(self, projected: Tensor) -> Tensor:
+        """[B, N, A*D] as [B, A, N, D]."""
+        return projected.unflatten(2, (self.attention.num_attention_heads, -1)).transpose(1, 2)
+
+    def relative(self, query: Tensor, key: Tensor, *rest: Any) -> Tensor:
+        """Scores of relative positions [B*A, N, P+N], 0 wherever the prefix is."""
+        length = 0 if self.kv is None else self.kv.k.shape[2]
+        self.of_tokens = False
+        bias: Tensor = self.bias(query, key[:, length:], *rest)
+        return F.pad(bias, (length, 0))
+
+
+def joined(prefix: Tensor, projected: Tensor) -> Tensor:
+    """Prefix [1|B, A, P, D] before [B, N, A*D]."""
+    rows = prefix.transpose(1, 2).flatten(2).expand(len(projected), -1, -1)
+    return torch.cat([rows.to(projected.dtype), projected], 1)
