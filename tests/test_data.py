@@ -367,7 +367,7 @@ def test_buckets_group_lengths(rendered):
 def test_expected_labels(rendered):
     """The mean labels of a full batch: of words here."""
     stream = Stream(rendered, 8, 1, 5, True)
-    words = sum(len(parts.target) for parts in rendered.parts)
+    words = sum(len(parts.target) for (parts,) in rendered.parts)
     assert stream.expected_labels == pytest.approx(8 * words / 61)
 
 
