@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from ptune.config import Eval
+from ptune.config import Data, Eval
 from ptune.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> None:
         task, prefix = run.task, ""
         if s.task is not None:
             task = another(s, run)
-            corpus, reported, prefix = load(task, s.data or run.settings.data), "test", f"{task.name}_"
+            corpus, reported, prefix = load(task, s.data or unsized(run.settings.data)), "test", f"{task.name}_"
         else:
             corpus, reported = read_corpus(run.settings, task)
         split = s.split or reported
@@ -75,6 +76,11 @@ def main(cfg: DictConfig) -> None:
                 for name, value in found.scores.items()
             ],
         )
+
+
+def unsized(data: Data) -> Data:
+    """The run's data settings without its sizes of the demo's splits, which another corpus may not have."""
+    return replace(data, demo=replace(data.demo, train=None, dev=None, test=None))
 
 
 def another(s: Eval, run: Restored) -> Task:

@@ -52,7 +52,7 @@ class WiC(Classify):
                 f"end{number} is the character after the word's last"
             )
         word, last = sentence[start:end], sentence[end:][:1]
-        cut = word != word.strip() or (sentence[:start][-1:].isalnum() and word[0].isalnum())
+        cut = word != word.strip() or not word[-1].isalnum() or (sentence[:start][-1:].isalnum() and word[0].isalnum())
         if cut or (word[-1].isalnum() and last.isalnum() and not NOT.match(sentence, end)):
             begin = next((b for b in (start, start + 1, start - 1) if whole(sentence, b)), start)
             stop = begin + len(re.split(r"\W", sentence[begin:], maxsplit=1)[0])
