@@ -69,7 +69,9 @@ def answers(query: Any, text: str, where: str) -> list[str]:
         start, end = extent(answer, text, place)
         if text[start:end] != said:
             near = text.find(said, max(start - 2, 0), end + 2)
-            cure = f"it stands at {near} ('start' is off by {start - near:+d})" if near >= 0 else "it stands elsewhere"
+            last = near + len(said) - 1
+            off = f"'start' is off by {start - near:+d}" if near != start else f"'end' is off by {end - 1 - last:+d}"
+            cure = f"it stands at {near} to {last} ({off})" if near >= 0 else "it stands elsewhere"
             if said not in text:
                 cure = "it stands nowhere in the passage"
             raise DataError(
