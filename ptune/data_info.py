@@ -57,8 +57,8 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     s.data = settings_of(cfg, DataInfo).data
     assert s.task is not None
     task = leaf(s.task, s.packages)
-    if "train" not in task.source["files"]:  # a diagnostic has no such sizes
-        s.data.demo.train = s.data.demo.dev = None
+    for split in set(data.SPLITS) - set(task.source["files"]):  # a size is for the tasks that have the split
+        setattr(s.data.demo, split, None)
     try:
         corpus = data.load(task, s.data)
         ours = [f"{len(corpus.splits[split]):,}" if split in corpus.splits else "-" for split in data.SPLITS]

@@ -680,7 +680,8 @@ def test_learns(ptune, tmp_path, name):  # noqa: F811
     """The loss of a fine-tuned choice, span or answer head falls."""
     head = ("method/head=spans",) if name == "wic" else ()
     words = ("method=finetune", *COMMON, *head, "task.max_length=96", "max_steps=40", "eval_every=40", "optim.lr=5e-4",
-             "data.demo.train=4", "data.max_train=4", "epochs=50", "data.demo.distractors=0", "data.demo.length=2", "optim.schedule=constant")  # fmt: skip
+             "data.demo.train=4", "data.max_train=4", "epochs=50", "data.demo.distractors=0", "data.demo.length=2",
+             "optim.schedule=constant")  # fmt: skip
     assert ptune("train", f"task={name}", *words, "hydra.run.dir=run").code == 0
     events = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [event["loss"] for event in events if event["event"] == "step"]
