@@ -17,19 +17,6 @@ from torch import Tensor
 IGNORED = -100
 
 
-@dataclass(frozen=True)
-class Example:
-    """One instance of a task: `fields` are what templates render, `gold` what the metric compares with.
-
-    mark: the index of a word that templates mark in its place, or None.
-    """
-
-    id: str
-    fields: Mapping[str, Any]
-    gold: Any = None
-    mark: int | None = None
-
-
 class Extent(NamedTuple):
     """An answer's first and last character in its text, or first and last read position in a row; one label."""
 
@@ -38,6 +25,22 @@ class Extent(NamedTuple):
 
 
 NOWHERE = Extent(-1, -1)  # of a text that holds no answer
+
+
+@dataclass(frozen=True)
+class Example:
+    """One instance of a task: `fields` are what templates render, `gold` what the metric compares with.
+
+    mark: the index of a word that templates mark in its place, or None; marks: by the name of a read-out position, a
+    field and the characters of it that heads may read there; group: of examples that are scored together.
+    """
+
+    id: str
+    fields: Mapping[str, Any]
+    gold: Any = None
+    mark: int | None = None
+    marks: Mapping[str, tuple[str, Extent]] = field(default_factory=dict)
+    group: str | None = None
 
 
 class Windows(NamedTuple):
@@ -66,6 +69,8 @@ class Row:
     target: class index, or one index a position of read["words"], or an extent over read["cls"] (0) and
     read["context"] (from 1), or None; start: index of the first word (or token of the context) it covers; cut: whether
     text was left out; offsets: [K, 2], where the text of each position of read["context"] begins and ends.
+    candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
+    the target says whether this one is right (1) or not (0).
     """
 
     example: int
@@ -78,11 +83,12 @@ class Row:
     candidate: int = 0
     cut: bool = False
     offsets: np.ndarray | None = None
+    grouped: bool = False
 
     @property
     def labels(self) -> int:
-        """How many labels this row contributes to the loss."""
-        if self.target is None:
+        """How many labels this row contributes to the loss; of rows that compete for one, the first has it."""
+        if self.target is None or (self.grouped and self.candidate):
             return 0
         return 1 if isinstance(self.target, int | Extent) else sum(t != IGNORED for t in self.target)
 
@@ -91,7 +97,8 @@ class Row:
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents; soft
-    [B, C] or None; offsets: each row's, where rows read a context."""
+    [B, C] or None; offsets: each row's, where rows read a context; grouped: whether the rows of an example, which stand
+    side by side, compete for one label."""
 
     ids: Tensor
     types: Tensor
@@ -107,6 +114,7 @@ class Batch:
     source: str = "train"
     names: Sequence[str] = field(default_factory=list)
     offsets: Sequence[np.ndarray] = ()
+    grouped: bool = False
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -116,6 +124,8 @@ class Batch:
         """How many labels the batch holds; a soft target counts as one, and so does an extent."""
         if self.soft is not None:
             return len(self)
+        if self.grouped:
+            return int(((self.target != IGNORED) & (self.candidate == 0)).sum())
         given = int((self.target != IGNORED).sum())
         return given // 2 if self.offsets else given
 
@@ -176,6 +186,7 @@ def collate(
         source=source,
         names=list(names),
         offsets=[row.offsets for row in rows if row.offsets is not None],
+        grouped=any(row.grouped for row in rows),
     )
 
 

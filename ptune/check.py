@@ -33,6 +33,7 @@ GROUPS = (
 COMPANIONS = {  # what an option needs beside itself
     "backbone=local": ["backbone.path=pkg://ptune.assets/tiny_encoder"],
     "data=local": ["data.root=."],
+    "method/head=spans": ["task=wic"],
     "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
 }
 

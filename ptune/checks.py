@@ -35,6 +35,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compat.max_length": ("published",),
     "compat.metric": ("published",),
     "compat.schedule": ("published",),
+    "compat.format": ("published",),
+    "compat.candidates": ("published",),
 }
 AT_LEAST_ONE = (
     "epochs",
@@ -95,7 +97,9 @@ def check_together(s: Train) -> Iterator[str]:
         given = with_defaults(kind, s.method[part])
         for key, text in kind.problems(given, shape=backbone.shape, task=task):
             yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
-    head = target(s.method["head"]["_target_"], s.packages)
+    head, template = (target(s.method[part]["_target_"], s.packages) for part in ("head", "template"))
+    if getattr(head, "reads", None) == "marks" and not template.marks:
+        yield "method/head: marked words are read in the plain template alone; use method/template=plain"
     if head.lm and not backbone.shape.lm_head:
         yield (
             f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "

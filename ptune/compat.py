@@ -31,6 +31,10 @@ def apply(settings: Train) -> None:
         settings.task["max_length"] = published["max_length"]
     if compat.predicate == "published" and "predicate" in published:
         settings.task["predicate"] = published["predicate"]
+    if compat.format == "published" and "format" in published:
+        settings.task["format"] = published_format(settings, published["format"])
+    if compat.candidates == "published" and "rank" in published:
+        settings.task.update(loss=published["loss"], rank=published["rank"])
     if compat.metric == "published" and published:
         settings.metric = published["metric"]
     if compat.schedule == "published" and published:
@@ -43,6 +47,12 @@ def published_pooler(settings: Train) -> str:
     if settings.method["name"] == "finetune":
         return "trained"
     return "pretrained" if settings.backbone.get("pooler") else "random_frozen"
+
+
+def published_format(settings: Train, given: Any) -> str:
+    """The format of the scripts; where theirs differ, that of the backbone's family."""
+    family = str(settings.backbone.get("_target_")).split(".")[-2]
+    return str(given if isinstance(given, str) else given.get(family, given["other"]))
 
 
 def tie_dropout(settings: Train, rate: float) -> None:

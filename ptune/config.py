@@ -102,6 +102,8 @@ class Compat:
     predicate: str | None = None
     metric: str | None = None
     schedule: str | None = None
+    format: str | None = None
+    candidates: str | None = None
 
 
 @dataclass
@@ -144,10 +146,12 @@ class Train:
 
 @dataclass
 class Eval:
-    """Settings of `ptune eval`: a finished run on one of its task's splits."""
+    """Settings of `ptune eval`: a finished run on one of its task's splits, or on those of another task."""
 
     run: str = MISSING
     split: str | None = None
+    task: dict[str, Any] | None = None  # another task with the run's labels; null: the run's own
+    data: Data | None = None  # where that one's data comes from; null: as the run's
     batch_size: int = 64
     device: str = "auto"
     quiet: bool = False

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,10 @@ def load(task: Any, settings: Data) -> Corpus:
     splits = {}
     for split, rows in records.items():
         examples = [task.example(record, index) for index, record in enumerate(rows)]
+        check_ids(examples, rows)
         most = getattr(settings, f"max_{split}", settings.max_test)  # of a second test set, too
         splits[split] = drawn(examples, most, settings.draw) if split == "train" else examples[:most]
-    missing = [split for split in ("train", "dev") if not splits.get(split)]
+    missing = [split for split in required(task) if not splits.get(split)]
     if missing:
         raise UnavailableError(
             f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
@@ -75,6 +76,23 @@ def load(task: Any, settings: Data) -> Corpus:
         origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
     origin["examples"] = {split: len(examples) for split, examples in splits.items()}
     return Corpus(splits, origin)
+
+
+def required(task: Any) -> list[str]:
+    """The splits that there must be: train and dev, or all that a diagnostic has."""
+    return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
+
+
+def check_ids(examples: Sequence[Example], records: Sequence[Record]) -> None:
+    """Raises DataError where two examples of a split have one id: predictions could not be told apart."""
+    first: dict[str, int] = {}
+    for index, example in enumerate(examples):
+        if example.id in first:
+            raise DataError(
+                f"{records[index].where}: id {example.id} is that of {records[first[example.id]].where}, too; "
+                "number the examples of a file from 0, or leave the numbers out"
+            )
+        first[example.id] = index
 
 
 def drawn(examples: list[Example], most: int | None, seed: int | None) -> list[Example]:
@@ -205,29 +223,41 @@ def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
 
 
 class Rendered:
-    """A split laid out as rows by a template; rows of templates that draw nothing are made once."""
+    """A split laid out as rows by a template; rows of examples without candidates are made once if nothing is drawn."""
 
     def __init__(self, examples: Sequence[Example], task: Any, template: Template, max_len: int) -> None:
         self.template, self.max_len = template, max_len
         self.names = [example.id for example in examples]
-        self.parts: list[Parts] = [template.parts(i, e, task.target(e)) for i, e in enumerate(examples)]
-        first = [template.rows(parts, Draw(0, 0), max_len) for parts in self.parts]
-        self.lengths = [max(len(row.ids) for row in rows) for rows in first]
-        self.labels = sum(row.labels for rows in first for row in rows)
-        self.lost = sum(
-            lost_labels(rows, p.target, template.windows) for rows, p in zip(first, self.parts, strict=True)
-        )
-        self.cut = sum(any(row.cut for row in rows) for rows in first)
-        self._rows = None if template.drawn else first
+        self.parts: list[list[Parts]] = []
+        self.lengths: list[int] = []  # of an example's longest row
+        self.counts: list[int] = []  # rows of an example
+        self.labels = self.lost = self.cut = 0
+        self._rows: list[list[Row] | None] = []
+        for index, example in enumerate(examples):
+            self.parts.append(
+                [
+                    replace(template.parts(index, shown, target), candidate=number, grouped=task.grouped)
+                    for number, (shown, target) in enumerate(task.candidates(example))
+                ]
+            )
+            rows = self.rows(index, Draw(0, 0))
+            self.lengths.append(max(len(row.ids) for row in rows))
+            self.counts.append(len(rows))
+            self.labels += sum(row.labels for row in rows)
+            self.cut += any(row.cut for row in rows)
+            if len(self.parts[-1]) == 1:
+                self.lost += lost_labels(rows, self.parts[-1][0].target, template.windows)
+            keep = not template.drawn and len(self.parts[-1]) == 1  # rows of candidates repeat the same long text
+            self._rows.append(rows if keep else None)
 
     def __len__(self) -> int:
         return len(self.parts)
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
-        """The rows of one example."""
-        return (
-            self._rows[index] if self._rows is not None else self.template.rows(self.parts[index], draw, self.max_len)
-        )
+        """The rows of one example, those of its candidates side by side."""
+        if index < len(self._rows) and (kept := self._rows[index]) is not None:
+            return kept
+        return [row for parts in self.parts[index] for row in self.template.rows(parts, draw, self.max_len)]
 
     def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
         """The rows of several examples as one batch."""
@@ -284,6 +314,13 @@ class Stream:
 
 
 def stepwise(rendered: Rendered, rows: int) -> list[list[int]]:
-    """Example indices in batches of about `rows` rows, longest first, for evaluation."""
-    order = sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i])
-    return [order[start : start + rows] for start in range(0, len(order), rows)]
+    """Example indices in batches of at most `rows` rows (or one example), longest first, for evaluation."""
+    batches: list[list[int]] = []
+    count = rows
+    for index in sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i]):
+        count += rendered.counts[index]
+        if count > rows:
+            batches.append([])
+            count = rendered.counts[index]
+        batches[-1].append(index)
+    return batches

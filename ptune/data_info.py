@@ -57,6 +57,8 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     s.data = settings_of(cfg, DataInfo).data
     assert s.task is not None
     task = leaf(s.task, s.packages)
+    for split in set(data.SPLITS) - set(task.source["files"]):  # a size is for the tasks that have the split
+        setattr(s.data.demo, split, None)
     try:
         corpus = data.load(task, s.data)
         ours = [f"{len(corpus.splits[split]):,}" if split in corpus.splits else "-" for split in data.SPLITS]
@@ -70,7 +72,7 @@ def described(task: Task, examples: Sequence[Example]) -> dict[str, str]:
     """Number of examples, words a field on average, and the share of each label in percent."""
     found = {"examples": f"{len(examples):,}"}
     for name in task.fields:
-        lengths = [words(example.fields[name]) for example in examples]
+        lengths = [words(next(iter(task.candidates(example)))[0].fields[name]) for example in examples]
         found[f"words of {name}"] = f"{statistics.fmean(lengths):.1f}"
     labels = Counter(label for example in examples if example.gold is not None for label in task.tally(example))
     found["labels"] = f"{labels.total():,}"

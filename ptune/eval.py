@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from omegaconf import DictConfig
 
-from ptune.config import Eval
+from ptune.config import Data, Eval
 from ptune.progress import Progress
+
+if TYPE_CHECKING:
+    from ptune.restore import Restored
+    from ptune.tasks import Task
 
 
 def main(cfg: DictConfig) -> None:
-    """Print the scores, and keep them in the run folder as eval_SPLIT.json."""
+    """Print the scores, and keep them in the run folder as eval_SPLIT.json, or eval_TASK_SPLIT.json of another task."""
     from ptune.build import settings_of
 
     s = settings_of(cfg, Eval)
-    from ptune.data import Rendered
+    from ptune.data import Rendered, load
     from ptune.errors import ConfigError
-    from ptune.evaluate import constant, evaluate
+    from ptune.evaluate import constant, evaluate, prediction_rows
     from ptune.restore import restore
     from ptune.session import SYNTHETIC, read_corpus
 
     with Progress(s.quiet) as progress:
         run = restore(s.run, s.device)
-        corpus, reported = read_corpus(run.settings, run.task)
+        if s.task is None and s.data is not None:
+            raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])
+        task, prefix = run.task, ""
+        if s.task is not None:
+            task = another(s, run)
+            corpus, reported, prefix = load(task, s.data or unsized(run.settings.data)), "test", f"{task.name}_"
+        else:
+            corpus, reported = read_corpus(run.settings, task)
         split = s.split or reported
         if not corpus.labeled(split):
             labeled = [name for name in corpus.splits if corpus.labeled(name)]
-            raise ConfigError([f"split: {run.task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
+            raise ConfigError([f"split: {task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
         if corpus.synthetic:
             progress.say(SYNTHETIC, style="bold yellow")
         examples = corpus.splits[split]
         assert run.settings.data.max_length is not None
-        rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
-        found = evaluate(run.model, 0, run.task, split, examples, rendered, s.batch_size)
-        majority = constant(run.task, corpus.splits["train"], split, examples)
-        low, high = found.interval(run.task)
+        rendered = Rendered(examples, task, run.model.member(0).template, run.settings.data.max_length)
+        found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
+        majority = constant(task, corpus.splits.get("train", examples), split, examples)
+        low, high = found.interval(task)
+        if s.task is not None:
+            run.folder.write_jsonl(f"predictions_{prefix}{split}.jsonl", prediction_rows(found))
         run.folder.write_json(
-            f"eval_{split}.json",
+            f"eval_{prefix}{split}.json",
             {
+                **({"task": task.name} if s.task is not None else {}),
                 "split": split,
                 "examples": len(examples),
                 "scores": found.scores,
@@ -53,9 +70,32 @@ def main(cfg: DictConfig) -> None:
                 [
                     name,
                     f"{value:.2f}",
-                    f"[{low:.1f}, {high:.1f}]" if name == run.task.headline else "",
+                    f"[{low:.1f}, {high:.1f}]" if name == task.headline else "",
                     f"{majority.scores[name]:.2f}",
                 ]
                 for name, value in found.scores.items()
             ],
         )
+
+
+def unsized(data: Data) -> Data:
+    """The run's data settings without its sizes of the demo's splits, which another corpus may not have."""
+    return replace(data, demo=replace(data.demo, train=None, dev=None, test=None))
+
+
+def another(s: Eval, run: Restored) -> Task:
+    """The task to evaluate on; raises ConfigError unless the run's template and head can answer it."""
+    from ptune.errors import ConfigError
+    from ptune.leaves import check_leaf, leaf
+
+    assert s.task is not None
+    if problems := [*check_leaf("task", s.task, run.settings.packages)]:
+        raise ConfigError(problems)
+    task: Task = leaf(s.task, run.settings.packages)
+    for what in ("readout", "labels", "fields", "segments", "marks"):
+        ours, theirs = getattr(run.task, what), getattr(task, what)
+        if ours != theirs:
+            raise ConfigError(
+                [f"task: {task.name} has other {what} ({theirs}) than the run's task {run.task.name} ({ours})"]
+            )
+    return task

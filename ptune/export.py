@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = {  # readout -> PEFT's task type, and what transformers calls the layer there
     "sequence": ("SEQ_CLS", "classifier"),
+    "choice": ("SEQ_CLS", "classifier"),  # a score a candidate
     "token": ("TOKEN_CLS", "classifier"),
     "span": ("QUESTION_ANS", "qa_outputs"),
 }
@@ -52,7 +53,7 @@ def refuse(run: Restored) -> None:
         wrong.append(f"a prompt in all {layers} layers (method/prompt=deep)")
     elif prompt["position_offset"] != "length":
         wrong.append("shifted text positions (method.prompt.position_offset=length)")
-    if "pooler" not in head or (run.task.readout == "sequence" and head["pooler"] != "pretrained"):
+    if "pooler" not in head or (run.task.readout in ("sequence", "choice") and head["pooler"] != "pretrained"):
         wrong.append(
             "a linear head, on the checkpoint's own pooler where whole texts are classified "
             "(method.head.pooler=pretrained)"

@@ -32,6 +32,59 @@ def f1_macro(gold: Sequence[str], predicted: Sequence[str]) -> float:
     return 100.0 * float(f1_score(gold, predicted, average="macro", zero_division=0))
 
 
+def mcc(gold: Sequence[str], predicted: Sequence[str]) -> float:
+    """Matthews correlation in percent: SuperGLUE's metric of AX-b; 0 where one side has a single label."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return 100.0 * float(matthews_corrcoef(gold, predicted))
+
+
+def mcc_of_indices(gold: np.ndarray, predicted: np.ndarray) -> float:
+    """`mcc` of two classes from their indices, fast enough to resample."""
+    wanted, found = gold - gold.mean(), predicted - predicted.mean()
+    scale = float(np.sqrt((wanted**2).sum() * (found**2).sum()))
+    return 100.0 * float((wanted * found).sum()) / scale if scale > 0 else 0.0
+
+
+def parity(predicted: Sequence[str], groups: Sequence[str]) -> float:
+    """Share of groups whose predictions are all the same, in percent: SuperGLUE's gender parity of AX-g."""
+    said: dict[str, set[str]] = {}
+    for value, group in zip(predicted, groups, strict=True):
+        said.setdefault(group, set()).add(value)
+    return 100.0 * sum(len(values) == 1 for values in said.values()) / len(said)
+
+
+def answer_sets(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> dict[str, float]:
+    """Scores in percent of answers that are right or not, a group a question, as MultiRC's script has them.
+
+    f1a: binary F1 over all answers (Khashabi et al. 2018); em: share of questions with every answer right; f1m: F1 of
+    the mean precision and the mean recall of questions, where a ratio without a denominator is 1.
+    """
+    from sklearn.metrics import f1_score
+
+    counts = answer_counts(gold, predicted, groups)
+    correct, found, wanted = counts.T
+    exact = (correct == found) & (correct == wanted)
+    ratios = [np.divide(correct, n, out=np.ones(len(n)), where=n > 0).tolist() for n in (found, wanted)]
+    precision, recall = (sum(values) / len(values) for values in ratios)
+    return {
+        "f1a": 100.0 * float(f1_score(gold, predicted, zero_division=0)),
+        "em": mean_percent(exact.astype(float).tolist()),
+        "f1m": 100.0 * 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+    }
+
+
+def answer_counts(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> np.ndarray:
+    """Rightly predicted, predicted and gold answers of each question, [n, 3], in the order of their first answer."""
+    counts: dict[str, list[int]] = {}
+    for wanted, found, group in zip(gold, predicted, groups, strict=True):
+        row = counts.setdefault(group, [0, 0, 0])
+        row[0] += wanted and found
+        row[1] += found
+        row[2] += wanted
+    return np.array(list(counts.values()), dtype=float)
+
+
 def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
     """Entity-level precision, recall and F1 in percent, micro-averaged, by seqeval.
 

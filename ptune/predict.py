@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from omegaconf import DictConfig
 
@@ -45,11 +46,16 @@ def main(cfg: DictConfig) -> None:
 
 def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
     """The fields of each line, JSON object or text; blank lines are skipped. Raises DataError with file:line."""
+    reader: Any = import_module(f"ptune.readers.{task.source['reader']}") if "reader" in task.source else None
     for where, text in lines:
         if not text.strip():
             continue
         if text.lstrip().startswith("{"):
-            yield Record(where, parse(text, where))
+            values = parse(text, where)
+            if hasattr(reader, "nested") and reader.nested(values):  # a line of the original file is several records
+                yield from reader.flattened(values, where)
+            else:
+                yield Record(where, values)
             continue
         try:
             yield Record(where, task.parse(text))

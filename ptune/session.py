@@ -359,6 +359,10 @@ def read_corpus(s: Train, task: Any) -> tuple[Any, str]:
     from ptune import data
 
     corpus = data.load(task, s.data)
+    if "train" not in corpus.splits:
+        raise ConfigError(
+            [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
+        )
     if s.protocol == "held_out":
         data.hold_out(corpus, s.held_out_from, s.held_out_share, s.seed)
         s.select_on = "held_out"

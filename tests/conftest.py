@@ -346,7 +346,7 @@ def settings() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def examples() -> dict[str, list[Any]]:
-    """Eight hand-made examples of a pair task, of a tagging task and of answers in a text, of many lengths."""
+    """Eight hand-made examples each of pairs, of tags, of choices and of answers in a text, of many lengths."""
     from ptune.batch import Example
 
     pairs = [
@@ -404,6 +404,14 @@ def examples() -> dict[str, list[Any]]:
             Example(f"rte-{i}", {"premise": p, "hypothesis": h}, labels[label]) for i, (p, h, label) in enumerate(pairs)
         ],
         "conll03": [Example(f"ner-{i}", {"tokens": [w for w, _ in s]}, [t for _, t in s]) for i, s in enumerate(split)],
+        "copa": [
+            Example(
+                f"copa-{i}",
+                {"premise": p, "question": ("cause", "effect")[i % 2], "choice1": h, "choice2": pairs[i - 1][1]},
+                label,
+            )
+            for i, (p, h, label) in enumerate(pairs)
+        ],
         "squad": squad,
         "squad_v2": [replace(e, gold=nothing) if i % 3 == 1 else e for i, e in enumerate(squad)],
     }

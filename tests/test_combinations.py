@@ -26,6 +26,8 @@ COMBINATIONS = [
     *(("conll03", "plain", prompt, "linear") for prompt in PROMPTS),
     *(("squad", template, prompt, "linear") for template in ("plain", "pattern") for prompt in PROMPTS),
     ("squad_v2", "plain", "deep", "pooled"),
+    *(("copa", "plain", prompt, "linear") for prompt in PROMPTS),
+    ("copa", "plain", "none", "pooled"),
 ]
 WINDOWS = ("task.doc_stride=8", "task.max_question_length=12")
 COMMON = (
@@ -82,8 +84,8 @@ def outputs(model, wired):
 
 
 def idle(wired, name):
-    """Whether a parameter cannot matter: a span's bias shifts the logits of every position alike."""
-    return wired.task.readout == "span" and name == "head.linear.bias"
+    """Whether a parameter cannot matter: a span's bias shifts every position's logits alike, a choice's every row's."""
+    return wired.task.readout in ("span", "choice") and name == "head.linear.bias"
 
 
 def assert_trains_and_returns(wire, settings, tune):

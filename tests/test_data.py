@@ -18,6 +18,7 @@ from ptune.data import Corpus, Rendered, Stream, hold_out, stepwise
 from ptune.errors import DataError, PtuneError, UnavailableError
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
+from ptune.templates import Parts
 from ptune.templates.plain import Plain
 from ptune.tokens import Tokens
 
@@ -367,7 +368,7 @@ def test_buckets_group_lengths(rendered):
 def test_expected_labels(rendered):
     """The mean labels of a full batch: of words here."""
     stream = Stream(rendered, 8, 1, 5, True)
-    words = sum(len(parts.target) for parts in rendered.parts)
+    words = sum(len(parts.target) for (parts,) in rendered.parts)
     assert stream.expected_labels == pytest.approx(8 * words / 61)
 
 
@@ -398,13 +399,13 @@ def test_draws_are_by_epoch():
         drawn, windows, tokens = True, None, type("T", (), {"pad_id": 0})
 
         def parts(self, index, example, target):
-            return type("P", (), {"target": target, "example": index})
+            return Parts(index, [], target)
 
         def rows(self, parts, draw, max_len):
             asked.append(draw)
             return [Row(parts.example, [1, 2], [0, 0], {"cls": [0]}, target=0)]
 
-    task = type("K", (), {"target": lambda self, example: 0})()
+    task = type("K", (), {"grouped": False, "candidates": lambda self, example: [(example, 0)]})()
     stream = Stream(Rendered([Example(str(i), {}) for i in range(4)], task, Drawn(), 8), 2, 1, 7, False)
     asked.clear()
     for step in (0, 1, 2, 0):

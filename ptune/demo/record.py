@@ -41,7 +41,7 @@ def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool, most:
             query = prose(words).replace(fact.answer, GAP)
             if found and query.count(GAP) == 1:
                 answers = {"answers": found} if labeled else {}
-                queries.append({"query": query, **answers, "idx": {"passage": index, "query": number}})
+                queries.append({"query": query, **answers, "idx": number})
                 number += 1
         if queries:
             left -= len(queries)

@@ -15,14 +15,15 @@ from ptune.injection import Shape
 
 
 class Head(nn.Module, ABC):
-    """reads: the read-out position it needs in a row, "cls", "words", "context" or "mask"; lm: whether it needs the LM
-    head; learns: whether it has parameters of its own.
+    """reads: the read-out position it needs in a row, "cls", "words", "context", "mask" or "marks"; lm: whether it
+    needs the LM head; learns: whether it has parameters of its own.
     """
 
     runtime: ClassVar[tuple[str, ...]] = (
         "shape",
         "labels",
         "readout",
+        "marks",
         "pooler_weights",
         "verbalizers",
         "encode",
@@ -44,6 +45,8 @@ class Head(nn.Module, ABC):
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
         """(sum of the cross-entropies of all labels, how many labels); float32 whatever the backbone's precision."""
         logits = self.logits(hidden, batch).float()
+        if batch.grouped:
+            return grouped_loss(logits[:, 0], batch), batch.labels
         if batch.soft is not None:
             each = -(batch.soft * logits.log_softmax(-1)).sum(-1)
             return (each * batch.weight).sum(), len(batch)
@@ -72,6 +75,26 @@ class Head(nn.Module, ABC):
             )
             for i in range(len(batch))
         ]
+
+
+def grouped_loss(scores: Tensor, batch: Batch) -> Tensor:
+    """The summed negative log-likelihoods of the right candidates among those of their example; scores [B].
+
+    Where several candidates are right, it is that of any of them: the marginal likelihood (Kadlec et al. 2016, arXiv
+    1603.01547).
+    """
+    examples, group = torch.unique_consecutive(batch.example, return_inverse=True)
+    shape = len(examples), int(batch.candidate.max()) + 1
+    among = scores.new_full(shape, -torch.inf)
+    among[group, batch.candidate] = scores
+    right = torch.zeros(shape, dtype=torch.bool, device=scores.device)
+    right[group, batch.candidate] = batch.target == 1
+    weight = scores.new_zeros(shape)
+    weight[group, batch.candidate] = batch.weight
+    known = right.any(1)
+    among, right = among[known], right[known]
+    each = among.logsumexp(1) - among.masked_fill(~right, -torch.inf).logsumexp(1)
+    return (each * weight[known, 0]).sum()
 
 
 def fresh_linear(inputs: int, outputs: int, std: float = 0.02) -> nn.Linear:

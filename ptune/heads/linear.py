@@ -13,6 +13,8 @@ from ptune.batch import Batch, Hidden, RowOutput
 from ptune.heads import Head, fresh_linear
 from ptune.injection import Shape
 
+ROWS = ("sequence", "choice")  # readouts of one vector a row
+
 
 class Linear(Head):
     """pooler: what stands before the layer when whole rows are classified (dense and tanh, BERT's pooler).
@@ -21,13 +23,14 @@ class Linear(Head):
     published P-Tuning v2 code does to RoBERTa. trained: learned, from the checkpoint's where it has one.
 
     Answers (readout "span") begin and end at positions of the context, or at the first token where there is none; the
-    loss is the mean of both cross-entropies (Devlin et al. 2019, arXiv 1810.04805, section 4.2).
+    loss is the mean of both cross-entropies (Devlin et al. 2019, arXiv 1810.04805, section 4.2). Candidates (readout
+    "choice") have a score each.
     """
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
-        if given.get("pooler") == "pretrained" and task.readout == "sequence" and not shape.pooler:
+        if given.get("pooler") == "pretrained" and task.readout in ROWS and not shape.pooler:
             yield (
                 "pooler",
                 "'pretrained' needs a checkpoint with a pooler, and this one has none; did you mean 'trained'?",
@@ -37,15 +40,16 @@ class Linear(Head):
         self,
         shape: Shape,
         labels: Sequence[str],
-        readout: Literal["sequence", "token", "span"],
+        readout: Literal["sequence", "token", "span", "choice"],
         pooler_weights: Mapping[str, Tensor] | None = None,
         pooler: Literal["none", "pretrained", "random_frozen", "trained"] = "none",
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.reads = {"sequence": "cls", "token": "words", "span": "context"}[readout]
+        self.reads = {"token": "words", "span": "context"}.get(readout, "cls")
+        self.choice = readout == "choice"
         self.dropout, self.pooler_kind = dropout, pooler
-        self.pooler = None if pooler == "none" or readout != "sequence" else fresh_linear(shape.hidden, shape.hidden)
+        self.pooler = None if pooler == "none" or readout not in ROWS else fresh_linear(shape.hidden, shape.hidden)
         if self.pooler is not None:
             if pooler_weights is not None and pooler in ("pretrained", "trained"):
                 self.pooler.load_state_dict(dict(pooler_weights))
@@ -80,7 +84,11 @@ class Linear(Head):
         return (total / 2 if self.reads == "context" else total), labels
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
-        """See Head; of spans the logits [1 + K, 2], which can be compared between windows."""
+        """See Head; of spans and candidates the logits, [1 + K, 2] or [C], which can be compared between rows."""
+        if self.choice:
+            logits = self.logits(hidden, batch).float().cpu().numpy()
+            rows = zip(batch.example.tolist(), batch.candidate.tolist(), logits, strict=True)
+            return [RowOutput(example, scores, candidate=candidate) for example, candidate, scores in rows]
         if self.reads != "context":
             return super().outputs(hidden, batch)
         scores = self.logits(hidden, batch).float().transpose(1, 2).cpu().numpy()

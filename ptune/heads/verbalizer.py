@@ -30,8 +30,12 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.readout != "sequence":
-            asked = "one label a word" if task.readout == "token" else "a part of one"
-            yield "", f"a verbalizer answers for a whole text, and {task.name} asks for {asked}; use linear"
+            asked = {"token": "one label a word", "choice": "one of several candidates"}
+            yield (
+                "",
+                f"a verbalizer answers for a whole text, and {task.name} asks for "
+                f"{asked.get(task.readout, 'a part of one')}; use linear",
+            )
         elif not task.verbalizers:
             yield "name", f"task {task.name} has no verbalizers; add a set to its yaml"
         elif given.get("name") is not None and given["name"] not in task.verbalizers:

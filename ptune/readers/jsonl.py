@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,15 @@ from ptune.errors import DataError
 from ptune.readers import Record, lines
 
 
-def read(path: Path) -> Iterator[Record]:
-    """Yield a record an object; blank lines are skipped. Raises DataError where a line is not a JSON object."""
+def read(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[Record]:
+    """Yield a record an object; blank lines are skipped. Raises DataError where a line is not a JSON object.
+
+    columns: our name -> the file's; others keep theirs.
+    """
+    renamed = {theirs: ours for ours, theirs in (columns or {}).items()}
     for where, text in lines(path):
         if text.strip():
-            yield Record(where, parse(text, where))
+            yield Record(where, {renamed.get(name, name): value for name, value in parse(text, where).items()})
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
@@ -30,3 +34,17 @@ def parse(text: str, where: str) -> dict[str, Any]:
     if re.search(r"\\u[dD][89a-fA-F]", text) and re.search("[\ud800-\udfff]", json.dumps(values, ensure_ascii=False)):
         raise DataError(f"{where}: half a character (a lone surrogate); the file is damaged")
     return values
+
+
+def member(node: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """node[key], which has to be there and of that kind. Raises DataError, which names the place in the record."""
+    if not isinstance(node, dict):
+        raise DataError(f"{where}: a {type(node).__name__} where an object with '{key}' is needed")
+    if key not in node:
+        raise DataError(f"{where}: no '{key}'")
+    value = node[key]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        wanted = {"list": "a list", "str": "a text", "int": "a number", "dict": "an object"}
+        kinds = " or ".join(wanted[one.__name__] for one in (kind if isinstance(kind, tuple) else (kind,)))
+        raise DataError(f"{where}: '{key}' is a {type(value).__name__} where {kinds} is needed")
+    return value

@@ -6,12 +6,15 @@ A task is a yaml of one of the classes here; a new kind of task is one more modu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from string import Formatter
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from ptune.batch import Example, Extent, RowOutput, Windows
-from ptune.errors import DataError
+from ptune.errors import DataError, nearest
 from ptune.readers import Record
+
+Target = int | list[int] | Extent | None
 
 
 class Prediction(NamedTuple):
@@ -22,17 +25,21 @@ class Prediction(NamedTuple):
 
 
 class Task(ABC):
-    """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, or one a
-    token of a context; windows: how a long field is read; shortest: the least data.max_length that will do, and why.
+    """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, one a token
+    of a context, or one a row that is weighed against other rows; windows: how a long field is read; shortest: the
+    least data.max_length that will do, and why; marks: read-out positions that examples mark in their fields.
     """
 
-    readout: ClassVar[Literal["sequence", "token", "span"]]
+    readout: ClassVar[Literal["sequence", "token", "span", "choice"]]
+    marks: ClassVar[tuple[str, ...]] = ()
+    grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
     shortest: tuple[int, str] = (1, "")
     name: str
     source: dict[str, Any]
     labels: list[str]
     fields: list[str]
+    segments: list[str] | None = None  # what the plain template joins: fields, or texts with {fields}; None: the fields
     headline: str
     score_names: list[str]
     max_length: int
@@ -53,8 +60,12 @@ class Task(ABC):
         """One record as an example. Raises DataError where a field is missing or a label unknown."""
 
     @abstractmethod
-    def target(self, example: Example) -> int | list[int] | Extent | None:
+    def target(self, example: Example) -> Target:
         """The class index (or one a word, or an answer's characters) that the loss compares with; None without gold."""
+
+    def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
+        """What templates render of an example, with its target: the example itself, or one for each candidate."""
+        yield example, self.target(example)
 
     @abstractmethod
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
@@ -75,12 +86,12 @@ class Task(ABC):
     def parse(self, text: str) -> dict[str, Any]:
         """The fields of an example given as a line of text, separated by tabs. Raises DataError where they are not."""
         texts = text.split("\t")
-        if len(texts) != len(self.fields):
+        if len(texts) != len(self.inputs):
             raise DataError(
-                f"{len(texts)} texts where {self.name} needs {len(self.fields)}, separated by tabs: "
-                f"{', '.join(self.fields)}"
+                f"{len(texts)} texts where {self.name} needs {len(self.inputs)}, separated by tabs: "
+                f"{', '.join(self.inputs)}"
             )
-        return dict(zip(self.fields, texts, strict=True))
+        return dict(zip(self.inputs, texts, strict=True))
 
     def texts(self, record: Record) -> dict[str, str]:
         """The fields of a record, each of them a text. Raises DataError for one that is missing or something else."""
@@ -92,6 +103,31 @@ class Task(ABC):
             texts[name] = value
         return texts
 
+    def choose(self, formats: Mapping[str, list[str]] | None, name: str | None) -> None:
+        """Take the segments of a format by its name, of the first one without a name."""
+        self.formats, self.format = dict(formats or {}), name
+        self.segments = next(iter(self.formats.values()), None) if name is None else self.formats.get(name)
+
+    def format_problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the formats, for `problems`."""
+        if self.format is not None and self.format not in self.formats:
+            yield "format", f"{self.name} has no format '{self.format}'; {nearest(self.format, self.formats)}"
+        for name, segments in self.formats.items():
+            if not 1 <= len(segments) <= 2:
+                yield f"formats.{name}", f"{len(segments)} segments; a text or a pair of texts is 1 or 2"
+            for segment in segments:
+                try:
+                    parts = list(Formatter().parse(segment)) if "{" in segment else [("", segment, "", None)]
+                except ValueError as error:
+                    yield f"formats.{name}", f"{segment!r}: {error}"
+                    continue
+                for _, field, form, _ in parts:
+                    if field is not None and (field not in self.fields or form):
+                        yield (
+                            f"formats.{name}",
+                            f"'{field}' is not a field of {self.name}; {nearest(field, self.fields)}",
+                        )
+
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""
         return [str(example.gold)]
@@ -100,7 +136,7 @@ class Task(ABC):
 class Majority(NamedTuple):
     """A constant predictor; `tag` is a label, repeated for each word where the task reads words."""
 
-    tag: str
+    tag: Any
     words: str | None = None
 
     def __call__(self, example: Example) -> Prediction:

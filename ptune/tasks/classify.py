@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,9 @@ from ptune.tasks import Majority, Prediction, Task
 
 class Classify(Task):
     """fields: the texts, in order; label: the field of the label; metrics: the headline first.
+
+    formats: name -> the one or two segments that the plain template joins, fields or texts with {fields}; format:
+    which of them, null for the first; without formats the fields are the segments.
 
     patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
     scripts do with the task, for `compat`.
@@ -32,27 +35,37 @@ class Classify(Task):
         fields: list[str],
         labels: list[str],
         label: str = "label",
-        metrics: list[Literal["accuracy", "f1_macro"]] | None = None,
+        metrics: list[Literal["accuracy", "f1_macro", "mcc"]] | None = None,
         max_length: int = 256,
         patterns: dict[str, dict[str, str]] | None = None,
         verbalizers: dict[str, dict[str, list[str]]] | None = None,
         published: dict[str, Any] | None = None,
+        formats: dict[str, list[str]] | None = None,
+        format: str | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.fields, self.labels, self.label = list(fields), list(labels), label
         self.metrics = list(metrics or ["accuracy"])
         self.headline, self.score_names = self.metrics[0], list(self.metrics)
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
+        self.choose(formats, format)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """See Task."""
+        yield from self.format_problems()
 
     def example(self, record: Record, index: int) -> Example:
         """See Task."""
-        texts = self.texts(record)
+        return Example(str(record.values.get("idx", index)), self.texts(record), self.gold(record))
+
+    def gold(self, record: Record) -> str | None:
+        """The label of a record. Raises DataError for one that is none."""
         gold = record.values.get(self.label)
         if str(gold) in ("True", "False") and gold not in self.labels and str(gold).lower() in self.labels:
             gold = str(gold).lower()  # a truth value of JSON, or the Hub's name of one
         if gold is not None and gold not in self.labels:
             raise DataError(f"{record.where}: '{gold}' is not a label of {self.name}; {nearest(gold, self.labels)}")
-        return Example(str(record.values.get("idx", index)), texts, gold)
+        return gold
 
     def target(self, example: Example) -> int | None:
         """See Task."""
@@ -69,11 +82,13 @@ class Classify(Task):
         return {name: getattr(metric, name)(gold, predicted) for name in self.metrics}
 
     def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """Wilson's for accuracy, a bootstrap over examples for macro-F1."""
+        """Wilson's for accuracy, a bootstrap over examples for what is no share."""
         gold = np.array([self.labels.index(e.gold) for e in examples])
         predicted = np.array([self.labels.index(p.value) for p in predictions])
         if self.headline == "accuracy":
             return metric.binomial(int((gold == predicted).sum()), len(gold))
+        if self.headline == "mcc":
+            return metric.bootstrap(lambda rows: metric.mcc_of_indices(gold[rows], predicted[rows]), len(gold))
         return metric.bootstrap(
             lambda rows: metric.macro_of_confusion(gold[rows], predicted[rows], len(self.labels)), len(gold)
         )

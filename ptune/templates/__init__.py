@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -18,11 +19,13 @@ from ptune.batch import IGNORED, NOWHERE, Draw, Example, Extent, Row, Windows
 from ptune.injection import Shape
 from ptune.tokens import Tokens
 
+RECENT = 8  # texts whose ids are kept
+
 
 class Part(NamedTuple):
     """A piece of a row. text: may be shortened; words: the words that are tagged, `starts` where each begins and
     `leads` how many of its tokens stand before its first sub-token; context: read in windows, `offsets` [n, 2] the
-    characters that each token stands for."""
+    characters that each token stands for. marks: tokens that heads read, by name."""
 
     kind: Literal["text", "literal", "mask", "slot", "words", "context"]
     ids: Sequence[int]
@@ -30,6 +33,7 @@ class Part(NamedTuple):
     starts: Sequence[int] = ()
     leads: Sequence[int] = ()
     offsets: np.ndarray | None = None
+    marks: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,26 @@ class Parts:
     parts: Sequence[Part]
     target: int | Sequence[int] | Extent | None = None
     segments: int = field(default=1)
+    candidate: int = 0
+    grouped: bool = False
 
 
 class Template(ABC):
     """tokens: the backbone's tokenizer; overflow: what becomes of tagged sentences and contexts longer than a row;
     windows: how the task's long field is read, None where it has none."""
 
-    runtime: ClassVar[tuple[str, ...]] = ("tokens", "fields", "patterns", "slots", "mask", "overflow", "windows")
+    runtime: ClassVar[tuple[str, ...]] = (
+        "tokens",
+        "fields",
+        "segments",
+        "patterns",
+        "slots",
+        "mask",
+        "overflow",
+        "windows",
+    )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
+    marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
 
@@ -64,6 +80,7 @@ class Template(ABC):
     ) -> None:
         self.tokens, self.overflow, self.windows = tokens, overflow, windows
         self._context: tuple[str, Part] | None = None
+        self._encoded: dict[str, list[int]] = {}
 
     @abstractmethod
     def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
@@ -75,6 +92,14 @@ class Template(ABC):
             ids, offsets = self.tokens.located(text, lead)
             self._context = text, Part("context", ids, segment, offsets=offsets)
         return self._context[1]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text; candidates that follow one another on the same text share them."""
+        if text not in self._encoded:
+            if len(self._encoded) >= RECENT:
+                del self._encoded[next(iter(self._encoded))]
+            self._encoded[text] = self.tokens.encode(text)
+        return self._encoded[text]
 
     def words(self, words: Sequence[str], segment: int, mark: int | None) -> Part:
         """Words to be tagged, the one at `mark` between asterisks."""
@@ -177,6 +202,8 @@ class Template(ABC):
                 read["words"] = [here + offset + lead for offset, lead in places]
             elif piece.kind == "context":
                 read["context"] = range(here, here + len(piece.ids))
+            for name, marked in piece.marks.items():
+                read[name] = [here + place for place in marked if place < len(piece.ids)]
             ids.extend(piece.ids)
             types.extend([frame.types[segment]] * len(piece.ids))
         ids.extend(frame.after)
@@ -186,7 +213,9 @@ class Template(ABC):
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int):
             target = tuple(target[start : start + len(read["words"])])
-        return Row(parts.example, ids, types, read, slots, target, start, cut=cut)
+        return Row(
+            parts.example, ids, types, read, slots, target, start, parts.candidate, cut=cut, grouped=parts.grouped
+        )
 
 
 def shorten(parts: Sequence[Part], budget: int) -> list[Part]:

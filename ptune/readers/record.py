@@ -1,0 +1,87 @@
+"""ReCoRD: a passage a line in SuperGLUE's jsonl, or all of them in one json as first published; queries on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ptune.errors import DataError
+from ptune.readers import Record, jsonl
+from ptune.readers.jsonl import member
+from ptune.readers.squad import load
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield a record a query, as the Hub has them: passage, query, entity_spans, answers, idx {passage, query}.
+
+    entity_spans: {text, start, end}, lists; an end is the character after the last. `answers` (texts) is left out where
+    the file has none. Raises DataError for an answer or an entity that is not where it is said to be.
+    """
+    if path.suffix == ".json":
+        for i, passage in enumerate(member(load(path), "data", list, str(path))):
+            yield from flattened(passage, f"{path}: data[{i}]")
+        return
+    for record in jsonl.read(path):
+        yield from flattened(record.values, record.where)
+
+
+def flattened(line: dict[str, Any], where: str) -> Iterator[Record]:
+    """The records of one line."""
+    passage = member(line, "passage", dict, where)
+    text: str = member(passage, "text", str, f"{where}: passage")
+    spans: dict[str, list[Any]] = {"text": [], "start": [], "end": []}
+    for i, entity in enumerate(member(passage, "entities", list, f"{where}: passage")):
+        start, end = extent(entity, text, f"{where}: passage.entities[{i}]")
+        for key, value in (("text", text[start:end]), ("start", start), ("end", end)):
+            spans[key].append(value)
+    for q, query in enumerate(member(line, "qas", list, where)):
+        here = f"{where}: qas[{q}]"
+        values = {"passage": text, "query": member(query, "query", str, here), "entity_spans": spans}
+        values["idx"] = {"passage": name(line, where), "query": name(query, here)}
+        if "answers" in query:
+            values["answers"] = answers(query, text, here)
+        yield Record(here, values)
+
+
+def name(node: Any, where: str) -> Any:
+    """The `idx` of SuperGLUE, or the `id` of the first publication."""
+    return member(node, "idx" if "idx" in node or "id" not in node else "id", (int, str), where)
+
+
+def extent(node: Any, text: str, where: str) -> tuple[int, int]:
+    """Where a mention begins, and the character after its last. Raises DataError outside the passage."""
+    start, last = member(node, "start", int, where), member(node, "end", int, where)
+    if not 0 <= start <= last < len(text):
+        raise DataError(
+            f"{where}: characters {start} to {last} are not in the passage, which has {len(text)}; "
+            "'end' is a mention's last character"
+        )
+    return start, last + 1
+
+
+def answers(query: Any, text: str, where: str) -> list[str]:
+    """The texts of a query's answers. Raises DataError for one that does not stand where it is said to."""
+    found = []
+    for i, answer in enumerate(member(query, "answers", list, where)):
+        place = f"{where}.answers[{i}]"
+        said = member(answer, "text", str, place)
+        start, end = extent(answer, text, place)
+        if text[start:end] != said:
+            near = text.find(said, max(start - 2, 0), end + 2)
+            last = near + len(said) - 1
+            off = f"'start' is off by {start - near:+d}" if near != start else f"'end' is off by {end - 1 - last:+d}"
+            cure = f"it stands at {near} to {last} ({off})" if near >= 0 else "it stands elsewhere"
+            if said not in text:
+                cure = "it stands nowhere in the passage"
+            raise DataError(
+                f"{place}: the answer {said!r} is not at characters {start} to {end - 1}, where {text[start:end]!r} "
+                f"stands; {cure}; 'end' is a mention's last character"
+            )
+        found.append(said)
+    return found
+
+
+def nested(line: dict[str, Any]) -> bool:
+    """Whether an object is a line of the file, and no record of it."""
+    return "qas" in line

@@ -1,0 +1,123 @@
+"""One of several candidates: each is rendered as a row of its own, one head scores the rows, a softmax weighs them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ptune import metrics as metric
+from ptune.batch import Example, RowOutput
+from ptune.errors import DataError, nearest
+from ptune.readers import Record
+from ptune.tasks import Majority, Prediction, Target, Task
+
+
+class Choice(Task):
+    """fields: the texts of a record; choices: the fields with the candidates, whose number, from 0, is the label.
+
+    What is rendered has `choice`, the candidate, beside the fields. values: field -> what each of its values is
+    rendered as. formats, format: see Classify. A record's label is a number, or the field's name, as on the Hub.
+    """
+
+    readout = "choice"
+    grouped = True
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        source: dict[str, Any],
+        fields: list[str],
+        choices: list[str],
+        formats: dict[str, list[str]],
+        label: str = "label",
+        values: dict[str, dict[str, str]] | None = None,
+        max_length: int = 256,
+        published: dict[str, Any] | None = None,
+        format: str | None = None,
+    ) -> None:
+        self.name, self.version, self.source = name, version, source
+        self.given, self.choices, self.label, self.values = list(fields), list(choices), label, values or {}
+        self.fields, self.labels = [*fields, "choice"], ["choice"]
+        self.headline, self.score_names = "accuracy", ["accuracy"]
+        self.max_length, self.patterns, self.verbalizers = max_length, {}, {}
+        self.choose(formats, format)
+
+    @property
+    def inputs(self) -> list[str]:
+        """See Task."""
+        return [*self.given, *self.choices]
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """See Task."""
+        yield from self.format_problems()
+        if len(self.choices) < 2:
+            yield "choices", f"{len(self.choices)} fields; candidates are two or more"
+
+    def example(self, record: Record, index: int) -> Example:
+        """See Task; gold is the number of the right candidate."""
+        fields = {}
+        for name in self.inputs:
+            text = record.values.get(name)
+            if not isinstance(text, str):
+                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.inputs)}")
+            if name in self.values and text not in self.values[name]:
+                raise DataError(f"{record.where}: '{text}' in '{name}'; {nearest(text, self.values[name])}")
+            fields[name] = text
+        return Example(str(record.values.get("idx", index)), fields, self._gold(record))
+
+    def _gold(self, record: Record) -> int | None:
+        label = record.values.get(self.label)
+        if label is None:
+            return None
+        known = [*range(len(self.choices)), *self.choices]
+        if isinstance(label, bool) or label not in known:
+            raise DataError(
+                f"{record.where}: {label!r} is not a label of {self.name}; "
+                f"one of: {', '.join(str(number) for number in range(len(self.choices)))}"
+            )
+        return known.index(label) % len(self.choices)
+
+    def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
+        """See Task; a candidate's target is 1 for the right one."""
+        shown = {name: known[example.fields[name]] for name, known in self.values.items()}
+        for number, name in enumerate(self.choices):
+            fields = {**example.fields, **shown, "choice": example.fields[name]}
+            yield replace(example, fields=fields), None if example.gold is None else int(number == example.gold)
+
+    def target(self, example: Example) -> list[int] | None:
+        """1 for each right candidate, 0 for the others."""
+        targets = [target for _, target in self.candidates(example)]
+        return None if example.gold is None else [int(target == 1) for target in targets if isinstance(target, int)]
+
+    def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
+        """The number of the candidate with the highest score, the first of equals; scores are log-probabilities."""
+        scores = weighed(outputs)
+        return Prediction(int(scores.argmax()), dict(zip(self.choices, scores.tolist(), strict=True)))
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+        """See Task."""
+        gold, said = [str(e.gold) for e in examples], [str(p.value) for p in predictions]
+        return {"accuracy": metric.accuracy(gold, said)}
+
+    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+        """Wilson's."""
+        right = sum(e.gold == p.value for e, p in zip(examples, predictions, strict=True))
+        return metric.binomial(right, len(examples))
+
+    def majority(self, train: Iterable[Example]) -> Majority:
+        """The place that is right most often; the first of equals."""
+        counts = Counter(example.gold for example in train)
+        return Majority(max(range(len(self.choices)), key=lambda number: counts[number]))
+
+
+def weighed(outputs: Sequence[RowOutput]) -> np.ndarray:
+    """Log-probabilities [n] of an example's candidates, from one score each."""
+    ordered = sorted(outputs, key=lambda output: output.candidate)
+    scores = np.array([float(output.scores[0]) for output in ordered])
+    scores -= scores.max()
+    return scores - np.log(np.exp(scores).sum())

@@ -1,0 +1,148 @@
+"""WSC: does a pronoun mean a candidate? As classification, the pronoun marked in the text or named in front of it."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ptune.batch import Example
+from ptune.errors import DataError
+from ptune.readers import Record
+from ptune.tasks.classify import Classify
+
+MARKED = re.compile(r"\*([^*]+)\*")
+KEYS = ("span1_text", "span1_index", "span2_text", "span2_index")
+
+
+class Erratum(NamedTuple):
+    """A row of the original files whose index is wrong: the right one, None where the words stand apart in the text."""
+
+    idx: int
+    span: int
+    text: str
+    given: int
+    right: int | None
+
+
+class WSC(Classify):
+    """fields: text, marked (the text with the pronoun between asterisks), pronoun, candidate.
+
+    Indices of a record count the text's parts between spaces: span 1 is the candidate, span 2 the pronoun. errata:
+    rows of the original files whose indices are known to be wrong, {idx, span, text, given, right}.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        source: dict[str, Any],
+        labels: list[str],
+        errata: list[dict[str, Any]] | None = None,
+        max_length: int = 256,
+        published: dict[str, Any] | None = None,
+        formats: dict[str, list[str]] | None = None,
+        format: str | None = None,
+    ) -> None:
+        fields = ["text", "marked", "pronoun", "candidate"]
+        super().__init__(
+            name,
+            version,
+            source,
+            fields,
+            labels,
+            max_length=max_length,
+            published=published,
+            formats=formats,
+            format=format,
+        )
+        self.errata = [Erratum(**row) for row in errata or []]
+
+    @property
+    def inputs(self) -> list[str]:
+        """See Task."""
+        return ["text", "target", *KEYS]
+
+    def example(self, record: Record, index: int) -> Example:
+        """See Task. Raises DataError for a span that is not at its index."""
+        values = record.values
+        text, name = values.get("text"), str(values.get("idx", index))
+        if not isinstance(text, str):
+            raise DataError(f"{record.where}: no text in 'text'; {self.name} needs text and target ({', '.join(KEYS)})")
+        target = values.get("target", values)  # the Hub's columns are flat
+        if not isinstance(target, Mapping):
+            raise DataError(f"{record.where}: 'target' is not an object with {', '.join(KEYS)}")
+        place = None
+        for span in (1, 2):
+            said, at = target.get(f"span{span}_text"), target.get(f"span{span}_index")
+            if not isinstance(said, str) or not said.strip() or type(at) is not int:
+                raise DataError(
+                    f"{record.where}: span {span} is {said!r} at {at!r}; span{span}_text must be a text and "
+                    f"span{span}_index a number"
+                )
+            place = self._place(text, said, at, span, name, record.where)
+        if place is None:
+            raise DataError(f"{record.where}: the pronoun of row {name} stands nowhere, by task.errata")
+        begin, end = place
+        marked = f"{text[:begin]}*{text[begin:end]}*{text[end:]}"
+        fields = {"text": text, "marked": marked, "pronoun": target["span2_text"], "candidate": target["span1_text"]}
+        return Example(name, fields, self.gold(record))
+
+    def _place(self, text: str, said: str, at: int, span: int, name: str, where: str) -> tuple[int, int] | None:
+        """Where a span begins and ends; None of a candidate whose words are known to stand apart."""
+        known = [row for row in self.errata if (str(row.idx), *row[1:4]) == (name, span, said, at)]
+        words = [match.start() for match in re.finditer(r"\S+", text)]
+        if known:
+            right = known[0].right
+            return None if right is None else found(text, words, said, right)
+        place = found(text, words, said, at)
+        if place is None:
+            key, there = f"span{span}", text[words[at] :].split()[0] if 0 <= at < len(words) else "nothing"
+            near = [
+                i
+                for i in sorted(range(len(words)), key=lambda i: abs(i - at))
+                if found(text, words, said, i) is not None
+            ]
+            cure = f"it stands at {near[0]} ({key}_index is off by {at - near[0]:+d})" if near else "it stands nowhere"
+            raise DataError(
+                f"{where}: {key}_text {said!r} is not at {key}_index {at}, where {there!r} stands; {cure}; words are "
+                "counted from 0, between spaces"
+            )
+        return place
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """The text with the pronoun between asterisks, and the candidate, separated by a tab."""
+        sentence, _, candidate = text.partition("\t")
+        pronouns = list(MARKED.finditer(sentence))
+        at = sentence.find(candidate.strip()) if candidate.strip() else -1
+        if len(pronouns) != 1 or at < 0:
+            raise DataError(
+                f"{self.name} needs a text with a pronoun between asterisks and a candidate from it, separated by a "
+                "tab, as in: Mark thanked Pete because *he* had helped.\tPete"
+            )
+        pronoun = pronouns[0]
+        plain = MARKED.sub(r"\1", sentence)
+        begin = at - 2 * (at > pronoun.start())
+        return {
+            "text": plain,
+            "span1_text": candidate.strip(),
+            "span1_index": len(plain[: begin + 1].split()) - 1,
+            "span2_text": pronoun[1],
+            "span2_index": len(plain[: pronoun.start() + 1].split()) - 1,
+        }
+
+
+def found(text: str, words: Sequence[int], said: str, at: int) -> tuple[int, int] | None:
+    """Where a span begins and ends that starts in the part `at` of a text; None where it does not.
+
+    Case, white space, and punctuation at the span's end or before its first word make no difference.
+    """
+    if not 0 <= at < len(words):
+        return None
+    bare = said.strip().rstrip(string.punctuation) or said.strip()
+    begin, end = words[at], words[at + 1] if at + 1 < len(words) else len(text)
+    while begin < end and not text[begin].isalnum() and text[begin] != bare[0]:
+        begin += 1
+    there = re.compile(r"\s+".join(map(re.escape, bare.split())) + r"(?!\w)", re.IGNORECASE).match(text, begin)
+    return there.span() if there and begin < end else None
