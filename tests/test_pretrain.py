@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+from pretrain.recurring import COPIES, Recurring  # noqa: E402
+from pretrain.rows import sinusoids  # noqa: E402
+
 KINDS = {"encoder": AutoModelForMaskedLM, "causal": AutoModelForCausalLM, "encoder_decoder": AutoModelForSeq2SeqLM}
 SMALL = ("sentences=1500", "tokens=2048", "threads=1")
 
@@ -41,6 +46,64 @@ def test_a_model_of_each_family(family, tmp_path):
     with torch.no_grad():
         labels = {"labels": ids} if family == "encoder_decoder" else {}
         assert model(ids, **labels).logits.shape[-1] == model.config.vocab_size == len(tokenizer)
+
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ann", "##a", "met", "bo", "left", ".", "who"]
+
+
+OTHERS = "met ."  # what stands in the other rows
+
+
+def ids(text: str) -> tuple[int, ...]:
+    return tuple(PIECES.index(piece) for piece in text.split())
+
+
+def recurring(row: str) -> Recurring:
+    return Recurring(PIECES, 5, [ids(row), *[ids(OTHERS)] * 200])
+
+
+@pytest.mark.parametrize(
+    ("row", "pairs"),
+    [
+        ("[CLS] ann ##a bo left . [SEP] who left . ann ##a bo [SEP]", {(1, 10, 3), (4, 8, 1)}),
+        ("[CLS] ann ##a met ann . [SEP]", set()),  # a piece of a name is no name
+        ("[CLS] bo bo left . [SEP]", {(1, 2, 1)}),
+        ("[CLS] bo met . bo met . bo . [SEP]", {(1, 4, 1), (1, 7, 1), (4, 7, 1)}),
+    ],
+)
+def test_recurring_spans_are_of_whole_rare_words_and_as_long_as_can_be(row, pairs):
+    assert set(recurring(row).pairs(ids(row))) == pairs
+
+
+def test_a_hidden_span_stays_to_be_masked_or_is_left_out_and_its_copies_are_known():
+    text = "[CLS] ann ##a bo left . [SEP] who met ann ##a bo [SEP]"
+    row, found = ids(text), recurring(text)
+    span, seen = ids("ann ##a bo"), set()
+    for seed in range(60):
+        made, cut, hidden = found.hide(row, 7, Random(seed))
+        begin, end, length, *copies = hidden.numbers()
+        if not hidden.copies:
+            assert (made, cut) == (row, 7)
+            kind = "nothing"
+        elif end > begin:
+            assert (made, cut, made[begin:end]) == (row, 7, span)
+            kind = "masked"
+        else:
+            assert len(made) == len(row) - 3
+            assert made[cut - 1] == PIECES.index("[SEP]")
+            kind = "left out"
+        assert len(copies) == COPIES
+        assert all(made[copy : copy + length] == span for copy in copies if copy >= 0)
+        seen.add((kind, begin > 6))
+    assert seen == {("nothing", False), *((kind, late) for kind in ("masked", "left out") for late in (False, True))}
+
+
+def test_from_its_first_positions_a_model_sees_how_far_apart_tokens_are_and_not_where():
+    table = sinusoids(64, 32)
+    for far in (1, 3, 20):
+        near = (table[:-far] * table[far:]).sum(1)
+        assert torch.allclose(near, near[:1].expand_as(near), rtol=1e-4)
+        assert near[0] < table[0].square().sum()
 
 
 @pytest.mark.slow

@@ -146,13 +146,13 @@ def _one(world: World, random: Random) -> list[Word]:
 
 
 def _quiz(world: World, random: Random) -> list[list[Word]]:
-    """Facts of one or two things, then a question about one of them with its answer."""
+    """Facts of up to three things and a question about one of them with its answer: after them, before or around."""
     told = []
     about = [random.choice(world.entities[random.choice(tuple(relations.ABOUT))])]
-    if random.random() < 0.5:
+    for _ in range(random.choice((0, 0, 1, 1, 2))):
         about.append(random.choice(world.entities[about[0].kind]))
     for entity in about:
-        told += relations.told(entity, random.randint(1, 2), Passage(world, random, again=0.3))
+        told += relations.told(entity, random.randint(1, 3), Passage(world, random, again=0.3))
     fact, _ = random.choice(told)
     told = random.sample(told, k=len(told)) if random.random() < 0.3 else told
     passage = fact.passage(world, random, again=0.3)
@@ -161,7 +161,11 @@ def _quiz(world: World, random: Random) -> list[list[Word]]:
     answer = random.choice(("{value} .", '" {value} . "', "STATEMENT"))
     answer = answer.replace("STATEMENT", random.choice(fact.relation.statements))
     passage.bound["speaker"] = random.choice(world.entities["person"])
-    return [*(words for _, words in told), passage.words(asked), passage.words(answer)]
+    lines, question, reply = [words for _, words in told], passage.words(asked), passage.words(answer)
+    order = random.random()
+    if order < 0.5:
+        return [*lines, question, reply]
+    return [question, reply, *lines] if order < 0.75 else [question, *lines, reply]
 
 
 _ANSWERS = (
@@ -284,7 +288,7 @@ SHARES = {
     _framed: 3,
     _doubted: 4,
     _biography: 4,
-    _quiz: 5,
+    _quiz: 10,
     _asked: 5,
     _caused: 2,
     _sense: 2,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pretrain.rows import Rows, names, often, shifted
+from pretrain.rows import INITIAL, Rows, names, often, shifted, sinusoids
 
 END = "<|endoftext|>"
 
@@ -51,7 +51,7 @@ class Causal:
             tokenizer_object=made, bos_token=END, eos_token=END, pad_token=END, model_max_length=self.positions
         )
 
-    def rows(self, passages: Sequence[str], tokenizer: Any, random: Random) -> Rows:
+    def rows(self, passages: Sequence[str], tokenizer: Any, random: Random, *, train: bool) -> Rows:
         """The passage between two end-of-text tokens."""
         end = tokenizer.eos_token_id
         texts = [" " + passage for passage in passages]
@@ -59,20 +59,25 @@ class Causal:
 
     def build(self, tokenizer: Any) -> GPT2LMHeadModel:
         """A new model without dropout."""
-        return GPT2LMHeadModel(
+        hidden = self.size["hidden"]
+        model = GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=len(tokenizer),
                 n_positions=self.positions,
-                n_embd=self.size["hidden"],
+                n_embd=hidden,
                 n_layer=self.size["layers"],
-                n_head=self.size["hidden"] // 32,
+                n_head=hidden // 32,
+                initializer_range=INITIAL,
                 resid_pdrop=0.0,
                 embd_pdrop=0.0,
                 attn_pdrop=0.0,
                 bos_token_id=tokenizer.eos_token_id,
                 eos_token_id=tokenizer.eos_token_id,
+                attn_implementation="eager",
             )
         )
+        model.transformer.wpe.weight.data.copy_(sinusoids(self.positions, hidden))
+        return model
 
     def finish(self, model: GPT2LMHeadModel) -> None:
         """Give the configuration the dropout that users of the checkpoint expect."""

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
-from pretrain.rows import Rows, names, often, shifted
+from pretrain.recurring import LONGEST, NOTHING, Recurring
+from pretrain.rows import INITIAL, Rows, names, often, shifted, sinusoids
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SENTENCE_END = re.compile(r"(?<=[.?!]) (?=[A-Z0-9\"])")
@@ -70,8 +71,8 @@ class Encoder:
         made.post_processor = processors.BertProcessing(*ends)
         return BertTokenizer(tokenizer_object=made, do_lower_case=True, model_max_length=self.positions)
 
-    def rows(self, passages: Sequence[str], tokenizer: Any, random: Random) -> Rows:
-        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP]; the cut is where B begins."""
+    def rows(self, passages: Sequence[str], tokenizer: Any, random: Random, *, train: bool) -> Rows:
+        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP]; the cut is where B begins, the facts are those of `Hidden`."""
         firsts, seconds = [], []
         for passage in passages:
             sentences = SENTENCE_END.split(passage)
@@ -80,17 +81,22 @@ class Encoder:
             firsts.append(" ".join(sentences[:cut]))
             seconds.append(" ".join(sentences[cut:]))
         ids_a, ids_b = (tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (firsts, seconds))
-        rows, cuts, half = [], [], self.longest // 2
+        rows, cuts, facts, half = [], [], [], self.longest // 2
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        recurring = Recurring(pieces, len(SPECIAL), [tuple(a + b) for a, b in zip(ids_a, ids_b, strict=True)])
         for a, b in zip(ids_a, ids_b, strict=True):
-            head = [tokenizer.cls_token_id, *a[: half if b else self.longest], tokenizer.sep_token_id]
-            rows.append([*head, *b[:half], tokenizer.sep_token_id] if b else head)
-            cuts.append(len(head))
-        return Rows(rows, cuts)
+            head = (tokenizer.cls_token_id, *a[: half if b else self.longest], tokenizer.sep_token_id)
+            row = (*head, *b[:half], tokenizer.sep_token_id) if b else head
+            row, cut, hidden = recurring.hide(row, len(head), random) if train else (row, len(head), NOTHING)
+            rows.append(row)
+            cuts.append(cut)
+            facts.append(hidden.numbers())
+        return Rows(rows, cuts, facts)
 
     def build(self, tokenizer: Any) -> BertForMaskedLM:
         """A new model without dropout, which one pass over the text does not need."""
         hidden = self.size["hidden"]
-        return BertForMaskedLM(
+        model = BertForMaskedLM(
             BertConfig(
                 vocab_size=len(tokenizer),
                 hidden_size=hidden,
@@ -98,13 +104,19 @@ class Encoder:
                 num_attention_heads=hidden // 32,
                 intermediate_size=4 * hidden,
                 max_position_embeddings=self.positions,
+                initializer_range=INITIAL,
                 hidden_dropout_prob=0.0,
                 attention_probs_dropout_prob=0.0,
+                attn_implementation="eager",
             )
         )
+        model.bert.embeddings.position_embeddings.weight.data.copy_(sinusoids(self.positions, hidden))
+        model.ends = nn.Linear(hidden, 2)
+        return model
 
     def finish(self, model: BertForMaskedLM) -> None:
-        """Give the configuration the dropout that users of the checkpoint expect."""
+        """Leave out what only pretraining needs, and give the configuration the dropout that users expect."""
+        del model.ends
         model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.1
 
     def prepare(self, tokenizer: Any, seed: int) -> None:
@@ -127,7 +139,10 @@ class Encoder:
         return {"token_type_ids": types, "attention_mask": (ids > 0).long(), "position_ids": positions}
 
     def losses(self, model: Any, rows: Rows, indices: Sequence[int], *, train: bool) -> tuple[Tensor, Tensor]:
-        """(cross-entropy of each masked token [M], whether each was guessed [M])."""
+        """(cross-entropy of each masked token [M], whether each was guessed [M]).
+
+        In training the losses of the ends of hidden spans come after those of the tokens.
+        """
         ids, cuts = rows.padded(indices, 0)
         real = ids >= len(SPECIAL)
         word = torch.cumsum(~self.continues[ids], dim=1)
@@ -137,14 +152,25 @@ class Encoder:
             asked = (ids == self.question).any(1, keepdim=True)
             share[after & asked] = ANSWERS_MASKED
         draws = self.rand(ids.shape[0], ids.shape[1] + 1).gather(1, word)
-        chosen = (draws < share) & real
+        begin, end, length, *copies = torch.from_numpy(rows.facts[indices].astype("int64")).T[..., None]
+        place = torch.arange(ids.shape[1])
+        hidden = (place >= begin) & (place < end) & train
+        chosen = (draws < share) & real | hidden
         masked, draw = ids.clone(), self.rand(*ids.shape)
         masked[chosen & (draw < 0.8)] = self.mask_id
         noise = torch.randint(len(SPECIAL), len(self.continues), ids.shape, generator=self.generator)
         masked = torch.where(chosen & (draw >= 0.9), noise, masked)
+        masked[hidden] = self.mask_id
         states = model.bert(masked, **self.inputs(ids, cuts, shift=train)).last_hidden_state
         logits = model.cls(states[chosen])
-        return F.cross_entropy(logits, ids[chosen], reduction="none"), logits.argmax(-1) == ids[chosen]
+        losses, right = F.cross_entropy(logits, ids[chosen], reduction="none"), logits.argmax(-1) == ids[chosen]
+        if train:
+            firsts = torch.cat(copies, dim=1)
+            firsts = firsts.masked_fill(firsts < 0, -LONGEST)[..., None]
+            scores = model.ends(states).float().masked_fill((ids == 0)[..., None], -torch.inf)
+            for end, places in enumerate((firsts, firsts + length[..., None] - 1)):
+                losses = torch.cat([losses, found(scores[..., end], (places == place).any(1))])
+        return losses, right
 
     def cloze(self, model: Any, rows: Rows, indices: Sequence[int]) -> Tensor:
         """Whether one masked word of a single piece is restored, a row. [B]"""
@@ -156,3 +182,10 @@ class Encoder:
         states = model.bert(masked, **self.inputs(ids, cuts, shift=False)).last_hidden_state
         guess = model.cls(states[torch.arange(len(ids)), place.squeeze(1)]).argmax(-1)
         return guess == ids.gather(1, place).squeeze(1)
+
+
+def found(scores: Tensor, sought: Tensor) -> Tensor:
+    """Minus the log-probability of the places that are sought [B, N], of the rows where some are."""
+    rows = sought.any(1)
+    scores, sought = scores[rows], sought[rows]
+    return scores.logsumexp(1) - scores.masked_fill(~sought, -torch.inf).logsumexp(1)

@@ -44,7 +44,7 @@ class EncoderDecoder:
             model_max_length=self.positions,
         )
 
-    def rows(self, passages: Sequence[str], tokenizer: Any, random: Random) -> Rows:
+    def rows(self, passages: Sequence[str], tokenizer: Any, random: Random, *, train: bool) -> Rows:
         """The passage and the end token."""
         texts = [" " + passage for passage in passages]
         return Rows([[*ids[: self.longest], tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]])
@@ -67,6 +67,7 @@ class EncoderDecoder:
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
                 decoder_start_token_id=tokenizer.pad_token_id,
+                attn_implementation="eager",
             )
         )
 

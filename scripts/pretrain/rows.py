@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 WORD = re.compile(r"[^\W_]+")
+INITIAL, WAVES = 0.04, 0.05  # the scales at which weights and position embeddings begin
 LABEL_WORDS = (
     *("yes", "no", "maybe", "true", "false", "right", "wrong", "and", "or", "not", "good", "bad", "great"),
     *("terrible", "because", "so", "cause", "effect", "same", "different", "world", "sports", "business", "tech"),
@@ -20,12 +21,21 @@ LABEL_WORDS = (
 class Rows:
     """Many rows of ids in one array, since a list of lists of 30 million numbers would fill the memory."""
 
-    def __init__(self, rows: Sequence[Sequence[int]], cuts: Sequence[int] | None = None) -> None:
-        """cuts: where in each row a second part begins (a segment, an answer); the row's length if nowhere."""
+    def __init__(
+        self,
+        rows: Sequence[Sequence[int]],
+        cuts: Sequence[int] | None = None,
+        facts: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """cuts: where in each row a second part begins (a segment, an answer); the row's length if nowhere.
+
+        facts: what else an objective knows of the rows, as many numbers of each.
+        """
         self.lengths = np.fromiter((len(row) for row in rows), np.int32, len(rows))
         self.starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
         self.ids = np.fromiter((i for row in rows for i in row), np.uint16, int(self.starts[-1]))
         self.cuts = np.asarray(self.lengths if cuts is None else cuts, np.int32)
+        self.facts = np.asarray([()] * len(rows) if facts is None else facts, np.int16)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -81,3 +91,13 @@ def shifted(count: int, length: int, positions: int, generator: torch.Generator)
     offset = (torch.rand(count, 1, generator=generator) * (positions - length + 1)).long()
     moved = torch.rand(count, 1, generator=generator) < 0.5
     return torch.arange(length).repeat(count, 1) + offset * moved
+
+
+def sinusoids(positions: int, hidden: int) -> Tensor:
+    """Where learned position embeddings begin: waves (Vaswani et al. 2017) at the scale of small weights. [P, H]
+
+    To look at a neighbor is then the same at every offset. From random embeddings a model this small, which meets
+    shifted positions, learns how frequent words are and for millions of tokens nothing else.
+    """
+    waves = torch.arange(positions)[:, None] * 10000 ** (-torch.arange(0, hidden, 2) / hidden)
+    return torch.cat([waves.sin(), waves.cos()], dim=1) * WAVES
