@@ -74,7 +74,7 @@ def load(task: Any, settings: Data) -> Corpus:
     if missing:
         raise UnavailableError(
             f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
-            f"looked for {looked_for(task, missing)}"
+            f"looked for {looked_for(task, missing)}{elsewhere(task)}"
         )
     if settings.draw is not None:
         origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
@@ -124,6 +124,12 @@ def drawn(examples: list[Example], most: int | None, seed: int | None) -> list[E
 def looked_for(task: Any, splits: Sequence[str]) -> str:
     """The file names of the splits, for messages."""
     return "; ".join(" or ".join(task.source["files"].get(split, ["(none)"])) for split in splits)
+
+
+def elsewhere(task: Any) -> str:
+    """That the corpus is passed on in other layouts too, for messages."""
+    others = [name for name in task.source.get("layouts", ()) if name != task.source["layout"]]
+    return f"; in its other layout: data.layout={' or '.join(others)}" if others else ""
 
 
 def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, list[Record]]:

@@ -97,9 +97,7 @@ def test_props_and_words_have_one_separator_too(file, gaps):
     rows = [["Go", "VB", "*", "*", "01", "go", "(V*)"], ["now", "RB", "*", "*", "-", "-", "*"]]
     path = file("\n".join(gap.join(row) for gap, row in zip(gaps, rows, strict=True)))
     names = {"\t": "tabs", " ": "spaces"}
-    said = (
-        f"{path}:2: {names[gaps[1]]} between columns, where line 1 has {names[gaps[0]]}; {ONE}"
-    )
+    said = f"{path}:2: {names[gaps[1]]} between columns, where line 1 has {names[gaps[0]]}; {ONE}"
     assert refused(props.read(path)) == said
 
 
