@@ -80,6 +80,17 @@ def test_layouts(ptune, tmp_path):
         "NOT THE USUAL CONLL04: 1 in train where the original has 922; 1 in dev where the original has 231 "
         "(the files as they are passed on, and the card of DFKI-SLT/conll04 on the Hub)"
     )
+    common = (
+        "task=conll04",
+        "method=majority",
+        "backbone=tiny_encoder",
+        "tracker=none",
+        *words[3:],
+        "data.layout=json",
+    )
+    code, out, err = ptune("train", *common)
+    assert code == 0
+    assert "warning: NOT THE USUAL CONLL04: 1 in train" in " ".join((out + err).split())
     code, _, err = ptune(*words)
     assert (code, err.strip()) == (
         1,
