@@ -23,7 +23,7 @@ from ptune.schemes import from_iob2, spans
 
 ROOT = Path(__file__).parents[1]
 TAGGED = {"tokens": 0, "tags": 1}
-CONLL04 = {"columns": {"tokens": 1, "tags": 2}, "opens": "#doc "}
+CONLL04 = {"columns": {"tokens": 1, "tags": 2}, "opens": "#doc ", "numbered": 0}
 steadily = settings(deadline=None, derandomize=True)
 
 
@@ -107,6 +107,20 @@ def test_packed(file):
     assert len(list(columns.read(file(raw, "train.txt.gz"), TAGGED))) == 51
     path = file(raw[:-9], "cut.txt.gz")
     assert refused(columns.read(path, TAGGED)).startswith(f"{path}: cannot be unpacked (")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("#doc 1\n0\ta\tO\n2\tb\tO\n", ":3: token '2' where 1 is expected; is a line missing before it?"),
+        ("#doc 1\n0\ta\tO\n0\tb\tO\n", ":3: token '0' where 1 is expected; is a line missing before it?"),
+        ("#doc 1\n1\ta\tO\n", ":2: token '1' where 0 is expected; is a line missing before it?"),
+    ],
+)
+def test_a_line_is_missing(file, content, said):
+    """A token, a document's first line or its first token: where the numbers of the tokens show it."""
+    path = file(content)
+    assert refused(columns.read(path, **CONLL04)) == f"{path}{said}"
 
 
 def test_the_place_of_a_token(file):

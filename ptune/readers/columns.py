@@ -51,16 +51,19 @@ def blocks(path: Path, opens: str | None = None) -> Iterator[list[Row]]:
         yield rows
 
 
-def read(path: Path, columns: Mapping[str, int], opens: str = "-DOCSTART-") -> Iterator[Record]:
+def read(
+    path: Path, columns: Mapping[str, int], opens: str = "-DOCSTART-", numbered: int | None = None
+) -> Iterator[Record]:
     """Yield a record a sentence: for each name of `columns` the list of that column's values (counted from 0).
 
-    opens: how a line begins that is no token but stands before a document, or before each sentence. Raises DataError
-    at a line with too few columns or another number of them than the file's first line, with nothing in a column
-    that is read, or with another separator.
+    opens: how a line begins that is no token but stands before a document, or before each sentence; numbered: the
+    column that numbers the tokens of a sentence from 0. Raises DataError at a line with too few columns or another
+    number of them than the file's first line, with nothing in a column that is read, with another separator, or with
+    another number than its token's.
     """
-    needed, width, first = max(columns.values()) + 1, 0, ""
+    needed, width, first = max(*columns.values(), numbered or 0) + 1, 0, ""
     for rows in blocks(path, opens):
-        for where, cells in rows:
+        for index, (where, cells) in enumerate(rows):
             if len(cells) < needed:
                 raise DataError(
                     f"{where}: {len(cells)} columns where at least {needed} are needed: {' '.join(cells)[:60]!r}"
@@ -72,6 +75,10 @@ def read(path: Path, columns: Mapping[str, int], opens: str = "-DOCSTART-") -> I
             for name, column in columns.items():
                 if not cells[column]:
                     raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
+            if numbered is not None and cells[numbered] != str(index):
+                raise DataError(
+                    f"{where}: token '{cells[numbered]}' where {index} is expected; is a line missing before it?"
+                )
         yield Record(
             rows[0].where, {name: [row.cells[column] for row in rows] for name, column in columns.items()}, by_line=True
         )
