@@ -38,6 +38,7 @@ class Data:
 
     source: str = "hub"  # hub | local | demo
     root: str | None = None  # folder of the original files, for source=local
+    layout: str | None = None  # of a corpus that is passed on in several; null: the first of the task's yaml
     seed: int = 0  # seed of the demo world
     demo: Demo = field(default_factory=Demo)
     max_length: int | None = None  # tokens of text a row; null: the task's
@@ -164,6 +165,7 @@ class Predict:
     run: str = MISSING
     input: str = "-"
     output: str = "-"
+    scheme: str | None = None  # of the tags that are written: iob1 | iob2 | bioes | bilou; null: as predicted
     batch_size: int = 64
     device: str = "auto"
     quiet: bool = False

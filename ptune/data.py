@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ from ptune.run import sha256
 from ptune.templates import Parts, Template, lost_labels
 
 SPLITS = ("train", "dev", "test")
-NOT_THE_READERS = ("reader", "folder", "files", "hub", "obtain", "statistics")
+NOT_THE_READERS = ("reader", "folder", "files", "hub", "obtain", "statistics", "layout", "layouts", "scheme")
 
 
 @dataclass
@@ -50,7 +51,10 @@ def load(task: Any, settings: Data) -> Corpus:
 
     Raises UnavailableError where the source has no training or development data, DataError for a broken file.
     """
+    task.lay_out(settings.layout)
     origin: dict[str, Any] = {"source": settings.source, "task": task.name, "task_version": task.version}
+    if "layout" in task.source:
+        origin["layout"] = task.source["layout"]
     if settings.source == "hub":
         records = hub_records(task, origin)
     else:
@@ -70,12 +74,26 @@ def load(task: Any, settings: Data) -> Corpus:
     if missing:
         raise UnavailableError(
             f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
-            f"looked for {looked_for(task, missing)}"
+            f"looked for {looked_for(task, missing)}{elsewhere(task)}"
         )
     if settings.draw is not None:
         origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
     origin["examples"] = {split: len(examples) for split, examples in splits.items()}
+    if settings.source != "demo" and (warning := unlike_original(task, records)):
+        origin["warning"] = warning
     return Corpus(splits, origin)
+
+
+def unlike_original(task: Any, records: Mapping[str, Sequence[Record]]) -> str:
+    """Which splits are not of the size that names the corpus (statistics.pinned), as a warning; else nothing."""
+    said = task.source.get("statistics", {})
+    counts = said.get("examples", {}) if said.get("pinned") else {}
+    differ = [
+        f"{len(records[split]):,} in {split} where the original has {count:,}"
+        for split, count in counts.items()
+        if split in records and len(records[split]) != count
+    ]
+    return f"NOT THE USUAL {task.name.upper()}: {'; '.join(differ)} ({said['from']})" if differ else ""
 
 
 def required(task: Any) -> list[str]:
@@ -108,6 +126,12 @@ def looked_for(task: Any, splits: Sequence[str]) -> str:
     return "; ".join(" or ".join(task.source["files"].get(split, ["(none)"])) for split in splits)
 
 
+def elsewhere(task: Any) -> str:
+    """That the corpus is passed on in other layouts too, for messages."""
+    others = [name for name in task.source.get("layouts", ()) if name != task.source["layout"]]
+    return f"; in its other layout: data.layout={' or '.join(others)}" if others else ""
+
+
 def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, list[Record]]:
     """Records of each split's original file, below `root` or its folder of the task's name."""
     if not root.is_dir():
@@ -120,16 +144,30 @@ def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, lis
     origin.update(root=str(root), files={})
     records = {}
     for split, names in task.source["files"].items():
-        path = next((folder / name for name in names for folder in folders if (folder / name).is_file()), None)
+        path = next((path for name in names for folder in folders if readable(path := folder / name, reader)), None)
         if path is None:
             continue
         records[split] = list(reader.read(path, **options))
-        origin["files"][split] = {"path": str(path), "sha256": sha256(path)}
+        origin["files"][split] = {"path": str(path), **checked(path, reader)}
         if more := reader.beside(path) if hasattr(reader, "beside") else []:
             origin["files"][split]["beside"] = {str(other): sha256(other) for other in more}
         if not records[split]:
             raise DataError(f"{path}: no records; is this the {split} file of {task.name}?")
     return records
+
+
+def readable(path: Path, reader: Any) -> bool:
+    """Whether there is such a file, or such a folder for a reader of folders."""
+    return path.is_file() or (path.is_dir() and hasattr(reader, "inside"))
+
+
+def checked(path: Path, reader: Any) -> dict[str, Any]:
+    """The checksum of a file; of a folder that of its files' names and checksums, as sha256sum lists them."""
+    if path.is_file():
+        return {"sha256": sha256(path)}
+    files = reader.inside(path)
+    listed = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return {"files": len(files), "sha256": hashlib.sha256(listed.encode()).hexdigest()}
 
 
 def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:

@@ -39,6 +39,8 @@ def main(cfg: DictConfig) -> None:
     console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
     if corpus.synthetic:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
+    if "warning" in corpus.origin:
+        console.print(corpus.origin["warning"], style="bold yellow")
     ours = {split: described(task, corpus.splits[split]) for split in data.SPLITS if split in corpus.splits}
     console.print(table(*compared(ours, original(task))))
     if source := task.source.get("statistics", {}).get("from"):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from omegaconf import DictConfig
 
+from ptune import schemes
 from ptune.config import Predict
-from ptune.errors import DataError, PtuneError
+from ptune.errors import ConfigError, DataError, PtuneError, nearest
 from ptune.readers import Record, decoded
 from ptune.readers.jsonl import parse
 
@@ -32,16 +33,20 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, Predict)
     if s.input != "-" and not Path(s.input).is_file():
         raise PtuneError(f"input: there is no file {s.input}; name one, or - for standard input")
+    if s.scheme not in (None, *schemes.LETTERS):
+        raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
     from ptune.restore import restore
 
     run = restore(s.run, s.device)
+    if s.scheme and run.task.readout != "token":
+        raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
     with ExitStack() as files:
         source = sys.stdin.buffer if s.input == "-" else files.enter_context(open(s.input, "rb"))
         target = sys.stdout if s.output == "-" else files.enter_context(open(s.output, "w", encoding="utf-8"))
         name = "standard input" if s.input == "-" else s.input
         records = parsed(decoded(source, name), run.task)
         while chunk := list(islice(records, CHUNK * s.batch_size)):
-            write(run, chunk, s.batch_size, target)
+            write(run, chunk, s.batch_size, target, s.scheme)
 
 
 def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
@@ -68,8 +73,8 @@ def unlabeled(record: Record, task: Task) -> Record:
     return Record(record.where, {name: record.values[name] for name in task.inputs if name in record.values})
 
 
-def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO) -> None:
-    """Predict a chunk and write it in its order."""
+def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO, scheme: str | None = None) -> None:
+    """Predict a chunk and write it in its order, tags in `scheme` if one is given."""
     from ptune.data import Rendered
     from ptune.evaluate import predict
 
@@ -77,7 +82,8 @@ def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO) -
     assert run.settings.data.max_length is not None
     rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
     for record, prediction in zip(chunk, predict(run.model, 0, run.task, examples, rendered, batch_size), strict=True):
-        row = {**record.values, "prediction": prediction.value}
+        told = schemes.from_iob2(prediction.value, scheme) if scheme else prediction.value
+        row = {**record.values, "prediction": told}
         if prediction.scores:
             row["scores"] = {label: round(score, 6) for label, score in prediction.scores.items()}
         target.write(json.dumps(row, ensure_ascii=False) + "\n")

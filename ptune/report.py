@@ -22,7 +22,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "method": lambda r: (
         r["method"] + ("" if r["tune"] == "none" or r["method"] in ("finetune", "bitfit") else f" (tune {r['tune']})")
     ),
-    "task": lambda r: r["task"] + (" (synthetic)" if r["synthetic"] else ""),
+    "task": lambda r: r["task"] + layout(r) + (" (synthetic)" if r["synthetic"] else ""),
     "backbone": lambda r: r["backbone"],
     "P": lambda r: str(r["prompt_length"] or ""),
     "seed": lambda r: str(r["seed"]),
@@ -69,6 +69,12 @@ def results(folder: Path, sort: str) -> list[dict[str, Any]]:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
     rows = [{**json.loads(path.read_text(encoding="utf-8")), "folder": str(path.parent)} for path in paths]
     return sorted(rows, key=lambda row: row[sort] if sort != "score" else -row["score"])
+
+
+def layout(row: Row) -> str:
+    """The layout of a corpus that has several: they are not of the same splits."""
+    name = row.get("data", {}).get("layout")
+    return f" {name}" if name else ""
 
 
 def cells(row: Row) -> list[str]:

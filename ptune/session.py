@@ -63,6 +63,8 @@ class Session:
         if self.corpus.synthetic:
             progress.say(SYNTHETIC, style="bold yellow")
             log.warning(SYNTHETIC)
+        if "warning" in self.corpus.origin:
+            progress.warn(self.corpus.origin["warning"])
         self.tracker = self._tracker()
         self.bytes = 0
 

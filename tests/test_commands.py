@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ptune import cli
+from ptune.schemes import from_iob2, spans, to_iob2
 
 
 class Result:
@@ -245,6 +246,26 @@ def test_predict_text(ptune, runs, tmp_path, standard_input):
     ]
 
 
+def test_predict_in_a_scheme(ptune, runs, bert_folder, tmp_path):
+    """Tags come out in the scheme that is asked for, with the spans that were predicted; other tasks have none."""
+    words = ("method=linear_probe", "max_steps=1", "optim.lr=1e-9", "tracker=none", "quiet=true")  # as good as random
+    data = ("data=local", f"data.root={runs / 'data'}", "backbone=local", f"backbone.path={bert_folder}")
+    assert ptune("train", "task=conll03", *words, *data, "hydra.run.dir=random").code == 0
+    expected = rows((tmp_path / "random" / "predictions.jsonl").read_text(encoding="utf-8"))
+    assert any(tag[0] == "I" for row in expected for tag in row["prediction"])
+    (tmp_path / "in.txt").write_text("".join(" ".join(row["tokens"]) + "\n" for row in expected), encoding="utf-8")
+    for scheme in ("iob1", "iob2", "bioes", "bilou"):
+        told = [row["prediction"] for row in rows(ptune("predict", "random", "input=in.txt", f"scheme={scheme}").out)]
+        assert told == [from_iob2(row["prediction"], scheme) for row in expected]
+        assert [list(spans(to_iob2(tags, scheme))) for tags in told] == [
+            list(spans(row["prediction"])) for row in expected
+        ]
+    found = ptune("predict", "random", "input=in.txt", "scheme=biose")
+    assert (found.code, found.err) == (1, "scheme: 'biose' is not a choice; did you mean 'bioes'?")
+    found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "scheme=bioes")
+    assert (found.code, found.err) == (1, "scheme: rte predicts no tags; leave it out")
+
+
 def test_predict_labels_are_not_read(ptune, runs, tmp_path):
     """Gold labels in the input are passed on, and change nothing."""
     rte = runs / "finished" / "rte"
@@ -337,6 +358,20 @@ def test_report_says_once_what_all_runs_share(ptune, finished, tmp_path):
     assert shown[4].startswith("all with task rte, backbone ")
     assert "P 3, seed 3" in shown[4]
     assert "metric dev accuracy (selected on)" in shown[4]
+
+
+def test_report_tells_layouts_apart(ptune, finished):
+    """Scores on two layouts of a corpus are of other splits: the task's cell says which."""
+    told = result(finished / "ner")
+    told["data"]["layout"] = "json"
+    (finished / "ner" / "result.json").write_text(json.dumps(told), encoding="utf-8")
+    table = list(csv.DictReader(io.StringIO(ptune("report", "some", "format=csv").out)))
+    assert {row["run"]: row["task"] for row in table} == {
+        "some/majority": result(finished / "majority")["task"]
+        + " (synthetic)" * result(finished / "majority")["synthetic"],
+        "some/ner": "conll03 json" + " (synthetic)" * told["synthetic"],
+        "some/rte": "rte" + " (synthetic)" * result(finished / "rte")["synthetic"],
+    }
 
 
 def test_report_by_score(ptune, finished):

@@ -206,6 +206,32 @@ def test_the_published_recipes_for_answers(settings, name, length, epochs):
     assert (s.select_on, s.report_on, s.metric) == ("dev", "dev", "f1")
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "backbone", "lr", "batch_size", "epochs", "length", "dropout", "seed"),
+    [
+        ("conll04_bert", "conll04", "bert_large_uncased", 2e-2, 32, 40, 128, 0.2, 11),
+        ("conll04_roberta", "conll04", "roberta_large", 6e-2, 32, 80, 144, 0.1, 11),
+        ("ontonotes_bert", "ontonotes", "bert_large_uncased", 1e-2, 16, 30, 16, 0.1, 11),
+        ("ontonotes_roberta", "ontonotes", "roberta_large", 7e-3, 16, 60, 48, 0.1, 14),
+        ("conll05_roberta", "conll05", "roberta_large", 6e-3, 16, 15, 224, 0.1, 11),
+        ("conll12_roberta", "conll12", "roberta_large", 5e-3, 32, 45, 64, 0.1, 11),
+        ("conll12_bert", "conll12", "roberta_large", 5e-3, 16, 45, 128, 0.1, 11),
+    ],
+)
+def test_the_published_recipes_for_columns(
+    settings, name, task, backbone, lr, batch_size, epochs, length, dropout, seed
+):
+    """Text is what 512 positions leave beside the prompt; roles are selected by seqeval's F1, predicates appended."""
+    s = settings(f"experiment=ptv2_{name}")
+    roles = task in ("conll05", "conll12")
+    assert (s.task["name"], s.backbone["name"], s.experiment) == (task, backbone, f"ptv2_{name}")
+    assert (s.optim.lr, s.batch_size, s.epochs, s.prompt_length.value, s.seed) == (lr, batch_size, epochs, length, seed)
+    assert (s.method["prompt"]["dropout"], s.method["head"]["dropout"], s.backbone["dropout"]) == (dropout,) * 3
+    assert (s.data.max_length, s.optim.schedule, s.optim.gamma) == (512 - length, "exponential", 0.95)
+    assert (s.select_on, s.report_on, s.metric) == ("dev", "test", "f1_seqeval" if roles else "f1")
+    assert s.task.get("predicate") == ("appended" if roles else None)
+
+
 def test_a_double_embedding_reaches_the_backbone(settings, bert_folder, wire):
     line = [
         "method=prompt_tuning",
@@ -236,8 +262,7 @@ def test_a_double_embedding_reaches_the_backbone(settings, bert_folder, wire):
     ],
 )
 def test_paper_lengths(settings, task, backbone, length):
-    real = task if task in ("rte", "conll03") else "conll03"
-    s = settings("method=ptv2", f"task={real}", f"task.name={task}", f"backbone={backbone}", "prompt_length=paper")
+    s = settings("method=ptv2", f"task={task}", f"backbone={backbone}", "prompt_length=paper")
     assert s.prompt_length.value == s.method["prompt"]["length"] == length
 
 

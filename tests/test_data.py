@@ -127,7 +127,7 @@ def test_missing(rte, conll03, tmp_path):
     with pytest.raises(DataError) as caught:
         data.load(conll03, local(tmp_path))
     assert str(caught.value) == (
-        f"{tmp_path / 'train.txt'}:1: 'B-PERS' (token 2) is not a type of conll03; did you mean 'PER'?"
+        f"{tmp_path / 'train.txt'}:2: 'B-PERS' (token 2) is not a type of conll03; did you mean 'PER'?"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ptune import cli
@@ -51,9 +53,59 @@ def test_every_task(ptune):
     assert rows["rte"] == ["20", "6", "4", "2,490", "277", "3,000"]
 
 
+@pytest.mark.parametrize("task", ["conll04", "ontonotes", "conll12"])
+def test_column_corpora(ptune, task):
+    """Each has a demo in its original's files; what is published of the original is from where it says."""
+    code, out, _ = ptune("data", "info", f"task={task}", *SMALL)
+    lines = out.splitlines()
+    published = {
+        "conll04": (["910", "243", "288"], "original: the files as they are passed on"),
+        "ontonotes": (["59,924", "8,528", "8,262"], "original: Chiu and Nichols (2016), Q16-1026"),
+        "conll12": ([], ""),
+    }[task]
+    assert code == 0
+    assert lines[3].split() == ["examples", "20", "6", "4", *published[0]]
+    assert published[1] in lines[-1]
+
+
+def test_layouts(ptune, tmp_path):
+    """data.layout names which of a corpus's layouts is read; other numbers than the layout's own are said aloud."""
+    rows = [{"tokens": ["Oslo"], "tags": ["U-Loc"], "orig_id": 1}]
+    for split in ("train", "dev"):
+        (tmp_path / f"conll04_{split}.json").write_text(json.dumps(rows), encoding="utf-8")
+    words = ("data", "info", "task=conll04", "data=local", f"data.root={tmp_path}")
+    code, out, _ = ptune(*words, "data.layout=json")
+    assert code == 0
+    assert out.splitlines()[1] == (
+        "NOT THE USUAL CONLL04: 1 in train where the original has 922; 1 in dev where the original has 231 "
+        "(the files as they are passed on, and the card of DFKI-SLT/conll04 on the Hub)"
+    )
+    common = (
+        "task=conll04",
+        "method=majority",
+        "backbone=tiny_encoder",
+        "tracker=none",
+        *words[3:],
+        "data.layout=json",
+    )
+    code, out, err = ptune("train", *common)
+    assert code == 0
+    assert "warning: NOT THE USUAL CONLL04: 1 in train" in " ".join((out + err).split())
+    code, _, err = ptune(*words)
+    assert (code, err.strip()) == (
+        1,
+        f"conll04: no train and no dev data in {tmp_path}; looked for train.txt; dev.txt; "
+        "in its other layout: data.layout=json",
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ("data", "info", "task=conll04", "data.layout=jsn"),
+            "data.layout: conll04 has no layout 'jsn'; did you mean 'json'?",
+        ),
         (("data",), "ptune: 'data' takes a second word: data info"),
         (("data", "inof"), "ptune: 'data' takes a second word: data info"),
         (("data", "info", "task=conl03"), "task=conl03: no such option; did you mean 'conll03'?"),

@@ -87,7 +87,7 @@ def test_tag_errors(tag):
     """Each names the place, the token and what would be right."""
     task = tag()
     assert error(task, tokens=["a", "b"], tags=["O", "S-PER"]) == (
-        "train.txt:7: 'S-PER' (token 2) is no tag; O, B-TYPE or I-TYPE is"
+        "train.txt:7: 'S-PER' (token 2) is no tag; O, B-TYPE or I-TYPE is; if the file is BIOES, set task.scheme=bioes"
     )
     for odd in ("", "o", "B-", "PER", "B-PER x", 3):
         assert (

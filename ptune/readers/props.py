@@ -6,26 +6,18 @@ column for each predicate of the sentence, in their order.
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ptune.errors import DataError
-from ptune.readers import Record, decoded
+from ptune.readers import Record
+from ptune.readers.columns import Row, blocks
 
 CELL = re.compile(r"(?:\(([^()*\s]+))?\*(\))?")
 Tokens = list[str]
-
-
-class Row(NamedTuple):
-    """A token's line: where it is, and its cells."""
-
-    where: str
-    cells: list[str]
 
 
 def read(path: Path, word: int = 0, predicate: int = 5) -> Iterator[Record]:
@@ -95,29 +87,6 @@ def paired(path: Path) -> Iterator[Sentence]:
         yield Sentence(rows, tokens, [row.cells[0] for row in rows], [row.cells[1:] for row in rows])
     if extra := next(theirs, None):
         raise DataError(f"{extra[0].where}: {path} ends before this sentence")
-
-
-def blocks(path: Path) -> Iterator[list[Row]]:
-    """The sentences of a file, apart by blank lines; cells apart by tabs, or by spaces where a line has no tab."""
-    rows: list[Row] = []
-    with path.open("rb") as packed, gzip.open(packed) as unpacked:
-        lines = decoded(unpacked if path.suffix == ".gz" else packed, str(path))
-        while True:
-            try:
-                where, text = next(lines)
-            except StopIteration:
-                break
-            except (EOFError, OSError, zlib.error) as error:
-                raise DataError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
-            text = text.strip(" \t")
-            if text:
-                cells = text.split("\t") if "\t" in text else text.split(" ")
-                rows.append(Row(where, [cell.strip(" ") for cell in cells if cell]))
-            elif rows:
-                yield rows
-                rows = []
-    if rows:
-        yield rows
 
 
 def propositions(sentence: Sentence) -> Iterator[Record]:

@@ -11,7 +11,7 @@ from string import Formatter
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from ptune.batch import Example, Extent, RowOutput, Windows
-from ptune.errors import DataError, nearest
+from ptune.errors import ConfigError, DataError, nearest
 from ptune.readers import Record
 
 Target = int | list[int] | Extent | None
@@ -92,6 +92,23 @@ class Task(ABC):
                 f"{', '.join(self.inputs)}"
             )
         return dict(zip(self.inputs, texts, strict=True))
+
+    def lay_out(self, name: str | None) -> None:
+        """Read the corpus in another of the layouts that it is passed on in: source.layouts, each with its own reader.
+
+        Raises ConfigError for one that it has not.
+        """
+        layouts = self.source.get("layouts", {})
+        if name is None or name == self.source.get("layout"):
+            return
+        if name not in layouts:
+            own = self.source.get("layout")
+            said = nearest(name, [own, *layouts]) if own else "its files have one; leave it out"
+            raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {said}"])
+        shared: dict[str, Any] = {
+            key: self.source[key] for key in ("folder", "obtain", "layouts") if key in self.source
+        }
+        self.source = {**shared, **layouts[name], "layout": name}
 
     def texts(self, record: Record) -> dict[str, str]:
         """The fields of a record, each of them a text. Raises DataError for one that is missing or something else."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from ptune import metrics as metric
+from ptune import schemes
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
 from ptune.tasks import Majority, Prediction, Task
-
-TAG = re.compile(r"O|[BI]-\S+")
 
 
 class Tag(Task):
@@ -26,7 +24,7 @@ class Tag(Task):
         version: int,
         source: dict[str, Any],
         types: list[str],
-        scheme: Literal["iob1", "iob2"] = "iob2",
+        scheme: schemes.Scheme = "iob2",
         max_length: int = 256,
         published: dict[str, Any] | None = None,
     ) -> None:
@@ -39,34 +37,36 @@ class Tag(Task):
         self.patterns: dict[str, dict[str, str]] = {}
         self.verbalizers: dict[str, dict[str, list[str]]] = {}
 
+    def lay_out(self, name: str | None) -> None:
+        """See Task; a layout may have a scheme of its own."""
+        super().lay_out(name)
+        self.scheme = self.source.get("scheme", self.scheme)
+
     def example(self, record: Record, index: int) -> Example:
-        """See Task; tags of either scheme come out as IOB2."""
+        """See Task; tags of every scheme come out as IOB2."""
         tokens, tags = record.values.get("tokens"), record.values.get("tags")
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
             raise DataError(f"{record.where}: no tokens; {self.name} needs a list of words in 'tokens'")
         if tags is None:
             return Example(str(index), {"tokens": tokens})
+        if not isinstance(tags, list):
+            raise DataError(f"{record.where}: 'tags' is a {type(tags).__name__} where a list of tags is needed")
         if len(tags) != len(tokens):
             raise DataError(f"{record.where}: {len(tokens)} tokens but {len(tags)} tags")
-        return Example(str(index), {"tokens": tokens}, self._iob2(tags, record.where))
+        return Example(str(index), {"tokens": tokens}, self._iob2(tags, record))
 
-    def _iob2(self, tags: Sequence[str], where: str) -> list[str]:
-        """B- at every entity's start: IOB1 writes it only between entities of one type that touch."""
-        out: list[str] = []
-        for position, tag in enumerate(tags, 1):
-            if not (isinstance(tag, str) and TAG.fullmatch(tag)):
-                raise DataError(f"{where}: '{tag}' (token {position}) is no tag; O, B-TYPE or I-TYPE is")
+    def _iob2(self, tags: Sequence[Any], record: Record) -> list[str]:
+        """The tags of a record in IOB2, each of a known type. Raises DataError at the word's place."""
+        try:
+            out = schemes.to_iob2(tags, self.scheme)
+        except schemes.SchemeError as error:
+            raise DataError(f"{record.at(error.index)}: {error}") from None
+        for position, tag in enumerate(tags):
             if tag != "O" and tag[2:] not in self.types:
                 raise DataError(
-                    f"{where}: '{tag}' (token {position}) is not a type of {self.name}; {nearest(tag[2:], self.types)}"
+                    f"{record.at(position)}: '{tag}' (token {position + 1}) is not a type of {self.name}; "
+                    f"{nearest(tag[2:], self.types)}"
                 )
-            opens = tag[0] == "I" and (not out or out[-1][2:] != tag[2:])
-            if opens and self.scheme == "iob2":
-                raise DataError(
-                    f"{where}: '{tag}' (token {position}) opens an entity, which IOB2 does with B-; "
-                    "if the file is IOB1, set task.scheme=iob1"
-                )
-            out.append("B" + tag[1:] if opens else tag)
         return out
 
     def target(self, example: Example) -> list[int] | None:

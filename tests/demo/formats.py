@@ -12,6 +12,8 @@ import rendering
 from ptune import demo
 from ptune.demo import recipe
 from ptune.demo.grammar import prose
+from ptune.readers import gold_conll, roles
+from ptune.readers.columns import blocks as sentences_of
 
 SUPERGLUE = ("boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc")
 FOLDERS = {"boolq": "BoolQ", "multirc": "MultiRC", "record": "ReCoRD", "wic": "WiC"}
@@ -48,6 +50,10 @@ REPEATS = dict.fromkeys(
     ("conll03", "wnut17", "conll04", "ontonotes"),
     "the original repeats names of training: a tenth of the sentences of dev and test are of the whole world",
 )
+SOME_ROLES: Mapping[str, set[str]] = {
+    "conll05": {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "R-A0"},
+    "conll12": {"V", "ARG0", "ARG1", "ARG2", "ARGM-TMP", "ARGM-LOC", "ARGM-NEG", "R-ARG0"},
+}  # that its sentences have; the others of PropBank are rare in the originals too
 FROM_EVERYWHERE = 0.2  # at most of the rows of dev and test of a corpus that repeats names
 
 
@@ -102,19 +108,14 @@ def provinces(task: str, split: str) -> list[str]:
 
 def columns(path: Path) -> list[list[list[str]]]:
     """The sentences of a file of columns, each the cells of its words; of CoNLL-04 the documents."""
-    found: list[list[list[str]]] = [[]]
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line or line.startswith(("#doc ", "#begin ", "#end ")):
-            found.append([])
-        else:
-            found[-1].append(line.split("\t") if "\t" in line else line.split())
-    return [rows for rows in found if rows]
+    found = gold_conll.sentences(path) if path.suffix == ".v4_gold_conll" else sentences_of(path, opens="#doc ")
+    return [[row.cells for row in rows] for rows in found]
 
 
 def tokens(path: Path) -> Iterator[list[str]]:
     """The words of each sentence of a file of columns."""
     for rows in columns(path):
-        at = 3 if path.suffix == ".v4_gold_conll" else 1 if rows[0][0] == "0" and len(rows[0]) == 5 else 0
+        at = gold_conll.WORD if path.suffix == ".v4_gold_conll" else 1 if rows[0][0] == "0" and len(rows[0]) == 5 else 0
         yield [cells[at] for cells in rows]
 
 
@@ -133,9 +134,8 @@ def counts(task: str, folder: Path) -> dict[str, int]:
 
 
 def _count(task: str, path: Path) -> int:
-    if task in ("conll05", "conll12"):  # predicates
-        at = 0 if task == "conll05" else 7
-        return sum(cells[at] != "-" for rows in columns(path) for cells in rows)
+    if task in ("conll05", "conll12"):
+        return len(list(roles.read(path)))
     if path.suffix == ".json":
         made = json.loads(path.read_text(encoding="utf-8"))
         if "data" in made:

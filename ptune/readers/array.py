@@ -1,0 +1,43 @@
+"""One JSON array of objects, as CoNLL-04 and other relation corpora are passed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ptune.errors import DataError
+from ptune.readers import Record
+from ptune.readers.squad import SURROGATE, load
+
+
+def read(path: Path, unique: str | None = None) -> Iterator[Record]:
+    """Yield a record an object; its place is its index in the array.
+
+    unique: a key whose values name the objects. Raises DataError for a file that is no such array, an object without
+    that key, and one whose value another has.
+    """
+    document = load(path)
+    if not isinstance(document, list):
+        raise DataError(f"{path}: a JSON {type(document).__name__} where an array of objects is needed")
+    seen: dict[str, int] = {}
+    for index, values in enumerate(document):
+        where = f"{path}: [{index}]"
+        if not isinstance(values, dict):
+            raise DataError(f"{where}: a JSON {type(values).__name__} where an object is needed")
+        if SURROGATE.search(json.dumps(values, ensure_ascii=False)):
+            raise DataError(f"{where}: half a character (a lone surrogate); the file is damaged")
+        if unique:
+            named = identity(values, unique, where)
+            if named in seen:
+                raise DataError(f"{where}: {unique} {named} is that of [{seen[named]}], too")
+            seen[named] = index
+        yield Record(where, values)
+
+
+def identity(values: dict[str, Any], key: str, where: str) -> str:
+    """The value of an object's key as text. Raises DataError where it has none."""
+    if not isinstance(values.get(key), int | str):
+        raise DataError(f"{where}: no '{key}', a number or a text of its own")
+    return str(values[key])

@@ -1,0 +1,97 @@
+"""CoNLL-2012 columns: the `*_gold_conll` files of OntoNotes, with documents and their parts (Pradhan et al. 2012).
+
+A line a token: document, part, number, word, part of speech, parse, lemma, frameset, sense, speaker, names, a bracket
+column a predicate, coreference. Parts stand between `#begin document` and `#end document`; any other line that begins
+with `#` is a token's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ptune.errors import DataError
+from ptune.readers import Record, lines
+from ptune.readers.columns import Cells, Row
+from ptune.readers.props import Sentence, bio, propositions
+
+WORD, FRAMESET, NAMES, ROLES = 3, 7, 10, 11
+FEWEST = 12  # columns: without a predicate
+BEGIN, END = "#begin document", "#end document"
+ALONE = re.compile(r"(\([^()*\s]+)\)")  # a name of one word, as names are written: (GPE) for (GPE*)
+
+
+def read(
+    path: Path, annotation: Literal["names", "roles"] = "names", without: Collection[str] = ()
+) -> Iterator[Record]:
+    """Yield the records of a file, or of every `*gold_conll` below a folder.
+
+    annotation: names, a record a sentence: `tokens` and `tags`; or roles, a record a predicate: see `props`. Tags are
+    BIO. without: genres that are left out, by the first part of the document's name. Raises DataError for a line with
+    too few columns or another number of them than its sentence's others, for brackets that do not match, for tokens
+    outside of a document and for a document without its end.
+    """
+    for file in inside(path) if path.is_dir() else [path]:
+        for rows in sentences(file):
+            if rows[0].cells[0].partition("/")[0] not in without:
+                yield from named(rows) if annotation == "names" else propositions(framed(rows))
+
+
+def inside(path: Path) -> list[Path]:
+    """The files below a folder that `read` reads, in the order of their names. Raises DataError where it has none."""
+    found = sorted((file for file in path.rglob("*gold_conll") if file.is_file()), key=Path.as_posix)
+    if not found:
+        raise DataError(
+            f"{path}: no *_gold_conll in it; CoNLL-2012's script skeleton2conll.sh makes them of its *_gold_skel and "
+            "OntoNotes"
+        )
+    return found
+
+
+def sentences(path: Path) -> Iterator[list[Row]]:
+    """The sentences of a file: the lines between blank ones, all within a document."""
+    cells, rows = Cells(), list[Row]()
+    opened = ""  # the place where the document begins
+    for where, text in lines(path):
+        marks = text.startswith((BEGIN, END))
+        if text.strip(" \t") and not marks:
+            if not opened:
+                raise DataError(f"{where}: a token outside of a document; '{BEGIN} (NAME); part NNN' stands before it")
+            rows.append(row(where, cells(where, text), rows))
+            continue
+        if rows:
+            yield rows
+            rows = []
+        if marks:
+            if text.startswith(BEGIN) == bool(opened):
+                raise DataError(
+                    f"{where}: a document begins, but that of {opened} has no '{END}' before it"
+                    if opened
+                    else f"{where}: '{END}' of a document that nothing begins"
+                )
+            opened = "" if opened else where
+    if opened:
+        raise DataError(f"{opened}: a document without its '{END}'; is the file cut short?")
+
+
+def row(where: str, cells: list[str], before: Sequence[Row]) -> Row:
+    """A token's line. Raises DataError where its columns are too few, or not as many as on the line before."""
+    if len(cells) < FEWEST:
+        raise DataError(f"{where}: {len(cells)} columns where at least {FEWEST} are needed")
+    if before and len(cells) != len(before[-1].cells):
+        raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {len(before[-1].cells)}")
+    return Row(where, cells)
+
+
+def named(rows: Sequence[Row]) -> Iterator[Record]:
+    """The record of a sentence with its names."""
+    tags = bio([ALONE.sub(r"\1*)", row.cells[NAMES]) for row in rows], rows)
+    yield Record(rows[0].where, {"tokens": [row.cells[WORD] for row in rows], "tags": tags}, by_line=True)
+
+
+def framed(rows: Sequence[Row]) -> Sentence:
+    """A sentence with its predicates, which are the words that have a frameset, in the order of their columns."""
+    tokens, framesets = [row.cells[WORD] for row in rows], [row.cells[FRAMESET] for row in rows]
+    return Sentence(rows, tokens, framesets, [row.cells[ROLES:-1] for row in rows])

@@ -1,0 +1,50 @@
+"""Semantic roles in each form that they are passed on in: props, one wide file, CoNLL-2012's, or a predicate a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from ptune.readers import Record, gold_conll, indexed, lines, props
+from ptune.readers.gold_conll import inside
+from ptune.readers.props import beside
+
+__all__ = ["beside", "inside", "read"]
+TAG = re.compile(r"([BI]-(?:[CR]-)?)(.+)")
+
+
+def read(
+    path: Path,
+    word: int = 0,
+    predicate: int = 5,
+    renamed: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
+) -> Iterator[Record]:
+    """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
+
+    The form follows from the path: a folder or a name in *gold_conll is CoNLL-2012's (`without`: see there), a name
+    with .props is props with their words; of the other files the first line tells whether a predicate or a token is a
+    line (`word` and `predicate`: see `props`). renamed: how roles begin, and what stands for that instead, the first
+    that fits: {ARGM: AM, ARG: A} makes ARGM-TMP AM-TMP, and R-ARG0 R-A0.
+    """
+    for record in found(path, word, predicate, without):
+        tags = [retagged(tag, renamed) for tag in record.values["tags"]] if renamed else record.values["tags"]
+        yield record._replace(values={**record.values, "tags": tags})
+
+
+def found(path: Path, word: int, predicate: int, without: Collection[str]) -> Iterator[Record]:
+    """The records of a path in the form that it has."""
+    if path.is_dir() or path.name.removesuffix(".gz").endswith("gold_conll"):
+        return gold_conll.read(path, "roles", without)
+    if ".props" in path.name:
+        return props.read(path)
+    first = next((text for _, text in lines(path) if text.strip(" \t")), "")
+    return indexed.read(path) if f" {indexed.BAR} " in first else props.read(path, word, predicate)
+
+
+def retagged(tag: str, renamed: Mapping[str, str]) -> str:
+    """A tag with its role by its other name."""
+    match = TAG.fullmatch(tag)
+    begins = next((begins for begins in renamed if match and match[2].startswith(begins)), None)
+    return f"{match[1]}{renamed[begins]}{match[2].removeprefix(begins)}" if match and begins else tag
