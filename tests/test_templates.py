@@ -325,7 +325,7 @@ def test_every_shipped_pattern_parses():
             assert {piece.text for piece in pieces if piece.kind == "field"} == set(node["fields"]), (path.stem, name)
             assert sum(piece.kind == "mask" for piece in pieces) == ("verbalizers" in node), (path.stem, name)
             if "verbalizers" in node:
-                assert set(node["verbalizers"][pattern["verbalizer"]]) == set(node["labels"])
+                assert set(node["verbalizers"][pattern["verbalizer"]]) == set(leaf(node).labels)
 
 
 def test_pattern_forms(bert):
