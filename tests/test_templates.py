@@ -10,6 +10,7 @@ import yaml
 from transformers import AutoTokenizer
 
 from ptune.batch import IGNORED, Draw, Example
+from ptune.leaves import leaf
 from ptune.templates import Part, lost_labels, shorten
 from ptune.templates.pattern import Pattern, parse
 from ptune.templates.plain import Plain

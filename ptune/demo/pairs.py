@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from ptune.demo import claims, relations, tables
 from ptune.demo.claims import Claim
@@ -143,25 +144,26 @@ def inference(
 ) -> tuple[str, str]:
     """A premise and a hypothesis: `entailment`, `neutral` or `contradiction`.
 
-    The hypothesis gives a place, a time or both, and as often of each label: what is entailed leaves something out or
-    nothing, what is neutral adds something, what contradicts has an opposite verb. `others` claims stand around.
+    Either gives a place or a time: the same where it is entailed or contradicted, by an opposite verb; where it is
+    neutral, the one a place and the other a time, which nobody can know of. `others` claims stand around the premise.
     """
     world = recipe.part(split)
     claim = full(world, random)
-    hypothesis = claim if random.random() < 0.5 else without(claim, random)
-    premise = hypothesis
-    if label == "entailment" and hypothesis is not claim and random.random() < 0.5:
-        premise = claim
-    elif label == "neutral":
-        premise = without(hypothesis, random)
-    elif label == "contradiction":
-        while (opposed := claims.opposite(hypothesis, world, random)) is None:
-            hypothesis = full(world, random)
-        premise = opposed
+    while (opposed := claims.opposite(claim, world, random)) is None:
+        claim = full(world, random)
+    sides = [claim, opposed]
+    random.shuffle(sides)  # so that no verb tells the label
+    if label != "contradiction":
+        sides[1] = sides[0]
+    details: list[dict[str, Any]] = [{"place": None}, {"time": ""}]
+    random.shuffle(details)
+    premise = replace(sides[0], **details[label == "neutral"])
+    hypothesis = replace(sides[1], **details[0])
     premise = claims.synonym(premise, world, random) or premise
     lines = [framed(premise, world, split, random, genre)]
     for _ in range(others):
-        lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), full(world, random)))
+        around = without(full(world, random), random)
+        lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), around))
     text = " ".join(prose(recipe.noisy(line, noise)) for line in lines)
     return text, claims.statement(world, random, hypothesis)
 
