@@ -346,7 +346,7 @@ def settings() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def examples() -> dict[str, list[Any]]:
-    """Eight hand-made examples each of pairs, of pairs with numbers, of tags, of choices and of answers in a text, of many lengths."""
+    """Eight hand-made examples each of pairs (with labels, and numbers), tags, choices and answers, of many lengths."""
     from ptune.batch import Example
 
     pairs = [
