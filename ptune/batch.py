@@ -67,8 +67,9 @@ class Row:
     """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills.
 
     target: class index, or one index a position of read["words"], or an extent over read["cls"] (0) and
-    read["context"] (from 1), or None; start: index of the first word (or token of the context) it covers; cut: whether
-    text was left out; offsets: [K, 2], where the text of each position of read["context"] begins and ends.
+    read["context"] (from 1), or a number (float), or None; start: index of the first word (or token of the context) it
+    covers; cut: whether text was left out; offsets: [K, 2], where the text of each position of read["context"] begins
+    and ends.
     candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
     the target says whether this one is right (1) or not (0).
     """
@@ -78,7 +79,7 @@ class Row:
     types: Sequence[int]
     read: Mapping[str, Sequence[int]]
     slots: Sequence[int] = ()
-    target: int | Sequence[int] | Extent | None = None
+    target: float | Sequence[int] | Extent | None = None
     start: int = 0
     candidate: int = 0
     cut: bool = False
@@ -90,15 +91,15 @@ class Row:
         """How many labels this row contributes to the loss; of rows that compete for one, the first has it."""
         if self.target is None or (self.grouped and self.candidate):
             return 0
-        return 1 if isinstance(self.target, int | Extent) else sum(t != IGNORED for t in self.target)
+        return 1 if isinstance(self.target, int | float | Extent) else sum(t != IGNORED for t in self.target)
 
 
 @dataclass
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
-    example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents; soft
-    [B, C] or None; offsets: each row's, where rows read a context; grouped: whether the rows of an example, which stand
-    side by side, compete for one label."""
+    example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
+    floats; soft [B, C] or None; offsets: each row's, where rows read a context; grouped: whether the rows of an
+    example, which stand side by side, compete for one label."""
 
     ids: Tensor
     types: Tensor
@@ -201,8 +202,12 @@ def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) ->
 def _targets(rows: Sequence[Row]) -> Tensor:
     if all(isinstance(row.target, int) or row.target is None for row in rows):
         return torch.tensor([IGNORED if row.target is None else row.target for row in rows])
+    if any(isinstance(row.target, float) for row in rows):
+        return torch.tensor([float(IGNORED) if row.target is None else row.target for row in rows])
     return _ragged(
-        [() if isinstance(r.target, int) or r.target is None else r.target for r in rows], [0] * len(rows), IGNORED
+        [() if isinstance(r.target, int | float) or r.target is None else r.target for r in rows],
+        [0] * len(rows),
+        IGNORED,
     )
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,10 @@ from ptune.run import sha256
 from ptune.templates import Parts, Template, lost_labels
 
 SPLITS = ("train", "dev", "test")
-NOT_THE_READERS = ("reader", "folder", "files", "hub", "obtain", "statistics", "layout", "layouts", "scheme")
+NOT_THE_READERS = (
+    *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
+    *("layout", "layouts", "scheme"),
+)
 
 
 @dataclass
@@ -40,6 +43,10 @@ class Corpus:
     def synthetic(self) -> bool:
         """Whether ptune invented the data itself."""
         return self.origin.get("source") == "demo"
+
+    def beside(self, split: str) -> list[str]:
+        """The labeled splits that stand beside one: MNLI's dev_mismatched beside dev, Brown's beside WSJ's test."""
+        return [name for name in self.splits if name.startswith(f"{split}_") and self.labeled(name)]
 
     def labeled(self, split: str) -> bool:
         """Whether the split is there with gold labels."""
@@ -68,7 +75,7 @@ def load(task: Any, settings: Data) -> Corpus:
     for split, rows in records.items():
         examples = [task.example(record, index) for index, record in enumerate(rows)]
         check_ids(examples, rows)
-        most = getattr(settings, f"max_{split}", settings.max_test)  # of a second test set, too
+        most = getattr(settings, f"max_{split.partition('_')[0]}", settings.max_test)  # of a second dev set, too
         splits[split] = drawn(examples, most, settings.draw) if split == "train" else examples[:most]
     missing = [split for split in required(task) if not splits.get(split)]
     if missing:
@@ -147,7 +154,8 @@ def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, lis
         path = next((path for name in names for folder in folders if readable(path := folder / name, reader)), None)
         if path is None:
             continue
-        records[split] = list(reader.read(path, **options))
+        here = {**options, **task.source.get("differs", {}).get(split, {})}
+        records[split] = counted(reader.read(path, **here), task.source.get("leave_out"), split, origin)
         origin["files"][split] = {"path": str(path), **checked(path, reader)}
         if more := reader.beside(path) if hasattr(reader, "beside") else []:
             origin["files"][split]["beside"] = {str(other): sha256(other) for other in more}
@@ -168,6 +176,22 @@ def checked(path: Path, reader: Any) -> dict[str, Any]:
     files = reader.inside(path)
     listed = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     return {"files": len(files), "sha256": hashlib.sha256(listed.encode()).hexdigest()}
+
+
+def counted(
+    records: Iterable[Record], leave_out: Mapping[str, Sequence[Any]] | None, split: str, origin: dict[str, Any]
+) -> list[Record]:
+    """The records without those that have one of the values to leave out (field -> values), whose number is kept."""
+    kept, left = [], 0
+    for record in records:
+        values = record.values
+        if any(name in values and values[name] in out for name, out in (leave_out or {}).items()):
+            left += 1
+        else:
+            kept.append(record)
+    if left:
+        origin.setdefault("left_out", {})[split] = left
+    return kept
 
 
 def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
@@ -192,14 +216,19 @@ def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
 
     from ptune.readers import hub as reader
 
-    origin.update(root=hub["path"], revision=folder.name, files={})
+    revision = folder.name
+    if config and (folder / config).is_dir():
+        folder = folder / config  # its repository may hold other configs, too
+
+    origin.update(root=hub["path"], revision=revision, files={})
     records = {}
     for split, theirs in hub["splits"].items():
         pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
         paths = sorted(p for p in folder.rglob("*.parquet") if pattern.search(str(p.relative_to(folder))))
         if paths:
             dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
-            records[split] = list(reader.read(dataset, f"{hub['path']} {theirs}", hub.get("columns", {})))
+            told = reader.read(dataset, f"{hub['path']} {theirs}", hub.get("columns", {}))
+            records[split] = counted(told, hub.get("leave_out"), split, origin)
             origin["files"][split] = {p.name: sha256(p) for p in paths}
     return records
 

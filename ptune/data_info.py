@@ -41,8 +41,10 @@ def main(cfg: DictConfig) -> None:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
     if "warning" in corpus.origin:
         console.print(corpus.origin["warning"], style="bold yellow")
-    ours = {split: described(task, corpus.splits[split]) for split in data.SPLITS if split in corpus.splits}
+    ours = {split: described(task, examples) for split, examples in corpus.splits.items()}
     console.print(table(*compared(ours, original(task))))
+    for split, count in corpus.origin.get("left_out", {}).items():
+        console.print(f"left out of {split}: {count:,} rows (task.source.leave_out)")
     if source := task.source.get("statistics", {}).get("from"):
         console.print(f"original: {source}")
 

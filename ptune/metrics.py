@@ -32,8 +32,34 @@ def f1_macro(gold: Sequence[str], predicted: Sequence[str]) -> float:
     return 100.0 * float(f1_score(gold, predicted, average="macro", zero_division=0))
 
 
+def f1(gold: Sequence[str], predicted: Sequence[str], positive: str) -> float:
+    """F1 of one of two labels, in percent: GLUE's metric of MRPC and QQP beside accuracy."""
+    from sklearn.metrics import f1_score
+
+    return 100.0 * float(f1_score(gold, predicted, pos_label=positive, zero_division=0))
+
+
+def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
+    """Linear correlation, times 100: GLUE's metric of STS-B; 0 where one side is constant."""
+    from scipy.stats import pearsonr
+
+    return 100.0 * float(pearsonr(gold, predicted).statistic) if varied(gold) and varied(predicted) else 0.0
+
+
+def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
+    """Correlation of ranks, times 100: GLUE's second metric of STS-B; 0 where one side is constant."""
+    from scipy.stats import spearmanr
+
+    return 100.0 * float(spearmanr(gold, predicted).statistic) if varied(gold) and varied(predicted) else 0.0
+
+
+def varied(numbers: Sequence[float]) -> bool:
+    """Whether there are two different numbers, as a correlation needs."""
+    return len(set(numbers)) > 1
+
+
 def mcc(gold: Sequence[str], predicted: Sequence[str]) -> float:
-    """Matthews correlation in percent: SuperGLUE's metric of AX-b; 0 where one side has a single label."""
+    """Matthews correlation in percent: the metric of SuperGLUE's AX-b and GLUE's CoLA; 0 for a side of one label."""
     from sklearn.metrics import matthews_corrcoef
 
     return 100.0 * float(matthews_corrcoef(gold, predicted))
@@ -41,9 +67,14 @@ def mcc(gold: Sequence[str], predicted: Sequence[str]) -> float:
 
 def mcc_of_indices(gold: np.ndarray, predicted: np.ndarray) -> float:
     """`mcc` of two classes from their indices, fast enough to resample."""
+    return 100.0 * correlation(gold, predicted)
+
+
+def correlation(gold: np.ndarray, predicted: np.ndarray) -> float:
+    """Pearson's correlation, fast enough to resample; 0 where one side is constant."""
     wanted, found = gold - gold.mean(), predicted - predicted.mean()
     scale = float(np.sqrt((wanted**2).sum() * (found**2).sum()))
-    return 100.0 * float((wanted * found).sum()) / scale if scale > 0 else 0.0
+    return float((wanted * found).sum()) / scale if scale > 0 else 0.0
 
 
 def parity(predicted: Sequence[str], groups: Sequence[str]) -> float:

@@ -65,6 +65,8 @@ class Session:
             log.warning(SYNTHETIC)
         if "warning" in self.corpus.origin:
             progress.warn(self.corpus.origin["warning"])
+        for split, count in self.corpus.origin.get("left_out", {}).items():
+            progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
         self.tracker = self._tracker()
         self.bytes = 0
 
@@ -263,9 +265,13 @@ class Session:
     ) -> dict[str, Any]:
         """The scores of one moment of training, on the selecting and on the reporting split."""
         report = self._evaluate(model, rendered, self.report_on)
+        beside: dict[str, Any] = {}
         if keep:
             self._keep(report)
+            for split in self.corpus.beside(self.report_on):
+                beside[split] = self._evaluate(model, {split: self._render(model, split)}, split).scores
         return {
+            **({"beside": beside} if beside else {}),
             "step": event["step"],
             "epoch": event["epoch"],
             "select": event["scores"],

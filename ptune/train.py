@@ -87,6 +87,8 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         ["training", f"{result['seconds']['training']:.1f} s"],
         ["run folder", str(folder)],
     ]
+    for name, scores in reversed(result["best"].get("beside", {}).items()):
+        rows.insert(1, [name, f"{metric} {scores[metric]:.2f}"])
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])

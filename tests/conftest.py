@@ -346,7 +346,7 @@ def settings() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def examples() -> dict[str, list[Any]]:
-    """Eight hand-made examples each of pairs, of tags, of choices and of answers in a text, of many lengths."""
+    """Eight hand-made examples each of pairs (with labels, and numbers), tags, choices and answers, of many lengths."""
     from ptune.batch import Example
 
     pairs = [
@@ -402,6 +402,10 @@ def examples() -> dict[str, list[Any]]:
     return {
         "rte": [
             Example(f"rte-{i}", {"premise": p, "hypothesis": h}, labels[label]) for i, (p, h, label) in enumerate(pairs)
+        ],
+        "stsb": [
+            Example(f"stsb-{i}", {"sentence1": p, "sentence2": h}, 4.5 - 3.8 * label)
+            for i, (p, h, label) in enumerate(pairs)
         ],
         "conll03": [Example(f"ner-{i}", {"tokens": [w for w, _ in s]}, [t for _, t in s]) for i, s in enumerate(split)],
         "copa": [

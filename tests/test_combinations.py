@@ -28,6 +28,9 @@ COMBINATIONS = [
     ("squad_v2", "plain", "deep", "pooled"),
     *(("copa", "plain", prompt, "linear") for prompt in PROMPTS),
     ("copa", "plain", "none", "pooled"),
+    ("stsb", "plain", "deep", "linear"),
+    ("stsb", "plain", "none", "pooled"),
+    ("stsb", "pattern", "pseudo", "verbalizer"),
 ]
 WINDOWS = ("task.doc_stride=8", "task.max_question_length=12")
 COMMON = (

@@ -10,6 +10,7 @@ import yaml
 from transformers import AutoTokenizer
 
 from ptune.batch import IGNORED, Draw, Example
+from ptune.leaves import leaf
 from ptune.templates import Part, lost_labels, shorten
 from ptune.templates.pattern import Pattern, parse
 from ptune.templates.plain import Plain
@@ -325,7 +326,7 @@ def test_every_shipped_pattern_parses():
             assert {piece.text for piece in pieces if piece.kind == "field"} == set(node["fields"]), (path.stem, name)
             assert sum(piece.kind == "mask" for piece in pieces) == ("verbalizers" in node), (path.stem, name)
             if "verbalizers" in node:
-                assert set(node["verbalizers"][pattern["verbalizer"]]) == set(node["labels"])
+                assert set(node["verbalizers"][pattern["verbalizer"]]) == set(leaf(node).labels)
 
 
 def test_pattern_forms(bert):

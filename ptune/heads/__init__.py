@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +16,8 @@ from ptune.injection import Shape
 
 class Head(nn.Module, ABC):
     """reads: the read-out position it needs in a row, "cls", "words", "context", "mask" or "marks"; lm: whether it
-    needs the LM head; learns: whether it has parameters of its own.
+    needs the LM head; learns: whether it has parameters of its own; ends: of the scale of numbers (readout
+    "scalar").
     """
 
     runtime: ClassVar[tuple[str, ...]] = (
@@ -30,6 +31,7 @@ class Head(nn.Module, ABC):
         "preferred",
     )
     reads: str
+    ends: tuple[float, float] = (0.0, 1.0)
     lm: ClassVar[bool] = False
     learns: ClassVar[bool] = True
 
@@ -43,8 +45,10 @@ class Head(nn.Module, ABC):
         """Scores [B, C], or [B, K, C] for the K words of each row."""
 
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
-        """(sum of the cross-entropies of all labels, how many labels); float32 whatever the backbone's precision."""
+        """(sum of the losses of all labels, how many labels); float32 whatever the backbone's precision."""
         logits = self.logits(hidden, batch).float()
+        if batch.target.is_floating_point():
+            return scalar_loss(logits, batch, self.ends), batch.labels
         if batch.grouped:
             return grouped_loss(logits[:, 0], batch), batch.labels
         if batch.soft is not None:
@@ -75,6 +79,35 @@ class Head(nn.Module, ABC):
             )
             for i in range(len(batch))
         ]
+
+
+def scalar_loss(logits: Tensor, batch: Batch, ends: tuple[float, float]) -> Tensor:
+    """The summed losses of numbers between two ends; logits [B, 1] or [B, 2].
+
+    One logit is the number, and the loss its squared error; two share the mass out between the ends, as the number
+    does: their cross-entropy (Gao et al. 2021, arXiv 2012.15723, section 3.1).
+    """
+    known = batch.target != IGNORED
+    low, high = ends
+    if logits.shape[1] == 1:
+        each = (logits[:, 0] - batch.target) ** 2
+    else:
+        share = (batch.target - low) / (high - low)
+        each = -(torch.stack([1 - share, share], 1) * logits.log_softmax(-1)).sum(1)
+    return (each * batch.weight)[known].sum()
+
+
+def scalar_outputs(logits: Tensor, batch: Batch, ends: tuple[float, float]) -> list[RowOutput]:
+    """The number that each row's logits [B, 1] or [B, 2] say, as scores [1]; of two, their mass between the ends."""
+    low, high = ends
+    numbers = logits if logits.shape[1] == 1 else low + (high - low) * logits.softmax(-1)[:, 1:]
+    return [RowOutput(*row) for row in zip(batch.example.tolist(), numbers.cpu().numpy(), strict=True)]
+
+
+def scale_of(labels: Sequence[str]) -> tuple[float, float]:
+    """The ends of a scale, which are its labels."""
+    low, high = (float(label) for label in labels)
+    return low, high
 
 
 def grouped_loss(scores: Tensor, batch: Batch) -> Tensor:

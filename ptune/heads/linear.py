@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptune.batch import Batch, Hidden, RowOutput
-from ptune.heads import Head, fresh_linear
+from ptune.heads import Head, fresh_linear, scalar_outputs, scale_of
 from ptune.injection import Shape
 
-ROWS = ("sequence", "choice")  # readouts of one vector a row
+ROWS = ("sequence", "choice", "scalar")  # readouts of one vector a row
 
 
 class Linear(Head):
@@ -24,7 +24,7 @@ class Linear(Head):
 
     Answers (readout "span") begin and end at positions of the context, or at the first token where there is none; the
     loss is the mean of both cross-entropies (Devlin et al. 2019, arXiv 1810.04805, section 4.2). Candidates (readout
-    "choice") have a score each.
+    "choice") have a score each; a number (readout "scalar") is one output, and its loss the squared error.
     """
 
     @classmethod
@@ -40,21 +40,23 @@ class Linear(Head):
         self,
         shape: Shape,
         labels: Sequence[str],
-        readout: Literal["sequence", "token", "span", "choice"],
+        readout: Literal["sequence", "token", "span", "choice", "scalar"],
         pooler_weights: Mapping[str, Tensor] | None = None,
         pooler: Literal["none", "pretrained", "random_frozen", "trained"] = "none",
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.reads = {"token": "words", "span": "context"}.get(readout, "cls")
-        self.choice = readout == "choice"
+        self.choice, self.scalar = readout == "choice", readout == "scalar"
+        if self.scalar:
+            self.ends = scale_of(labels)
         self.dropout, self.pooler_kind = dropout, pooler
         self.pooler = None if pooler == "none" or readout not in ROWS else fresh_linear(shape.hidden, shape.hidden)
         if self.pooler is not None:
             if pooler_weights is not None and pooler in ("pretrained", "trained"):
                 self.pooler.load_state_dict(dict(pooler_weights))
             self.pooler.requires_grad_(pooler == "trained")
-        self.linear: nn.Linear = fresh_linear(shape.hidden, len(labels))
+        self.linear: nn.Linear = fresh_linear(shape.hidden, 1 if self.scalar else len(labels))
 
     def stored(self) -> dict[str, Tensor]:
         """See Head; the checkpoint's own frozen pooler is left out."""
@@ -63,7 +65,9 @@ class Linear(Head):
         }
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C] or [B, K, C]; of spans [B, 2, 1 + K]: begin and end at the first token and at the K of the context."""
+        """[B, C], C being 1 for a number, or [B, K, C]; of spans [B, 2, 1 + K]: begin and end at the first token and at
+        the K of the context.
+        """
         if self.reads == "context":
             return self._span_logits(hidden, batch)
         states = hidden.at(batch.read[self.reads])
@@ -85,6 +89,8 @@ class Linear(Head):
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
         """See Head; of spans and candidates the logits, [1 + K, 2] or [C], which can be compared between rows."""
+        if self.scalar:
+            return scalar_outputs(self.logits(hidden, batch).float(), batch, self.ends)
         if self.choice:
             logits = self.logits(hidden, batch).float().cpu().numpy()
             rows = zip(batch.example.tolist(), batch.candidate.tolist(), logits, strict=True)

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptune.batch import Batch, Hidden
+from ptune.batch import Batch, Hidden, RowOutput
 from ptune.errors import nearest
-from ptune.heads import Head
+from ptune.heads import Head, scalar_outputs, scale_of
 from ptune.injection import Shape
 
 
 class Verbalizer(Head):
     """A label's score is the mean logit of its words; each word is one token of the backbone's vocabulary.
+
+    A number (readout "scalar") lies between the labels as their scores share out the mass (LM-BFF, arXiv 2012.15723).
 
     verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
     """
@@ -29,7 +31,7 @@ class Verbalizer(Head):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
-        if task.readout != "sequence":
+        if task.readout not in ("sequence", "scalar"):
             asked = {"token": "one label a word", "choice": "one of several candidates"}
             yield (
                 "",
@@ -48,12 +50,16 @@ class Verbalizer(Head):
         self,
         shape: Shape,
         labels: Sequence[str],
+        readout: str,
         verbalizers: Mapping[str, Mapping[str, Sequence[str]]],
         encode: Callable[[str], Sequence[int]],
         preferred: str | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__()
+        self.scalar = readout == "scalar"
+        if self.scalar:
+            self.ends = scale_of(labels)
         self.name = name or preferred or next(iter(verbalizers))
         words = verbalizers[self.name]
         ids, owner = [], []
@@ -73,3 +79,9 @@ class Verbalizer(Head):
         """[B, C]."""
         states = hidden.at(batch.read["mask"])[:, 0]
         return hidden.words(states, self.ids).float() @ self.owner
+
+    def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
+        """See Head; of a number, the number."""
+        if self.scalar:
+            return scalar_outputs(self.logits(hidden, batch).float(), batch, self.ends)
+        return super().outputs(hidden, batch)

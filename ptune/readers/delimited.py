@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ptune.errors import DataError
+from ptune.errors import DataError, nearest
 from ptune.readers import Record, lines
 
 
@@ -16,25 +16,45 @@ def read(
     names: Sequence[str] | None = None,
     quoted: bool = False,
     values: Mapping[str, Mapping[str, str]] | None = None,
+    columns: Mapping[str, str] | None = None,
+    broken: bool = False,
 ) -> Iterator[Record]:
     """Yield a record a row.
 
     names: of the columns, in order; null: the first row has them. quoted: whether fields stand in quotation marks,
-    which may then hold the delimiter and line ends. values: for a column, what its values stand for. Raises
-    DataError where a row has another number of columns than the names, or a value stands for nothing.
+    which may then hold the delimiter and line ends. columns: our name -> the file's of the columns to keep; null: all,
+    under their own names. values: for one of our names, what its values stand for. broken: whether rows may have too
+    few columns, as GLUE's QQP has them; the missing ones are None. Raises DataError where a row has another number of
+    columns than the names, a column is not there, or a value stands for nothing.
     """
     header = list(names or [])
+    kept = placed(columns, header, str(path)) if header else {}
     for where, cells in rows(path, delimiter, quoted):
         if not header:
             header = cells
+            kept = placed(columns, header, where)
             continue
-        if len(cells) != len(header):
+        if len(cells) > len(header) or (len(cells) < len(header) and not broken):
             raise DataError(f"{where}: {len(cells)} columns where {len(header)} are needed ({', '.join(header)})")
-        yield Record(where, {name: meant(values, name, cell, where) for name, cell in zip(header, cells, strict=True)})
+        yield Record(
+            where,
+            {name: meant(values, name, cells[at], where) if at < len(cells) else None for name, at in kept.items()},
+        )
+
+
+def placed(columns: Mapping[str, str] | None, header: Sequence[str], where: str) -> dict[str, int]:
+    """Our names of the columns to keep, with their places. Raises DataError for one that is not there."""
+    for theirs in (columns or {}).values():
+        if theirs not in header:
+            raise DataError(f"{where}: no column '{theirs}'; {nearest(theirs, header)}")
+    return {ours: header.index(theirs) for ours, theirs in (columns or {name: name for name in header}).items()}
 
 
 def rows(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[str, list[str]]]:
-    """(file:line at which a row begins, its cells)."""
+    """(file:line at which a row begins, its cells); empty lines are skipped."""
+    if not quoted:
+        yield from ((where, text.split(delimiter)) for where, text in lines(path) if text)
+        return
     places: list[str] = []
 
     def texts() -> Iterator[str]:
@@ -42,9 +62,7 @@ def rows(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[str, list[s
             places.append(where)
             yield text + "\n"
 
-    reader = csv.reader(
-        texts(), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
-    )
+    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
     csv.field_size_limit(1_000_000)
     while True:
         before = len(places)

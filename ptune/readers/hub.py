@@ -14,7 +14,8 @@ from ptune.readers import Record
 def read(dataset: datasets.Dataset, where: str, columns: Mapping[str, str]) -> Iterator[Record]:
     """Yield a record a row, class indices turned into their names (-1, the Hub's "no label", into None).
 
-    columns: our name -> the data set's; others keep their name. Raises DataError for a column that is not there.
+    columns: our name -> the data set's; others keep their name, where it is not one of ours. Raises DataError for a
+    column that is not there.
     """
     for ours, theirs in columns.items():
         if theirs not in dataset.features:
@@ -22,7 +23,11 @@ def read(dataset: datasets.Dataset, where: str, columns: Mapping[str, str]) -> I
     renamed = {theirs: ours for ours, theirs in columns.items()}
     names = {name: _class_names(feature) for name, feature in dataset.features.items()}
     for index, row in enumerate(dataset):
-        values = {renamed.get(name, name): _named(value, names[name]) for name, value in row.items()}
+        values = {
+            renamed.get(name, name): _named(value, names[name])
+            for name, value in row.items()
+            if name in renamed or name not in columns
+        }
         yield Record(f"{where} row {index}", values)
 
 

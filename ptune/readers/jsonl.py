@@ -12,15 +12,18 @@ from ptune.errors import DataError
 from ptune.readers import Record, lines
 
 
-def read(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[Record]:
+def read(path: Path, columns: Mapping[str, str] | None = None, only: bool = False) -> Iterator[Record]:
     """Yield a record an object; blank lines are skipped. Raises DataError where a line is not a JSON object.
 
-    columns: our name -> the file's; others keep theirs.
+    columns: our name -> the file's; others keep theirs, or, with `only`, are let go.
     """
     renamed = {theirs: ours for ours, theirs in (columns or {}).items()}
     for where, text in lines(path):
         if text.strip():
-            yield Record(where, {renamed.get(name, name): value for name, value in parse(text, where).items()})
+            values = parse(text, where)
+            if only:
+                values = {name: value for name, value in values.items() if name in renamed}
+            yield Record(where, {renamed.get(name, name): value for name, value in values.items()})
 
 
 def parse(text: str, where: str) -> dict[str, Any]:

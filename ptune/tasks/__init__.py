@@ -14,7 +14,7 @@ from ptune.batch import Example, Extent, RowOutput, Windows
 from ptune.errors import ConfigError, DataError, nearest
 from ptune.readers import Record
 
-Target = int | list[int] | Extent | None
+Target = float | list[int] | Extent | None
 
 
 class Prediction(NamedTuple):
@@ -26,11 +26,12 @@ class Prediction(NamedTuple):
 
 class Task(ABC):
     """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, one a token
-    of a context, or one a row that is weighed against other rows; windows: how a long field is read; shortest: the
+    of a context, one a row that is weighed against other rows, or one a row for a number between those that the labels
+    are; windows: how a long field is read; shortest: the
     least data.max_length that will do, and why; marks: read-out positions that examples mark in their fields.
     """
 
-    readout: ClassVar[Literal["sequence", "token", "span", "choice"]]
+    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar"]]
     marks: ClassVar[tuple[str, ...]] = ()
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
@@ -61,7 +62,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, example: Example) -> Target:
-        """The class index (or one a word, or an answer's characters) that the loss compares with; None without gold."""
+        """The class index (or one a word, an answer's characters, or a number) that the loss compares with, or None."""
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""

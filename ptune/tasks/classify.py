@@ -16,7 +16,8 @@ from ptune.tasks import Majority, Prediction, Task
 
 
 class Classify(Task):
-    """fields: the texts, in order; label: the field of the label; metrics: the headline first.
+    """fields: the texts, in order; label: the field of the label; metrics: the headline first; f1 is that of
+    the second of two labels.
 
     formats: name -> the one or two segments that the plain template joins, fields or texts with {fields}; format:
     which of them, null for the first; without formats the fields are the segments.
@@ -35,7 +36,7 @@ class Classify(Task):
         fields: list[str],
         labels: list[str],
         label: str = "label",
-        metrics: list[Literal["accuracy", "f1_macro", "mcc"]] | None = None,
+        metrics: list[Literal["accuracy", "f1", "f1_macro", "mcc"]] | None = None,
         max_length: int = 256,
         patterns: dict[str, dict[str, str]] | None = None,
         verbalizers: dict[str, dict[str, list[str]]] | None = None,
@@ -53,6 +54,9 @@ class Classify(Task):
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         yield from self.format_problems()
+        for name in ("f1", "mcc"):
+            if name in self.metrics and len(self.labels) != 2:
+                yield "metrics", f"{name} is of two labels here, and {self.name} has {len(self.labels)}"
 
     def example(self, record: Record, index: int) -> Example:
         """See Task."""
@@ -79,7 +83,10 @@ class Classify(Task):
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """See Task."""
         gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
-        return {name: getattr(metric, name)(gold, predicted) for name in self.metrics}
+        return {
+            name: metric.f1(gold, predicted, self.labels[1]) if name == "f1" else getattr(metric, name)(gold, predicted)
+            for name in self.metrics
+        }
 
     def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
         """Wilson's for accuracy, a bootstrap over examples for what is no share."""
@@ -87,6 +94,9 @@ class Classify(Task):
         predicted = np.array([self.labels.index(p.value) for p in predictions])
         if self.headline == "accuracy":
             return metric.binomial(int((gold == predicted).sum()), len(gold))
+        if self.headline == "f1":
+            counts = np.stack([gold * predicted, predicted, gold], 1)
+            return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(gold))
         if self.headline == "mcc":
             return metric.bootstrap(lambda rows: metric.mcc_of_indices(gold[rows], predicted[rows]), len(gold))
         return metric.bootstrap(

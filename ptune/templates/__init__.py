@@ -42,7 +42,7 @@ class Parts:
 
     example: int
     parts: Sequence[Part]
-    target: int | Sequence[int] | Extent | None = None
+    target: float | Sequence[int] | Extent | None = None
     segments: int = field(default=1)
     candidate: int = 0
     grouped: bool = False
@@ -83,7 +83,7 @@ class Template(ABC):
         self._encoded: dict[str, list[int]] = {}
 
     @abstractmethod
-    def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
+    def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
         """Example number `index` as typed pieces; `target` as the task encodes it."""
 
     def context(self, text: str, segment: int, lead: bool = False) -> Part:
@@ -211,7 +211,7 @@ class Template(ABC):
         if masks:
             read["mask"] = masks
         target = parts.target
-        if "words" in read and target is not None and not isinstance(target, int):
+        if "words" in read and target is not None and not isinstance(target, int | float):
             target = tuple(target[start : start + len(read["words"])])
         return Row(
             parts.example, ids, types, read, slots, target, start, parts.candidate, cut=cut, grouped=parts.grouped
@@ -252,13 +252,13 @@ def seen(answer: Extent, first: int, end: int) -> Extent:
 
 
 def lost_labels(
-    rows: Sequence[Row], target: int | Sequence[int] | Extent | None, windows: Windows | None = None
+    rows: Sequence[Row], target: float | Sequence[int] | Extent | None, windows: Windows | None = None
 ) -> int:
     """How many gold labels of an example no row reads (overflow=truncate).
 
     An answer is lost, too, when no window holds it whole or when it is longer than the task's longest.
     """
-    if target is None or isinstance(target, int):
+    if target is None or isinstance(target, int | float):
         return 0
     if isinstance(target, Extent):
         assert windows is not None

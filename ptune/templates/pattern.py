@@ -101,7 +101,7 @@ class Pattern(Template):
         self.front = 0 if marks else slots
         self.shares = [slots // marks + (i < slots % marks) for i in range(marks)] if marks else []
 
-    def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
+    def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
         """See Template."""
         shares = iter(self.shares)
         out = [Part("slot", [self.tokens.unk_id] * self.front)] if self.front else []

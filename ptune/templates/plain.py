@@ -32,7 +32,7 @@ class Plain(Template):
         super().__init__(tokens, overflow, windows)
         self.segments, self.slots, self.mask = list(segments or fields), slots, mask
 
-    def parts(self, index: int, example: Example, target: int | Sequence[int] | Extent | None) -> Parts:
+    def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
         """See Template."""
         pieces: list[Part] = []
         if self.slots:

@@ -38,13 +38,17 @@ NO_TRAINING = dict.fromkeys(TEST_ONLY, "a diagnostic is a test alone, for models
 WHOLE_WORDS = dict.fromkeys(("copa", "wic"), "it keeps whole causes and words from training, not templates")
 NO_TEMPLATES = {
     **NO_TRAINING,
-    **dict.fromkeys(("rte", "cb", "fewglue"), "claims inside its templates make each of them another"),
+    **dict.fromkeys(
+        ("rte", "cb", "fewglue", "glue_rte", "mnli", "snli", "stsb"),
+        "claims inside its templates make each of them another",
+    ),
     **dict.fromkeys(("e2e", "webnlg"), "joined statements are ever other ones, though each is a template's"),
 }  # which hardly occur twice, so that new ones in dev say nothing
 MEANT_TO_BE_TOLD = {"lama": "its sentences state single facts, which the pretraining text is there to tell"}
 COINCIDENCES = {
     "webnlg_challenge_2017": (0.01, "some state two facts of a thing and nothing else, as the text does now and then"),
 }  # by folder: the share of the rows that the pretraining text may have
+SHORT = dict.fromkeys(("mpqa", "trec"), "its rows are phrases, or questions, of a few words")
 CLEAN_REFERENCES = dict.fromkeys(("e2e", "webnlg"), "what texts of a model are compared with is not damaged")
 REPEATS = dict.fromkeys(
     ("conll03", "wnut17", "conll04", "ontonotes"),
@@ -72,7 +76,12 @@ def documents(task: str) -> bool:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The files below a folder, by their place."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files(folder)}
+
+
+def files(folder: Path) -> list[Path]:
+    """The files below a folder, in the order of their places; a folder may have a dot in its name, too."""
+    return sorted(path for path in folder.rglob("*.*") if path.is_file())
 
 
 def split_of(task: str, name: str) -> str | None:
@@ -133,6 +142,9 @@ def counts(task: str, folder: Path) -> dict[str, int]:
     return of_documents or {split: max(some) for split, some in found.items()}
 
 
+HEADED = ("mr", "sentence", "index", "id", "Quality")  # first columns of the tables that name theirs
+
+
 def _count(task: str, path: Path) -> int:
     if task in ("conll05", "conll12"):
         return len(list(roles.read(path)))
@@ -148,7 +160,7 @@ def _count(task: str, path: Path) -> int:
         return sum(len(row["qas"]) for row in rows) if task == "record" else len(rows)
     if path.suffix in (".csv", ".tsv"):
         lines = path.read_text(encoding="utf-8").splitlines()
-        return len(lines) - (lines[0] in ("mr,ref", "sentence\tlabel", "index\tsentence"))
+        return len(lines) - (re.split("[,\t]", lines[0])[0] in HEADED)
     return sum(rows[0][0] != "-DOCSTART-" for rows in columns(path))
 
 
@@ -189,6 +201,6 @@ def texts(path: Path) -> Iterator[list[str]]:
     elif path.suffix == ".csv":
         yield from (row[1:] for row in csv.reader(text.splitlines()))
     elif path.suffix == ".tsv":
-        yield from ([cell] for line in text.splitlines() for cell in line.split("\t") if " " in cell)
+        yield from ([cell for cell in line.split("\t") if " " in cell] for line in text.splitlines())
     elif path.suffix != ".props":
         yield from ([prose(words)] for words in tokens(path))

@@ -11,7 +11,7 @@ import pytest
 import rendering
 from rendering import matches, questions, rows, sentences
 
-from ptune.demo import causes, claims, lexicon, opinions, pronouns, senses, templates, world
+from ptune.demo import causes, claims, lexicon, opinions, pairs, pronouns, senses, templates, world
 from ptune.demo.lexicon import VERBS
 
 HOME = world.build(0)
@@ -334,6 +334,113 @@ def test_rte(root: Path) -> None:
         told = asserted(row["premise"])
         entailed = any(follows(one, other) for one in told for other in wanted)
         assert entailed == (row["label"] == "entailment"), row
+
+
+# GLUE's pairs
+
+
+def pairs_of(root: Path, place: str) -> list[dict[str, str]]:
+    """The rows of train and dev of a corpus in GLUE's tables, but broken ones."""
+    found = []
+    for path in sorted(path for path in (root / place).glob("*.tsv") if "test" not in path.name):
+        header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+        found += [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
+    return found
+
+
+def test_qqp(root: Path) -> None:
+    """Duplicate just where one fact answers both questions."""
+    for row in pairs_of(root, "qqp/QQP"):
+        one, two = (
+            {(fact.relation.fact, fact.about.name) for fact in rendering.asked()[row[f"question{i}"].lower()]}
+            for i in (1, 2)
+        )
+        assert bool(one & two) == (row["is_duplicate"] == "1"), row
+
+
+def halves(sentence: str) -> list[str]:
+    """The two statements that a sentence joins."""
+    one, two = sentence.split(", and ")
+    return [f"{one}.", two]
+
+
+def test_qnli(root: Path) -> None:
+    """Entailed just where one half states the fact that is asked for."""
+    for row in pairs_of(root, "qnli/QNLI"):
+        known = rendering.asked()[row["question"].lower()]
+        told = any(rendering.states(half, fact) for half in halves(row["sentence"]) for fact in known)
+        assert told == (row["label"] == "entailment"), row
+
+
+def test_mrpc(root: Path) -> None:
+    """Equivalent just where both sentences are true; else one of them is."""
+    facts: dict[str, list[Any]] = {}
+    for fact in rendering.facts():
+        facts.setdefault(fact.about.name, []).append(fact)
+
+    def true(sentence: str) -> bool:
+        return all(
+            any(rendering.states(half, fact) for name in facts if name.lower() in half.lower() for fact in facts[name])
+            for half in halves(sentence)
+        )
+
+    for row in pairs_of(root, "mrpc/MRPC")[:400]:
+        assert [true(row["#1 String"]), true(row["#2 String"])].count(True) == 1 + int(row["Quality"]), row
+
+
+SAID = [line.replace("CLAIM", "{claim}") for lines in pairs.SAID.values() for line in lines]
+
+
+def said(sentence: str) -> list[Reading]:
+    """What a sentence tells, whoever says it."""
+    framed = [match["claim"] for line in SAID if (match := matches(line, sentence))]
+    return [reading for claim in framed for reading in readings(claim)]
+
+
+def test_mnli(root: Path) -> None:
+    """Entailed just where a sentence of the premise gives the hypothesis, contradicted where its verb is opposed."""
+    found = pairs_of(root, "mnli/MNLI")
+    assert len(found) == 1600
+    for row in found:
+        told = [reading for line in sentences(row["sentence1"]) for reading in said(line)]
+        wanted = readings(row["sentence2"])
+        assert told, row
+        entailed = any(follows(one, other) for one in told for other in wanted)
+        assert entailed == (row["gold_label"] == "entailment"), row
+        against = any(opposed(one, other) for one in told for other in wanted)
+        assert against == (row["gold_label"] == "contradiction"), row
+
+
+def opposed(one: Reading, other: Reading) -> bool:
+    """Whether of the same people and things, there and then, the verbs are opposites, or synonyms of such."""
+    if {one.subject, one.object} != {other.subject, other.object} or (one.place, one.time) != (other.place, other.time):
+        return False
+    verbs = (one.verb, *VERBS[one.verb].synonyms, *(v for v in VERBS if one.verb in VERBS[v].synonyms))
+    return any(v in VERBS[other.verb].opposites or other.verb in VERBS[v].opposites for v in verbs)
+
+
+def test_stsb(root: Path) -> None:
+    """What is alike has more words in common."""
+    shared: dict[int, list[float]] = {}
+    for row in pairs_of(root, "stsb/STS-B"):
+        one, two = (set(rendering.words(row[f"sentence{i}"])) for i in (1, 2))
+        shared.setdefault(round(float(row["score"])), []).append(len(one & two) / len(one | two))
+    means = {score: sum(shares) / len(shares) for score, shares in shared.items()}
+    assert means[0] < means[1] < min(means[2], means[3], means[4], means[5])
+
+
+def test_trec(root: Path) -> None:
+    """Questions for facts are of the kind of their value."""
+    from ptune.readers import delimited
+
+    kinds = {"person": "3", "company": "3", "club": "3", "job": "3", "town": "4", "country": "4", "year": "5",
+             "stuff": "1", "topic": "1"}  # fmt: skip
+    count = 0
+    for record in delimited.read(root / "trec/trec/train.csv", ",", ["label", "text"], quoted=True):
+        known = rendering.asked().get(record.values["text"].lower(), [])
+        assert {kinds[fact.relation.value] for fact in known} <= {record.values["label"]}, record
+        count += bool(known)
+    assert count > 400
 
 
 # Topics and opinions

@@ -19,7 +19,7 @@ TABLES = ("e2e", "webnlg")
 
 def written(task: str, folder: Path, **difficulty: Any) -> list[bytes]:
     demo.write(task, folder, sizes=dict.fromkeys(sizes_of(task), 60), **difficulty)
-    return [path.read_bytes() for path in sorted(folder.rglob("*.*"))]
+    return list(formats.contents(folder).values())
 
 
 def texts(task: str, folder: Path, **difficulty: Any) -> list[str]:

@@ -43,9 +43,22 @@ def rows(task: str, folder: Path) -> dict[str, int]:
 def test_tasks() -> None:
     """Corpora are discovered; the world's own modules are none."""
     known = {"conll03", "wnut17", "squad", "squad_v2", "conll05", "sst2", "agnews", *SUPERGLUE}
+    known |= {"cola", "mrpc", "qqp", "stsb", "mnli", "qnli", "glue_rte", "wnli", "snli"}
+    known |= {"sst5", "mr", "cr", "mpqa", "subj", "trec"}
     known |= {"conll04", "ontonotes", "conll12", "e2e", "webnlg", "lama", "fewglue", "superglue_axb", "superglue_axg"}
     assert known <= set(TASKS)
-    assert not {"world", "grammar", "recipe", "passages", "prose", "claims", "tables"} & set(TASKS)
+    assert not {
+        "world",
+        "grammar",
+        "recipe",
+        "passages",
+        "prose",
+        "claims",
+        "tables",
+        "pairs",
+        "rows",
+        "remarks",
+    } & set(TASKS)
 
 
 def test_unknown_names(tmp_path: Path) -> None:

@@ -57,6 +57,51 @@ def test_half_a_row_does_not_tell_its_label(task: str, field: str, large: LARGE)
     assert above_majority(train, dev) < 0.05
 
 
+PAIRS = {  # by folder: the texts of a row and its label
+    "mrpc": ("#1 String", "#2 String", "Quality"),
+    "qqp": ("question1", "question2", "is_duplicate"),
+    "qnli": ("question", "sentence", "label"),
+    "mnli": ("sentence1", "sentence2", "gold_label"),
+    "snli": ("sentence1", "sentence2", "gold_label"),
+    "glue_rte": ("sentence1", "sentence2", "label"),
+    "wnli": ("sentence1", "sentence2", "label"),
+}
+
+
+def tables(large: LARGE, task: str) -> list[list[dict[str, str]]]:
+    """The labeled rows of train and dev of a corpus in GLUE's tables, or in SNLI's json."""
+    found = []
+    for split in ("train", "dev"):
+        path = min(path for path in large(task).rglob(f"*{split}*.*") if path.is_file())
+        if path.suffix == ".jsonl":
+            found.append([row for row in rows(path) if row["gold_label"] != "-"])
+        else:
+            header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+            found.append([dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)])
+    return found
+
+
+@pytest.mark.parametrize("task", PAIRS)
+def test_half_a_pair_does_not_tell_its_label(task: str, large: LARGE) -> None:
+    *fields, label = PAIRS[task]
+    parts = tables(large, task)
+    for field in fields:
+        train, dev = ([(row[field], row[label]) for row in part] for part in parts)
+        assert above_majority(train, dev) < 0.05, field
+
+
+@pytest.mark.parametrize("task", ["mrpc", "qqp", "qnli", "wnli"])
+def test_overlap_of_pairs(task: str, large: LARGE) -> None:
+    """No threshold on the share of words that the second text has of the first beats the larger label by far."""
+    first, second, label = PAIRS[task]
+    dev = tables(large, task)[1]
+    gold = np.array([row[label] == dev[0][label] for row in dev])
+    both = [(set(words(row[first])), set(words(row[second]))) for row in dev]
+    found = np.array([len(one & two) / len(two) for one, two in both])
+    right = [np.mean((found >= least) == gold) for least in set(found.tolist())]
+    assert max(*right, *(1 - share for share in right)) < max(gold.mean(), 1 - gold.mean()) + 0.06
+
+
 def test_the_classifier_finds_a_leak(large: LARGE) -> None:
     """Of the premises of CB it learns the frames, as it would of those of the original."""
     train, dev = ([(row["premise"], row["label"]) for row in part] for part in train_and_dev(large, "cb"))

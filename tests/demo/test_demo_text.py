@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rendering
 import yaml
-from formats import COINCIDENCES, MEANT_TO_BE_TOLD, texts
+from formats import COINCIDENCES, MEANT_TO_BE_TOLD, SHORT, files, texts
 
 from ptune import conf, demo
 
@@ -77,7 +77,7 @@ def test_no_row_of_a_task(task: str, root: Path, passages: list[str], index: dic
     told = set(passages)
     lines = {line for passage in passages for line in rendering.sentences(passage)}
     sought = 0
-    for path in (root / task).rglob("*.*"):
+    for path in files(root / task):
         found = count = 0
         for row in texts(path):
             whole = " ".join(row)
@@ -90,7 +90,7 @@ def test_no_row_of_a_task(task: str, root: Path, passages: list[str], index: dic
                 sought += 1
         share, _ = COINCIDENCES.get(path.parent.name, (0.0, ""))
         assert found <= share * count, path.name
-    assert sought > 10
+    assert sought > 10 or task in SHORT
 
 
 def near(row: list[str], found: dict[str, list[str]]) -> Iterator[str]:

@@ -1,0 +1,95 @@
+"""A number on a scale for a text or a pair of texts, as STS-B asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from ptune import metrics as metric
+from ptune.batch import Example, RowOutput
+from ptune.errors import DataError
+from ptune.readers import Record
+from ptune.tasks import Majority, Prediction, Task
+
+
+class Regress(Task):
+    """fields: the texts, in order; label: the field of the number; scale: its two ends, which are the labels too.
+
+    A linear head says the number; a verbalizer's words stand for the ends, and the number lies between them (LM-BFF,
+    Gao et al. 2021, arXiv 2012.15723). Scores are Pearson's and Spearman's correlation, times 100. patterns and
+    verbalizers as in Classify, with the ends as written in `scale` for labels.
+    """
+
+    readout = "scalar"
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        source: dict[str, Any],
+        fields: list[str],
+        scale: list[int],
+        label: str = "label",
+        max_length: int = 256,
+        patterns: dict[str, dict[str, str]] | None = None,
+        verbalizers: dict[str, dict[str, list[str]]] | None = None,
+        published: dict[str, Any] | None = None,
+    ) -> None:
+        self.name, self.version, self.source = name, version, source
+        self.fields, self.scale, self.label = list(fields), list(scale), label
+        self.labels = [str(end) for end in scale]
+        self.headline, self.score_names = "pearson", ["pearson", "spearman"]
+        self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """See Task."""
+        if len(self.scale) != 2 or self.scale[0] >= self.scale[-1]:
+            yield "scale", f"{self.scale} is no scale; give its lower and its upper end, as [0, 5]"
+
+    def example(self, record: Record, index: int) -> Example:
+        """See Task."""
+        return Example(str(record.values.get("idx", index)), self.texts(record), self.gold(record))
+
+    def gold(self, record: Record) -> float | None:
+        """The number of a record; None without one (-1 on the Hub). Raises DataError for one off the scale."""
+        given = record.values.get(self.label)
+        if given is None or given == -1:
+            return None
+        try:
+            number = math.nan if isinstance(given, bool) else float(given)
+        except (TypeError, ValueError):
+            number = math.nan
+        low, high = self.scale
+        if not low <= number <= high:
+            raise DataError(f"{record.where}: '{given}' in '{self.label}'; {self.name} needs one from {low} to {high}")
+        return number
+
+    def target(self, example: Example) -> float | None:
+        """See Task."""
+        return None if example.gold is None else float(example.gold)
+
+    def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
+        """The number that the rows of the example say on average; it may lie off the scale."""
+        return Prediction(round(fmean(float(output.scores[0]) for output in outputs), 6))
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+        """See Task."""
+        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
+        return {"pearson": metric.pearson(gold, predicted), "spearman": metric.spearman(gold, predicted)}
+
+    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+        """A bootstrap over examples."""
+        gold, predicted = np.array([e.gold for e in examples]), np.array([p.value for p in predictions])
+        return metric.bootstrap(lambda rows: 100.0 * metric.correlation(gold[rows], predicted[rows]), len(gold))
+
+    def majority(self, train: Iterable[Example]) -> Majority:
+        """The mean of training, a constant as the label seen most is: it correlates with nothing."""
+        return Majority(round(fmean(example.gold for example in train), 6))
+
+    def tally(self, example: Example) -> list[str]:
+        """The whole number that is nearest."""
+        return [str(round(example.gold))]
