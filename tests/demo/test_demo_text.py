@@ -1,19 +1,22 @@
-"""The pretraining text has no row and no pattern of a task; the tiny encoder is the one of its card."""
+"""The pretraining text has no row and no pattern of a task; the tiny backbones are those of their cards."""
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rendering
+import torch
 import yaml
 from formats import COINCIDENCES, MEANT_TO_BE_TOLD, SHORT, files, texts
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ptune import conf, demo
 
-ENCODER = Path(demo.__file__).parent.parent / "assets" / "tiny_encoder"
+ASSETS = Path(demo.__file__).parent.parent / "assets"
 TASKS = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in sorted((Path(next(iter(conf.__path__))) / "task").glob("*.yaml"))
@@ -138,26 +141,63 @@ def test_patterns_are_found_where_they_are() -> None:
     assert "rte.ptuning" in FIXED
 
 
-# The shipped encoder
+# The shipped backbones
+
+SHIPPED = [path for path in sorted(ASSETS.iterdir()) if (path / "config.json").is_file()]
 
 
-def test_tiny_encoder_is_the_one_of_its_card() -> None:
-    assert {path.name for path in ENCODER.iterdir()} == {
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.name)
+def test_a_backbone_is_the_one_of_its_card(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {
         "README.md",
         "config.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert sum(path.stat().st_size for path in ENCODER.iterdir()) <= 4 * 2**20
-    card = (ENCODER / "README.md").read_text(encoding="utf-8")
-    assert hashlib.sha256((ENCODER / "model.safetensors").read_bytes()).hexdigest() in card
-    for words in ("not evidence about", "scripts/pretrain_tiny", "Held-out loss"):
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 4 * 10**6
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {folder.name}\n")
+    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in card
+    for words in (
+        "not evidence about",
+        f"`scripts/pretrain_tiny {folder.name.removeprefix('tiny_')}`",
+        "Held-out loss",
+    ):
         assert words in card
 
 
+def test_the_backbones_are_small_together() -> None:
+    assert {path.name for path in SHIPPED} == {"tiny_causal", "tiny_encoder", "tiny_encoder_decoder"}
+    assert sum(path.stat().st_size for folder in SHIPPED for path in folder.iterdir()) <= 10 * 10**6
+
+
 def test_tiny_encoder_vocabulary() -> None:
-    vocabulary = json.loads((ENCODER / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    vocabulary = json.loads((ASSETS / "tiny_encoder/tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     assert len(vocabulary) <= 5400
     wanted = "[CLS] [SEP] [MASK] [PAD] [UNK] yes no maybe true false right wrong bridge poet bought because"
     assert set(wanted.split()) <= set(vocabulary)
+
+
+@torch.no_grad()
+def test_the_causal_model_goes_on_in_the_language_of_the_world() -> None:
+    tokenizer, model = loaded("tiny_causal", AutoModelForCausalLM)
+    ids = tokenizer("<|endoftext|> Was the bridge built by the mayor? The answer is", return_tensors="pt")["input_ids"]
+    assert tokenizer.decode(model(ids).logits[0, -1].argmax()).strip() in ("yes", "no", "maybe")
+
+
+@torch.no_grad()
+def test_the_encoder_decoder_fills_a_sentinel() -> None:
+    tokenizer, model = loaded("tiny_encoder_decoder", AutoModelForSeq2SeqLM)
+    ids = tokenizer(" Was the bridge built by the mayor? The answer is<extra_id_0>.</s>", return_tensors="pt")[
+        "input_ids"
+    ]
+    out = model.generate(ids, max_new_tokens=3)
+    first, word, *_ = tokenizer.convert_ids_to_tokens(out[0, 1:])
+    assert first == "<extra_id_0>"
+    assert word.strip("\u0120") in ("yes", "no", "maybe")
+
+
+def loaded(name: str, kind: type) -> tuple[Any, Any]:
+    folder = str(ASSETS / name)
+    return AutoTokenizer.from_pretrained(folder), kind.from_pretrained(folder, dtype=torch.float32).eval()
