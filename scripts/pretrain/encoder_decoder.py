@@ -25,7 +25,7 @@ class EncoderDecoder:
     name = "tiny_encoder_decoder"
     kind = "A T5 (version 1.1)"
     objective = "span corruption with sentinels"
-    longest, sentences = 160, 800_000
+    longest, sentences = 160, 500_000
 
     def __init__(self, size: dict[str, int], positions: int, vocabulary: int) -> None:
         self.size, self.positions, self.vocabulary = size, positions, vocabulary
