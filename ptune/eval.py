@@ -20,6 +20,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.build import settings_of
 
     s = settings_of(cfg, Eval)
+    from ptune.breakdown import breakdown
     from ptune.data import Rendered, load
     from ptune.errors import ConfigError
     from ptune.evaluate import constant, evaluate, prediction_rows
@@ -50,6 +51,7 @@ def main(cfg: DictConfig) -> None:
         found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)
         low, high = found.interval(task)
+        run.folder.write_json(f"breakdowns/eval_{prefix}{split}.json", breakdown(task, found))
         if s.task is not None:
             run.folder.write_jsonl(f"predictions_{prefix}{split}.jsonl", prediction_rows(found))
         run.folder.write_json(
@@ -61,6 +63,8 @@ def main(cfg: DictConfig) -> None:
                 "scores": found.scores,
                 "interval": [low, high],
                 "majority": majority.scores,
+                "breakdown": f"breakdowns/eval_{prefix}{split}.json",
+                **rendered.reading(),
                 "seconds": found.seconds,
                 "synthetic": corpus.synthetic,
                 "data": corpus.origin,

@@ -257,6 +257,7 @@ def test_all_damaged(saved):
 def test_whole_run(whole):
     """Everything that a finished run has."""
     assert sorted(path.name for path in whole.iterdir()) == [
+        "breakdowns",
         "checkpoints",
         "config.yaml",
         "env.json",

@@ -212,7 +212,7 @@ def test_table_fails(capsys):
             self.finished = True
 
     half, warnings = Half(works=0), []
-    track.Wandb(half, warnings.append, 4).finish({"score": 1.0}, [{"prediction": "a"}])
+    track.Wandb(half, warnings.append, 4).finish({"score": 1.0}, {"predictions": [{"prediction": "a"}]})
     assert half.finished
     assert half.summary == {"score": 1.0}
     assert warnings == ["W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
