@@ -8,6 +8,7 @@ from __future__ import annotations
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from string import Formatter
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -162,7 +163,7 @@ class Task(ABC):
 
     def length(self, example: Example) -> int:
         """How many words the input has; of candidates the first one's."""
-        shown, _ = next(self.candidates(example))
+        shown, _ = next(self.candidates(replace(example, gold=None)))
         texts = (shown.fields[s] if "{" not in s else s.format_map(shown.fields) for s in self.segments or self.fields)
         return sum(len(text.split() if isinstance(text, str) else text) for text in texts)
 
