@@ -28,7 +28,7 @@ from ptune.templates import Parts, Template, lost_labels
 SPLITS = ("train", "dev", "test")
 NOT_THE_READERS = (
     *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
-    *("layout", "layouts", "scheme"),
+    *("layout", "layouts", "scheme", "submission"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
             raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])
         task, prefix = run.task, ""
         if s.task is not None:
-            task = another(s, run)
+            task = another(s.task, run)
             corpus, reported, prefix = load(task, s.data or unsized(run.settings.data)), "test", f"{task.name}_"
         else:
             corpus, reported = read_corpus(run.settings, task)
@@ -89,15 +89,14 @@ def unsized(data: Data) -> Data:
     return replace(data, demo=replace(data.demo, train=None, dev=None, test=None))
 
 
-def another(s: Eval, run: Restored) -> Task:
+def another(config: dict[str, Any], run: Restored) -> Task:
     """The task to evaluate on; raises ConfigError unless the run's template and head can answer it."""
     from ptune.errors import ConfigError
     from ptune.leaves import check_leaf, leaf
 
-    assert s.task is not None
-    if problems := [*check_leaf("task", s.task, run.settings.packages)]:
+    if problems := [*check_leaf("task", config, run.settings.packages)]:
         raise ConfigError(problems)
-    task: Task = leaf(s.task, run.settings.packages)
+    task: Task = leaf(config, run.settings.packages)
     for what in ("readout", "labels", "fields", "segments", "marks"):
         ours, theirs = getattr(run.task, what), getattr(task, what)
         if ours != theirs:
