@@ -782,6 +782,22 @@ def test_eval(run, ptune, monkeypatch):  # noqa: F811
     assert list(brown["scores"]) == roles().score_names
 
 
+def test_report_on_brown(run):
+    """The second test set as the reported one: the result says so, and its figures are those that stand beside WSJ's."""
+    beside = json.loads((run(*METHODS["ptv2"]) / "result.json").read_text(encoding="utf-8"))
+    folder = run(*METHODS["ptv2"], "report_on=test_brown")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert (result["report_on"], result["selected_on_reported"]) == ("test_brown", False)
+    assert result["best"]["report"] == beside["best"]["beside"]["test_brown"]
+    assert result["score"] == result["best"]["report"]["f1"]
+    assert set(result["windows"]) == {"train", "dev", "test_brown"}
+    table = json.loads((folder / result["best"]["breakdowns"]["test_brown"]).read_text(encoding="utf-8"))
+    assert {"label", "correct", "excess", "missed", "precision", "recall", "f1"} == set(table["labels"][0])
+    assert "V" not in {row["label"] for row in table["labels"]}
+    for row in (json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()):
+        assert row["predicate"] == row["tokens"][row["index"]]
+
+
 @pytest.mark.parametrize("name", ["ptv2", "appended"])
 def test_predict(run, ptune, tmp_path, name):  # noqa: F811
     """Text with its asterisks, or words with the predicate's index, get a tag a word, however the model is shown it."""
