@@ -357,7 +357,7 @@ def test_damaged_best(go, tmp_path, monkeypatch):
     monkeypatch.setattr(
         train.Session,
         "_event",
-        lambda self, model, rendered: {
+        lambda self, model, rendered, step: {
             "split": "dev",
             "metric": "accuracy",
             "selected": next(scores),

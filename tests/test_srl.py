@@ -783,7 +783,7 @@ def test_eval(run, ptune, monkeypatch):  # noqa: F811
 
 
 def test_report_on_brown(run):
-    """The second test set as the reported one: the result says so, and its figures are those that stand beside WSJ's."""
+    """The second test set as the reported one: the result says so; its figures are those that stand beside WSJ's."""
     beside = json.loads((run(*METHODS["ptv2"]) / "result.json").read_text(encoding="utf-8"))
     folder = run(*METHODS["ptv2"], "report_on=test_brown")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
