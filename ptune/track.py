@@ -54,9 +54,9 @@ class Wandb:
             import wandb
 
             run.summary.update(flat(summary))
-            for name, rows in tables.items():
-                columns, data = laid_out(rows[: self.samples] if name == "predictions" else rows)
-                run.log({name: wandb.Table(columns=columns, data=data)})
+            shown = {name: rows[: self.samples] if name == "predictions" else rows for name, rows in tables.items()}
+            cells = {name: laid_out(rows) for name, rows in shown.items()}
+            run.log({name: wandb.Table(columns=columns, data=data) for name, (columns, data) in cells.items()})
 
         run = self.run
         self._try(last)
