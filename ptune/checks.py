@@ -61,6 +61,8 @@ def check(s: Train) -> Iterator[str]:
     )
     for key, choices in CHOICES.items():
         value = lookup(values, key)
+        if key in ("select_on", "report_on"):
+            choices = (*choices, *(split for split in second(s.task) if split not in choices))
         if value is not None and value not in choices:
             yield f"{key}: '{value}' is not a choice; {nearest(value, choices)}"
     for key in (key for key in METHOD if key.endswith("lr")):
@@ -78,6 +80,16 @@ def check(s: Train) -> Iterator[str]:
     yield from leaf_problems
     if not leaf_problems:
         yield from check_together(s)
+
+
+def second(task: Mapping[str, Any]) -> list[str]:
+    """The splits beside train, dev and test that a task's sources have, as MNLI's dev_mismatched and Brown's test."""
+    source = task.get("source")
+    if not isinstance(source, Mapping):
+        return []  # which the leaf's own check tells
+    layouts = [source, *(source.get("layouts") or {}).values()]
+    named = [*(layout.get("files") or {} for layout in layouts), (source.get("hub") or {}).get("splits") or {}]
+    return list(dict.fromkeys(split for splits in named for split in splits))
 
 
 def lookup(values: Mapping[str, Any], key: str) -> Any:

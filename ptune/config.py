@@ -160,11 +160,14 @@ class Eval:
 
 @dataclass
 class Predict:
-    """Settings of `ptune predict`: text or jsonl in, jsonl out."""
+    """Settings of `ptune predict`: text or jsonl in, jsonl out, or a leaderboard's files."""
 
     run: str = MISSING
     input: str = "-"
     output: str = "-"
+    submission: bool = False  # write a leaderboard's files of the task's test into `output`, a folder
+    task: dict[str, Any] | None = None  # of a submission: another task with the run's labels; null: the run's own
+    data: Data | None = None  # of a submission: where its rows come from; null: as the run's
     scheme: str | None = None  # of the tags that are written: iob1 | iob2 | bioes | bilou; null: as predicted
     batch_size: int = 64
     device: str = "auto"

@@ -28,7 +28,7 @@ from ptune.templates import Parts, Template, lost_labels
 SPLITS = ("train", "dev", "test")
 NOT_THE_READERS = (
     *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
-    *("layout", "layouts", "scheme"),
+    *("layout", "layouts", "scheme", "submission"),
 )
 
 
@@ -319,6 +319,19 @@ class Rendered:
 
     def __len__(self) -> int:
         return len(self.parts)
+
+    def reading(self) -> dict[str, float]:
+        """How much is read: examples that are cut, also in percent, gold labels lost, and rows an example or candidate.
+
+        Several rows are the windows of a text that is too long for one.
+        """
+        shown = sum(len(parts) for parts in self.parts)
+        return {
+            "cut": self.cut,
+            "cut_percent": 100 * self.cut / len(self),
+            "windows": sum(self.counts) / shown,
+            "lost_labels": self.lost,
+        }
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of one example, those of its candidates side by side."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -20,6 +20,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.build import settings_of
 
     s = settings_of(cfg, Eval)
+    from ptune.breakdown import breakdown
     from ptune.data import Rendered, load
     from ptune.errors import ConfigError
     from ptune.evaluate import constant, evaluate, prediction_rows
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> None:
             raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])
         task, prefix = run.task, ""
         if s.task is not None:
-            task = another(s, run)
+            task = another(s.task, run)
             corpus, reported, prefix = load(task, s.data or unsized(run.settings.data)), "test", f"{task.name}_"
         else:
             corpus, reported = read_corpus(run.settings, task)
@@ -50,6 +51,7 @@ def main(cfg: DictConfig) -> None:
         found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)
         low, high = found.interval(task)
+        run.folder.write_json(f"breakdowns/eval_{prefix}{split}.json", breakdown(task, found))
         if s.task is not None:
             run.folder.write_jsonl(f"predictions_{prefix}{split}.jsonl", prediction_rows(found))
         run.folder.write_json(
@@ -61,6 +63,8 @@ def main(cfg: DictConfig) -> None:
                 "scores": found.scores,
                 "interval": [low, high],
                 "majority": majority.scores,
+                "breakdown": f"breakdowns/eval_{prefix}{split}.json",
+                **rendered.reading(),
                 "seconds": found.seconds,
                 "synthetic": corpus.synthetic,
                 "data": corpus.origin,
@@ -85,15 +89,14 @@ def unsized(data: Data) -> Data:
     return replace(data, demo=replace(data.demo, train=None, dev=None, test=None))
 
 
-def another(s: Eval, run: Restored) -> Task:
+def another(config: dict[str, Any], run: Restored) -> Task:
     """The task to evaluate on; raises ConfigError unless the run's template and head can answer it."""
     from ptune.errors import ConfigError
     from ptune.leaves import check_leaf, leaf
 
-    assert s.task is not None
-    if problems := [*check_leaf("task", s.task, run.settings.packages)]:
+    if problems := [*check_leaf("task", config, run.settings.packages)]:
         raise ConfigError(problems)
-    task: Task = leaf(s.task, run.settings.packages)
+    task: Task = leaf(config, run.settings.packages)
     for what in ("readout", "labels", "fields", "segments", "marks"):
         ours, theirs = getattr(run.task, what), getattr(task, what)
         if ours != theirs:

@@ -62,9 +62,11 @@ def constant(task: Task, train: Sequence[Example], split: str, examples: Sequenc
 
 
 def prediction_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Predictions as JSON objects: id, the example's fields, gold, prediction and scores."""
-    return [
-        {"id": example.id, **example.fields, "gold": example.gold, "prediction": prediction.value}
-        | ({"scores": {k: round(v, 6) for k, v in prediction.scores.items()}} if prediction.scores else {})
-        for example, prediction in zip(evaluation.examples, evaluation.predictions, strict=True)
-    ]
+    """Predictions as JSON objects, see `prediction_row`."""
+    return [prediction_row(*both) for both in zip(evaluation.examples, evaluation.predictions, strict=True)]
+
+
+def prediction_row(example: Example, prediction: Prediction) -> dict[str, Any]:
+    """A prediction as a JSON object: id, the example's fields, gold, prediction and scores."""
+    row = {"id": example.id, **example.fields, "gold": example.gold, "prediction": prediction.value}
+    return row | ({"scores": {k: round(v, 6) for k, v in prediction.scores.items()}} if prediction.scores else {})

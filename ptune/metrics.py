@@ -9,11 +9,14 @@ import re
 import string
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 RESAMPLES = 1000
+REPORTED, REPORT_KEYS = ("precision", "recall", "f1"), ("precision", "recall", "f1-score")
+PREDICATE = ("V", "C-V")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
@@ -135,6 +138,68 @@ def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
         }
 
 
+def span_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+    """`spans`' f1 alone."""
+    from seqeval.metrics import f1_score
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return 100.0 * float(f1_score([*map(list, gold)], [*map(list, predicted)], zero_division=0))
+
+
+def span_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each type in percent, and its gold entities, as seqeval's report has them."""
+    from seqeval.metrics import classification_report
+
+    both = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
+    if not any(tag != "O" for side in both for tags in side for tag in tags):
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = classification_report(*both, output_dict=True, zero_division=0)
+    means = ("micro avg", "macro avg", "weighted avg")
+    return [reported(kind, row) for kind, row in report.items() if kind not in means]
+
+
+def span_confusions(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """How often spans with the same ends are of one type in `gold` and of another in `predicted`; the type is O on the
+    side that has no span with these ends. Pairs that do not occur are left out."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    counts: Counter[tuple[str, str]] = Counter()
+    for ours, theirs in zip(gold, predicted, strict=True):
+        wanted, found = ({span[1:]: span[0] for span in get_entities(list(tags))} for tags in (ours, theirs))
+        counts.update((wanted.get(ends, "O"), found.get(ends, "O")) for ends in wanted.keys() | found.keys())
+    return [{"gold": ours, "predicted": theirs, "count": n} for (ours, theirs), n in sorted(counts.items())]
+
+
+def label_report(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each label in percent, and how often it is the right one, by scikit-learn."""
+    from sklearn.metrics import classification_report
+
+    report = classification_report(gold, predicted, labels=list(labels), output_dict=True, zero_division=0)
+    return [reported(label, report[label]) for label in labels]
+
+
+def reported(label: str, row: Mapping[str, float]) -> dict[str, Any]:
+    """A row of scikit-learn's or seqeval's report, in percent."""
+    figures = {name: 100.0 * float(row[key]) for name, key in zip(REPORTED, REPORT_KEYS, strict=True)}
+    return {"label": label, "gold": int(row["support"]), **figures}
+
+
+def confusion(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """How often each label was said where each was right, by scikit-learn; pairs that do not occur are left out."""
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(gold, predicted, labels=list(labels)).tolist()
+    return [
+        {"gold": ours, "predicted": theirs, "count": count}
+        for ours, row in zip(labels, counts, strict=True)
+        for theirs, count in zip(labels, row, strict=True)
+        if count
+    ]
+
+
 def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
     """Correct, predicted and gold entities of each sentence, [n, 3]; their sums give seqeval's F1."""
     from seqeval.metrics.sequence_labeling import get_entities
@@ -150,17 +215,38 @@ def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
     """Scores of semantic roles in percent, a sequence of BIO tags a predicate.
 
     `f1`, `precision` and `recall` as srl-eval.pl of CoNLL-2005 counts them; `f1_seqeval` is seqeval's over all tags
-    (what the published P-Tuning v2 code reports), `f1_seqeval_no_v` the same without the predicates' V.
+    (what the published P-Tuning v2 code reports), `f1_seqeval_no_v` the same without the predicates' V and C-V, which
+    is the rest of a V: srl-eval.pl counts neither.
     """
     correct, found, wanted = (float(count) for count in role_counts(gold, predicted).sum(0))
-    without = [[["O" if tag.endswith("-V") else tag for tag in tags] for tags in side] for side in (gold, predicted)]
+    without = [[["O" if tag[2:] in PREDICATE else tag for tag in tags] for tags in side] for side in (gold, predicted)]
     return {
         "f1": 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0,
         "precision": 100.0 * correct / found if found else 0.0,
         "recall": 100.0 * correct / wanted if wanted else 0.0,
-        "f1_seqeval": spans(gold, predicted)["f1"],
-        "f1_seqeval_no_v": spans(*without)["f1"],
+        "f1_seqeval": span_f1(gold, predicted),
+        "f1_seqeval_no_v": span_f1(*without),
     }
+
+
+def role_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The table of srl-eval.pl: a role's correct, excess and missed arguments, precision, recall and F1 in percent."""
+    counts: dict[str, list[int]] = {}
+    for ours, theirs in zip(gold, predicted, strict=True):
+        wanted, found = arguments(ours), arguments(theirs)
+        for place, some in enumerate((wanted & found, found - wanted, wanted - found)):
+            for role, _ in some:
+                counts.setdefault(role, [0, 0, 0])[place] += 1
+    rows = []
+    for role, (correct, excess, missed) in sorted(counts.items()):
+        figures = (
+            correct / (correct + excess) if correct + excess else 0.0,
+            correct / (correct + missed) if correct + missed else 0.0,
+            2 * correct / (2 * correct + excess + missed),
+        )
+        percent = {name: 100.0 * figure for name, figure in zip(REPORTED, figures, strict=True)}
+        rows.append({"label": role, "correct": correct, "excess": excess, "missed": missed, **percent})
+    return rows
 
 
 def role_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from ptune import schemes
 from ptune.config import Predict
 from ptune.errors import ConfigError, DataError, PtuneError, nearest
+from ptune.progress import Progress
 from ptune.readers import Record, decoded
 from ptune.readers.jsonl import parse
 
@@ -27,10 +28,15 @@ CHUNK = 16  # batches read ahead, so that rows of similar length meet
 
 
 def main(cfg: DictConfig) -> None:
-    """Write one JSON object for each input line: its fields, the prediction, and scores where there are some."""
+    """Write one JSON object for each input line: its fields, the prediction, and scores where there are some.
+
+    With `submission`, write a leaderboard's files instead.
+    """
     from ptune.build import settings_of
 
     s = settings_of(cfg, Predict)
+    if problems := [*misplaced(s)]:
+        raise ConfigError(problems)
     if s.input != "-" and not Path(s.input).is_file():
         raise PtuneError(f"input: there is no file {s.input}; name one, or - for standard input")
     if s.scheme not in (None, *schemes.LETTERS):
@@ -38,6 +44,12 @@ def main(cfg: DictConfig) -> None:
     from ptune.restore import restore
 
     run = restore(s.run, s.device)
+    if s.submission:
+        from ptune.submission import submit
+
+        with Progress(s.quiet) as progress:
+            submit(s, run, progress)
+        return
     if s.scheme and run.task.readout != "token":
         raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
     with ExitStack() as files:
@@ -47,6 +59,17 @@ def main(cfg: DictConfig) -> None:
         records = parsed(decoded(source, name), run.task)
         while chunk := list(islice(records, CHUNK * s.batch_size)):
             write(run, chunk, s.batch_size, target, s.scheme)
+
+
+def misplaced(s: Predict) -> Iterator[str]:
+    """Settings that go with a submission given without one, and the other way round."""
+    if s.submission:
+        if s.input != "-":
+            yield "input: a submission reads the task's own files (data=...); leave it out"
+        if s.scheme is not None:
+            yield "scheme: a submission has its leaderboard's form; leave it out"
+    else:
+        yield from (f"{key}: goes with submission=true" for key in ("task", "data") if getattr(s, key) is not None)
 
 
 def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:

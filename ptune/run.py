@@ -5,6 +5,7 @@ tuned.safetensors  everything that was trained, prompts folded; never a frozen b
 metrics.jsonl      the record of truth, one line a step or an evaluation
 result.json        final figures, written last: its presence means "finished"
 predictions.jsonl  env.json  log.txt
+breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
 checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """
 
@@ -102,7 +103,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Store a JSON file."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.file(name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file(name), (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:

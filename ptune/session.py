@@ -103,7 +103,7 @@ class Session:
         self._restore(training)
         self.progress.begin(run_name(s), training.steps, training.step)
         started = time.perf_counter()
-        loop.fit([training], model, lambda _: self._event(model, rendered))
+        loop.fit([training], model, lambda run: self._event(model, rendered, run.step))
         seconds = time.perf_counter() - started
         self.progress.end()
         last = self._point(model, rendered, training.history[-1])
@@ -120,8 +120,7 @@ class Session:
             "selected": best_event["selected"],
             "seconds": {"training": seconds},
             "examples_per_second": examples / max(seconds, 1e-9),
-            "cut": {split: r.cut for split, r in rendered.items()},
-            "lost_labels": {split: r.lost for split, r in rendered.items()},
+            **reading(rendered),
             "parameters": self._account(model),
         }
 
@@ -130,7 +129,7 @@ class Session:
         model = build.assemble([self.settings], self.task)
         splits = {self.settings.select_on, self.report_on}
         rendered = {split: self._render(model, split) for split in splits}
-        event = {**self._event(model, rendered), "step": 0, "epoch": 0.0}
+        event = {**self._event(model, rendered, 0), "step": 0, "epoch": 0.0}
         point = self._point(model, rendered, event, keep=True)
         return {
             "best": point,
@@ -139,6 +138,7 @@ class Session:
             "epochs": 0.0,
             "selected": event["selected"],
             "seconds": {"training": 0.0},
+            **reading(rendered),
             "parameters": self._account(model),
         }
 
@@ -151,6 +151,8 @@ class Session:
             constant(self.task, train, split, self.corpus.splits[split])
             for split in (self.settings.select_on, self.report_on)
         )
+        for found in (select, report):
+            self._break_down(found, 0)
         self._keep(report)
         point = {
             "step": 0,
@@ -158,6 +160,7 @@ class Session:
             "select": select.scores,
             "report": report.scores,
             "interval": report.interval(self.task),
+            "breakdowns": {found.split: breakdown_file(found.split, 0) for found in (select, report)},
         }
         metric = str(self.settings.metric)
         return {
@@ -167,6 +170,7 @@ class Session:
             "epochs": 0.0,
             "selected": select.scores[metric],
             "seconds": {"training": 0.0},
+            **reading({}),
             "parameters": dict.fromkeys(COUNTED, 0),
         }
 
@@ -249,7 +253,9 @@ class Session:
             model, 0, self.task, split, self.corpus.splits[split], rendered[split], self.settings.eval_batch_size
         )
 
-    def _event(self, model: Any, rendered: Mapping[str, Any]) -> dict[str, Any]:
+    def _event(self, model: Any, rendered: Mapping[str, Any], step: int) -> dict[str, Any]:
+        from ptune.breakdown import figures
+
         found = self._evaluate(model, rendered, self.settings.select_on)
         metric = str(self.settings.metric)
         return {
@@ -257,33 +263,50 @@ class Session:
             "metric": metric,
             "selected": found.scores[metric],
             "scores": found.scores,
+            "breakdown": figures(self._break_down(found, step)),
             "seconds": found.seconds,
         }
 
+    def _break_down(self, found: Any, step: int) -> dict[str, Any]:
+        """Write where an evaluation's score comes from."""
+        from ptune.breakdown import breakdown
+
+        self.broken_down = breakdown(self.task, found)
+        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **self.broken_down})
+        return self.broken_down
+
     def _point(
-        self, model: Any, rendered: Mapping[str, Any], event: Mapping[str, Any], keep: bool = False
+        self, model: Any, rendered: dict[str, Any], event: Mapping[str, Any], keep: bool = False
     ) -> dict[str, Any]:
         """The scores of one moment of training, on the selecting and on the reporting split."""
-        report = self._evaluate(model, rendered, self.report_on)
         beside: dict[str, Any] = {}
+        step = event["step"]
+        for split in self.corpus.beside(self.report_on) if keep else ():
+            rendered[split] = self._render(model, split)
+            found = self._evaluate(model, rendered, split)
+            beside[split] = found.scores
+            self._break_down(found, step)
+        report = self._evaluate(model, rendered, self.report_on)
+        self._break_down(report, step)
         if keep:
             self._keep(report)
-            for split in self.corpus.beside(self.report_on):
-                beside[split] = self._evaluate(model, {split: self._render(model, split)}, split).scores
         return {
             **({"beside": beside} if beside else {}),
-            "step": event["step"],
+            "step": step,
             "epoch": event["epoch"],
             "select": event["scores"],
             "report": report.scores,
             "interval": report.interval(self.task),
+            "breakdowns": {s: breakdown_file(s, step) for s in (self.settings.select_on, self.report_on, *beside)},
         }
 
     def _keep(self, report: Any) -> None:
+        from ptune.breakdown import tables
         from ptune.evaluate import prediction_rows
 
-        self.samples = prediction_rows(report)
-        self.folder.write_jsonl("predictions.jsonl", self.samples)
+        rows = prediction_rows(report)
+        self.folder.write_jsonl("predictions.jsonl", rows)
+        self.tables = {**tables(self.broken_down), "predictions": rows}
 
     def _account(self, model: Any) -> dict[str, Any]:
         about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
@@ -320,8 +343,20 @@ class Session:
         }
         self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        self.tracker.finish({key: result[key] for key in keys}, self.samples)
+        self.tracker.finish({key: result[key] for key in keys}, self.tables)
         return result
+
+
+def breakdown_file(split: str, step: int) -> str:
+    """Where the breakdown of a split after a step is, in the run folder."""
+    return f"breakdowns/{split}_{step:08d}.json"
+
+
+def reading(rendered: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """`Rendered.reading` of every split, by figure; a run without a model reads nothing."""
+    told = {split: r.reading() for split, r in rendered.items()}
+    names = ("cut", "cut_percent", "windows", "lost_labels")
+    return {name: {split: figures[name] for split, figures in told.items()} for name in names}
 
 
 COUNTED = (

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from ptune.config import Tracker as Settings
 
 log = logging.getLogger(__name__)
+Rows = Sequence[Mapping[str, Any]]
 STAGED: set[str] = set()  # folders that `stage_in` chose, not the user
 
 
@@ -20,8 +21,8 @@ class Tracker(Protocol):
     def log(self, event: Mapping[str, Any]) -> None:
         """One step or evaluation."""
 
-    def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
-        """The final figures and some predictions."""
+    def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
+        """The final figures, predictions, and the other tables of the evaluation."""
 
 
 class NoTracker:
@@ -30,7 +31,7 @@ class NoTracker:
     def log(self, event: Mapping[str, Any]) -> None:
         """Nothing."""
 
-    def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
+    def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """Nothing."""
 
 
@@ -46,17 +47,16 @@ class Wandb:
         figures = {f"{prefix}/{key}": value for key, value in flat(event).items() if isinstance(value, (int, float))}
         self._try(lambda run: run.log(figures, step=int(event["step"])))
 
-    def finish(self, summary: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
-        """Summary figures and a table of predictions."""
+    def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
+        """Summary figures and the tables."""
 
         def last(run: Any) -> None:
             import wandb
 
             run.summary.update(flat(summary))
-            if samples:
-                columns: list[str | int] = sorted({key for sample in samples for key in sample})
-                rows = [[str(sample.get(str(column), "")) for column in columns] for sample in samples[: self.samples]]
-                run.log({"predictions": wandb.Table(columns=columns, data=rows)})
+            shown = {name: rows[: self.samples] if name == "predictions" else rows for name, rows in tables.items()}
+            cells = {name: laid_out(rows) for name, rows in shown.items()}
+            run.log({name: wandb.Table(columns=columns, data=data) for name, (columns, data) in cells.items()})
 
         run = self.run
         self._try(last)
@@ -73,6 +73,14 @@ class Wandb:
         except Exception as error:  # whatever W&B raises, training is worth more
             self.run = None
             self.warn(f"W&B stopped ({error}); the run goes on, metrics.jsonl has everything")
+
+
+def laid_out(rows: Rows) -> tuple[list[str | int], list[list[Any]]]:
+    """The columns of rows in the order of their first use, and the rows' cells; what is not all numbers is text."""
+    columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
+    data = [[row.get(str(column), "") for row in rows] for column in columns]
+    data = [cells if all(isinstance(cell, int | float) for cell in cells) else [*map(str, cells)] for cells in data]
+    return columns, [list(row) for row in zip(*data, strict=True)]
 
 
 def tracker(

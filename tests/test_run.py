@@ -257,6 +257,7 @@ def test_all_damaged(saved):
 def test_whole_run(whole):
     """Everything that a finished run has."""
     assert sorted(path.name for path in whole.iterdir()) == [
+        "breakdowns",
         "checkpoints",
         "config.yaml",
         "env.json",
@@ -356,7 +357,7 @@ def test_damaged_best(go, tmp_path, monkeypatch):
     monkeypatch.setattr(
         train.Session,
         "_event",
-        lambda self, model, rendered: {
+        lambda self, model, rendered, step: {
             "split": "dev",
             "metric": "accuracy",
             "selected": next(scores),

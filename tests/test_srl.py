@@ -375,7 +375,22 @@ def test_three_f1():
         }
     )
     verbs = metrics.roles([["B-V", "B-C-V", "O"]], [["B-V", "O", "B-A1"]])
-    assert (verbs["f1_seqeval"], verbs["f1_seqeval_no_v"]) == (50.0, 0.0)
+    assert (verbs["f1_seqeval"], verbs["f1_seqeval_no_v"]) == (50.0, 0.0)  # C-V is the rest of a V
+
+
+def test_role_table(shared):
+    """srl-eval.pl's table by hand, V left out and C- joined; on the vectors its sums are the official counts."""
+    gold = [["B-A1", "B-V", "B-C-A1", "B-A0"], ["B-A0", "B-V", "O", "O"]]
+    found = [["B-A1", "B-V", "O", "B-A0"], ["B-A0", "B-V", "O", "B-A1"]]
+    assert metrics.role_report(gold, found) == [
+        {"label": "A0", "correct": 2, "excess": 0, "missed": 0, "precision": 100.0, "recall": 100.0, "f1": 100.0},
+        {"label": "A1", "correct": 0, "excess": 2, "missed": 1, "precision": 0.0, "recall": 0.0, "f1": 0.0},
+    ]
+    for number in range(3):
+        vector = json.loads((shared / "vectors" / f"srl_conll05_{number}.json").read_text(encoding="utf-8"))
+        table = metrics.role_report(columns(vector["gold"]), columns(vector["pred"]))
+        sums = [sum(row[name] for row in table) for name in ("correct", "excess", "missed")]
+        assert sums == [vector["official"][name] for name in ("corr", "excess", "missed")]
 
 
 def test_scores_of_nothing():
@@ -553,7 +568,7 @@ def oracle(task: Roles, rendered: Rendered, index: int) -> list[RowOutput]:
 @pytest.mark.parametrize("predicate", ["marked", "appended"])
 @pytest.mark.parametrize("most", [16, 24, 50])
 def test_windows(tokenizer, predicate, most):
-    """Each word is read once, in some window, at its own sub-token; the metric sees every one of them."""
+    """Each word is read once, in some window, at its own sub-token; every window shows the predicate."""
     task, tokens = roles(predicate=predicate), Tokens(tokenizer)
     examples = [shown(sentence(seed), task) for seed in range(20)]
     examples = [e for e in examples if len(tokens.encode(" ".join(e.fields["tokens"]))) > most]
@@ -566,6 +581,17 @@ def test_windows(tokenizer, predicate, most):
         read = []
         for row in rows:
             assert len(row.ids) <= most
+            if predicate == "marked":
+                told, room = [*star, *pieces[example.mark], *star], (most - len(tokens.frames[1])) // 2
+                if len(told) > room and not row.start <= example.mark < row.start + len(row.read["words"]):
+                    told = [*told[: room - len(star)], *star]
+                places = [i for i in range(len(row.ids)) if list(row.ids[i : i + len(told)]) == told]
+                if example.mark < row.start:
+                    assert places[0] < row.read["words"][0]
+                elif example.mark >= row.start + len(row.read["words"]):
+                    assert places[-1] > row.read["words"][-1]
+                else:
+                    assert places or len(told) > most - len(tokens.frames[1])
             for word, place in enumerate(row.read["words"], row.start):
                 assert row.ids[place] == pieces[word][0]
                 read.append(word)
@@ -597,6 +623,18 @@ def test_truncation(tokenizer, predicate):
         [e.gold for e in examples], found))  # fmt: skip
     assert scores["recall"] == pytest.approx(100 * right / wanted)
     assert scores["precision"] == 100.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_mark_changes_no_window(tokenizer, seed):
+    """Sentences without a marked word are read in the windows that they had: with all of the row's room."""
+    words = sentence(seed, 80).fields["tokens"]
+    tokens = Tokens(tokenizer)
+    plain = Plain(tokens, ["tokens"])
+    rows = plain.rows(plain.parts(0, Example("0", {"tokens": words}), None), NO_DRAW, 24)
+    assert all(len(row.ids) <= 24 for row in rows)
+    assert [row.start for row in rows] == [sum(len(r.read["words"]) for r in rows[:i]) for i in range(len(rows))]
+    assert sum(len(row.read["words"]) for row in rows) == len(words)
 
 
 def test_long_predicates(tokenizer):
@@ -742,6 +780,22 @@ def test_eval(run, ptune, monkeypatch):  # noqa: F811
     assert words.endswith("test.brown.words")
     assert checksum == hashlib.sha256(Path(words).read_bytes()).hexdigest()
     assert list(brown["scores"]) == roles().score_names
+
+
+def test_report_on_brown(run):
+    """The second test set as the reported one: the result says so; its figures are those that stand beside WSJ's."""
+    beside = json.loads((run(*METHODS["ptv2"]) / "result.json").read_text(encoding="utf-8"))
+    folder = run(*METHODS["ptv2"], "report_on=test_brown")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert (result["report_on"], result["selected_on_reported"]) == ("test_brown", False)
+    assert result["best"]["report"] == beside["best"]["beside"]["test_brown"]
+    assert result["score"] == result["best"]["report"]["f1"]
+    assert set(result["windows"]) == {"train", "dev", "test_brown"}
+    table = json.loads((folder / result["best"]["breakdowns"]["test_brown"]).read_text(encoding="utf-8"))
+    assert {"label", "correct", "excess", "missed", "precision", "recall", "f1"} == set(table["labels"][0])
+    assert "V" not in {row["label"] for row in table["labels"]}
+    for row in (json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()):
+        assert row["predicate"] == row["tokens"][row["index"]]
 
 
 @pytest.mark.parametrize("name", ["ptv2", "appended"])

@@ -150,7 +150,11 @@ def test_wandb_file(offline):
         else:
             assert row["dev/scores.accuracy"] == event["scores"]["accuracy"]
             assert row["dev/selected"] == event["selected"]
-    assert any("predictions" in row for row in history.values())
+            for part, values in event["breakdown"].items():
+                assert values
+                assert {name: row[f"dev/breakdown.{part}.{name}"] for name in values} == values
+    tables = {"predictions", "labels", "confusions", "by words"}
+    assert any(tables <= set(row) for row in history.values())
 
 
 def test_no_secrets(offline):
@@ -212,7 +216,7 @@ def test_table_fails(capsys):
             self.finished = True
 
     half, warnings = Half(works=0), []
-    track.Wandb(half, warnings.append, 4).finish({"score": 1.0}, [{"prediction": "a"}])
+    track.Wandb(half, warnings.append, 4).finish({"score": 1.0}, {"predictions": [{"prediction": "a"}]})
     assert half.finished
     assert half.summary == {"score": 1.0}
     assert warnings == ["W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
@@ -282,6 +286,12 @@ def test_online_without_a_key(monkeypatch, tmp_path):
     assert not quiet.save_code
     assert quiet.disable_git
     assert quiet.console == "off"
+
+
+def test_laid_out():
+    """Columns in the order of their first use; numbers stay numbers where a column has nothing else."""
+    rows = [{"label": "a", "f1": 50.0, "gold": 3}, {"label": "b", "f1": 0, "tokens": ["x"]}]
+    assert track.laid_out(rows) == (["label", "f1", "gold", "tokens"], [["a", 50.0, "3", ""], ["b", 0, "", "['x']"]])
 
 
 def test_flat():

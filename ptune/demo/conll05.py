@@ -11,6 +11,7 @@ from ptune.demo import roles
 from ptune.demo.grammar import Word
 from ptune.demo.recipe import Recipe
 from ptune.demo.world import World
+from ptune.readers.props import brackets
 
 SIZES = {"train": 1500, "dev": 300, "test": 300}
 FILES = {
@@ -48,17 +49,8 @@ def _sentences(recipe: Recipe, world: World, split: str, count: int, random: Ran
 def lines(words: list[Word]) -> list[str]:
     """The props of a sentence: the predicate's word in small letters or "-", and a bracket column a predicate."""
     found = roles.predicates(words)
-    columns = [bracketed(tags) for tags in found.values()]
+    columns = [brackets(tags) for tags in found.values()]
     return [
         "\t".join((word.text.lower() if index in found else "-", *(column[index] for column in columns)))
         for index, word in enumerate(words)
-    ]
-
-
-def bracketed(tags: list[str]) -> list[str]:
-    """BIO tags as brackets."""
-    after = [*tags[1:], "O"]
-    return [
-        (f"({tag[2:]}" if tag[0] == "B" else "") + "*" + (")" if tag != "O" and following[0] != "I" else "")
-        for tag, following in zip(tags, after, strict=True)
     ]

@@ -11,10 +11,10 @@ from random import Random
 from typing import NamedTuple
 
 from ptune.demo import lexicon, roles, templates
-from ptune.demo.conll05 import bracketed
 from ptune.demo.grammar import Passage, Word
 from ptune.demo.recipe import Recipe, choose
 from ptune.demo.world import World
+from ptune.readers.props import brackets
 
 SIZES: Mapping[str, int] = {"train": 1500, "dev": 300, "test": 300}
 FOLDERS = {"train": "train", "dev": "development", "test": "test"}
@@ -164,8 +164,8 @@ def write_documents(folder: Path, split: str, made: Iterable[Sentence], random: 
 def rows(document: str, sentence: Sentence) -> list[str]:
     """The columns of a sentence, each as wide as its widest cell."""
     words, last = sentence.words, len(sentence.words) - 1
-    names = bracketed(sentence.names)
-    columns = [bracketed(tags) for tags in sentence.predicates.values()]
+    names = brackets(sentence.names)
+    columns = [brackets(tags) for tags in sentence.predicates.values()]
     table = []
     for index, word in enumerate(words):
         parse = ("(TOP(S" if index == 0 else "") + "*" + ("))" if index == last else "")

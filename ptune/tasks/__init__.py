@@ -5,8 +5,10 @@ A task is a yaml of one of the classes here; a new kind of task is one more modu
 
 from __future__ import annotations
 
+import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from string import Formatter
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -14,6 +16,7 @@ from ptune.batch import Example, Extent, RowOutput, Windows
 from ptune.errors import ConfigError, DataError, nearest
 from ptune.readers import Record
 
+QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
 Target = float | list[int] | Extent | None
 
 
@@ -146,9 +149,41 @@ class Task(ABC):
                             f"'{field}' is not a field of {self.name}; {nearest(field, self.fields)}",
                         )
 
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """Tables of the official scorers below the headline: `labels` (or types, or roles) and `confusions` of them."""
+        return {}
+
+    def facets(self, example: Example) -> dict[str, str]:
+        """What the scores are broken down by beside the length: a name, and the example's value of it."""
+        return {}
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Sequence[float]:
+        """How much of each prediction is right, 0 to 1."""
+        return [float(e.gold == p.value) for e, p in zip(examples, predictions, strict=True)]
+
+    def length(self, example: Example) -> int:
+        """How many words the input has; of candidates the first one's."""
+        shown, _ = next(self.candidates(replace(example, gold=None)))
+        texts = (shown.fields[s] if "{" not in s else s.format_map(shown.fields) for s in self.segments or self.fields)
+        return sum(len(text.split() if isinstance(text, str) else text) for text in texts)
+
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""
         return [str(example.gold)]
+
+
+def between(number: int, ends: Sequence[int]) -> str:
+    """Which part of a scale a number is in, as "9-16"; `ends`: the last number of each part."""
+    for before, end in zip((-1, 0, *ends), (0, *ends), strict=False):
+        if number <= end:
+            return str(end) if before + 1 == end else f"{before + 1}-{end}"
+    return f"{ends[-1] + 1}+"
+
+
+def asked(question: str) -> str:
+    """The first question word of a question, or "other"."""
+    words = (word.strip(string.punctuation) for word in question.lower().split())
+    return next((word for word in words if word in QUESTIONS), "other")
 
 
 class Majority(NamedTuple):

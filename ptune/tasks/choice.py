@@ -109,6 +109,20 @@ class Choice(Task):
         right = sum(e.gold == p.value for e, p in zip(examples, predictions, strict=True))
         return metric.binomial(right, len(examples))
 
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """See Task; labels are the places of the candidates."""
+        gold, said = (
+            [self.choices[n] for n in side] for side in ([e.gold for e in examples], [p.value for p in predictions])
+        )
+        return {
+            "labels": metric.label_report(gold, said, self.choices),
+            "confusions": metric.confusion(gold, said, self.choices),
+        }
+
+    def facets(self, example: Example) -> dict[str, str]:
+        """See Task; by the fields that have few values."""
+        return {name: example.fields[name] for name in self.values}
+
     def majority(self, train: Iterable[Example]) -> Majority:
         """The place that is right most often; the first of equals."""
         counts = Counter(example.gold for example in train)

@@ -103,6 +103,14 @@ class Classify(Task):
             lambda rows: metric.macro_of_confusion(gold[rows], predicted[rows], len(self.labels)), len(gold)
         )
 
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """See Task."""
+        gold, said = [e.gold for e in examples], [p.value for p in predictions]
+        return {
+            "labels": metric.label_report(gold, said, self.labels),
+            "confusions": metric.confusion(gold, said, self.labels),
+        }
+
     def majority(self, train: Iterable[Example]) -> Majority:
         """See Task; ties go to the label that comes first."""
         counts = Counter(example.gold for example in train)

@@ -9,7 +9,7 @@ from ptune import metrics as metric
 from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
-from ptune.tasks import Prediction
+from ptune.tasks import Prediction, asked
 from ptune.tasks.classify import Classify
 
 NAMES = {"0": 0, "1": 1, "False": 0, "True": 1}  # the file's and the Hub's
@@ -74,6 +74,10 @@ class MultiRC(Classify):
         """A bootstrap over questions."""
         counts = metric.answer_counts(*self._both(examples, predictions))
         return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
+
+    def facets(self, example: Example) -> dict[str, str]:
+        """See Task."""
+        return {"question word": asked(example.fields["question"])}
 
     def _both(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]

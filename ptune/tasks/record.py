@@ -13,11 +13,12 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError
 from ptune.readers import Record
-from ptune.tasks import Majority, Prediction, Target
+from ptune.tasks import Majority, Prediction, Target, between
 from ptune.tasks.choice import Choice, weighed
 
 GAP = "@placeholder"
 HIGHLIGHT = "@highlight\n"
+ENTITIES = (4, 8, 16, 32)
 
 
 class ReCoRD(Choice):
@@ -121,6 +122,18 @@ class ReCoRD(Choice):
         """A bootstrap over queries."""
         f1 = np.array([f1 for _, f1 in self._both(examples, predictions)])
         return metric.bootstrap(lambda rows: 100.0 * float(f1[rows].mean()), len(f1))
+
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """See Task; entities are no labels."""
+        return {}
+
+    def facets(self, example: Example) -> dict[str, str]:
+        """See Task."""
+        return {"entities": between(len(example.fields["entities"]), ENTITIES)}
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
+        """Word F1."""
+        return [f1 for _, f1 in self._both(examples, predictions)]
 
     @staticmethod
     def _both(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[tuple[float, float]]:

@@ -86,6 +86,19 @@ class Regress(Task):
         gold, predicted = np.array([e.gold for e in examples]), np.array([p.value for p in predictions])
         return metric.bootstrap(lambda rows: 100.0 * metric.correlation(gold[rows], predicted[rows]), len(gold))
 
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """See Task; labels are the nearest whole numbers, with the mean of what is predicted for them."""
+        said: dict[int, list[float]] = {}
+        for example, prediction in zip(examples, predictions, strict=True):
+            said.setdefault(round(example.gold), []).append(prediction.value)
+        return {"labels": [{"label": str(n), "gold": len(v), "mean": fmean(v)} for n, v in sorted(said.items())]}
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
+        """1 without the distance, as a share of the scale."""
+        low, high = self.scale
+        pairs = zip(examples, predictions, strict=True)
+        return [max(0.0, 1 - abs(e.gold - p.value) / (high - low)) for e, p in pairs]
+
     def majority(self, train: Iterable[Example]) -> Majority:
         """The mean of training, a constant as the label seen most is: it correlates with nothing."""
         return Majority(round(fmean(example.gold for example in train), 6))

@@ -11,7 +11,7 @@ from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
 from ptune.tasks import Prediction
-from ptune.tasks.tag import Tag
+from ptune.tasks.tag import Tag, shares
 
 MARKED = re.compile(r"\*(\S+)\*")
 
@@ -63,6 +63,15 @@ class Roles(Tag):
         """A bootstrap over predicates."""
         counts = metric.role_counts([e.gold for e in examples], [p.value for p in predictions])
         return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
+
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """See Task; the table of srl-eval.pl."""
+        gold, said = [e.gold for e in examples], [p.value for p in predictions]
+        return {"labels": metric.role_report(gold, said), "confusions": metric.span_confusions(gold, said)}
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
+        """F1 of a predicate's arguments; 1 where there is none on either side."""
+        return shares(metric.role_counts([e.gold for e in examples], [p.value for p in predictions]))
 
     def parse(self, text: str) -> dict[str, Any]:
         """Words separated by spaces, the predicate between asterisks: `the cat *sat* down`."""

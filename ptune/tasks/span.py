@@ -14,9 +14,10 @@ from ptune import metrics as metric
 from ptune.batch import NOWHERE, Example, Extent, RowOutput, Windows
 from ptune.errors import DataError
 from ptune.readers import Record
-from ptune.tasks import Majority, Prediction, Task
+from ptune.tasks import Majority, Prediction, Task, asked, between
 
 SPECIAL = 4  # tokens that the widest frame of two texts takes
+ANSWERS = (1, 2, 4, 8)  # words
 SHOWN = 40  # characters of a text in an error
 
 
@@ -167,6 +168,17 @@ class Span(Task):
         """A bootstrap over questions."""
         f1 = self._both(examples, predictions)[:, 1]
         return metric.bootstrap(lambda rows: 100.0 * float(f1[rows].mean()), len(f1))
+
+    def facets(self, example: Example) -> dict[str, str]:
+        """See Task; the length is the first answer's, in words."""
+        answers = example.gold["text"]
+        length = between(len(answers[0].split()), ANSWERS) if answers else "no answer"
+        return {"question word": asked(example.fields[self.fields[0]]), "answer words": length}
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
+        """Word F1."""
+        f1: list[float] = self._both(examples, predictions)[:, 1].tolist()
+        return f1
 
     def _both(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> np.ndarray:
         """Exact match and F1 of each question, [n, 2]."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ptune import metrics as metric
 from ptune import schemes
 from ptune.batch import Example, RowOutput
@@ -90,6 +92,15 @@ class Tag(Task):
         counts = metric.span_counts([e.gold for e in examples], [p.value for p in predictions])
         return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
 
+    def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+        """See Task; confused are types of spans with the same ends, and spans that the other side has not with O."""
+        gold, said = [e.gold for e in examples], [p.value for p in predictions]
+        return {"labels": metric.span_report(gold, said), "confusions": metric.span_confusions(gold, said)}
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
+        """F1 of a sentence; 1 where there is no entity on either side."""
+        return shares(metric.span_counts([e.gold for e in examples], [p.value for p in predictions]))
+
     def majority(self, train: Iterable[Example]) -> Majority:
         """The most frequent tag, which is O in every corpus of the field."""
         counts = dict.fromkeys(self.labels, 0)
@@ -108,3 +119,9 @@ class Tag(Task):
         if not tokens:
             raise DataError(f"an empty line; {self.name} needs words separated by spaces")
         return {"tokens": tokens}
+
+
+def shares(counts: np.ndarray) -> list[float]:
+    """F1 of each row of correct, predicted and gold entities [n, 3]; 1 where there are none."""
+    correct, found, wanted = counts.T
+    return np.divide(2 * correct, found + wanted, out=np.ones(len(counts)), where=found + wanted > 0).tolist()

@@ -136,18 +136,31 @@ class Template(ABC):
         return [self._assemble(parts, short, 0, 0, cut)]
 
     def _windows(self, part: Part, budget: int) -> Iterator[tuple[Part, int, int]]:
-        """(window, first word it reads, how many leading words are context only), each within `budget` tokens."""
+        """(window, first word it reads, how many leading words are context only), each within `budget` tokens.
+
+        A marked word that a window does not reach stands before it, or after it, as the word does in the sentence; of
+        one longer than half a window the beginning.
+        """
         ends = [*part.starts[1:], len(part.ids)]
+        marked = next((i for i, lead in enumerate(part.leads) if lead), None)
+        told: list[int] = []
+        if marked is not None:
+            told, lead = list(part.ids[part.starts[marked] : ends[marked]]), part.leads[marked]
+            told = told[: max(budget // 2 - lead, lead)] + told[-lead:] if len(told) > budget // 2 else told
         word, begin = 0, 0
         while True:
-            first = begin if ends[word] - part.starts[begin] <= budget else word
-            last = first
-            while last < len(ends) and ends[last] - part.starts[first] <= budget:
-                last += 1
-            last = max(last, word + 1)
-            ids = part.ids[part.starts[first] : ends[last - 1]][:budget]
+            first, last = fitting(part.starts, ends, begin, word, budget)
+            apart = marked is not None and not first <= marked < last
+            if apart:
+                first, last = fitting(part.starts, ends, begin, word, max(budget - len(told), 1))
+            ids = list(part.ids[part.starts[first] : ends[last - 1]][: budget - len(told) if apart else budget])
             starts = [part.starts[i] - part.starts[first] for i in range(first, last)]
-            yield part._replace(ids=ids, starts=starts, leads=part.leads[first:last]), word, word - first
+            leads = list(part.leads[first:last])
+            if marked is not None and apart and marked < first:
+                ids, starts, leads = [*told, *ids], [0, *(len(told) + start for start in starts)], [0, *leads]
+            elif apart:
+                ids = [*ids, *told]
+            yield part._replace(ids=ids, starts=starts, leads=leads), word, len(starts) - (last - word)
             if last == len(ends) or self.overflow == "truncate":
                 return
             word = begin = last
@@ -235,6 +248,18 @@ def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
             lengths[i] -= cut
             excess -= cut
     return [part._replace(ids=part.ids[: lengths[i]]) if i in lengths else part for i, part in enumerate(parts)]
+
+
+def fitting(starts: Sequence[int], ends: Sequence[int], begin: int, word: int, budget: int) -> tuple[int, int]:
+    """The first word of a window and the one after its last: from `begin`, or from `word` where that leaves it no room.
+
+    `word` is in it, however long.
+    """
+    first = begin if ends[word] - starts[begin] <= budget else word
+    last = first
+    while last < len(ends) and ends[last] - starts[first] <= budget:
+        last += 1
+    return first, max(last, word + 1)
 
 
 def tokens_of(offsets: np.ndarray, characters: Extent) -> Extent:

@@ -1,0 +1,113 @@
+"""Where a score comes from: by label, by length and by what else a task tells apart, with its errors and examples.
+
+Parts of a split are scored by the task itself: there is no second metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ptune.batch import Example
+from ptune.evaluate import Evaluation, prediction_row
+from ptune.tasks import Prediction, Task, between
+
+ERRORS, EXAMPLES = 20, 10
+BY_LENGTH, WORDS = "words", (8, 16, 32, 64, 128, 256, 512)
+LETTERS, ITEMS = 300, 100  # that are shown of a text, and of a list
+
+
+def breakdown(task: Task, evaluation: Evaluation) -> dict[str, Any]:
+    """Tables as lists of rows: those of `Task.report`; under `by` the scores by length, in words of the input, and by
+    each of `Task.facets`; the worst errors, with how much of each is right (0 to 1); and the first predictions.
+    """
+    examples, predictions = evaluation.examples, evaluation.predictions
+    return {
+        "split": evaluation.split,
+        "examples": len(examples),
+        "metric": task.headline,
+        **task.report(examples, predictions),
+        "by": {name: scored(task, evaluation, values) for name, values in told_apart(task, examples).items()},
+        "errors": [
+            {"right": round(right, 4), **shown(examples[i], predictions[i])}
+            for i, right in worst(task, examples, predictions)
+        ],
+        "predictions": [shown(*both) for both in zip(examples[:EXAMPLES], predictions[:EXAMPLES], strict=True)],
+    }
+
+
+def told_apart(task: Task, examples: Sequence[Example]) -> dict[str, list[str]]:
+    """What examples are told apart by, each with its value for every example; a group's length is its longest one's."""
+    lengths = [task.length(example) for example in examples]
+    longest: dict[str, int] = {}
+    for example, length in zip(examples, lengths, strict=True):
+        if example.group is not None:
+            longest[example.group] = max(length, longest.get(example.group, 0))
+    shared = [n if e.group is None else longest[e.group] for e, n in zip(examples, lengths, strict=True)]
+    facets = [task.facets(example) for example in examples]
+    return {
+        BY_LENGTH: [between(length, WORDS) for length in shared],
+        **{name: [each[name] for each in facets] for name in (facets[0] if facets else ())},
+    }
+
+
+def scored(task: Task, evaluation: Evaluation, values: Sequence[str]) -> list[dict[str, Any]]:
+    """The scores of the examples of each value, with their number; numbers in their order, then words."""
+    parts: dict[str, list[int]] = {}
+    for i, value in enumerate(values):
+        parts.setdefault(value, []).append(i)
+    rows = []
+    for value, indices in sorted(parts.items(), key=lambda part: numbered(part[0])):
+        some = [evaluation.examples[i] for i in indices]
+        scores = task.score(some, [evaluation.predictions[i] for i in indices])
+        kept = {name: score for name, score in scores.items() if name in task.score_names}
+        rows.append({"value": value, "examples": len(indices), **kept})
+    return rows
+
+
+def numbered(value: str) -> tuple[float, str]:
+    """Puts values that begin with a number in its order, before the others."""
+    first = value.partition("-")[0].rstrip("+")
+    return (int(first) if first.isdecimal() else float("inf")), value
+
+
+def worst(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[tuple[int, float]]:
+    """The examples of which least is right, each with how much; of equals those that were predicted most surely."""
+    right = task.right(examples, predictions)
+    wrong = [i for i, share in enumerate(right) if share < 1]
+    order = sorted(wrong, key=lambda i: (right[i], -sureness(predictions[i])))
+    return [(i, float(right[i])) for i in order[:ERRORS]]
+
+
+def sureness(prediction: Prediction) -> float:
+    """The score of what is predicted; 0 where there is none."""
+    scores = prediction.scores or {}
+    said = prediction.value if isinstance(prediction.value, str) else ""
+    return scores.get(said, scores.get("probability", 0.0))
+
+
+def shown(example: Example, prediction: Prediction) -> dict[str, Any]:
+    """A prediction as in predictions.jsonl; of long texts and lists the beginning."""
+    return {name: cut(value) for name, value in prediction_row(example, prediction).items()}
+
+
+def cut(value: Any) -> Any:
+    """The beginning of a text, or the first items of a list or a mapping."""
+    if isinstance(value, str):
+        return value if len(value) <= LETTERS else value[:LETTERS] + "..."
+    if isinstance(value, Mapping):
+        return {name: cut(item) for name, item in list(value.items())[:ITEMS]}
+    return [cut(item) for item in value[:ITEMS]] if isinstance(value, list | tuple) else value
+
+
+def figures(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The figures of a breakdown that can be followed over training: F1 of each label, the headline of each part."""
+    labels = {"label": {row["label"]: row["f1"] for row in found.get("labels", ()) if "f1" in row}}
+    parts = {name: {row["value"]: row[found["metric"]] for row in rows} for name, rows in found["by"].items()}
+    return {name: values for name, values in {**labels, **parts}.items() if values}
+
+
+def tables(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The tables of a breakdown by name."""
+    own = {name: rows for name, rows in found.items() if isinstance(rows, list) and rows}
+    return {**own, **{f"by {name}": rows for name, rows in found["by"].items()}}
