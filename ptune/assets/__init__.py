@@ -1,1 +1,1 @@
-"""Files that ship with ptune: the tiny encoder, and facts copied from published scripts."""
+"""Files that ship with ptune: tiny backbones, and facts copied from published scripts."""
