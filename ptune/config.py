@@ -42,6 +42,7 @@ class Data:
     seed: int = 0  # seed of the demo world
     demo: Demo = field(default_factory=Demo)
     max_length: int | None = None  # tokens of text a row; null: the task's
+    lenient: bool = False  # skip broken records, whose number is printed and kept; of no use where a whole file is
     overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
     bucket: bool = True  # batches of similar length
     draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones

@@ -39,8 +39,8 @@ def main(cfg: DictConfig) -> None:
     console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
     if corpus.synthetic:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
-    if "warning" in corpus.origin:
-        console.print(corpus.origin["warning"], style="bold yellow")
+    for line in corpus.warnings:
+        console.print(line, style="bold yellow")
     ours = {split: described(task, examples) for split, examples in corpus.splits.items()}
     console.print(table(*compared(ours, original(task))))
     for split, count in corpus.origin.get("left_out", {}).items():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ptune.errors import DataError
-from ptune.readers import Record, lines
+from ptune.readers import Each, Record, lines, strict
 
 
 class Row(NamedTuple):
@@ -37,22 +37,30 @@ class Cells:
             )
         return [cell.strip(" ") for cell in text.split("\t")] if tabs else [cell for cell in text.split(" ") if cell]
 
+    def rows(self, block: Sequence[tuple[str, str]]) -> list[Row]:
+        """The lines of a sentence."""
+        return [Row(where, self(where, text)) for where, text in block]
 
-def blocks(path: Path, opens: str | None = None) -> Iterator[list[Row]]:
-    """The sentences of a file, apart by blank lines and by those that begin with `opens`."""
-    cells, rows = Cells(), list[Row]()
+
+def blocks(path: Path, opens: str | None = None) -> Iterator[list[tuple[str, str]]]:
+    """The lines of each sentence of a file, apart by blank lines and by those that begin with `opens`."""
+    block: list[tuple[str, str]] = []
     for where, text in lines(path):
         if text.strip(" \t") and not (opens and text.startswith(opens)):
-            rows.append(Row(where, cells(where, text)))
-        elif rows:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+            block.append((where, text))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
 def read(
-    path: Path, columns: Mapping[str, int], opens: str = "-DOCSTART-", numbered: int | None = None
+    path: Path,
+    columns: Mapping[str, int],
+    opens: str = "-DOCSTART-",
+    numbered: int | None = None,
+    each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a sentence: for each name of `columns` the list of that column's values (counted from 0).
 
@@ -61,24 +69,38 @@ def read(
     number of them than the file's first line, with nothing in a column that is read, with another separator, or with
     another number than its token's.
     """
-    needed, width, first = max(*columns.values(), numbered or 0) + 1, 0, ""
-    for rows in blocks(path, opens):
+    cells, table = Cells(), Table(columns, numbered)
+    for block in blocks(path, opens):
+        with each("sentences"):
+            rows = cells.rows(block)
+            table.check(rows)
+            values = {name: [row.cells[column] for row in rows] for name, column in columns.items()}
+            yield Record(rows[0].where, values, by_line=True)
+
+
+class Table:
+    """What the lines of one file have in common: as many columns as the first one, and the ones that are read."""
+
+    def __init__(self, columns: Mapping[str, int], numbered: int | None) -> None:
+        self.columns, self.numbered = columns, numbered
+        self.needed = max(*columns.values(), numbered or 0) + 1
+        self.width, self.first = 0, ""
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raises DataError where a line of a sentence is otherwise."""
         for index, (where, cells) in enumerate(rows):
-            if len(cells) < needed:
+            if len(cells) < self.needed:
                 raise DataError(
-                    f"{where}: {len(cells)} columns where at least {needed} are needed: {' '.join(cells)[:60]!r}"
+                    f"{where}: {len(cells)} columns where at least {self.needed} are needed: {' '.join(cells)[:60]!r}"
                 )
-            if not width:
-                width, first = len(cells), where.rpartition(":")[2]
-            if len(cells) != width:
-                raise DataError(f"{where}: {len(cells)} columns where line {first} has {width}")
-            for name, column in columns.items():
+            if not self.width:
+                self.width, self.first = len(cells), where.rpartition(":")[2]
+            if len(cells) != self.width:
+                raise DataError(f"{where}: {len(cells)} columns where line {self.first} has {self.width}")
+            for name, column in self.columns.items():
                 if not cells[column]:
                     raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
-            if numbered is not None and cells[numbered] != str(index):
+            if self.numbered is not None and cells[self.numbered] != str(index):
                 raise DataError(
-                    f"{where}: token '{cells[numbered]}' where {index} is expected; is a line missing before it?"
+                    f"{where}: token '{cells[self.numbered]}' where {index} is expected; is a line missing before it?"
                 )
-        yield Record(
-            rows[0].where, {name: [row.cells[column] for row in rows] for name, column in columns.items()}, by_line=True
-        )
