@@ -190,6 +190,16 @@ class DataInfo:
 
 
 @dataclass
+class DataCheck:
+    """Settings of `ptune data check`."""
+
+    task: dict[str, Any] | None = None
+    data: Data = field(default_factory=Data)
+    packages: list[str] = field(default_factory=list)
+    quiet: bool = False
+
+
+@dataclass
 class Check:
     """Settings of `ptune check`."""
 
@@ -228,6 +238,7 @@ SCHEMAS = {
     "predict": Predict,
     "ls": Ls,
     "check": Check,
+    "data_check": DataCheck,
     "data_info": DataInfo,
     "export": Export,
     "report": Report,

@@ -94,9 +94,7 @@ def whole(rows: list[Row]) -> list[Row]:
     """The lines of a sentence. Raises DataError for too few columns, or not as many as on the line before."""
     for index, (where, cells) in enumerate(rows):
         if len(cells) < FEWEST:
-            raise DataError(
-                f"{where}: {len(cells)} columns where at least {FEWEST} are needed: {' '.join(cells)[:60]!r}"
-            )
+            raise DataError(f"{where}: {len(cells)} columns where at least {FEWEST} are needed")
         usual = len(rows[index - 1].cells) if index else len(cells)
         if len(cells) != usual:
             raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {usual}")

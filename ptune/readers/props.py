@@ -64,10 +64,7 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
     """The sentence of lines with everything."""
     for where, cells in rows:
         if len(cells) <= max(word, predicate):
-            raise DataError(
-                f"{where}: {len(cells)} columns where at least {max(word, predicate) + 1} are needed: "
-                f"{' '.join(cells)[:60]!r}"
-            )
+            raise DataError(f"{where}: {len(cells)} columns where at least {max(word, predicate) + 1} are needed")
         for name, column in (("word", word), ("predicate", predicate)):
             if not cells[column]:
                 raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
