@@ -162,10 +162,12 @@ def missing(task: Any, splits: Collection[str], origin: Mapping[str, Any]) -> st
     without = [split for split in required(task) if split not in splits]
     if not without:
         return ""
-    return (
-        f"{task.name}: no {' and no '.join(without)} data in {origin.get('root', origin['source'])}; "
-        f"looked for {looked_for(task, without)}{elsewhere(task)}"
-    )
+    if origin["source"] == "hub":
+        theirs = " or ".join(task.source["hub"]["splits"].get(split, "(none)") for split in without)
+        wanted = f"parquet files with {theirs} in their names"
+    else:
+        wanted = looked_for(task, without) + elsewhere(task)
+    return f"{task.name}: no {' and no '.join(without)} data in {origin['root']}; looked for {wanted}"
 
 
 def unlike_original(task: Any, counts: Mapping[str, int]) -> str:

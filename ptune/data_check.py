@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ptune import data
+from ptune.batch import Example
 from ptune.build import settings_of
 from ptune.config import DataCheck
 from ptune.data_info import Columns, compared, described, original, parts
@@ -50,7 +51,7 @@ def main(cfg: DictConfig) -> None:
         console.print("no problems")
 
 
-def checked(task: Task, split: str, source: data.Source, reading: data.Reading) -> list[data.Example]:
+def checked(task: Task, split: str, source: data.Source, reading: Reading) -> list[Example]:
     """The examples of a split as far as it can be read; what is wrong is added to the problems of `reading`."""
     found = []
     try:

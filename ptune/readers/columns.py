@@ -42,17 +42,26 @@ class Cells:
         return [Row(where, self(where, text)) for where, text in block]
 
 
-def blocks(path: Path, opens: str | None = None) -> Iterator[list[tuple[str, str]]]:
-    """The lines of each sentence of a file, apart by blank lines and by those that begin with `opens`."""
+def blocks(path: Path, opens: str | None = None, each_opened: bool = False) -> Iterator[list[tuple[str, str]]]:
+    """The lines of each sentence of a file, apart by blank lines and by those that begin with `opens`.
+
+    each_opened: whether such a line stands before each sentence; one without a token after it is then given alone.
+    """
     block: list[tuple[str, str]] = []
+    opened: list[tuple[str, str]] = []  # a line that opens a sentence, until its first token
     for where, text in lines(path):
-        if text.strip(" \t") and not (opens and text.startswith(opens)):
+        opening = bool(opens) and text.startswith(str(opens))
+        if text.strip(" \t") and not opening:
             block.append((where, text))
-        elif block:
-            yield block
+            opened = []
+            continue
+        if block or (opened and opening):
+            yield block or opened
             block = []
-    if block:
-        yield block
+        if opening and each_opened:
+            opened = [(where, text)]
+    if block or opened:
+        yield block or opened
 
 
 def read(
@@ -65,13 +74,15 @@ def read(
     """Yield a record a sentence: for each name of `columns` the list of that column's values (counted from 0).
 
     opens: how a line begins that is no token but stands before a document, or before each sentence; numbered: the
-    column that numbers the tokens of a sentence from 0. Raises DataError at a line with too few columns or another
-    number of them than the file's first line, with nothing in a column that is read, with another separator, or with
-    another number than its token's.
+    column that numbers the tokens of a sentence from 0, each of which then has such a line. Raises DataError at a line
+    with too few columns or another number of them than the file's first line, with nothing in a column that is read,
+    with another separator, or with another number than its token's.
     """
     cells, table = Cells(), Table(columns, numbered)
-    for block in blocks(path, opens):
+    for block in blocks(path, opens, each_opened=numbered is not None):
         with each("sentences"):
+            if block[0][1].startswith(opens):
+                raise DataError(f"{block[0][0]}: {block[0][1][:60]!r} without a token after it")
             rows = cells.rows(block)
             table.check(rows)
             values = {name: [row.cells[column] for row in rows] for name, column in columns.items()}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ptune.errors import DataError, UnreadableError, nearest
-from ptune.readers import POINTER, Each, Record, strict
+from ptune.readers import LONGEST_LINE, POINTER, Each, Record, strict
 
 
 def files(paths: Sequence[Path], where: str, columns: Mapping[str, str], each: Each = strict) -> Iterator[Record]:
@@ -25,7 +25,12 @@ def files(paths: Sequence[Path], where: str, columns: Mapping[str, str], each: E
         except (pa.ArrowInvalid, OSError) as error:
             said = str(error).splitlines()[0]
             raise UnreadableError(f"{path}: not parquet ({said}); is its download complete?") from None
-    yield from read(datasets.Dataset.from_parquet([str(path) for path in paths]), where, columns, each)
+    try:
+        dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
+    except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError) as error:
+        said = str(error.__cause__ or error).splitlines()[0]
+        raise UnreadableError(f"{paths[0].parent}: not to be read ({said}); is its download complete?") from None
+    yield from read(dataset, where, columns, each)
 
 
 def read(dataset: datasets.Dataset, where: str, columns: Mapping[str, str], each: Each = strict) -> Iterator[Record]:
@@ -39,14 +44,36 @@ def read(dataset: datasets.Dataset, where: str, columns: Mapping[str, str], each
             raise UnreadableError(f"{where}: no column '{theirs}' for '{ours}'; {nearest(theirs, dataset.features)}")
     renamed = {theirs: ours for ours, theirs in columns.items()}
     names = {name: _class_names(feature) for name, feature in dataset.features.items()}
-    for index, row in enumerate(dataset):
+    for index, row in enumerate(whole(dataset, where)):
         with each("rows"):
+            sound(row, f"{where} row {index}")
             values = {
                 renamed.get(name, name): _named(value, names[name], f"{where} row {index}")
                 for name, value in row.items()
                 if name in renamed or name not in columns
             }
             yield Record(f"{where} row {index}", values)
+
+
+def whole(dataset: datasets.Dataset, where: str) -> Iterator[dict[str, Any]]:
+    """The rows of a data set. Raises UnreadableError for texts that are none."""
+    try:
+        yield from dataset
+    except UnicodeDecodeError:
+        raise UnreadableError(f"{where}: a text that is not UTF-8; the data set is damaged") from None
+
+
+def sound(row: Mapping[str, Any], where: str) -> None:
+    """Raises DataError for a NUL in a text, or more characters than a text corpus has in one."""
+    for name, value in row.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise DataError(f"{where}: a NUL character in '{name}'; the data set is damaged or not text")
+            if isinstance(text, str) and len(text) > LONGEST_LINE:
+                raise DataError(
+                    f"{where}: {len(text)} characters in '{name}', and {LONGEST_LINE} are the most; is this a text "
+                    "corpus?"
+                )
 
 
 def _class_names(feature: Any) -> list[str] | None:
