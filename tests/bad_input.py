@@ -230,7 +230,7 @@ FORMS = [
             **NONE["columns"],
             COLUMNS: Refused("Oslo N I-NP", "Oslo I-NP", ":8", "3 columns where at least 4 are needed"),
             SEPARATOR: Refused("Oslo N I-NP I-LOC", "Oslo\tN\tI-NP\tI-LOC", ":8", "one separator in all of a file"),
-            INSIDE: Kept("Oslo N I-NP I-LOC", "Oslo N I-NP B-LOC", "IOB1, in which this corpus is, opens with I-"),
+            INSIDE: Same("Oslo N I-NP I-LOC", "Oslo N I-NP B-LOC", "IOB1, in which this corpus is, opens with I-"),
             LABELS: Refused("I-LOC", "I-LOK", ":8", "did you mean 'LOC'?"),
             EMPTY: BLANK,
             IDS: NO_IDS,
@@ -244,7 +244,7 @@ FORMS = [
             **NONE["columns"],
             COLUMNS: Refused("2\tOslo\t", "2\t", ":7", "4 columns where line 2 has 5"),
             SEPARATOR: Refused("2\tOslo\tB-Loc\t['N']\t[2]", "2 Oslo B-Loc ['N'] [2]", ":7", "one separator"),
-            INSIDE: Kept("B-Loc", "I-Loc", "two entities of the original open with I-, so that it is read as IOB1"),
+            INSIDE: Same("B-Loc", "I-Loc", "two entities of the original open with I-, so that it is read as IOB1"),
             LABELS: Refused("B-Loc", "B-Lok", ":7", "did you mean 'Loc'?"),
             EMPTY: Refused("#doc 3", "#doc 9\n#doc 3", ":8", "'#doc 9' without a token after it"),
             IDS: "documents are told apart by their order; their numbers are not read",
@@ -627,18 +627,18 @@ def said(form: Form, name: str, cell: Refused | Same | Kept, folder: Path, lenie
 HEAD = """\
 # Bad input
 
-What ptune says of every form of file that it reads and every kind of mistake; `scripts/bad_input` writes this page from
-small files that it breaks, and `tests/test_bad_input.py` checks each cell. What is refused is refused with one line, the
-file and the place in it. `ptune data check` goes on after a mistake and names all of them; `data.lenient=true` skips a
-broken record, and counts it, but never the rest of a file that cannot be read on: bytes that are no text, a document
-that is no JSON, words and props that are of different sentences."""
+What ptune says of every form of file that it reads and every kind of mistake. `scripts/bad_input --write` makes this
+page from small files that it breaks, and `tests/test_bad_input.py` checks each cell. What is refused is refused with
+one line: the file, the place in it, and what was expected. `ptune data check` goes on after a mistake and names them
+all; `data.lenient=true` skips a broken record and counts it, but never the rest of a file that cannot be read on, as
+where bytes are no text, a document is no JSON, or words and props are of different sentences."""
 
 
 def table() -> Iterator[str]:
     """The lines of docs/bad_input.md: for every form what is wrong, and what is said of it."""
     yield HEAD
     for form in FORMS:
-        yield f"\n## {form.name}\n"
+        yield f"\n## {form.name[0].upper()}{form.name[1:]}\n"
         yield f"`task={form.task}`, `{form.train}`\n"
         yield "| what is wrong | what ptune says |"
         yield "|---|---|"
