@@ -100,7 +100,7 @@ def first_comment(text: str) -> str:
 
 def overview() -> str:
     """What `ptune --help` prints."""
-    lines = "\n".join(f"  {name:<9} {line}" for name, line in commands().items())
+    lines = "\n".join(f"  {name:<10} {line}" for name, line in commands().items())
     title = f"ptune {__version__}, an experiment runner for prompt tuning."
     usage = "Usage: ptune COMMAND [group=option | key=value]... [Hydra's flags]"
     return f"{title}\n\n{usage}\n\nCommands:\n{lines}\n\n{EXAMPLES}".rstrip()

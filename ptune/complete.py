@@ -40,7 +40,7 @@ def candidates(line: str) -> list[str]:
     except ValueError:
         before = head.split()[1:]
     if not before:
-        found = [*(name.split()[0] for name in commands()), "--help", "--version"]
+        found = [*dict.fromkeys(name.split()[0] for name in commands()), "--help", "--version"]
     elif len(before) == 1 and (seconds := [n.split()[1] for n in commands() if n.startswith(f"{before[0]} ")]):
         found = seconds
     elif (command := split(before)[0]) in commands():

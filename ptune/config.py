@@ -42,6 +42,7 @@ class Data:
     seed: int = 0  # seed of the demo world
     demo: Demo = field(default_factory=Demo)
     max_length: int | None = None  # tokens of text a row; null: the task's
+    lenient: bool = False  # skip broken records, whose number is printed and kept; of no use where a whole file is
     overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
     bucket: bool = True  # batches of similar length
     draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones
@@ -192,6 +193,16 @@ class DataInfo:
 
 
 @dataclass
+class DataCheck:
+    """Settings of `ptune data check`."""
+
+    task: dict[str, Any] | None = None
+    data: Data = field(default_factory=Data)
+    packages: list[str] = field(default_factory=list)
+    quiet: bool = False
+
+
+@dataclass
 class Check:
     """Settings of `ptune check`."""
 
@@ -230,6 +241,7 @@ SCHEMAS = {
     "predict": Predict,
     "ls": Ls,
     "check": Check,
+    "data_check": DataCheck,
     "data_info": DataInfo,
     "export": Export,
     "report": Report,

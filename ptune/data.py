@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ptune.config import Data, Demo
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import snapshot, ways_on
 from ptune.loop import mix
-from ptune.readers import Record
+from ptune.readers import Reading, Record
 from ptune.run import sha256
 from ptune.templates import Parts, Template, lost_labels
 
@@ -44,6 +45,15 @@ class Corpus:
         """Whether ptune invented the data itself."""
         return self.origin.get("source") == "demo"
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said aloud: sizes that are not the corpus's own, and what data.lenient skipped."""
+        sizes = [self.origin["warning"]] if "warning" in self.origin else []
+        return sizes + [
+            f"{split}: {said['problems']:,} broken records are skipped (data.lenient), the first: {said['first']}"
+            for split, said in self.origin.get("skipped", {}).items()
+        ]
+
     def beside(self, split: str) -> list[str]:
         """The labeled splits that stand beside one: MNLI's dev_mismatched beside dev, Brown's beside WSJ's test."""
         return [name for name in self.splits if name.startswith(f"{split}_") and self.labeled(name)]
@@ -53,71 +63,133 @@ class Corpus:
         return bool(self.splits.get(split)) and all(example.gold is not None for example in self.splits[split])
 
 
+@dataclass(frozen=True)
+class Source:
+    """One split: where it is, how its records are read, the checksums of its files, and what its yaml leaves out."""
+
+    where: str
+    read: Callable[..., Iterator[Record]]
+    files: Callable[[], dict[str, Any]]
+    leave_out: Mapping[str, Sequence[Any]] | None = None  # field -> values
+
+    def records(self, reading: Reading) -> Iterator[Record]:
+        """The records without those that have one of the values to leave out, whose number is kept."""
+        for record in self.read(each=reading):
+            values = record.values
+            if any(name in values and values[name] in out for name, out in (self.leave_out or {}).items()):
+                reading.left_out += 1
+            else:
+                yield record
+
+
 def load(task: Any, settings: Data) -> Corpus:
     """Every split of the task that the source has, cut to data.max_SPLIT.
 
     Raises UnavailableError where the source has no training or development data, DataError for a broken file.
     """
-    task.lay_out(settings.layout)
-    origin: dict[str, Any] = {"source": settings.source, "task": task.name, "task_version": task.version}
-    if "layout" in task.source:
-        origin["layout"] = task.source["layout"]
-    if settings.source == "hub":
-        records = hub_records(task, origin)
-    else:
-        root = (
-            Path(settings.root or ".").expanduser()
-            if settings.source == "local"
-            else demo_folder(task.name, settings.seed, settings.demo)
-        )
-        records = file_records(task, root, origin)
-    splits = {}
-    for split, rows in records.items():
-        examples = [task.example(record, index) for index, record in enumerate(rows)]
-        check_ids(examples, rows)
+    splits, counts, origin = {}, {}, dict[str, Any]()
+    for split, source in sources(task, settings, origin).items():
+        reading = Reading(settings.lenient)
+        found = list(examples(task, source, reading))
+        if not found:
+            raise DataError(reading.problems[0] if reading.problems else empty(task, split, source))
+        origin["files"][split] = source.files()
+        note(origin, split, reading)
+        counts[split] = len(found)
         most = getattr(settings, f"max_{split.partition('_')[0]}", settings.max_test)  # of a second dev set, too
-        splits[split] = drawn(examples, most, settings.draw) if split == "train" else examples[:most]
-    missing = [split for split in required(task) if not splits.get(split)]
-    if missing:
-        raise UnavailableError(
-            f"{task.name}: no {' and no '.join(missing)} data in {origin.get('root', settings.source)}; "
-            f"looked for {looked_for(task, missing)}{elsewhere(task)}"
-        )
+        splits[split] = drawn(found, most, settings.draw) if split == "train" else found[:most]
+    if message := missing(task, splits, origin):
+        raise UnavailableError(message)
     if settings.draw is not None:
         origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
-    origin["examples"] = {split: len(examples) for split, examples in splits.items()}
-    if settings.source != "demo" and (warning := unlike_original(task, records)):
+    origin["examples"] = {split: len(found) for split, found in splits.items()}
+    if settings.source != "demo" and (warning := unlike_original(task, counts)):
         origin["warning"] = warning
     return Corpus(splits, origin)
 
 
-def unlike_original(task: Any, records: Mapping[str, Sequence[Record]]) -> str:
+def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Source]:
+    """The splits that there are, in the layout that was chosen; what `origin` says of where they are is filled in.
+
+    Raises UnavailableError where there is no folder or data set to look in.
+    """
+    task.lay_out(settings.layout)
+    origin.update(source=settings.source, task=task.name, task_version=task.version, files={})
+    if "layout" in task.source:
+        origin["layout"] = task.source["layout"]
+    if settings.source == "hub":
+        return hub_sources(task, origin)
+    if settings.source == "local":
+        return file_sources(task, Path(settings.root or ".").expanduser(), origin)
+    return file_sources(task, demo_folder(task.name, settings.seed, settings.demo), origin)
+
+
+def examples(task: Any, source: Source, reading: Reading) -> Iterator[Example]:
+    """The examples of a split. Raises DataError where a record is none, or has the id of another.
+
+    Predictions of two examples with one id could not be told apart.
+    """
+    first: dict[str, str] = {}
+    for index, record in enumerate(source.records(reading)):
+        with reading():
+            example = task.example(record, index)
+            if example.id in first:
+                raise DataError(
+                    f"{record.where}: id {example.id} is that of {first[example.id]}, too; "
+                    "number the examples of a file from 0, or leave the numbers out"
+                )
+            first[example.id] = record.where
+            yield example
+
+
+def empty(task: Any, split: str, source: Source) -> str:
+    """That a split holds nothing, for messages."""
+    return f"{source.where}: no records; is this the {split} file of {task.name}?"
+
+
+def note(origin: dict[str, Any], split: str, reading: Reading) -> None:
+    """Keep for the run folder how many parts a split's files have, and how many were left out or skipped."""
+    if reading.counts:
+        origin.setdefault("parts", {})[split] = dict(reading.counts)
+    if reading.left_out:
+        origin.setdefault("left_out", {})[split] = reading.left_out
+    if reading.problems:
+        origin.setdefault("skipped", {})[split] = {"problems": len(reading.problems), "first": reading.problems[0]}
+
+
+def missing(task: Any, splits: Collection[str], origin: Mapping[str, Any]) -> str:
+    """Which splits there must be and are not, and where they were looked for; else nothing."""
+    without = [split for split in required(task) if split not in splits]
+    if not without:
+        return ""
+    if origin["source"] == "hub":
+        theirs = " or ".join(task.source["hub"]["splits"].get(split, "(none)") for split in without)
+        wanted = f"parquet files with {theirs} in their names"
+    else:
+        wanted = looked_for(task, without) + elsewhere(task)
+    return f"{task.name}: no {' and no '.join(without)} data in {origin['root']}; looked for {wanted}"
+
+
+def unlike_original(task: Any, counts: Mapping[str, int]) -> str:
     """Which splits are not of the size that names the corpus (statistics.pinned), as a warning; else nothing."""
     said = task.source.get("statistics", {})
-    counts = said.get("examples", {}) if said.get("pinned") else {}
-    differ = [
-        f"{len(records[split]):,} in {split} where the original has {count:,}"
-        for split, count in counts.items()
-        if split in records and len(records[split]) != count
-    ]
+    differ = others(task, counts) if said.get("pinned") else []
     return f"NOT THE USUAL {task.name.upper()}: {'; '.join(differ)} ({said['from']})" if differ else ""
+
+
+def others(task: Any, counts: Mapping[str, int]) -> list[str]:
+    """Which splits have another number of examples than is published."""
+    published = task.source.get("statistics", {}).get("examples", {})
+    return [
+        f"{counts[split]:,} in {split} where the original has {count:,}"
+        for split, count in published.items()
+        if split in counts and counts[split] != count
+    ]
 
 
 def required(task: Any) -> list[str]:
     """The splits that there must be: train and dev, or all that a diagnostic has."""
     return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
-
-
-def check_ids(examples: Sequence[Example], records: Sequence[Record]) -> None:
-    """Raises DataError where two examples of a split have one id: predictions could not be told apart."""
-    first: dict[str, int] = {}
-    for index, example in enumerate(examples):
-        if example.id in first:
-            raise DataError(
-                f"{records[index].where}: id {example.id} is that of {records[first[example.id]].where}, too; "
-                "number the examples of a file from 0, or leave the numbers out"
-            )
-        first[example.id] = index
 
 
 def drawn(examples: list[Example], most: int | None, seed: int | None) -> list[Example]:
@@ -139,8 +211,8 @@ def elsewhere(task: Any) -> str:
     return f"; in its other layout: data.layout={' or '.join(others)}" if others else ""
 
 
-def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, list[Record]]:
-    """Records of each split's original file, below `root` or its folder of the task's name."""
+def file_sources(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, Source]:
+    """Each split's original file, below `root` or its folder of the task's name."""
     if not root.is_dir():
         raise UnavailableError(
             f"data.root: {root} is not a folder; name the one that holds {task.name}'s original files"
@@ -148,20 +220,15 @@ def file_records(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, lis
     reader = import_module(f"ptune.readers.{task.source['reader']}")
     options = {name: value for name, value in task.source.items() if name not in NOT_THE_READERS}
     folders = [root, root / task.source.get("folder", task.name), root / task.name]
-    origin.update(root=str(root), files={})
-    records = {}
+    origin["root"] = str(root)
+    found = {}
     for split, names in task.source["files"].items():
         path = next((path for name in names for folder in folders if readable(path := folder / name, reader)), None)
-        if path is None:
-            continue
-        here = {**options, **task.source.get("differs", {}).get(split, {})}
-        records[split] = counted(reader.read(path, **here), task.source.get("leave_out"), split, origin)
-        origin["files"][split] = {"path": str(path), **checked(path, reader)}
-        if more := reader.beside(path) if hasattr(reader, "beside") else []:
-            origin["files"][split]["beside"] = {str(other): sha256(other) for other in more}
-        if not records[split]:
-            raise DataError(f"{path}: no records; is this the {split} file of {task.name}?")
-    return records
+        if path is not None:
+            here = {**options, **task.source.get("differs", {}).get(split, {})}
+            read, files = partial(reader.read, path, **here), partial(listed, path, reader)
+            found[split] = Source(str(path), read, files, task.source.get("leave_out"))
+    return found
 
 
 def readable(path: Path, reader: Any) -> bool:
@@ -169,33 +236,21 @@ def readable(path: Path, reader: Any) -> bool:
     return path.is_file() or (path.is_dir() and hasattr(reader, "inside"))
 
 
-def checked(path: Path, reader: Any) -> dict[str, Any]:
-    """The checksum of a file; of a folder that of its files' names and checksums, as sha256sum lists them."""
+def listed(path: Path, reader: Any) -> dict[str, Any]:
+    """A split's file with its checksum, and the files that are read beside it; of a folder, as sha256sum lists it."""
     if path.is_file():
-        return {"sha256": sha256(path)}
-    files = reader.inside(path)
-    listed = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return {"files": len(files), "sha256": hashlib.sha256(listed.encode()).hexdigest()}
+        told: dict[str, Any] = {"path": str(path), "sha256": sha256(path)}
+    else:
+        files = reader.inside(path)
+        names = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        told = {"path": str(path), "files": len(files), "sha256": hashlib.sha256(names.encode()).hexdigest()}
+    if more := reader.beside(path) if hasattr(reader, "beside") else []:
+        told["beside"] = {str(other): sha256(other) for other in more}
+    return told
 
 
-def counted(
-    records: Iterable[Record], leave_out: Mapping[str, Sequence[Any]] | None, split: str, origin: dict[str, Any]
-) -> list[Record]:
-    """The records without those that have one of the values to leave out (field -> values), whose number is kept."""
-    kept, left = [], 0
-    for record in records:
-        values = record.values
-        if any(name in values and values[name] in out for name, out in (leave_out or {}).items()):
-            left += 1
-        else:
-            kept.append(record)
-    if left:
-        origin.setdefault("left_out", {})[split] = left
-    return kept
-
-
-def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
-    """Records of each split from the Hub's parquet files at the task's revision."""
+def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
+    """Each split's parquet files on the Hub at the task's revision."""
     if "hub" not in task.source:
         raise UnavailableError(
             f"data=hub: {task.name} is not on the Hub. Two ways on:\n"
@@ -212,25 +267,27 @@ def hub_records(task: Any, origin: dict[str, Any]) -> dict[str, list[Record]]:
             f"data=local data.root=DIR, a folder with its original files ({names}), "
             "and backbone=local backbone.path=DIR",
         )
-    import datasets
-
     from ptune.readers import hub as reader
 
     revision = folder.name
     if config and (folder / config).is_dir():
         folder = folder / config  # its repository may hold other configs, too
 
-    origin.update(root=hub["path"], revision=revision, files={})
-    records = {}
+    origin.update(root=hub["path"], revision=revision)
+    found = {}
     for split, theirs in hub["splits"].items():
         pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
         paths = sorted(p for p in folder.rglob("*.parquet") if pattern.search(str(p.relative_to(folder))))
         if paths:
-            dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
-            told = reader.read(dataset, f"{hub['path']} {theirs}", hub.get("columns", {}))
-            records[split] = counted(told, hub.get("leave_out"), split, origin)
-            origin["files"][split] = {p.name: sha256(p) for p in paths}
-    return records
+            where = f"{hub['path']} {theirs}"
+            read = partial(reader.files, paths, where, hub.get("columns", {}))
+            found[split] = Source(where, read, partial(checksums, paths), hub.get("leave_out"))
+    return found
+
+
+def checksums(paths: Iterable[Path]) -> dict[str, str]:
+    """The checksum of each file by its name."""
+    return {path.name: sha256(path) for path in paths}
 
 
 def cache_folder() -> Path:

@@ -39,10 +39,10 @@ def main(cfg: DictConfig) -> None:
     console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
     if corpus.synthetic:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
-    if "warning" in corpus.origin:
-        console.print(corpus.origin["warning"], style="bold yellow")
+    for line in corpus.warnings:
+        console.print(line, style="bold yellow")
     ours = {split: described(task, examples) for split, examples in corpus.splits.items()}
-    console.print(table(*compared(ours, original(task))))
+    console.print(table(*compared(parts(ours, corpus.origin.get("parts", {})), original(task))))
     for split, count in corpus.origin.get("left_out", {}).items():
         console.print(f"left out of {split}: {count:,} rows (task.source.leave_out)")
     if source := task.source.get("statistics", {}).get("from"):
@@ -75,13 +75,25 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
 def described(task: Task, examples: Sequence[Example]) -> dict[str, str]:
     """Number of examples, words a field on average, and the share of each label in percent."""
     found = {"examples": f"{len(examples):,}"}
-    for name in task.fields:
+    for name in task.fields if examples else ():
         lengths = [words(next(iter(task.candidates(example)))[0].fields[name]) for example in examples]
         found[f"words of {name}"] = f"{statistics.fmean(lengths):.1f}"
     labels = Counter(label for example in examples if example.gold is not None for label in task.tally(example))
     found["labels"] = f"{labels.total():,}"
     found |= {f"% {label}": f"{100 * count / labels.total():.1f}" for label, count in labels.most_common()}
     return found
+
+
+def parts(ours: Columns, counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
+    """Columns with the number of sentences, lines or other parts of each split's files, where they are no examples."""
+    units = dict.fromkeys(unit for found in counts.values() for unit in found)
+    told = {split: {unit: f"{found[unit]:,}" for unit in units if unit in found} for split, found in counts.items()}
+    shown = [unit for unit in units if any(told[split].get(unit) != ours[split]["examples"] for split in told)]
+    return {
+        split: {"examples": column["examples"], **{unit: told[split][unit] for unit in shown if unit in told[split]}}
+        | dict(column)
+        for split, column in ours.items()
+    }
 
 
 def words(value: Any) -> int:

@@ -24,6 +24,10 @@ class DataError(PtuneError):
     """A file that is not what its format promises; the message begins with file:line or the place in it."""
 
 
+class UnreadableError(DataError):
+    """A file of which nothing more can be read from there on, so that no reading is lenient about it."""
+
+
 class UnavailableError(PtuneError):
     """A data set or checkpoint that is neither on this machine nor to be had from the Hub now."""
 

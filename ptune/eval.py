@@ -43,8 +43,8 @@ def main(cfg: DictConfig) -> None:
             raise ConfigError([f"split: {task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
         if corpus.synthetic:
             progress.say(SYNTHETIC, style="bold yellow")
-        if "warning" in corpus.origin:
-            progress.warn(corpus.origin["warning"])
+        for line in corpus.warnings:
+            progress.warn(line)
         examples = corpus.splits[split]
         assert run.settings.data.max_length is not None
         rendered = Rendered(examples, task, run.model.member(0).template, run.settings.data.max_length)

@@ -63,8 +63,8 @@ class Session:
         if self.corpus.synthetic:
             progress.say(SYNTHETIC, style="bold yellow")
             log.warning(SYNTHETIC)
-        if "warning" in self.corpus.origin:
-            progress.warn(self.corpus.origin["warning"])
+        for line in self.corpus.warnings:
+            progress.warn(line)
         for split, count in self.corpus.origin.get("left_out", {}).items():
             progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
         self.tracker = self._tracker()

@@ -116,8 +116,8 @@ def test_overview(ptune, words):
     assert result.code == 0
     assert result.out.startswith(f"ptune {__version__}, an experiment runner for prompt tuning.\n")
     for command in COMMANDS:
-        assert f"\n  {command:<9} " in result.out
-    assert "\n  train     Train a method on a task with a backbone, evaluate it, and write" in result.out
+        assert f"\n  {command:<10} " in result.out
+    assert "\n  train      Train a method on a task with a backbone, evaluate it, and write" in result.out
 
 
 def test_version(ptune):
@@ -446,8 +446,10 @@ printf '%s\\n' "${COMPREPLY[@]}"
     [
         ("ptune tr", ["train"]),
         ("ptune ", ["check", "data", "eval", "export", "ls", "predict", "report", "train"]),
-        ("ptune data ", ["info"]),
+        ("ptune data ", ["check", "info"]),
         ("ptune data info task=cb data=d", ["data=demo"]),
+        ("ptune data check task=wnu", ["task=wnut17"]),
+        ("ptune data check data.le", ["data.lenient="]),
         ("ptune train method=p", ["method=pattern_finetune", "method=prefix", "method=prompt_tuning"]),
         ("ptune train method/pr", ["method/procedure=", "method/prompt="]),
         ("ptune train method.prompt.l", ["method.prompt.layers=", "method.prompt.length="]),

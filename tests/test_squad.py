@@ -184,7 +184,7 @@ ERRORS = {
     "not json": (b"<html>", ":1: not JSON (Expecting value, character 1 of 6)"),
     "latin-1": (
         b'{"data":\n[{"title": "caf\xe9"}]}',
-        ":2: byte 25 is not UTF-8; convert the file to UTF-8",
+        ":2: byte 16 is not UTF-8; convert the file to UTF-8",
     ),
     "a list": ([], ": a list where an object with 'data' is needed"),
     "other data": ({"rows": []}, ": no 'data'; is this a file of SQuAD?"),

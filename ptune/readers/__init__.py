@@ -1,21 +1,26 @@
-"""Parsers of original corpus files, one module a format, each with `read(path, **options) -> Iterator[Record]`.
+"""Parsers of original corpus files: a module a format, with `read(path, **options, each=strict) -> Iterator[Record]`.
 
-A format of several files has `beside(path) -> list[Path]` too: those that `read` opens besides `path`; one that reads
-a folder of files has `inside(path) -> list[Path]`.
+`with each("sentences"):` surrounds the reading of each part of a file that can be read without the others. A format
+of several files has `beside(path) -> list[Path]` too: those that `read` opens besides `path`; one that reads a folder
+of files has `inside(path) -> list[Path]`.
 """
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
-from ptune.errors import DataError
+from ptune.errors import DataError, UnreadableError
 
 LONGEST_LINE = 1_000_000
 POINTER = "version https://git-lfs.github.com/spec/"
+Each = Callable[..., AbstractContextManager[Any]]
 
 
 class Record(NamedTuple):
@@ -36,10 +41,45 @@ class Record(NamedTuple):
         return f"{name}:{int(line) + index}"
 
 
+def strict(unit: str = "") -> AbstractContextManager[None]:
+    """What surrounds the reading of each part of a file where the first problem ends it."""
+    return nullcontext()
+
+
+class Reading:
+    """One reading of a split: counts the parts by their unit and, if lenient, keeps problems and goes on after them.
+
+    left_out: how many records the task's yaml leaves out by their values.
+    """
+
+    def __init__(self, lenient: bool = False) -> None:
+        self.lenient = lenient
+        self.counts: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.left_out = 0
+
+    def __call__(self, unit: str = "") -> Reading:
+        """Count a part; one within a part that is counted has no unit."""
+        if unit:
+            self.counts[unit] += 1
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        kept = self.lenient and isinstance(error, DataError) and not isinstance(error, UnreadableError)
+        if kept:
+            self.problems.append(str(error))
+        return kept
+
+
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     r"""Yield (file:line, text without its line end); splits at \n only, so that U+2028 in a token is data.
 
-    A name that ends in .gz is unpacked. Raises DataError for bytes that are not UTF-8, for NUL, for lines over a
+    A name that ends in .gz is unpacked. Raises UnreadableError for bytes that are not UTF-8, for NUL, for lines over a
     million characters, for a Git LFS pointer and for a packed file that is cut short.
     """
     with path.open("rb") as packed, gzip.open(packed) as unpacked:
@@ -49,7 +89,17 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
         try:
             yield from decoded(unpacked, str(path))
         except (EOFError, OSError, zlib.error) as error:
-            raise DataError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
+            raise UnreadableError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
+
+
+def content(path: Path) -> bytes:
+    """All of a file, unpacked where its name ends in .gz. Raises UnreadableError for one that is cut short."""
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, OSError, zlib.error) as error:
+        raise UnreadableError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
 
 
 def decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
@@ -57,13 +107,13 @@ def decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
     for number, raw in enumerate(file, 1):
         where = f"{name}:{number}"
         if len(raw) > LONGEST_LINE:
-            raise DataError(f"{where}: a line of {len(raw)} bytes; is this a text corpus?")
+            raise UnreadableError(f"{where}: a line of {len(raw)} bytes; is this a text corpus?")
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; convert the file to UTF-8") from None
+            raise UnreadableError(f"{where}: byte {error.start + 1} is not UTF-8; convert the file to UTF-8") from None
         if "\0" in text:
-            raise DataError(f"{where}: a NUL character; the file is damaged or not text")
+            raise UnreadableError(f"{where}: a NUL character; the file is damaged or not text")
         if number == 1 and text.startswith(POINTER):
-            raise DataError(f"{where}: a Git LFS pointer instead of the data; git lfs pull fetches it")
+            raise UnreadableError(f"{where}: a Git LFS pointer instead of the data; git lfs pull fetches it")
         yield where, text.rstrip("\r\n")

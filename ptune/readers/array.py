@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ptune.errors import DataError
-from ptune.readers import Record
-from ptune.readers.squad import SURROGATE, load
+from ptune.readers import Each, Record, strict
+from ptune.readers.squad import load, sound
 
 
-def read(path: Path, unique: str | None = None) -> Iterator[Record]:
+def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator[Record]:
     """Yield a record an object; its place is its index in the array.
 
     unique: a key whose values name the objects. Raises DataError for a file that is no such array, an object without
@@ -24,16 +24,16 @@ def read(path: Path, unique: str | None = None) -> Iterator[Record]:
     seen: dict[str, int] = {}
     for index, values in enumerate(document):
         where = f"{path}: [{index}]"
-        if not isinstance(values, dict):
-            raise DataError(f"{where}: a JSON {type(values).__name__} where an object is needed")
-        if SURROGATE.search(json.dumps(values, ensure_ascii=False)):
-            raise DataError(f"{where}: half a character (a lone surrogate); the file is damaged")
-        if unique:
-            named = identity(values, unique, where)
-            if named in seen:
-                raise DataError(f"{where}: {unique} {named} is that of [{seen[named]}], too")
-            seen[named] = index
-        yield Record(where, values)
+        with each("objects"):
+            if not isinstance(values, dict):
+                raise DataError(f"{where}: a JSON {type(values).__name__} where an object is needed")
+            sound(json.dumps(values, ensure_ascii=False), where)
+            if unique:
+                named = identity(values, unique, where)
+                if named in seen:
+                    raise DataError(f"{where}: {unique} {named} is that of [{seen[named]}], too")
+                seen[named] = index
+            yield Record(where, values)
 
 
 def identity(values: dict[str, Any], key: str, where: str) -> str:

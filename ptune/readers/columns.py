@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ptune.errors import DataError
-from ptune.readers import Record, lines
+from ptune.readers import Each, Record, lines, strict
 
 
 class Row(NamedTuple):
@@ -37,48 +37,81 @@ class Cells:
             )
         return [cell.strip(" ") for cell in text.split("\t")] if tabs else [cell for cell in text.split(" ") if cell]
 
+    def rows(self, block: Sequence[tuple[str, str]]) -> list[Row]:
+        """The lines of a sentence."""
+        return [Row(where, self(where, text)) for where, text in block]
 
-def blocks(path: Path, opens: str | None = None) -> Iterator[list[Row]]:
-    """The sentences of a file, apart by blank lines and by those that begin with `opens`."""
-    cells, rows = Cells(), list[Row]()
+
+def blocks(path: Path, opens: str | None = None, each_opened: bool = False) -> Iterator[list[tuple[str, str]]]:
+    """The lines of each sentence of a file, apart by blank lines and by those that begin with `opens`.
+
+    each_opened: whether such a line stands before each sentence; one without a token after it is then given alone.
+    """
+    block: list[tuple[str, str]] = []
+    opened: list[tuple[str, str]] = []  # a line that opens a sentence, until its first token
     for where, text in lines(path):
-        if text.strip(" \t") and not (opens and text.startswith(opens)):
-            rows.append(Row(where, cells(where, text)))
-        elif rows:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+        opening = bool(opens) and text.startswith(str(opens))
+        if text.strip(" \t") and not opening:
+            block.append((where, text))
+            opened = []
+            continue
+        if block or (opened and opening):
+            yield block or opened
+            block = []
+        if opening and each_opened:
+            opened = [(where, text)]
+    if block or opened:
+        yield block or opened
 
 
 def read(
-    path: Path, columns: Mapping[str, int], opens: str = "-DOCSTART-", numbered: int | None = None
+    path: Path,
+    columns: Mapping[str, int],
+    opens: str = "-DOCSTART-",
+    numbered: int | None = None,
+    each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a sentence: for each name of `columns` the list of that column's values (counted from 0).
 
     opens: how a line begins that is no token but stands before a document, or before each sentence; numbered: the
-    column that numbers the tokens of a sentence from 0. Raises DataError at a line with too few columns or another
-    number of them than the file's first line, with nothing in a column that is read, with another separator, or with
-    another number than its token's.
+    column that numbers the tokens of a sentence from 0, each of which then has such a line. Raises DataError at a line
+    with too few columns or another number of them than the file's first line, with nothing in a column that is read,
+    with another separator, or with another number than its token's.
     """
-    needed, width, first = max(*columns.values(), numbered or 0) + 1, 0, ""
-    for rows in blocks(path, opens):
+    cells, table = Cells(), Table(columns, numbered)
+    for block in blocks(path, opens, each_opened=numbered is not None):
+        with each("sentences"):
+            if block[0][1].startswith(opens):
+                raise DataError(f"{block[0][0]}: {block[0][1][:60]!r} without a token after it")
+            rows = cells.rows(block)
+            table.check(rows)
+            values = {name: [row.cells[column] for row in rows] for name, column in columns.items()}
+            yield Record(rows[0].where, values, by_line=True)
+
+
+class Table:
+    """What the lines of one file have in common: as many columns as the first one, and the ones that are read."""
+
+    def __init__(self, columns: Mapping[str, int], numbered: int | None) -> None:
+        self.columns, self.numbered = columns, numbered
+        self.needed = max(*columns.values(), numbered or 0) + 1
+        self.width, self.first = 0, ""
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raises DataError where a line of a sentence is otherwise."""
         for index, (where, cells) in enumerate(rows):
-            if len(cells) < needed:
+            if len(cells) < self.needed:
                 raise DataError(
-                    f"{where}: {len(cells)} columns where at least {needed} are needed: {' '.join(cells)[:60]!r}"
+                    f"{where}: {len(cells)} columns where at least {self.needed} are needed: {' '.join(cells)[:60]!r}"
                 )
-            if not width:
-                width, first = len(cells), where.rpartition(":")[2]
-            if len(cells) != width:
-                raise DataError(f"{where}: {len(cells)} columns where line {first} has {width}")
-            for name, column in columns.items():
+            if not self.width:
+                self.width, self.first = len(cells), where.rpartition(":")[2]
+            if len(cells) != self.width:
+                raise DataError(f"{where}: {len(cells)} columns where line {self.first} has {self.width}")
+            for name, column in self.columns.items():
                 if not cells[column]:
                     raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
-            if numbered is not None and cells[numbered] != str(index):
+            if self.numbered is not None and cells[self.numbered] != str(index):
                 raise DataError(
-                    f"{where}: token '{cells[numbered]}' where {index} is expected; is a line missing before it?"
+                    f"{where}: token '{cells[self.numbered]}' where {index} is expected; is a line missing before it?"
                 )
-        yield Record(
-            rows[0].where, {name: [row.cells[column] for row in rows] for name, column in columns.items()}, by_line=True
-        )

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ptune.errors import DataError, nearest
-from ptune.readers import Record, lines
+from ptune.errors import DataError, UnreadableError, nearest
+from ptune.readers import Each, Record, lines, strict
 
 
 def read(
@@ -18,6 +18,7 @@ def read(
     values: Mapping[str, Mapping[str, str]] | None = None,
     columns: Mapping[str, str] | None = None,
     broken: bool = False,
+    each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a row.
 
@@ -29,28 +30,27 @@ def read(
     """
     header = list(names or [])
     kept = placed(columns, header, str(path)) if header else {}
-    for where, cells in rows(path, delimiter, quoted):
+    for where, cells in rows(path, delimiter, quoted, each):
         if not header:
             header = cells
             kept = placed(columns, header, where)
             continue
-        if len(cells) > len(header) or (len(cells) < len(header) and not broken):
-            raise DataError(f"{where}: {len(cells)} columns where {len(header)} are needed ({', '.join(header)})")
-        yield Record(
-            where,
-            {name: meant(values, name, cells[at], where) if at < len(cells) else None for name, at in kept.items()},
-        )
+        with each("rows"):
+            if len(cells) > len(header) or (len(cells) < len(header) and not broken):
+                raise DataError(f"{where}: {len(cells)} columns where {len(header)} are needed ({', '.join(header)})")
+            told = {n: meant(values, n, cells[at], where) if at < len(cells) else None for n, at in kept.items()}
+            yield Record(where, told)
 
 
 def placed(columns: Mapping[str, str] | None, header: Sequence[str], where: str) -> dict[str, int]:
     """Our names of the columns to keep, with their places. Raises DataError for one that is not there."""
     for theirs in (columns or {}).values():
         if theirs not in header:
-            raise DataError(f"{where}: no column '{theirs}'; {nearest(theirs, header)}")
+            raise UnreadableError(f"{where}: no column '{theirs}'; {nearest(theirs, header)}")
     return {ours: header.index(theirs) for ours, theirs in (columns or {name: name for name in header}).items()}
 
 
-def rows(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[str, list[str]]]:
+def rows(path: Path, delimiter: str, quoted: bool, each: Each) -> Iterator[tuple[str, list[str]]]:
     """(file:line at which a row begins, its cells); empty lines are skipped."""
     if not quoted:
         yield from ((where, text.split(delimiter)) for where, text in lines(path) if text)
@@ -66,14 +66,15 @@ def rows(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[str, list[s
     csv.field_size_limit(1_000_000)
     while True:
         before = len(places)
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(f"{places[-1]}: not a row of a table ({error})") from None
-        if cells:
-            yield places[before], cells
+        with each():
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise DataError(f"{places[before]}: not a row of a table ({error})") from None
+            if cells:
+                yield places[before], cells
 
 
 def meant(values: Mapping[str, Mapping[str, str]] | None, name: str, cell: str, where: str) -> str:

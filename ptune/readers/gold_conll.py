@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ptune.errors import DataError
-from ptune.readers import Record, lines
+from ptune.errors import DataError, UnreadableError
+from ptune.readers import Each, Record, lines, strict
 from ptune.readers.columns import Cells, Row
 from ptune.readers.props import Sentence, bio, propositions
 
@@ -24,7 +24,10 @@ ALONE = re.compile(r"(\([^()*\s]+)\)")  # a name of one word, as names are writt
 
 
 def read(
-    path: Path, annotation: Literal["names", "roles"] = "names", without: Collection[str] = ()
+    path: Path,
+    annotation: Literal["names", "roles"] = "names",
+    without: Collection[str] = (),
+    each: Each = strict,
 ) -> Iterator[Record]:
     """Yield the records of a file, or of every `*gold_conll` below a folder.
 
@@ -34,9 +37,13 @@ def read(
     outside of a document and for a document without its end.
     """
     for file in inside(path) if path.is_dir() else [path]:
-        for rows in sentences(file):
-            if rows[0].cells[0].partition("/")[0] not in without:
-                yield from named(rows) if annotation == "names" else propositions(framed(rows))
+        cells = Cells()
+        for block in sentences(file):
+            if genre(block[0][1]) in without:
+                continue
+            with each("sentences"):
+                rows = whole(cells.rows(block))
+                yield from named(rows) if annotation == "names" else propositions(framed(rows), each)
 
 
 def inside(path: Path) -> list[Path]:
@@ -50,39 +57,50 @@ def inside(path: Path) -> list[Path]:
     return found
 
 
-def sentences(path: Path) -> Iterator[list[Row]]:
-    """The sentences of a file: the lines between blank ones, all within a document."""
-    cells, rows = Cells(), list[Row]()
+def sentences(path: Path) -> Iterator[list[tuple[str, str]]]:
+    """The lines of each sentence of a file: those between blank ones, all within a document."""
+    block: list[tuple[str, str]] = []
     opened = ""  # the place where the document begins
     for where, text in lines(path):
         marks = text.startswith((BEGIN, END))
         if text.strip(" \t") and not marks:
             if not opened:
-                raise DataError(f"{where}: a token outside of a document; '{BEGIN} (NAME); part NNN' stands before it")
-            rows.append(row(where, cells(where, text), rows))
+                raise UnreadableError(
+                    f"{where}: a token outside of a document; '{BEGIN} (NAME); part NNN' stands before it"
+                )
+            block.append((where, text))
             continue
-        if rows:
-            yield rows
-            rows = []
+        if block:
+            yield block
+            block = []
         if marks:
             if text.startswith(BEGIN) == bool(opened):
-                raise DataError(
+                raise UnreadableError(
                     f"{where}: a document begins, but that of {opened} has no '{END}' before it"
                     if opened
                     else f"{where}: '{END}' of a document that nothing begins"
                 )
             opened = "" if opened else where
     if opened:
-        raise DataError(f"{opened}: a document without its '{END}'; is the file cut short?")
+        raise UnreadableError(f"{opened}: a document without its '{END}'; is the file cut short?")
 
 
-def row(where: str, cells: list[str], before: Sequence[Row]) -> Row:
-    """A token's line. Raises DataError where its columns are too few, or not as many as on the line before."""
-    if len(cells) < FEWEST:
-        raise DataError(f"{where}: {len(cells)} columns where at least {FEWEST} are needed")
-    if before and len(cells) != len(before[-1].cells):
-        raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {len(before[-1].cells)}")
-    return Row(where, cells)
+def genre(text: str) -> str:
+    """The first part of the name of a line's document: bc, bn, mz, nw, pt, tc or wb."""
+    return text.replace("\t", " ").lstrip(" ").partition(" ")[0].partition("/")[0]
+
+
+def whole(rows: list[Row]) -> list[Row]:
+    """The lines of a sentence. Raises DataError for too few columns, or not as many as on the line before."""
+    for index, (where, cells) in enumerate(rows):
+        if len(cells) < FEWEST:
+            raise DataError(f"{where}: {len(cells)} columns where at least {FEWEST} are needed")
+        usual = len(rows[index - 1].cells) if index else len(cells)
+        if len(cells) != usual:
+            raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {usual}")
+        if not cells[WORD]:
+            raise DataError(f"{where}: nothing in column {WORD + 1}, that of the word")
+    return rows
 
 
 def named(rows: Sequence[Row]) -> Iterator[Record]:

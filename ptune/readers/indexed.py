@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptune.errors import DataError
-from ptune.readers import Record, lines
+from ptune.readers import Each, Record, lines, strict
 
 BAR = "|||"
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path, each: Each = strict) -> Iterator[Record]:
     """Yield a record a line: `tokens`, `predicate` (the index of its word, from 0), `tags` (BIO). [len(tokens)]
 
     Raises DataError for a line of another form, an index that is none of a word, and other numbers of words and tags.
@@ -19,16 +19,17 @@ def read(path: Path) -> Iterator[Record]:
     for where, text in lines(path):
         if not text.strip(" \t"):
             continue
-        left, bar, right = text.rpartition(BAR)
-        index, *tokens = cells(left) or [""]
-        tags = cells(right)
-        if not bar or not tokens:
-            raise DataError(f"{where}: no 'index words {BAR} tags': {text[:60]!r}")
-        if not (index.isascii() and index.isdigit() and len(index) < 8 and int(index) < len(tokens)):
-            raise DataError(f"{where}: '{index}' is no index of the {len(tokens)} words, which count from 0")
-        if len(tags) != len(tokens):
-            raise DataError(f"{where}: {len(tokens)} words but {len(tags)} tags")
-        yield Record(where, {"tokens": tokens, "predicate": int(index), "tags": tags})
+        with each("lines"):
+            left, bar, right = text.rpartition(BAR)
+            index, *tokens = cells(left) or [""]
+            tags = cells(right)
+            if not bar or not tokens:
+                raise DataError(f"{where}: no 'index words {BAR} tags': {text[:60]!r}")
+            if not (index.isascii() and index.isdigit() and len(index) < 8 and int(index) < len(tokens)):
+                raise DataError(f"{where}: '{index}' is no index of the {len(tokens)} words, which count from 0")
+            if len(tags) != len(tokens):
+                raise DataError(f"{where}: {len(tokens)} words but {len(tags)} tags")
+            yield Record(where, {"tokens": tokens, "predicate": int(index), "tags": tags})
 
 
 def cells(text: str) -> list[str]:

@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from ptune.errors import DataError
-from ptune.readers import Record, lines
+from ptune.readers import Each, Record, lines, strict
 
 
-def read(path: Path, columns: Mapping[str, str] | None = None, only: bool = False) -> Iterator[Record]:
+def read(
+    path: Path, columns: Mapping[str, str] | None = None, only: bool = False, each: Each = strict
+) -> Iterator[Record]:
     """Yield a record an object; blank lines are skipped. Raises DataError where a line is not a JSON object.
 
     columns: our name -> the file's; others keep theirs, or, with `only`, are let go.
     """
     renamed = {theirs: ours for ours, theirs in (columns or {}).items()}
     for where, text in lines(path):
-        if text.strip():
+        if not text.strip():
+            continue
+        with each("lines"):
             values = parse(text, where)
             if only:
                 values = {name: value for name, value in values.items() if name in renamed}

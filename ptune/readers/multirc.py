@@ -6,35 +6,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ptune.readers import Record, jsonl
+from ptune.readers import Each, Record, jsonl, strict
 from ptune.readers.jsonl import member
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path, each: Each = strict) -> Iterator[Record]:
     """Yield a record an answer, as the Hub has them: paragraph, question, answer, idx {paragraph, question, answer}.
 
     `label` is left out where the file has none. Raises DataError, which names the line and the place in it.
     """
-    for record in jsonl.read(path):
-        yield from flattened(record.values, record.where)
+    for record in jsonl.read(path, each=each):
+        with each():
+            yield from flattened(record.values, record.where, each)
 
 
-def flattened(line: dict[str, Any], where: str) -> Iterator[Record]:
+def flattened(line: dict[str, Any], where: str, each: Each = strict) -> Iterator[Record]:
     """The records of one line."""
-    passage = member(line, "passage", dict, where)
-    shared = {"paragraph": member(passage, "text", str, f"{where}: passage")}
+    passage, number = member(line, "passage", dict, where), member(line, "idx", int, where)
+    paragraph: str = member(passage, "text", str, f"{where}: passage")
     for q, question in enumerate(member(passage, "questions", list, f"{where}: passage")):
-        here = f"{where}: passage.questions[{q}]"
-        asked = member(question, "question", str, here)
-        answers = member(question, "answers", list, here)
-        for a, answer in enumerate(answers):
-            place = f"{here}.answers[{a}]"
-            idx = {
-                "paragraph": member(line, "idx", int, where),
-                "question": member(question, "idx", int, here),
-                "answer": member(answer, "idx", int, place),
-            }
-            values = {**shared, "question": asked, "answer": member(answer, "text", str, place), "idx": idx}
+        with each("questions"):
+            yield from answered(question, paragraph, number, f"{where}: passage.questions[{q}]", each)
+
+
+def answered(question: Any, paragraph: str, number: int, where: str, each: Each) -> Iterator[Record]:
+    """The records of one question on a paragraph of that number."""
+    asked, own = member(question, "question", str, where), member(question, "idx", int, where)
+    for a, answer in enumerate(member(question, "answers", list, where)):
+        place = f"{where}.answers[{a}]"
+        with each():
+            idx = {"paragraph": number, "question": own, "answer": member(answer, "idx", int, place)}
+            said = member(answer, "text", str, place)
+            values = {"paragraph": paragraph, "question": asked, "answer": said, "idx": idx}
             yield Record(place, {**values, "label": answer["label"]} if "label" in answer else values)
 
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ptune.errors import DataError
-from ptune.readers import Record
-from ptune.readers.columns import Row, blocks
+from ptune.errors import DataError, UnreadableError
+from ptune.readers import Each, Record, strict
+from ptune.readers.columns import Cells, Row, blocks
 
 CELL = re.compile(r"(?:\(([^()*\s]+))?\*(\))?")
 Tokens = list[str]
 
 
-def read(path: Path, word: int = 0, predicate: int = 5) -> Iterator[Record]:
+def read(path: Path, word: int = 0, predicate: int = 5, each: Each = strict) -> Iterator[Record]:
     """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
 
     path: a props file, its words file beside it with "words" for "props" in its name and folders; or one wide file
@@ -30,9 +30,12 @@ def read(path: Path, word: int = 0, predicate: int = 5) -> Iterator[Record]:
     Raises DataError for another number of bracket columns than predicates, brackets that do not match, words and
     props of different length, and a file that is cut short.
     """
-    sentences = paired(path) if ".props" in path.name else wide(path, word, predicate)
-    for rows in sentences:
-        yield from propositions(rows)
+    cells, theirs = Cells(), Cells()
+    for block, words in paired(path) if ".props" in path.name else ((block, None) for block in blocks(path)):
+        with each("sentences"):
+            rows = cells.rows(block)
+            found = wide(rows, word, predicate) if words is None else narrow(rows, theirs.rows(words))
+            yield from propositions(found, each)
 
 
 def beside(path: Path) -> list[Path]:
@@ -57,39 +60,54 @@ class Sentence(NamedTuple):
     brackets: list[list[str]]
 
 
-def wide(path: Path, word: int, predicate: int) -> Iterator[Sentence]:
-    """The sentences of one file with everything."""
-    for rows in blocks(path):
-        tokens, lemmas, brackets = [], [], []
-        for row in rows:
-            if len(row.cells) <= predicate:
-                raise DataError(f"{row.where}: {len(row.cells)} columns where at least {predicate + 1} are needed")
-            tokens.append(row.cells[word])
-            lemmas.append(row.cells[predicate])
-            brackets.append(row.cells[predicate + 1 :])
-        yield Sentence(rows, tokens, lemmas, brackets)
+def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
+    """The sentence of lines with everything."""
+    for where, cells in rows:
+        if len(cells) <= max(word, predicate):
+            raise DataError(f"{where}: {len(cells)} columns where at least {max(word, predicate) + 1} are needed")
+        for name, column in (("word", word), ("predicate", predicate)):
+            if not cells[column]:
+                raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
+    return Sentence(
+        rows,
+        [row.cells[word] for row in rows],
+        [row.cells[predicate] for row in rows],
+        [row.cells[predicate + 1 :] for row in rows],
+    )
 
 
-def paired(path: Path) -> Iterator[Sentence]:
-    """The sentences of a props file with those of its words file."""
+def paired(path: Path) -> Iterator[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
+    """The lines of each sentence of a props file, with those of its words file."""
     [words] = beside(path)
-    ours, theirs = blocks(path), blocks(words)
-    for rows in ours:
+    theirs = blocks(words)
+    for ours in blocks(path):
         same = next(theirs, None)
         if same is None:
-            raise DataError(f"{rows[0].where}: {words} ends before this sentence")
-        if len(same) != len(rows):
-            raise DataError(f"{rows[0].where}: {len(rows)} lines of props, but {len(same)} words at {same[0].where}")
-        for row in same:
-            if len(row.cells) > 1:
-                raise DataError(f"{row.where}: {len(row.cells)} columns where a words file has one, the word alone")
-        tokens = [row.cells[0] for row in same]
-        yield Sentence(rows, tokens, [row.cells[0] for row in rows], [row.cells[1:] for row in rows])
+            raise UnreadableError(f"{ours[0][0]}: {words} ends before this sentence")
+        if len(same) != len(ours):  # what follows would be of different sentences
+            raise UnreadableError(f"{ours[0][0]}: {len(ours)} lines of props, but {len(same)} words at {same[0][0]}")
+        yield ours, same
     if extra := next(theirs, None):
-        raise DataError(f"{extra[0].where}: {path} ends before this sentence")
+        raise UnreadableError(f"{extra[0][0]}: {path} ends before this sentence")
 
 
-def propositions(sentence: Sentence) -> Iterator[Record]:
+def narrow(rows: Sequence[Row], words: Sequence[Row]) -> Sentence:
+    """The sentence of props and its words."""
+    for where, cells in words:
+        if len(cells) > 1:
+            raise DataError(f"{where}: {len(cells)} columns where a words file has one, the word alone")
+    for where, cells in rows:
+        if not cells[0]:
+            raise DataError(f"{where}: nothing in column 1, that of the predicate")
+    return Sentence(
+        rows,
+        [row.cells[0] for row in words],
+        [row.cells[0] for row in rows],
+        [row.cells[1:] for row in rows],
+    )
+
+
+def propositions(sentence: Sentence, each: Each = strict) -> Iterator[Record]:
     """A record for each predicate of a sentence."""
     predicates = [index for index, lemma in enumerate(sentence.lemmas) if lemma != "-"]
     ((usual, _),) = Counter(len(cells) for cells in sentence.brackets).most_common(1)
@@ -101,9 +119,10 @@ def propositions(sentence: Sentence) -> Iterator[Record]:
             f"{sentence.rows[0].where}: {usual} bracket columns where the sentence has {len(predicates)} predicates"
         )
     for column, predicate in enumerate(predicates):
-        tags = bio([cells[column] for cells in sentence.brackets], sentence.rows)
-        values: dict[str, Any] = {"tokens": sentence.tokens, "predicate": predicate, "tags": tags}
-        yield Record(sentence.rows[predicate].where, values)
+        with each():
+            tags = bio([cells[column] for cells in sentence.brackets], sentence.rows)
+            values: dict[str, Any] = {"tokens": sentence.tokens, "predicate": predicate, "tags": tags}
+            yield Record(sentence.rows[predicate].where, values)
 
 
 def bio(cells: Sequence[str], rows: Sequence[Row]) -> list[str]:

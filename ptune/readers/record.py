@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ptune.errors import DataError
-from ptune.readers import Record, jsonl
+from ptune.readers import Each, Record, jsonl, strict
 from ptune.readers.jsonl import member
-from ptune.readers.squad import load
+from ptune.readers.squad import load, sound
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path, each: Each = strict) -> Iterator[Record]:
     """Yield a record a query, as the Hub has them: passage, query, entity_spans, answers, idx {passage, query}.
 
     entity_spans: {text, start, end}, lists; an end is the character after the last. `answers` (texts) is left out where
     the file has none. Raises DataError for an answer or an entity that is not where it is said to be.
     """
-    if path.suffix == ".json":
+    if path.name.removesuffix(".gz").endswith(".json"):
         for i, passage in enumerate(member(load(path), "data", list, str(path))):
-            yield from flattened(passage, f"{path}: data[{i}]")
+            with each("passages"):
+                sound(json.dumps(passage, ensure_ascii=False), f"{path}: data[{i}]")
+                yield from flattened(passage, f"{path}: data[{i}]", each)
         return
-    for record in jsonl.read(path):
-        yield from flattened(record.values, record.where)
+    for record in jsonl.read(path, each=each):
+        with each():
+            yield from flattened(record.values, record.where, each)
 
 
-def flattened(line: dict[str, Any], where: str) -> Iterator[Record]:
+def flattened(line: dict[str, Any], where: str, each: Each = strict) -> Iterator[Record]:
     """The records of one line."""
     passage = member(line, "passage", dict, where)
     text: str = member(passage, "text", str, f"{where}: passage")
@@ -37,11 +41,12 @@ def flattened(line: dict[str, Any], where: str) -> Iterator[Record]:
             spans[key].append(value)
     for q, query in enumerate(member(line, "qas", list, where)):
         here = f"{where}: qas[{q}]"
-        values = {"passage": text, "query": member(query, "query", str, here), "entity_spans": spans}
-        values["idx"] = {"passage": name(line, where), "query": name(query, here)}
-        if "answers" in query:
-            values["answers"] = answers(query, text, here)
-        yield Record(here, values)
+        with each("queries"):
+            values = {"passage": text, "query": member(query, "query", str, here), "entity_spans": spans}
+            values["idx"] = {"passage": name(line, where), "query": name(query, here)}
+            if "answers" in query:
+                values["answers"] = answers(query, text, here)
+            yield Record(here, values)
 
 
 def name(node: Any, where: str) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from ptune.readers import Record, gold_conll, indexed, lines, props
+from ptune.readers import Each, Record, gold_conll, indexed, lines, props, strict
 from ptune.readers.gold_conll import inside
 from ptune.readers.props import beside
 
@@ -20,6 +20,7 @@ def read(
     predicate: int = 5,
     renamed: Mapping[str, str] | None = None,
     without: Collection[str] = (),
+    each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
 
@@ -28,19 +29,19 @@ def read(
     line (`word` and `predicate`: see `props`). renamed: how roles begin, and what stands for that instead, the first
     that fits: {ARGM: AM, ARG: A} makes ARGM-TMP AM-TMP, and R-ARG0 R-A0.
     """
-    for record in found(path, word, predicate, without):
+    for record in found(path, word, predicate, without, each):
         tags = [retagged(tag, renamed) for tag in record.values["tags"]] if renamed else record.values["tags"]
         yield record._replace(values={**record.values, "tags": tags})
 
 
-def found(path: Path, word: int, predicate: int, without: Collection[str]) -> Iterator[Record]:
+def found(path: Path, word: int, predicate: int, without: Collection[str], each: Each) -> Iterator[Record]:
     """The records of a path in the form that it has."""
     if path.is_dir() or path.name.removesuffix(".gz").endswith("gold_conll"):
-        return gold_conll.read(path, "roles", without)
+        return gold_conll.read(path, "roles", without, each)
     if ".props" in path.name:
-        return props.read(path)
+        return props.read(path, each=each)
     first = next((text for _, text in lines(path) if text.strip(" \t")), "")
-    return indexed.read(path) if f" {indexed.BAR} " in first else props.read(path, word, predicate)
+    return indexed.read(path, each) if f" {indexed.BAR} " in first else props.read(path, word, predicate, each)
 
 
 def retagged(tag: str, renamed: Mapping[str, str]) -> str:

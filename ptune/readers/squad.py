@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ptune.errors import DataError
-from ptune.readers import Record
+from ptune.errors import DataError, UnreadableError
+from ptune.readers import LONGEST_LINE, POINTER, Each, Record, content, strict
 
-POINTER = b"version https://git-lfs.github.com/spec/"
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path, each: Each = strict) -> Iterator[Record]:
     """Yield a record a question, as the Hub has them: id, title, context, question, answers {text, answer_start}.
 
     Questions on one paragraph share its text; `answers` is left out where the file has none. Raises DataError, which
@@ -28,38 +27,58 @@ def read(path: Path) -> Iterator[Record]:
     for a in range(len(articles)):
         article = articles.pop()  # let go of what has been read
         where = f"{path}: data[{a}]"
-        for p, paragraph in enumerate(member(article, "paragraphs", list, where)):
-            inside = f"{where}.paragraphs[{p}]"
-            shared = {"title": article.get("title", ""), "context": text(paragraph, "context", inside)}
-            for q, question in enumerate(member(paragraph, "qas", list, inside)):
-                here = f"{inside}.qas[{q}]"
-                values = {"id": text(question, "id", here), **shared, "question": text(question, "question", here)}
-                if values["id"] in seen:
-                    raise DataError(f"{here}: id {values['id']} is that of {seen[values['id']]}, too")
-                seen[values["id"]] = here.partition(": ")[2]
-                if "answers" in question:
-                    values["answers"] = answers(question, here)
-                yield Record(here, values)
+        with each("articles"):
+            for p, paragraph in enumerate(member(article, "paragraphs", list, where)):
+                with each("paragraphs"):
+                    yield from asked(paragraph, article.get("title", ""), f"{where}.paragraphs[{p}]", seen, each)
+
+
+def asked(paragraph: Any, title: Any, where: str, seen: dict[str, str], each: Each) -> Iterator[Record]:
+    """The records of one paragraph; seen: the place of every id so far."""
+    context = text(paragraph, "context", where)
+    for q, question in enumerate(member(paragraph, "qas", list, where)):
+        here = f"{where}.qas[{q}]"
+        with each("questions"):
+            values: dict[str, Any] = {"id": text(question, "id", here), "title": title, "context": context}
+            values["question"] = text(question, "question", here)
+            if values["id"] in seen:
+                raise DataError(f"{here}: id {values['id']} is that of {seen[values['id']]}, too")
+            seen[values["id"]] = here.partition(": ")[2]
+            if "answers" in question:
+                values["answers"] = answers(question, here)
+            yield Record(here, values)
 
 
 def load(path: Path) -> Any:
-    """The document in a file. Raises DataError for one that is no json, and says what it is where that shows."""
-    raw = path.read_bytes()
-    if raw.startswith(POINTER):
-        raise DataError(f"{path}:1: a Git LFS pointer instead of the data; git lfs pull fetches it")
+    """The document in a file. Raises UnreadableError for one that is no json, and says what it is where that shows."""
+    raw = content(path)
+    if raw.startswith(POINTER.encode()):
+        raise UnreadableError(f"{path}:1: a Git LFS pointer instead of the data; git lfs pull fetches it")
     try:
-        content = raw.decode("utf-8-sig")
+        decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: byte {error.start + 1} is not UTF-8; convert the file to UTF-8") from None
+        byte = error.start - raw.rfind(b"\n", 0, error.start)
+        raise UnreadableError(f"{path}:{line}: byte {byte} is not UTF-8; convert the file to UTF-8") from None
+    if "\0" in decoded:
+        line = decoded.count("\n", 0, decoded.index("\0")) + 1
+        raise UnreadableError(f"{path}:{line}: a NUL character; the file is damaged or not text")
     try:
-        return json.loads(content)
+        return json.loads(decoded)
     except json.JSONDecodeError as error:
-        place = f"{path}:{error.lineno}: not JSON ({error.msg}, character {error.pos + 1} of {len(content)})"
-        cut = error.msg.startswith("Unterminated string") or not content[error.pos :].strip()
-        raise DataError(place + ("; the file ends too early: is its download complete?" if cut else "")) from None
+        place = f"{path}:{error.lineno}: not JSON ({error.msg}, character {error.pos + 1} of {len(decoded)})"
+        cut = error.msg.startswith("Unterminated string") or not decoded[error.pos :].strip()
+        raise UnreadableError(place + ("; the file ends too early: is its download complete?" if cut else "")) from None
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, nesting without an end
-        raise DataError(f"{path}: not JSON ({error})") from None
+        raise UnreadableError(f"{path}: not JSON ({error})") from None
+
+
+def sound(value: str, where: str) -> None:
+    """Raises DataError for a text with half a character in it, or of more characters than a text corpus has."""
+    if SURROGATE.search(value):
+        raise DataError(f"{where}: half a character (a lone surrogate); the file is damaged")
+    if len(value) > LONGEST_LINE:
+        raise DataError(f"{where}: {len(value)} characters, and {LONGEST_LINE} are the most; is this a text corpus?")
 
 
 def member(node: Any, key: str, kind: type, where: str) -> Any:
@@ -78,8 +97,7 @@ def member(node: Any, key: str, kind: type, where: str) -> Any:
 def text(node: Any, key: str, where: str) -> str:
     """A text of which every character is whole. Raises DataError."""
     value: str = member(node, key, str, where)
-    if SURROGATE.search(value):
-        raise DataError(f"{where}.{key}: half a character (a lone surrogate); the file is damaged")
+    sound(value, f"{where}.{key}")
     return value
 
 

@@ -115,13 +115,18 @@ class Task(ABC):
         self.source = {**shared, **layouts[name], "layout": name}
 
     def texts(self, record: Record) -> dict[str, str]:
-        """The fields of a record, each of them a text. Raises DataError for one that is missing or something else."""
+        """The fields of a record, each of them a text.
+
+        Raises DataError for one that is missing or something else, and where all of them are empty.
+        """
         texts = {}
         for name in self.fields:
             value = record.values.get(name)
             if not isinstance(value, str):
                 raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.fields)}")
             texts[name] = value
+        if not any(text.strip() for text in texts.values()):
+            raise DataError(f"{record.where}: nothing in {' and '.join(texts)}; {self.name} needs a text")
         return texts
 
     def choose(self, formats: Mapping[str, list[str]] | None, name: str | None) -> None:

@@ -13,6 +13,7 @@ from ptune import demo
 from ptune.demo import recipe
 from ptune.demo.grammar import prose
 from ptune.readers import gold_conll, roles
+from ptune.readers.columns import Cells
 from ptune.readers.columns import blocks as sentences_of
 
 SUPERGLUE = ("boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc")
@@ -118,7 +119,8 @@ def provinces(task: str, split: str) -> list[str]:
 def columns(path: Path) -> list[list[list[str]]]:
     """The sentences of a file of columns, each the cells of its words; of CoNLL-04 the documents."""
     found = gold_conll.sentences(path) if path.suffix == ".v4_gold_conll" else sentences_of(path, opens="#doc ")
-    return [[row.cells for row in rows] for rows in found]
+    cells = Cells()
+    return [[row.cells for row in cells.rows(block)] for block in found]
 
 
 def tokens(path: Path) -> Iterator[list[str]]:

@@ -18,6 +18,7 @@ from formats import FOLDERS, SUPERGLUE, TEST_ONLY, contents, split_of
 from ptune import conf, data, demo
 from ptune.demo import copa, lexicon, recipe, roles, world
 from ptune.demo.grammar import Passage
+from ptune.readers import Reading
 
 TASKS = demo.tasks()
 CONF = Path(next(iter(conf.__path__))) / "task"
@@ -29,8 +30,8 @@ NAMELESS = ("superglue_axg",)  # it tells of jobs
 def records(task: str, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """A corpus as the project reads it."""
     node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
-    found = data.file_records(SimpleNamespace(name=task, source=node["source"]), folder, {})
-    return {split: [record.values for record in rows] for split, rows in found.items()}
+    found = data.file_sources(SimpleNamespace(name=task, source=node["source"]), folder, {})
+    return {split: [record.values for record in source.records(Reading())] for split, source in found.items()}
 
 
 def rows(task: str, folder: Path) -> dict[str, int]:
@@ -115,9 +116,9 @@ def test_the_project_reads_it(task: str, root: Path) -> None:
 
     node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
     made = leaf(node)
-    found = data.file_records(made, root / task, {})
-    for split, told in found.items():
-        examples = [made.example(record, index) for index, record in enumerate(told)]
+    found = data.file_sources(made, root / task, {})
+    for split, source in found.items():
+        examples = list(data.examples(made, source, Reading()))
         gold = [example.gold for example in examples]
         if "labels" in node and any(label is not None for label in gold):
             assert set(gold) == set(node["labels"]), split

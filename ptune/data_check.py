@@ -1,0 +1,88 @@
+"""`ptune data check`: read every split of a corpus to its end, and name every problem."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ptune import data
+from ptune.batch import Example
+from ptune.build import settings_of
+from ptune.config import DataCheck
+from ptune.data_info import Columns, compared, described, original, parts
+from ptune.errors import ConfigError, DataError
+from ptune.leaves import leaf
+from ptune.progress import table
+from ptune.readers import Reading
+from ptune.tasks import Task
+
+
+def main(cfg: DictConfig) -> None:
+    """Print counts beside the published ones; raises DataError with a line for each problem, where there is one."""
+    s = settings_of(cfg, DataCheck)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    if s.task is None:
+        raise ConfigError(["task: must be given: task=NAME, one of those of ptune ls task"])
+    task = leaf(s.task, s.packages)
+    origin: dict[str, Any] = {}
+    sources = data.sources(task, s.data, origin)
+    problems: list[str] = []
+    ours, counts, read = {}, {}, {}
+    for split, source in sources.items():
+        reading = Reading(lenient=True)
+        examples = checked(task, split, source, reading)
+        problems += reading.problems
+        counts[split], read[split] = len(examples), dict(reading.counts)
+        ours[split] = described(task, examples)
+        data.note(origin, split, reading)
+    if not s.quiet:
+        console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
+        console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
+        for line in remarks(task, counts, origin):
+            console.print(line, style="yellow", markup=False)
+    if without := data.missing(task, sources, origin):
+        problems.append(without)
+    if problems := list(dict.fromkeys(problems)):  # a file may be read for two splits
+        raise DataError("\n".join([*problems, f"{len(problems):,} problem{'s' * (len(problems) > 1)}"]))
+    if not s.quiet:
+        console.print("no problems")
+
+
+def checked(task: Task, split: str, source: data.Source, reading: Reading) -> list[Example]:
+    """The examples of a split as far as it can be read; what is wrong is added to the problems of `reading`."""
+    found = []
+    try:
+        for example in data.examples(task, source, reading):
+            found.append(example)
+        source.files()
+    except DataError as error:
+        reading.problems.append(str(error))
+    if not found and not reading.problems:
+        reading.problems.append(data.empty(task, split, source))
+    return found
+
+
+def counted(columns: Columns) -> dict[str, dict[str, str]]:
+    """The counts alone; lengths and shares are for `ptune data info`."""
+    return {
+        split: {name: value for name, value in column.items() if not name.startswith(("words of ", "% "))}
+        for split, column in columns.items()
+    }
+
+
+def remarks(task: Task, counts: dict[str, int], origin: dict[str, Any]) -> list[str]:
+    """What is no problem and worth knowing: other sizes than published, rows left out, splits that are not there."""
+    absent = [split for split in task.source["files"] if split not in counts and split not in data.required(task)]
+    said = task.source.get("statistics", {}).get("from")
+    return [
+        *data.others(task, counts),
+        *(
+            f"left out of {split}: {count:,} rows (task.source.leave_out)"
+            for split, count in origin.get("left_out", {}).items()
+        ),
+        *(f"no {split} data; looked for {data.looked_for(task, [split])}" for split in absent),
+        *([f"original: {said}"] if said else []),
+    ]
