@@ -12,8 +12,10 @@ import yaml
 
 from ptune import metrics
 from ptune.batch import Example
-from ptune.data import file_records
+from ptune.data import examples as examples_of
+from ptune.data import file_sources
 from ptune.leaves import leaf
+from ptune.readers import Reading
 from ptune.submission import FORMATS, squad
 from ptune.tasks import Prediction, Task
 from tests.test_commands import ptune  # noqa: F401
@@ -121,8 +123,8 @@ def test_rows_of_the_original_files(shared, name):
     """Every row of the unlabeled test files, in its order, under its own number."""
     task = task_of(name)
     task.source["files"] = {"test": task.source["files"]["test"]}
-    records = file_records(task, shared / "data" / "superglue", {})["test"]
-    examples = [task.example(record, index) for index, record in enumerate(records)]
+    source = file_sources(task, shared / "data" / "superglue", {})["test"]
+    examples = list(examples_of(task, source, Reading()))
     assert all(example.gold is None for example in examples)
     values = cycle((0, 1) if name == "copa" else task.labels)
     text = written(task, [e.id for e in examples], [next(values) for _ in examples])[SUPERGLUE[name]]
