@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -103,3 +104,21 @@ def test_at_the_command_line(words, tmp_path, monkeypatch, capsys):
     assert end.value.code == 1
     assert err.splitlines() == ([*wanted, "2 problems"] if words[0] == "data" else wanted[:1])
     assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_a_run_keeps_what_it_skipped(tmp_path, monkeypatch, capsys):
+    """data.lenient: said aloud, and in env.json and result.json with the number of sentences that were there."""
+    form = next(form for form in FORMS if form.name == "columns, by tabs")
+    (tmp_path / form.train).write_text(form.text.replace("B-location", "B-lokation"), encoding="utf-8")
+    (tmp_path / form.dev).write_text(form.text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    cli.main(["train", "task=wnut17", "method=majority", "backbone=tiny_encoder", "tracker=none", "data=local",
+              f"data.root={tmp_path}", "data.lenient=true", "hydra.run.dir=run"])  # fmt: skip
+    first = f"{tmp_path / form.train}:7: 'B-lokation' (token 4) is not a type of wnut17; did you mean 'location'?"
+    warning = f"warning: train: 1 broken records are skipped (data.lenient), the first: {first}"
+    assert warning in capsys.readouterr().err.replace("\n", "")
+    for name in ("env.json", "result.json"):
+        kept = json.loads((tmp_path / "run" / name).read_text(encoding="utf-8"))["data"]
+        assert kept["skipped"] == {"train": {"problems": 1, "first": first}}
+        assert kept["parts"] == {"train": {"sentences": 3}, "dev": {"sentences": 3}}
+        assert kept["examples"] == {"train": 2, "dev": 3}

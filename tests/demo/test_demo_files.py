@@ -63,7 +63,7 @@ def test_tasks() -> None:
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'rta'.*cb, conll03, .*rte.*wnut17"):
+    with pytest.raises(ValueError, match=r"'rta'.*cb, cola, conll03, .*rte.*wnut17"):
         demo.write("rta", tmp_path)
     with pytest.raises(ValueError, match=r"'valid'.*train, dev, test"):
         demo.write("rte", tmp_path, sizes={"valid": 3})
