@@ -11,6 +11,7 @@ from typing import Any
 
 import hydra
 import pytest
+from command_line import Result, call
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start
@@ -48,6 +49,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set PTUNE_TEST_SHARED to the one with models/ and data/")
     return folder
+
+
+@pytest.fixture
+def ptune(capsys, monkeypatch, tmp_path) -> Callable[..., Result]:
+    """ptune("ls", "runs"): run a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Result:
+        code = call(*words)
+        out, err = capsys.readouterr()
+        return Result(code, out.strip(), err.strip())
+
+    return run
 
 
 # Checkpoints

@@ -10,7 +10,6 @@ import bad_input
 import pytest
 from bad_input import CLASSES, EMPTY, FORMS, GZIP, MISSING, Cell, Form, Kept, Refused, Same
 
-from ptune import cli
 from ptune.data import Corpus
 
 ROOT = Path(__file__).parents[1]
@@ -88,35 +87,33 @@ def test_the_page_is_in_step():
 
 
 @pytest.mark.parametrize("words", [("data", "check"), ("train", "backbone=tiny_encoder", "tracker=none")])
-def test_at_the_command_line(words, tmp_path, monkeypatch, capsys):
+def test_at_the_command_line(words, tmp_path, ptune):
     """The message on standard error, no traceback, no run folder."""
     form = next(form for form in FORMS if form.name == "columns, by tabs")
     for path in (form.train, form.dev):
         (tmp_path / path).write_text(form.text.replace("B-location", "B-lokation"), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        cli.main([*words, "task=wnut17", "data=local", f"data.root={tmp_path}"])
-    err = capsys.readouterr().err
+    code, _, err = ptune(*words, "task=wnut17", "data=local", f"data.root={tmp_path}")
     wanted = [
         f"{tmp_path / path}:7: 'B-lokation' (token 4) is not a type of wnut17; did you mean 'location'?"
         for path in (form.train, form.dev)
     ]
-    assert end.value.code == 1
+    assert code == 1
     assert err.splitlines() == ([*wanted, "2 problems"] if words[0] == "data" else wanted[:1])
     assert not list(tmp_path.rglob("config.yaml"))
 
 
-def test_a_run_keeps_what_it_skipped(tmp_path, monkeypatch, capsys):
+def test_a_run_keeps_what_it_skipped(tmp_path, ptune):
     """data.lenient: said aloud, and in env.json and result.json with the number of sentences that were there."""
     form = next(form for form in FORMS if form.name == "columns, by tabs")
     (tmp_path / form.train).write_text(form.text.replace("B-location", "B-lokation"), encoding="utf-8")
     (tmp_path / form.dev).write_text(form.text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    cli.main(["train", "task=wnut17", "method=majority", "backbone=tiny_encoder", "tracker=none", "data=local",
-              f"data.root={tmp_path}", "data.lenient=true", "hydra.run.dir=run"])  # fmt: skip
+    local = ("data=local", f"data.root={tmp_path}", "data.lenient=true")
+    common = ("task=wnut17", "method=majority", "backbone=tiny_encoder", "tracker=none", "hydra.run.dir=run")
+    code, _, err = ptune("train", *common, *local)
+    assert code == 0
     first = f"{tmp_path / form.train}:7: 'B-lokation' (token 4) is not a type of wnut17; did you mean 'location'?"
     warning = f"warning: train: 1 broken records are skipped (data.lenient), the first: {first}"
-    assert warning in capsys.readouterr().err.replace("\n", "")
+    assert warning in err.replace("\n", "")
     for name in ("env.json", "result.json"):
         kept = json.loads((tmp_path / "run" / name).read_text(encoding="utf-8"))["data"]
         assert kept["skipped"] == {"train": {"problems": 1, "first": first}}

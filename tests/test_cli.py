@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pty
 import shutil
@@ -14,6 +13,7 @@ import types
 from pathlib import Path
 
 import pytest
+from command_line import Result
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
@@ -27,34 +27,6 @@ COMMANDS = sorted(file.stem.replace("_", " ") for file in ROOT.glob("conf/*.yaml
 def options(group: str) -> str:
     """The options of a group, as messages list them."""
     return ", ".join(sorted(file.stem for file in ROOT.glob(f"conf/{group}/*.yaml")))
-
-
-class Result:
-    """How a command line ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out.strip(), err.strip()
-
-
-@pytest.fixture
-def ptune(capsys, monkeypatch, tmp_path):
-    """Run a command line in this process, in an empty folder; what Hydra does to logging is undone."""
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(*words: str) -> Result:
-        code = 0
-        try:
-            cli.main(list(words))
-        except SystemExit as end:
-            code = end.code or 0
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture
@@ -107,7 +79,7 @@ def shell(*words: str, cwd: Path | None = None, **environ: str) -> Result:
         env={**os.environ, **environ},
         timeout=60,
     )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout.strip(), done.stderr.strip())
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
@@ -315,7 +287,7 @@ cli.main(sys.argv[1:])
 def sweep(tmp_path: Path, *words: str) -> Result:
     command = [sys.executable, "-c", SWEEP, "train", *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    return Result(done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout.strip(), done.stderr.strip())
 
 
 def test_a_failing_job_does_not_end_a_sweep(tmp_path):

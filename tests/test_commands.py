@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import os
 import shutil
 import sys
@@ -13,45 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import call
 
-from ptune import cli
 from ptune.schemes import from_iob2, spans, to_iob2
-
-
-class Result:
-    """How a command line ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out.strip(), err.strip()
-
-
-def call(*words: str) -> int:
-    """A command line in this process; what Hydra does to logging is undone."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        cli.main(list(words))
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        for handler in root.handlers:
-            if handler not in handlers:
-                handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)
-    return 0
-
-
-@pytest.fixture
-def ptune(capsys, monkeypatch, tmp_path):
-    """Run a command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> Result:
-        code = call(*words)
-        return Result(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

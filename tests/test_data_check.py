@@ -8,22 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptune import cli
-
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def check(capsys):
+def check(ptune):
     """Run `ptune data check`: (exit code, {row of the table: its cells}, the lines after it, standard error's)."""
 
     def run(*words: str) -> tuple[int, dict[str, list[str]], list[str], list[str]]:
-        code = 0
-        try:
-            cli.main(["data", "check", *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
+        code, out, err = ptune("data", "check", *words)
         lines = out.splitlines()
         rows = {line.split()[0]: line.split()[1:] for line in lines[1:] if line.split()[0] in KINDS}
         return code, rows, [line for line in lines[2:] if line.split()[0] not in KINDS], err.splitlines()

@@ -6,24 +6,11 @@ import json
 
 import pytest
 
-from ptune import cli
 
-
-@pytest.fixture
-def ptune(capsys, monkeypatch, tmp_path):
-    """Run a command line in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """What is written, is written here."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = 0
-        try:
-            cli.main(list(words))
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 SMALL = ("data.demo.train=20", "data.demo.dev=6", "data.demo.test=4")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptune import cli, train
+from ptune import train
 from ptune.errors import ConfigError, PtuneError
 from ptune.progress import Progress
 from ptune.run import RunFolder, intact, write_atomically
@@ -436,51 +435,25 @@ def test_kill_9(killed, go):
     assert same(folder, base / "whole")
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run a command line in this process, in an empty folder: its exit code and what it said."""
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(*words: str) -> tuple[int, str]:
-        code = 0
-        try:
-            cli.main(["train", *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            for handler in root.handlers:
-                if handler not in handlers:
-                    handler.close()
-            root.handlers[:] = handlers
-            root.setLevel(level)
-        return code, capsys.readouterr().err.strip()
-
-    return run
-
-
-def test_resume_refuses(command, whole):
+def test_resume_refuses(ptune, whole):
     """One line, no traceback."""
-    assert command(f"resume={whole}", "seed=2") == (
-        1,
-        "resume: a run goes on with the settings it has; leave out seed=2",
-    )
-    code, text = command(f"resume={whole}")
-    assert (code, text) == (0, f"{whole} is finished")
+    refused = ptune("train", f"resume={whole}", "seed=2")
+    assert (refused.code, refused.err) == (1, "resume: a run goes on with the settings it has; leave out seed=2")
+    finished = ptune("train", f"resume={whole}")
+    assert (finished.code, finished.err) == (0, f"{whole} is finished")
 
 
-def test_sweep_runs_the_same_once(command, overrides, tmp_path):
+def test_sweep_runs_the_same_once(ptune, overrides, tmp_path):
     """A method without a prompt does not see its length: one training, and the other job says where it is."""
     rest = [word for word in overrides if not word.startswith(("method", "prompt_length", "quiet", "epochs"))]
-    code, text = command(
-        "-m", *rest, "method=finetune", "prompt_length=short,long", "epochs=1", "hydra.sweep.dir=sweep"
+    code, _, text = ptune(
+        "train", "-m", *rest, "method=finetune", "prompt_length=short,long", "epochs=1", "hydra.sweep.dir=sweep"
     )
     assert code == 0, text
     assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["0"]
     assert f"the same configuration as {tmp_path / 'sweep' / '0'}; its result stands for both" in text.replace(
         "\n", " "
     )
-    code, text = command("-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
+    code, _, text = ptune("train", "-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
     assert code == 0, text
     assert sorted(path.parent.name for path in tmp_path.glob("seeds/*/result.json")) == ["0", "1"]
