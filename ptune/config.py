@@ -193,13 +193,8 @@ class DataInfo:
 
 
 @dataclass
-class DataCheck:
+class DataCheck(DataInfo):
     """Settings of `ptune data check`."""
-
-    task: dict[str, Any] | None = None
-    data: Data = field(default_factory=Data)
-    packages: list[str] = field(default_factory=list)
-    quiet: bool = False
 
 
 @dataclass

@@ -11,7 +11,7 @@ from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
 from ptune.tasks import Prediction
-from ptune.tasks.tag import Tag, shares
+from ptune.tasks.tag import Tag
 
 MARKED = re.compile(r"\*(\S+)\*")
 
@@ -23,6 +23,8 @@ class Roles(Tag):
     vocabulary has one, and a word that occurs twice stays clear. appended: as a second segment, as the published
     P-Tuning v2 code and Shi and Lin (2019, arXiv 1904.05255) do.
     """
+
+    counts = staticmethod(metric.role_counts)
 
     def __init__(
         self,
@@ -59,19 +61,10 @@ class Roles(Tag):
         """f1, precision, recall: the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
         return metric.roles([e.gold for e in examples], [p.value for p in predictions])
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A bootstrap over predicates."""
-        counts = metric.role_counts([e.gold for e in examples], [p.value for p in predictions])
-        return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
-
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; the table of srl-eval.pl."""
         gold, said = [e.gold for e in examples], [p.value for p in predictions]
         return {"labels": metric.role_report(gold, said), "confusions": metric.span_confusions(gold, said)}
-
-    def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
-        """F1 of a predicate's arguments; 1 where there is none on either side."""
-        return shares(metric.role_counts([e.gold for e in examples], [p.value for p in predictions]))
 
     def parse(self, text: str) -> dict[str, Any]:
         """Words separated by spaces, the predicate between asterisks: `the cat *sat* down`."""

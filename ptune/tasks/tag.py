@@ -19,6 +19,7 @@ class Tag(Task):
     """types: the entity types; scheme: how the files are tagged; published: see Classify."""
 
     readout = "token"
+    counts = staticmethod(metric.span_counts)  # correct, predicted and gold spans of each example
 
     def __init__(
         self,
@@ -88,8 +89,8 @@ class Tag(Task):
         return metric.spans([e.gold for e in examples], [p.value for p in predictions])
 
     def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A bootstrap over sentences."""
-        counts = metric.span_counts([e.gold for e in examples], [p.value for p in predictions])
+        """A bootstrap over examples."""
+        counts = self.counts([e.gold for e in examples], [p.value for p in predictions])
         return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
@@ -98,8 +99,8 @@ class Tag(Task):
         return {"labels": metric.span_report(gold, said), "confusions": metric.span_confusions(gold, said)}
 
     def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
-        """F1 of a sentence; 1 where there is no entity on either side."""
-        return shares(metric.span_counts([e.gold for e in examples], [p.value for p in predictions]))
+        """F1 of an example; 1 where there is no span on either side."""
+        return shares(self.counts([e.gold for e in examples], [p.value for p in predictions]))
 
     def majority(self, train: Iterable[Example]) -> Majority:
         """The most frequent tag, which is O in every corpus of the field."""
