@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_commands import call
+from command_line import call
 
 from ptune import demo
 from ptune.config import Data

@@ -16,7 +16,6 @@ from ptune.breakdown import ERRORS, EXAMPLES, breakdown, figures, tables
 from ptune.evaluate import Evaluation
 from ptune.leaves import leaf
 from ptune.tasks import Prediction, Task, asked, between
-from tests.test_commands import ptune  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 
@@ -198,7 +197,7 @@ def test_choices_and_numbers():
     assert [(row["id"], row["right"]) for row in found["errors"]] == [("0", 0.8), ("1", 0.9)]
 
 
-def test_in_the_run_folder(ptune, tmp_path):  # noqa: F811
+def test_in_the_run_folder(ptune, tmp_path):
     """Every evaluation has one, the result names those of its figures, and eval writes the same again."""
     words = ("task=mnli", "method=ptv2", "data=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8",
              "backbone=tiny_encoder", "tracker=none", "epochs=2", "batch_size=8", "quiet=true",
@@ -232,7 +231,7 @@ def test_in_the_run_folder(ptune, tmp_path):  # noqa: F811
     }
 
 
-def test_without_a_model(ptune, tmp_path):  # noqa: F811
+def test_without_a_model(ptune, tmp_path):
     """The majority's errors and confusions, and nothing that was cut."""
     words = ("task=trec", "method=majority", "data=demo", "backbone=tiny_encoder", "tracker=none", "quiet=true")
     assert ptune("train", *words, "hydra.run.dir=run").code == 0

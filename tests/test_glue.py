@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 from scipy.stats import pearsonr, spearmanr
-from test_commands import ptune  # noqa: F401  (a fixture)
 
 from ptune import metrics
 from ptune.batch import IGNORED, Example, Hidden, Row, RowOutput, collate
@@ -394,7 +393,7 @@ def result(folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("method", ["ptv2", "finetune", "pattern_finetune", "zero_shot", "majority"])
-def test_stsb_runs(ptune, method, tmp_path):  # noqa: F811
+def test_stsb_runs(ptune, method, tmp_path):
     """With a linear head, a pooled one, two words, no training, and the mean of training."""
     folder = tmp_path / "run"
     assert ptune("train", f"method={method}", "task=stsb", *SMALL, f"hydra.run.dir={folder}").code == 0
@@ -414,7 +413,7 @@ def test_stsb_runs(ptune, method, tmp_path):  # noqa: F811
         assert again == pytest.approx(found["best"]["report"])
 
 
-def test_mnli_is_reported_on_both_dev_sets(ptune, tmp_path):  # noqa: F811
+def test_mnli_is_reported_on_both_dev_sets(ptune, tmp_path):
     """Matched is the score, mismatched stands beside it; ptune eval says the same."""
     folder = tmp_path / "run"
     assert ptune("train", "method=ptv2", "task=mnli", *SMALL, f"hydra.run.dir={folder}").code == 0
@@ -425,7 +424,7 @@ def test_mnli_is_reported_on_both_dev_sets(ptune, tmp_path):  # noqa: F811
     assert again == beside["dev_mismatched"]
 
 
-def test_left_out_rows_are_told(ptune, tmp_path, monkeypatch):  # noqa: F811
+def test_left_out_rows_are_told(ptune, tmp_path, monkeypatch):
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
     done = ptune("data", "info", "task=qqp", "data.demo.train=800", "data.demo.dev=20", "data.demo.test=10")
     assert done.code == 0

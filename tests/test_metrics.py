@@ -49,20 +49,6 @@ def test_conlleval(vector, convert):
     assert by_type == vector["official"]["f1_by_type"]
 
 
-def test_conlleval_through_the_task(vector):
-    """What a run reports: the task's score, with predictions in any tags."""
-    from ptune.batch import Example
-    from ptune.tasks import Prediction
-
-    examples = [Example(str(i), {"tokens": tags}, tags) for i, tags in enumerate(iob2(vector["gold"]))]
-    predictions = [Prediction(tags) for tags in vector["pred"]]
-    scores = conll03.score(examples, predictions)
-    assert f"{scores['f1']:.2f}" == re.search(r"FB1: +([\d.]+)", vector["official"]["line"])[1]
-    low, high = conll03.interval(examples, predictions)
-    assert low <= scores["f1"] <= high
-    assert conll03.interval(examples, predictions) == (low, high)
-
-
 def tagged(rng: random.Random, sentences: int) -> list[list[str]]:
     """Random tags, legal or not."""
     tags = ["O", "O", "O"] + [f"{prefix}-{kind}" for prefix in "BI" for kind in TYPES[:2]]

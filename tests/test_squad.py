@@ -796,46 +796,6 @@ def test_decode_without_a_token():
 # The official scores
 
 
-def judged(vector: dict, name: str) -> dict[str, float]:
-    """The task's scores of a file of predictions."""
-    examples = [
-        Example(key, {"question": "?", "context": ""}, {"text": texts, "answer_start": [0] * len(texts)})
-        for key, texts in vector["gold"].items()
-    ]
-    odds = vector.get("na_prob")
-    predictions = [
-        Prediction(vector["pred"][example.id], {"null_odds": odds[example.id]} if odds else None)
-        for example in examples
-    ]
-    task = span(name)
-    low, high = task.interval(examples, predictions)
-    scores = task.score(examples, predictions)
-    assert low <= scores["f1"] <= high
-    assert next(iter(scores)) == task.headline == "f1"
-    assert set(task.score_names) <= set(scores)
-    return scores
-
-
-def vector(shared: Path, name: str) -> dict:
-    return json.loads((shared / "vectors" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_official_scores(shared, number):
-    """SQuAD 1.1: to the last digit that evaluate-v1.1.py prints."""
-    given = vector(shared, f"squad1_{number}")
-    assert judged(given, "squad") == given["official"]
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_official_scores_v2(shared, number):
-    """SQuAD 2.0: to the last digit that evaluate-v2.0.py prints, thresholds included."""
-    given = vector(shared, f"squad2_{number}")
-    scores = judged(given, "squad_v2")
-    assert scores == {name: given["official"][name] for name in scores}
-    assert set(given["official"]) - set(scores) == {"NoAns_f1", "total", "HasAns_total", "NoAns_total"}
-
-
 def test_answer_scores():
     """By hand, and where the two versions differ: answers of nothing but articles and punctuation."""
     assert metrics.answer_scores(["the Cat!"], "a cat") == (1.0, 1.0)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from test_commands import call, ptune  # noqa: F401 (a fixture)
+from command_line import call
+from official import role_columns
 from transformers import AutoTokenizer
 
 from ptune import metrics
@@ -286,15 +287,6 @@ def test_round_trip_of_touching_spans():
 # Figures
 
 
-def columns(sentences: list) -> list[list[str]]:
-    """The tags of every predicate of a vector's sentences."""
-    return [
-        props.bio([cells[i] for cells in sentence], rows(len(sentence)))
-        for sentence in sentences
-        for i in range(len(sentence[0]))
-    ]
-
-
 def judged(task: Roles, gold: list[list[str]], found: list[list[str]]) -> dict[str, float]:
     """The task's scores; its interval holds the headline."""
     examples = [Example(str(i), {"tokens": tags}, tags) for i, tags in enumerate(gold)]
@@ -305,19 +297,6 @@ def judged(task: Roles, gold: list[list[str]], found: list[list[str]]) -> dict[s
     assert next(iter(scores)) == task.headline == "f1"
     assert list(scores) == task.score_names
     return scores
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_official_scores(shared, number):
-    """To the last digit that srl-eval.pl prints, the counts included."""
-    vector = json.loads((shared / "vectors" / f"srl_conll05_{number}.json").read_text(encoding="utf-8"))
-    gold, found = columns(vector["gold"]), columns(vector["pred"])
-    official = vector["official"]
-    correct, ours, theirs = metrics.role_counts(gold, found).sum(0)
-    assert (correct, ours - correct, theirs - correct) == (official["corr"], official["excess"], official["missed"])
-    scores = judged(roles("srl_ewt"), gold, found)
-    printed = {"precision": official["p"], "recall": official["r"], "f1": official["f1"]}
-    assert {name: round(scores[name], 2) for name in printed} == printed
 
 
 def arguments(line: str) -> set:
@@ -388,7 +367,7 @@ def test_role_table(shared):
     ]
     for number in range(3):
         vector = json.loads((shared / "vectors" / f"srl_conll05_{number}.json").read_text(encoding="utf-8"))
-        table = metrics.role_report(columns(vector["gold"]), columns(vector["pred"]))
+        table = metrics.role_report(role_columns(vector["gold"]), role_columns(vector["pred"]))
         sums = [sum(row[name] for row in table) for name in ("correct", "excess", "missed")]
         assert sums == [vector["official"][name] for name in ("corr", "excess", "missed")]
 
@@ -762,7 +741,7 @@ def test_train(run, name):
     assert scores == pytest.approx(result["best"]["report"])
 
 
-def test_eval(run, ptune, monkeypatch):  # noqa: F811
+def test_eval(run, ptune, monkeypatch):
     """The same figures again, by name; and those of the second test set."""
     monkeypatch.setenv("PTUNE_CACHE", str(run.cache))
     folder = run(*METHODS["ptv2"])
@@ -799,7 +778,7 @@ def test_report_on_brown(run):
 
 
 @pytest.mark.parametrize("name", ["ptv2", "appended"])
-def test_predict(run, ptune, tmp_path, name):  # noqa: F811
+def test_predict(run, ptune, tmp_path, name):
     """Text with its asterisks, or words with the predicate's index, get a tag a word, however the model is shown it."""
     lines = ["Anna *gave* it", '{"tokens": ["Anna", "gave", "it"], "predicate": 1, "note": 5}']
     (tmp_path / "in.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -812,7 +791,7 @@ def test_predict(run, ptune, tmp_path, name):  # noqa: F811
     assert set(one["prediction"]) <= set(roles().labels)
 
 
-def test_predict_refuses(run, ptune, tmp_path):  # noqa: F811
+def test_predict_refuses(run, ptune, tmp_path):
     """One line with the place in the input."""
     folder = run(*METHODS["ptv2"])
     for line, said in (
@@ -827,7 +806,7 @@ def test_predict_refuses(run, ptune, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["not closed", "one inside another", "a column too few", "a line too many", "tags"])
-def test_broken_files_at_the_command_line(ptune, write, tmp_path, name):  # noqa: F811
+def test_broken_files_at_the_command_line(ptune, write, tmp_path, name):
     """The reader's one line, and nothing else."""
     content, expected = BROKEN[name]
     path = write(**{"train.props": content, "train.words": "a\nb\n\nc\nd\n"})
@@ -840,7 +819,7 @@ def test_broken_files_at_the_command_line(ptune, write, tmp_path, name):  # noqa
     assert "Traceback" not in found.out
 
 
-def test_missing_files_at_the_command_line(ptune, write, tmp_path):  # noqa: F811
+def test_missing_files_at_the_command_line(ptune, write, tmp_path):
     """No words, or no files at all: the names that would be read."""
     common = ("task=conll05", "method=majority", "data=local", f"data.root={tmp_path}", "backbone=tiny_encoder",
               "tracker=none")  # fmt: skip

@@ -18,7 +18,6 @@ from ptune.leaves import leaf
 from ptune.readers import Reading
 from ptune.submission import FORMATS, squad
 from ptune.tasks import Prediction, Task
-from tests.test_commands import ptune  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 SUPERGLUE = {
@@ -206,7 +205,7 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_submit_superglue(ptune, tmp_path):  # noqa: F811
+def test_submit_superglue(ptune, tmp_path):
     """All of the unlabeled test, whatever the run used of it; an rte run answers the diagnostics, too."""
     assert ptune("train", "task=rte", "method=ptv2", *SMALL, "data.max_test=3", "hydra.run.dir=run").code == 0
     done = ptune("predict", "run", "submission=true")
@@ -222,7 +221,7 @@ def test_submit_superglue(ptune, tmp_path):  # noqa: F811
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["AX-b.jsonl", "AX-g.jsonl"]
 
 
-def test_submit_the_same_as_predict(ptune, tmp_path):  # noqa: F811
+def test_submit_the_same_as_predict(ptune, tmp_path):
     """The nested file has the predictions that the plain command gives for the same input."""
     words = ("task=multirc", "method=linear_probe", *SMALL, "task.max_length=96", "hydra.run.dir=run")
     assert ptune("train", *words).code == 0
@@ -241,7 +240,7 @@ def test_submit_the_same_as_predict(ptune, tmp_path):  # noqa: F811
     }
 
 
-def test_submit_glue_and_squad(ptune, tmp_path):  # noqa: F811
+def test_submit_glue_and_squad(ptune, tmp_path):
     """Both of MNLI's tests, and SQuAD 2.0's two files of dev, which the official script takes."""
     assert ptune("train", "task=mnli", "method=ptv2", *SMALL, "hydra.run.dir=mnli").code == 0
     assert ptune("predict", "mnli", "submission=true", "quiet=true").code == 0
@@ -259,7 +258,7 @@ def test_submit_glue_and_squad(ptune, tmp_path):  # noqa: F811
     assert {idx: p > 0.5 for idx, p in nothing.items()} == {row["id"]: row["scores"]["null_odds"] > 0 for row in rows}
 
 
-def test_refusals(ptune, tmp_path):  # noqa: F811
+def test_refusals(ptune, tmp_path):
     """What a submission has no use for, and what it lacks, in one line."""
     assert ptune("train", "task=trec", "method=linear_probe", *SMALL, "hydra.run.dir=trec").code == 0
     assert ptune("predict", "trec", "submission=true").err == (

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_commands import ptune  # noqa: F401  (a fixture)
 from transformers import AutoTokenizer
 
 from ptune import metrics
@@ -435,33 +434,6 @@ def test_settings(name, changes, problem):
 # Metrics
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_multirc_vectors(shared, number):
-    """All three figures of the official script."""
-    vector = json.loads((shared / "vectors" / f"multirc_{number}.json").read_text(encoding="utf-8"))
-    task, examples, predictions = task_of("multirc"), [], []
-    for q, (gold, said) in enumerate(zip(vector["gold"], vector["pred"], strict=True)):
-        examples += [Example(f"0-{q}-{a}", {}, str(label), group=f"0-{q}") for a, label in enumerate(gold)]
-        predictions += [Prediction(str(label)) for label in said]
-    scores = task.score(examples, predictions)
-    assert list(scores) == task.score_names == ["f1a", "em", "f1m"]
-    assert scores == {name: pytest.approx(100 * vector["official"][name], rel=1e-14) for name in scores}
-    low, high = task.interval(examples, predictions)
-    assert low < scores["f1a"] < high
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_record_vectors(shared, number):
-    vector = json.loads((shared / "vectors" / f"record_{number}.json").read_text(encoding="utf-8"))
-    examples = [Example(name, {}, answers) for name, answers in vector["gold"].items()]
-    predictions = [Prediction(vector["pred"][example.id]) for example in examples]
-    official = vector["official"]
-    assert task_of("record").score(examples, predictions) == {
-        "f1": 100 * official["f1"],
-        "em": 100 * official["exact_match"],
-    }
-
-
 def test_multirc_by_hand():
     """Two questions: one right answer of two found, then all right: tp 2, fp 0, fn 1."""
     gold, said = [True, True, False, True], [True, False, False, True]
@@ -653,7 +625,7 @@ def cache(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["ptv2", "linear_probe", "finetune"])
 @pytest.mark.parametrize("name", TASKS)
-def test_train_eval_predict(ptune, tmp_path, name, method):  # noqa: F811
+def test_train_eval_predict(ptune, tmp_path, name, method):
     """A run ends with its figures; eval gives them again; predict takes the original file and says the same."""
     more = ("task.max_length=96",)
     assert ptune("train", f"task={name}", f"method={method}", *COMMON, *more, "hydra.run.dir=run").code == 0
@@ -676,7 +648,7 @@ def test_train_eval_predict(ptune, tmp_path, name, method):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["copa", "record", "wic", "multirc"])
-def test_learns(ptune, tmp_path, name):  # noqa: F811
+def test_learns(ptune, tmp_path, name):
     """The loss of a fine-tuned choice, span or answer head falls."""
     head = ("method/head=spans",) if name == "wic" else ()
     words = ("method=finetune", *COMMON, *head, "task.max_length=96", "max_steps=40", "eval_every=40", "optim.lr=5e-4",
@@ -688,7 +660,7 @@ def test_learns(ptune, tmp_path, name):  # noqa: F811
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
 
 
-def test_diagnostics(ptune, tmp_path):  # noqa: F811
+def test_diagnostics(ptune, tmp_path):
     """An rte run on both, in its folder; other labels, other fields, and training on them are refused."""
     assert ptune("train", "task=rte", "method=ptv2", *COMMON, "hydra.run.dir=run").code == 0
     config = (tmp_path / "run" / "config.yaml").read_bytes()
@@ -722,7 +694,7 @@ def test_diagnostics(ptune, tmp_path):  # noqa: F811
     )
 
 
-def test_heads_that_do_not_fit(ptune):  # noqa: F811
+def test_heads_that_do_not_fit(ptune):
     """Marked words need a task that marks them and the plain template; a verbalizer needs one answer a text."""
     assert ptune("train", "task=rte", "method/head=spans", *COMMON).err == (
         "method/head: spans reads marked words, and rte marks none; use linear"

@@ -5,13 +5,15 @@ stopped, started, and run twice at a time.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Generic, NamedTuple, TypeVar
@@ -22,6 +24,40 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }  # fmt: skip
+
+
+STEP = 3.0  # between two rates of a search that is widened
+
+
+def search(first: Sequence[float], selected: Callable[[float], float | None]) -> tuple[list[float], float | None]:
+    """(the rates to try, the best of them), widened by a step while the best stands at an edge.
+
+    selected: the score that a rate is judged by; the best is None until all are there.
+    """
+    rates = sorted(first)
+    while True:
+        scores = [score for rate in rates if (score := selected(rate)) is not None]
+        if len(scores) < len(rates):
+            return rates, None
+        best = scores.index(max(scores))
+        if best == len(rates) - 1 and rates[-1] < 1.0:
+            rates.append(rates[-1] * STEP)
+        elif best == 0 and rates[0] > 1e-6:
+            rates.insert(0, rates[0] / STEP)
+        else:
+            return rates, rates[best]
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """mean ± standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
+
+
+def write(path: Path, kept: dict[str, Any]) -> None:
+    """A cell's file, whole or not at all."""
+    path.with_suffix(".tmp").write_text(json.dumps(kept, indent=1) + "\n")
+    path.with_suffix(".tmp").replace(path)
 
 
 class Named(NamedTuple):
