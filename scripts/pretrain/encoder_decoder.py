@@ -20,7 +20,7 @@ MASKED, SPANS = 0.2, (1, 1, 1, 2, 2, 3, 4, 5)  # the share of tokens that is hid
 GOES_ON = 0.4  # the share of rows whose rest is hidden instead
 # Where a head of the first layers looks to begin with: so many tokens on, and how sharply.
 LOOKS = ((-1, 3.0), (1, 3.0), (0, 0.75))
-FAR, MATCH, SMALL = -18.0, 2.0, 0.1  # the least such bias; how much sentinels seek themselves; what layers add at first
+FAR, SMALL = -18.0, 0.1  # the least such bias, and the share that layers add to begin with
 
 
 class EncoderDecoder:
@@ -155,7 +155,7 @@ class EncoderDecoder:
 
 @torch.no_grad()
 def begin(model: T5ForConditionalGeneration) -> None:
-    """Begin with small embeddings, heads that look at neighbors, and a decoder that looks for the sentinel it fills.
+    """Begin with small embeddings, layers that add little, and heads that look at neighbors.
 
     From T5's own beginning a model this small learns how frequent words are and for millions of tokens nothing else.
     """
@@ -179,9 +179,6 @@ def begin(model: T5ForConditionalGeneration) -> None:
                 attention.relative_attention_bias.weight[bucket, head] = (-sharp * nearest).clamp(min=FAR)
         for block in stack.block:
             block.layer[-1].DenseReluDense.act = nn.GELU(approximate="tanh")  # the same function, in one step
-    for block in model.decoder.block:
-        across = block.layer[1].EncDecAttention
-        across.q.weight.copy_(across.k.weight * MATCH * across.key_value_proj_dim**-0.5)
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
