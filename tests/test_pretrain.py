@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
+from pretrain.encoder_decoder import EncoderDecoder, begin  # noqa: E402
 from pretrain.recurring import COPIES, Recurring  # noqa: E402
 from pretrain.rows import sinusoids  # noqa: E402
 
@@ -104,6 +113,52 @@ def test_from_its_first_positions_a_model_sees_how_far_apart_tokens_are_and_not_
         near = (table[:-far] * table[far:]).sum(1)
         assert torch.allclose(near, near[:1].expand_as(near), rtol=1e-4)
         assert near[0] < table[0].square().sum()
+
+
+@torch.no_grad()
+def test_from_its_first_weights_an_encoder_decoder_looks_at_neighbors():
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 60, "d_model": 64, "d_kv": 16, "d_ff": 64, "num_heads": 4, "num_layers": 2}
+    model = T5ForConditionalGeneration(
+        T5Config(**sizes, feed_forward_proj="gated-gelu", attn_implementation="eager", decoder_start_token_id=0)
+    ).eval()
+    begin(model)
+    ids = torch.arange(10, 40)[None]
+    out = model(ids, decoder_input_ids=ids, output_attentions=True)
+    before, after, *_ = out.encoder_attentions[0][0].argmax(-1)  # of the first two heads, a place a token
+    places = torch.arange(30)
+    assert (before[1:] == places[:-1]).float().mean() > 0.8
+    assert (after[:-1] == places[1:]).float().mean() > 0.8
+    before = out.decoder_attentions[0][0, 0].argmax(-1)
+    assert (before[1:] == places[:-1]).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("spans", "source", "target"),
+    [
+        ([(1, 2), (3, 5)], [11, 90, 13, 91, 16], [90, 12, 91, 14, 15, 1]),
+        ([(2, 6)], [11, 12, 90], [90, 13, 14, 15, 16, 1]),  # goes on
+        ([], [11, 12, 13, 14, 15, 16], [1]),
+    ],
+)
+def test_sentinels_stand_for_what_the_target_says_after_them(spans, source, target):
+    family = EncoderDecoder({"hidden": 64, "layers": 4}, 64, 100)
+    family.sentinels, family.end = [90, 91, 92], 1
+    assert family.corrupted([11, 12, 13, 14, 15, 16], spans) == (source, target)
+
+
+def test_spans_do_not_touch_and_cover_about_a_fifth():
+    family = EncoderDecoder({"hidden": 64, "layers": 4}, 64, 100)
+    family.random = Random(0)
+    covered = []
+    for length in (1, 2, 7, 30, 30, 30, 30, 60, 60, 160):
+        spans = family.spans(length)
+        assert spans
+        assert all(0 <= start < stop <= length for start, stop in spans)
+        assert all(stop < start for (_, stop), (start, _) in pairwise(spans))
+        if length >= 30:
+            covered.append(sum(stop - start for start, stop in spans) / length)
+    assert 0.1 < sum(covered) / len(covered) < 0.25
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class Causal:
     name = "tiny_causal"
     kind = "A GPT-2"
     objective = "language modeling"
-    longest, sentences = 160, 600_000
+    longest, sentences, lr = 160, 600_000, 1.5e-3
 
     def __init__(self, size: dict[str, int], positions: int, vocabulary: int) -> None:
         self.size, self.positions, self.vocabulary = size, positions, vocabulary

@@ -54,7 +54,7 @@ class Encoder:
     name = "tiny_encoder"
     kind = "A BERT"
     objective = "masked language modeling over whole words and recurring span selection"
-    longest, sentences = 160, 1_500_000
+    longest, sentences, lr = 160, 1_500_000, 1.5e-3
 
     def __init__(self, size: dict[str, int], positions: int, vocabulary: int) -> None:
         self.size, self.positions, self.vocabulary = size, positions, vocabulary
