@@ -352,11 +352,11 @@ def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
 class Rendered:
     """A split laid out as rows by a template; parts are read from the cache, and rows made of them when asked for.
 
-    Rows of the first examples asked for are kept if nothing is drawn and they have no candidates, whose rows repeat the
-    same long text.
+    Rows of the examples that are asked for first are kept if nothing is drawn and they have no candidates, whose rows
+    repeat the same long text.
     """
 
-    KEPT = 1024
+    KEPT = 2**18  # tokens of rows, some 15 MB
 
     def __init__(
         self,
@@ -370,6 +370,7 @@ class Rendered:
         self.template, self.max_len = template, max_len
         self.names = [example.id for example in examples]
         self._rows: dict[int, list[Row]] = {}
+        self._room = 0 if template.drawn else self.KEPT
 
         def laid() -> Iterable[Laid]:
             made = (self._lay(task, index, example) for index, example in enumerate(examples))
@@ -425,8 +426,9 @@ class Rendered:
         if index in self._rows:
             return self._rows[index]
         rows = self._made(parts := self.parts[index], draw)
-        if len(parts) == 1 and len(self._rows) < self.KEPT and not self.template.drawn:
+        if self._room > 0 and len(parts) == 1:
             self._rows[index] = rows
+            self._room -= sum(len(row.ids) for row in rows)
         return rows
 
     def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:

@@ -36,6 +36,7 @@ SCHEMAS = {
         "leads": INTEGERS,
         "located": pa.int8(),
         "offsets": INTEGERS,
+        "marked": pa.int8(),
         "marks": pa.list_(pa.struct({"name": pa.string(), "places": INTEGERS})),
     },
     "shown": {
@@ -174,6 +175,7 @@ def numbered(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
             leads=leads,
             located=located,
             offsets=offsets,
+            marked=int(bool(marks)),
             marks=marks,
         )
         if len(numbers) >= REMEMBERED:
@@ -275,7 +277,7 @@ class Encoded(Sequence[list[Parts]]):
 
     def _part(self, number: int) -> Part:
         columns, place = self._parts(number)
-        marks = columns["marks"][place].as_py() if len(columns["marks"][place]) else ()
+        marks = columns["marks"][place].as_py() if columns["marked"][place] else ()
         return Part(
             KINDS[columns["kind"][place]],
             columns["ids"].at(place).tolist(),
