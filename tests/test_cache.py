@@ -100,8 +100,9 @@ CASES = {
     "pair": ("rte", plain, {"mask": True}, 24),
     "numbers": ("stsb", plain, {}, 40),
     "numbers, pattern": ("stsb", pattern, {"mask": True}, 40),
-    "marked words": ("wsc", plain, {}, 64),
-    "marked senses": ("wic", plain, {}, 64),
+    "pronouns": ("wsc", plain, {}, 64),
+    "marked words": ("wic", plain, {}, 48),
+    "marked words of a pair": ("wic task.format=pair", plain, {}, 48),
     "grouped examples": ("multirc", plain, {}, 64),
 }
 
@@ -154,7 +155,7 @@ def test_cases_show_what_they_name(demo, tokens):
     assert max(row.candidate for row in rows("many candidates")) > 2
     assert all(len(row.slots) == 5 and row.read["mask"] for row in rows("pattern with slots"))
     assert any(isinstance(row.target, float) for row in rows("numbers"))
-    assert any({*row.read} - {"cls"} for row in rows("marked words"))
+    assert all({*row.read} > {"cls"} for row in rows("marked words of a pair"))
     assert any(row.cut for row in rows("pair"))
     assert all(any(row.target is None for row in rows(case)) for case in CASES)
 
@@ -527,7 +528,7 @@ def test_unused_splits_are_dropped(lay, tmp_path):
     """After a month without being read; those that are read stay."""
     assert lay(kept(tmp_path)) == 2
     (used,) = (tmp_path / "encoded").iterdir()
-    unused, left = tmp_path / "encoded" / "0" * 8, tmp_path / "encoded" / ".1.cut_off"
+    unused, left = tmp_path / "encoded" / ("0" * 64), tmp_path / "encoded" / ".1.cut_off"
     for folder in (used, unused, left):
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder, (0, 0))
