@@ -63,11 +63,13 @@ class Cache:
                 return Encoded(folder / name)
             temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
         except OSError as error:
-            return self._without(error)
+            self._without(error)
+            return None
         try:
             return self._made(temporary, folder / name, split())
         except OSError as error:
-            return self._without(error)
+            self._without(error)
+            return None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -52,6 +53,7 @@ def demo(tmp_path_factory, settings):
     """demo("copa", ...): a task of the demo world and forty of its examples."""
     folder = tmp_path_factory.mktemp("world")
 
+    @functools.cache
     def read(name: str, *more: str) -> tuple[Any, list[Example]]:
         s = settings("method=ptv2", "prompt_length.value=2", "backbone=tiny_encoder", f"task={name}", *more)
         task = build.leaf(s.task)
