@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ptune.batch import Example
-from ptune.encoded import FORMAT, PER_BATCH, Encoded, Laid, intact, write
+from ptune.encoded import FORMAT, PER_BATCH, Encoded, Laid, NotPlain, intact, write
 from ptune.progress import Progress
 from ptune.run import sha256
 from ptune.tokens import Tokens
@@ -59,7 +59,8 @@ class Cache:
             folder = self.folder() / "encoded"
             folder.mkdir(parents=True, exist_ok=True)
             if intact(folder / name):
-                os.utime(folder / name)
+                with suppress(OSError):  # of another user
+                    os.utime(folder / name)
                 return Encoded(folder / name)
             temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
         except OSError as error:
@@ -69,9 +70,11 @@ class Cache:
             return self._made(temporary, folder / name, split())
         except OSError as error:
             self._without(error)
-            return None
+        except NotPlain as error:
+            log.info("not cached: %s", error)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        return None
 
     def _made(self, temporary: Path, final: Path, split: Iterable[Laid]) -> Encoded:
         """Write a split and rename it; the mapped files stay, whatever becomes of the folder."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints, overload
@@ -60,6 +61,10 @@ SCHEMAS = {
 }
 
 
+class NotPlain(TypeError):
+    """Parts of a class of somebody's own, which may hold more than is written."""
+
+
 class Laid(NamedTuple):
     """An example's parts, one for each candidate, and what its rows measure: length of the longest, their number,
     their labels, how many gold labels no row reads, and whether one is cut."""
@@ -76,12 +81,14 @@ FIGURES = Laid._fields[1:]
 
 
 def write(folder: Path, split: Iterable[Laid]) -> None:
-    """The split's files in a folder that is there. Raises OSError where they cannot be written."""
+    """The split's files in a folder that is there. Raises OSError where they cannot be written, and NotPlain."""
     sheets = {name: Sheet(folder / f"{name}.arrow", pa.schema(columns)) for name, columns in SCHEMAS.items()}
     numbers: dict[bytes, int] = {}
     try:
         for laid in split:
             for parts in laid.parts:
+                if type(parts) is not Parts or any(type(part) is not Part for part in parts.parts):
+                    raise NotPlain(f"the parts of example {parts.example} are not of the classes Parts and Part alone")
                 pieces = [numbered(part, sheets["parts"], numbers) for part in parts.parts]
                 sheets["shown"].add(
                     example=parts.example,
@@ -151,14 +158,21 @@ class Sheet:
 def lists(values: Sequence[Sequence[int] | np.ndarray]) -> pa.Array:
     """Lists of integers as one Arrow column."""
     ends = np.cumsum([0, *(len(each) for each in values)], dtype=np.int32)
-    flat = np.concatenate([np.asarray(each, dtype=np.int32) for each in values])
+    flat = np.concatenate([integers(each) for each in values])
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))
+
+
+def integers(values: Sequence[int] | np.ndarray) -> np.ndarray:
+    """As an array [n]. Raises TypeError or OverflowError for what is no integer of 32 bits."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.int32, casting="same_kind").reshape(-1)
+    return np.frombuffer(array("i", values), dtype=np.int32)
 
 
 def numbered(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
     """The number of a piece: that of the same one before it, or of a new row."""
-    ids, starts, leads = (np.asarray(values, dtype=np.int32) for values in (part.ids, part.starts, part.leads))
-    offsets = np.asarray(() if part.offsets is None else part.offsets, dtype=np.int32).reshape(-1)
+    offsets = integers(() if part.offsets is None else part.offsets)
+    ids, starts, leads = (integers(values) for values in (part.ids, part.starts, part.leads))
     marks = [{"name": name, "places": list(places)} for name, places in part.marks.items()]
     kind, located = KINDS.index(part.kind), int(part.offsets is not None)
     said = [kind, part.segment, located, *(len(each) for each in (ids, starts, leads, offsets)), marks]

@@ -415,6 +415,31 @@ def test_what_cannot_be_said_is_not_cached(asked, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_parts_of_other_classes_are_not_cached(asked, tmp_path):
+    """They may hold more than the files do; and what is no integer is not made one."""
+
+    class More(Part):
+        pass
+
+    class Shows(Plain):
+        def parts(self, *given):
+            made = super().parts(*given)
+            return replace(made, parts=[More(*part) for part in made.parts])
+
+    rendered = Rendered(
+        asked["examples"], asked["task"], Shows(asked["template"].tokens, ["tokens"]), 16, seen := kept(tmp_path)
+    )
+    assert {type(part) for parts in rendered.parts for part in parts[0].parts} == {More}
+    assert seen.on
+    assert [*(tmp_path / "encoded").iterdir()] == []
+    with pytest.raises(TypeError):
+        encoded.integers([1.5])
+    with pytest.raises(TypeError):
+        encoded.integers(np.array([1.5]))
+    with pytest.raises(OverflowError):
+        encoded.integers([2**31])
+
+
 # Files
 
 
