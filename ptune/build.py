@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device")
+UNTRACKED_DATA = ("cache",)
 
 
 def settings(cfg: DictConfig) -> Train:
@@ -133,6 +134,7 @@ def as_config(s: Train) -> dict[str, Any]:
 def identity(s: Train) -> str:
     """A hash of every setting that can change a figure: runs that share it are the same run."""
     values = {name: value for name, value in asdict(s).items() if name not in UNTRACKED}
+    values["data"] = {name: value for name, value in values["data"].items() if name not in UNTRACKED_DATA}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

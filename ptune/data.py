@@ -15,10 +15,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ptune.batch import Batch, Draw, Example, Row, collate
+from ptune.cache import Cache
 from ptune.config import Data, Demo
+from ptune.encoded import FIGURES, Laid
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import snapshot, ways_on
 from ptune.loop import mix
@@ -347,32 +350,60 @@ def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
 
 
 class Rendered:
-    """A split laid out as rows by a template; rows of examples without candidates are made once if nothing is drawn."""
+    """A split laid out as rows by a template; parts are read from the cache, and rows made of them when asked for.
 
-    def __init__(self, examples: Sequence[Example], task: Any, template: Template, max_len: int) -> None:
+    Rows of the examples that are asked for first are kept if nothing is drawn and they have no candidates, whose rows
+    repeat the same long text.
+    """
+
+    KEPT = 2**18  # tokens of rows, some 15 MB
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        task: Any,
+        template: Template,
+        max_len: int,
+        cache: Cache | None = None,
+        split: str = "",
+    ) -> None:
         self.template, self.max_len = template, max_len
         self.names = [example.id for example in examples]
-        self.parts: list[list[Parts]] = []
-        self.lengths: list[int] = []  # of an example's longest row
-        self.counts: list[int] = []  # rows of an example
-        self.labels = self.lost = self.cut = 0
-        self._rows: list[list[Row] | None] = []
-        for index, example in enumerate(examples):
-            self.parts.append(
-                [
-                    replace(template.parts(index, shown, target), candidate=number, grouped=task.grouped)
-                    for number, (shown, target) in enumerate(task.candidates(example))
-                ]
-            )
-            rows = self.rows(index, Draw(0, 0))
-            self.lengths.append(max(len(row.ids) for row in rows))
-            self.counts.append(len(rows))
-            self.labels += sum(row.labels for row in rows)
-            self.cut += any(row.cut for row in rows)
-            if len(self.parts[-1]) == 1:
-                self.lost += lost_labels(rows, self.parts[-1][0].target, template.windows)
-            keep = not template.drawn and len(self.parts[-1]) == 1  # rows of candidates repeat the same long text
-            self._rows.append(rows if keep else None)
+        self._rows: dict[int, list[Row]] = {}
+        self._room = 0 if template.drawn else self.KEPT
+
+        def laid() -> Iterable[Laid]:
+            made = (self._lay(task, index, example) for index, example in enumerate(examples))
+            return cache.progress.follow(f"{split}: encoding", made, len(examples)) if cache else made
+
+        self.parts: Sequence[list[Parts]]
+        if cache and (kept := cache.encoded(laid, examples, task, template, max_len)):
+            self.parts, figures = kept, kept.figures
+        else:
+            every = list(laid())
+            self.parts = [each.parts for each in every]
+            figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
+        self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
+        self.counts: list[int] = figures["rows"].tolist()  # rows of an example
+        self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
+
+    def _lay(self, task: Any, index: int, example: Example) -> Laid:
+        parts = [
+            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped)
+            for number, (shown, target) in enumerate(task.candidates(example))
+        ]
+        rows = self._made(parts, Draw(0, 0))
+        return Laid(
+            parts,
+            length=max(len(row.ids) for row in rows),
+            rows=len(rows),
+            labels=sum(row.labels for row in rows),
+            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,
+            cut=any(row.cut for row in rows),
+        )
+
+    def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
+        return [row for each in parts for row in self.template.rows(each, draw, self.max_len)]
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -392,9 +423,13 @@ class Rendered:
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of one example, those of its candidates side by side."""
-        if index < len(self._rows) and (kept := self._rows[index]) is not None:
-            return kept
-        return [row for parts in self.parts[index] for row in self.template.rows(parts, draw, self.max_len)]
+        if index in self._rows:
+            return self._rows[index]
+        rows = self._made(parts := self.parts[index], draw)
+        if self._room > 0 and len(parts) == 1:
+            self._rows[index] = rows
+            self._room -= sum(len(row.ids) for row in rows)
+        return rows
 
     def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
         """The rows of several examples as one batch."""

@@ -21,7 +21,8 @@ def main(cfg: DictConfig) -> None:
 
     s = settings_of(cfg, Eval)
     from ptune.breakdown import breakdown
-    from ptune.data import Rendered, load
+    from ptune.cache import Cache
+    from ptune.data import Rendered, cache_folder, load
     from ptune.errors import ConfigError
     from ptune.evaluate import constant, evaluate, prediction_rows
     from ptune.restore import restore
@@ -47,7 +48,9 @@ def main(cfg: DictConfig) -> None:
             progress.warn(line)
         examples = corpus.splits[split]
         assert run.settings.data.max_length is not None
-        rendered = Rendered(examples, task, run.model.member(0).template, run.settings.data.max_length)
+        cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)
+        template, most = run.model.member(0).template, run.settings.data.max_length
+        rendered = Rendered(examples, task, template, most, cache, split)
         found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)
         low, high = found.interval(task)

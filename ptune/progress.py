@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,7 +14,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_UNSEEN = 1.0  # that work may take without being shown
+SECONDS_BETWEEN_UPDATES = 0.2
 NARROW = 12  # characters of a column that may wrap, at least
+T = TypeVar("T")
 
 
 class Progress:
@@ -48,6 +51,30 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+    def follow(self, label: str, items: Iterable[T], count: int) -> Iterator[T]:
+        """The items as they come, `count` in all; work on them that goes on for more than a second is shown."""
+        started, bar = time.monotonic(), None
+        next_at, every = started + SECONDS_UNSEEN, SECONDS_BETWEEN_UPDATES if self.live else SECONDS_BETWEEN_LINES
+        try:
+            for done, item in enumerate(items, 1):
+                yield item
+                if (now := time.monotonic()) < next_at:
+                    continue
+                next_at = now + every
+                if self.live:
+                    if bar is None:
+                        columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()
+                        bar = Bar(*columns, TimeRemainingColumn(), console=self.console, transient=True)
+                        task = bar.add_task(label, total=count)
+                        bar.start()
+                    bar.update(task, completed=done)
+                else:
+                    left = (now - started) / done * (count - done)
+                    self.say(f"{label}  {done:,}/{count:,}  {left:.0f} s left")
+        finally:
+            if bar is not None:
+                bar.stop()
 
     def begin(self, label: str, steps: int, done: int = 0) -> None:
         """Start showing a training of `steps` steps."""

@@ -48,6 +48,10 @@ class Session:
     """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder."""
 
     def __init__(self, settings: Train, folder: RunFolder, overrides: Sequence[str], progress: Progress) -> None:
+        from ptune.cache import Cache
+        from ptune.data import cache_folder
+
+        self.cache = Cache(cache_folder, progress, settings.data.cache)
         self.settings, self.folder, self.progress = settings, folder, progress
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
@@ -188,7 +192,8 @@ class Session:
 
         template = model.member(0).template
         assert self.settings.data.max_length is not None
-        rendered = Rendered(self.corpus.splits[split], self.task, template, self.settings.data.max_length)
+        most = self.settings.data.max_length
+        rendered = Rendered(self.corpus.splits[split], self.task, template, most, self.cache, split)
         if rendered.cut or rendered.lost:
             share = 100 * rendered.cut / len(rendered)
             note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"

@@ -26,7 +26,8 @@ Files = dict[str, str]
 
 def submit(s: Predict, run: Restored, progress: Progress) -> None:
     """Predict every row of the splits that are handed in, and write the files into `output`, else RUN/submission."""
-    from ptune.data import Rendered, load
+    from ptune.cache import Cache
+    from ptune.data import Rendered, cache_folder, load
     from ptune.eval import another, unsized
     from ptune.evaluate import predict
     from ptune.session import SYNTHETIC
@@ -41,10 +42,12 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     if corpus.synthetic:
         progress.say(SYNTHETIC, style="bold yellow")
     check(task, corpus, told["files"], progress)
-    assert run.settings.data.max_length is not None
+    template, most = run.model.member(0).template, run.settings.data.max_length
+    assert most is not None
+    cache = Cache(cache_folder, progress, (s.data or ours).cache)
     for split, name in told["files"].items():
         examples = corpus.splits[split]
-        rendered = Rendered(examples, task, run.model.member(0).template, run.settings.data.max_length)
+        rendered = Rendered(examples, task, template, most, cache, split)
         predictions = predict(run.model, 0, task, examples, rendered, s.batch_size)
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in FORMATS[told["format"]](task, name, examples, predictions).items():
