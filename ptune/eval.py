@@ -22,9 +22,10 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, Eval)
     from ptune.breakdown import breakdown
     from ptune.cache import Cache
-    from ptune.data import Rendered, cache_folder, load
+    from ptune.data import cache_folder, load
     from ptune.errors import ConfigError
     from ptune.evaluate import constant, evaluate, prediction_rows
+    from ptune.rendered import Rendered
     from ptune.restore import restore
     from ptune.session import SYNTHETIC, read_corpus
 

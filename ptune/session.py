@@ -188,7 +188,7 @@ class Session:
             torch.use_deterministic_algorithms(True)
 
     def _render(self, model: Any, split: str) -> Any:
-        from ptune.data import Rendered
+        from ptune.rendered import Rendered
 
         template = model.member(0).template
         assert self.settings.data.max_length is not None
@@ -202,7 +202,7 @@ class Session:
 
     def _run(self, model: Any, rendered: Any, recorder: Recorder) -> Any:
         from ptune import loop, optim
-        from ptune.data import Stream
+        from ptune.rendered import Stream
 
         s = self.settings
         stream = Stream(rendered, s.batch_size, s.accumulate, s.seed, s.data.bucket)

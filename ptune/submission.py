@@ -27,9 +27,10 @@ Files = dict[str, str]
 def submit(s: Predict, run: Restored, progress: Progress) -> None:
     """Predict every row of the splits that are handed in, and write the files into `output`, else RUN/submission."""
     from ptune.cache import Cache
-    from ptune.data import Rendered, cache_folder, load
+    from ptune.data import cache_folder, load
     from ptune.eval import another, unsized
     from ptune.evaluate import predict
+    from ptune.rendered import Rendered
     from ptune.session import SYNTHETIC
 
     task = run.task if s.task is None else another(s.task, run)

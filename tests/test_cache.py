@@ -23,10 +23,11 @@ from ptune import build, cache, encoded, progress
 from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.cache import Cache, key
 from ptune.config import Data, Demo
-from ptune.data import Rendered, Stream, load
+from ptune.data import load
 from ptune.encoded import Encoded
 from ptune.errors import DataError
 from ptune.progress import Progress
+from ptune.rendered import Rendered, Stream
 from ptune.tasks.tag import Tag
 from ptune.templates import Part, Parts
 from ptune.templates.pattern import Pattern

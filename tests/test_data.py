@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 from ptune import data, demo
 from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
-from ptune.data import Corpus, Rendered, Stream, hold_out, stepwise
+from ptune.data import Corpus, hold_out
 from ptune.errors import DataError, PtuneError, UnavailableError
+from ptune.rendered import Rendered, Stream, stepwise
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
 from ptune.templates import Parts
