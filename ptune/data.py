@@ -12,20 +12,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ptune.batch import Example
+from ptune.cache import Cache
 from ptune.config import Data, Demo
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import snapshot, ways_on
 from ptune.loop import mix
 from ptune.readers import Reading, Record
 from ptune.run import sha256
+from ptune.stored import Read, chosen
 
 SPLITS = ("train", "dev", "test")
+LISTED = 2**14  # examples of a split that are kept in memory
 NOT_THE_READERS = (
     *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
     *("layout", "layouts", "scheme", "submission"),
@@ -36,7 +40,7 @@ NOT_THE_READERS = (
 class Corpus:
     """Examples by split, and where they came from: for the run folder, with a checksum a file."""
 
-    splits: dict[str, list[Example]]
+    splits: dict[str, Sequence[Example]]
     origin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,7 +71,7 @@ class Source:
     """One split: where it is, how its records are read, the checksums of its files, and what its yaml leaves out."""
 
     where: str
-    read: Callable[..., Iterator[Record]]
+    read: partial[Iterator[Record]]
     files: Callable[[], dict[str, Any]]
     leave_out: Mapping[str, Sequence[Any]] | None = None  # field -> values
 
@@ -80,16 +84,21 @@ class Source:
             else:
                 yield record
 
+    def told(self, lenient: bool) -> dict[str, Any]:
+        """All that its records depend on but the code, for a key."""
+        reader = [self.read.func.__module__, self.read.func.__qualname__]
+        given = [str(self.read.args), self.read.keywords, self.leave_out]
+        return {"reader": reader, "given": given, "files": self.files(), "lenient": lenient}
 
-def load(task: Any, settings: Data) -> Corpus:
-    """Every split of the task that the source has, cut to data.max_SPLIT.
+
+def load(task: Any, settings: Data, cache: Cache | None = None) -> Corpus:
+    """Every split of the task that the source has, cut to data.max_SPLIT; large ones stand in the cache, if any.
 
     Raises UnavailableError where the source has no training or development data, DataError for a broken file.
     """
     splits, counts, origin = {}, {}, dict[str, Any]()
     for split, source in sources(task, settings, origin).items():
-        reading = Reading(settings.lenient)
-        found = list(examples(task, source, reading))
+        found, reading = read(task, split, source, settings.lenient, cache)
         if not found:
             raise DataError(reading.problems[0] if reading.problems else empty(task, split, source))
         origin["files"][split] = source.files()
@@ -123,22 +132,47 @@ def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Sour
     return file_sources(task, demo_folder(task.name, settings.seed, settings.demo), origin)
 
 
+def read(
+    task: Any, split: str, source: Source, lenient: bool, cache: Cache | None
+) -> tuple[Sequence[Example], Reading]:
+    """The examples of a split, and what their reading told; more of them than LISTED stand in the cache."""
+
+    def each(reading: Reading) -> Iterator[Read]:
+        found = records(task, source, reading)
+        return cache.progress.follow(f"{split}: reading", found) if cache else found
+
+    listed, reading = LISTED if cache and cache.on else None, Reading(lenient)
+    found = [one.example for one in islice(each(reading), listed)]
+    if not cache or listed is None or len(found) < listed:
+        return found, reading
+    if kept := cache.stored(each, source.told(lenient), task):
+        return kept, kept.reading
+    reading = Reading(lenient)
+    return [one.example for one in each(reading)], reading
+
+
 def examples(task: Any, source: Source, reading: Reading) -> Iterator[Example]:
-    """The examples of a split. Raises DataError where a record is none, or has the id of another.
+    """The examples of a split, see `records`."""
+    return (one.example for one in records(task, source, reading))
+
+
+def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
+    """The records of a split with their examples. Raises DataError where one is none, or has the id of another.
 
     Predictions of two examples with one id could not be told apart.
     """
     first: dict[str, str] = {}
-    for index, record in enumerate(source.records(reading)):
+    for number, record in enumerate(source.records(reading)):
         with reading():
-            example = task.example(record, index)
+            example = task.example(record, number)
             if example.id in first:
                 raise DataError(
                     f"{record.where}: id {example.id} is that of {first[example.id]}, too; "
                     "number the examples of a file from 0, or leave the numbers out"
                 )
             first[example.id] = record.where
-            yield example
+            reading.examples += 1
+            yield Read(number, record, example)
 
 
 def empty(task: Any, split: str, source: Source) -> str:
@@ -191,12 +225,12 @@ def required(task: Any) -> list[str]:
     return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
 
 
-def drawn(examples: list[Example], most: int | None, seed: int | None) -> list[Example]:
+def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Sequence[Example]:
     """The first `most` examples; with a seed a random choice of so many, in the order of the file."""
     if seed is None or most is None or most >= len(examples):
         return examples[:most]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "draw")))
-    return [examples[index] for index in sorted(order[:most].tolist())]
+    return chosen(examples, sorted(order[:most].tolist()))
 
 
 def looked_for(task: Any, splits: Sequence[str]) -> str:
@@ -337,9 +371,8 @@ def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
     examples = corpus.splits[source]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "held_out"))).tolist()
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
-    chosen = set(order[:count])
     if not 0 < count < len(examples):
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
-    corpus.splits["held_out"] = [example for i, example in enumerate(examples) if i in chosen]
-    corpus.splits[source] = [example for i, example in enumerate(examples) if i not in chosen]
+    corpus.splits["held_out"] = chosen(examples, sorted(order[:count]))
+    corpus.splits[source] = chosen(examples, sorted(order[count:]))
     corpus.origin["held_out"] = {"from": source, "examples": count, "seed": seed}

@@ -13,6 +13,7 @@ from ptune.batch import Batch, Draw, Example, Row, collate
 from ptune.cache import Cache
 from ptune.encoded import FIGURES, Laid
 from ptune.loop import mix
+from ptune.stored import name
 from ptune.templates import Parts, Template, lost_labels
 
 
@@ -35,7 +36,7 @@ class Rendered:
         split: str = "",
     ) -> None:
         self.template, self.max_len = template, max_len
-        self.names = [example.id for example in examples]
+        self.examples = examples
         self._rows: dict[int, list[Row]] = {}
         self._room = 0 if template.drawn else self.KEPT
 
@@ -101,7 +102,9 @@ class Rendered:
     def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
         """The rows of several examples as one batch."""
         rows = [row for index in indices for row in self.rows(index, draw)]
-        return collate(rows, self.template.tokens.pad_id, names=[self.names[i] for i in indices], source=source)
+        return collate(
+            rows, self.template.tokens.pad_id, names=[name(self.examples, i) for i in indices], source=source
+        )
 
 
 class Stream:

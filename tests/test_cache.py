@@ -131,7 +131,7 @@ def test_rows_are_the_same(case, demo, tokens, tmp_path):
         ]
         for rendered in (without, first, second):
             assert [said(row) for row in rendered.rows(index, NO_DRAW)] == made
-    for name in ("lengths", "counts", "labels", "lost", "cut", "names"):
+    for name in ("lengths", "counts", "labels", "lost", "cut"):
         assert getattr(without, name) == getattr(first, name) == getattr(second, name)
         assert type(getattr(second, name)) is type(getattr(without, name))
     assert without.reading() == second.reading()
@@ -505,7 +505,7 @@ def test_a_folder_that_cannot_be_written(lay, tmp_path):
     at = kept(tmp_path / "file", stream=stream)
     assert [lay(at), lay(at)] == [2, 2]
     assert stream.getvalue().count("warning") == 1
-    assert stream.getvalue().startswith("warning: encoded examples are not cached (")
+    assert stream.getvalue().startswith("warning: examples are not cached (")
     assert "Not a directory" in stream.getvalue()
 
 
@@ -518,7 +518,7 @@ def test_a_full_disk(lay, tmp_path):
         assert lay(kept(tmp_path, stream=stream)) == 4  # what was begun is begun again
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert stream.getvalue().count("warning: encoded examples are not cached (") == 1
+    assert stream.getvalue().count("warning: examples are not cached (") == 1
     assert [*(tmp_path / "encoded").iterdir()] == []
 
 

@@ -187,8 +187,8 @@ ERRORS = {
         b'{"data":\n[{"title": "caf\xe9"}]}',
         ":2: byte 16 is not UTF-8; convert the file to UTF-8",
     ),
-    "a list": ([], ": a list where an object with 'data' is needed"),
-    "other data": ({"rows": []}, ": no 'data'; is this a file of SQuAD?"),
+    "a list": ([], ": a JSON list where an object with 'data' is needed"),
+    "other data": ({"rows": []}, ": no 'data' among its keys: 'rows'"),
     "no paragraphs": (
         changed("data", 0, "paragraphs", drop=True),
         ": data[0]: no 'paragraphs'; is this a file of SQuAD?",
