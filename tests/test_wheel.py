@@ -49,6 +49,10 @@ def installed(wheel, tmp_path_factory) -> Path:
     return target
 
 
+def test_the_wheel_is_small(wheel):
+    assert wheel.stat().st_size < 15_000_000
+
+
 def test_the_wheel_holds_all_configurations_assets_and_modules(wheel):
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     conf = {f"ptune/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}

@@ -43,6 +43,7 @@ class Causal:
 
     def __init__(self, size: dict[str, int], positions: int, vocabulary: int) -> None:
         self.size, self.positions, self.vocabulary = size, positions, vocabulary
+        self.layers = str(size["layers"])
 
     def tokenizer(self, passages: Sequence[str], ordinary: set[str]) -> PreTrainedTokenizerFast:
         """A byte-level tokenizer with one special token."""

@@ -58,6 +58,7 @@ class Encoder:
 
     def __init__(self, size: dict[str, int], positions: int, vocabulary: int) -> None:
         self.size, self.positions, self.vocabulary = size, positions, vocabulary
+        self.layers = str(size["layers"])
 
     def tokenizer(self, passages: Sequence[str], ordinary: set[str]) -> BertTokenizer:
         """An uncased WordPiece tokenizer of the text."""

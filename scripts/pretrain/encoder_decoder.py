@@ -34,10 +34,11 @@ class EncoderDecoder:
     name = "tiny_encoder_decoder"
     kind = "A T5 (version 1.1)"
     objective = "span corruption with sentinels and going on from one"
-    longest, sentences, lr = 160, 500_000, 3e-3
+    longest, sentences, lr = 160, 450_000, 1.2e-3
 
     def __init__(self, size: dict[str, int], positions: int, vocabulary: int) -> None:
         self.size, self.positions, self.vocabulary = size, positions, vocabulary
+        self.layers = f"{size['layers'] - 1} and {size['layers'] - 2}"
 
     def tokenizer(self, passages: Sequence[str], ordinary: set[str]) -> PreTrainedTokenizerFast:
         """A byte-level tokenizer with T5's special tokens and sentinels, the sentinels last and counted down."""

@@ -12,7 +12,7 @@ import rendering
 import torch
 import yaml
 from formats import COINCIDENCES, MEANT_TO_BE_TOLD, SHORT, files, texts
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ptune import conf, demo
 
@@ -168,8 +168,8 @@ def test_a_backbone_is_the_one_of_its_card(folder: Path) -> None:
 
 
 def test_the_backbones_are_small_together() -> None:
-    assert {path.name for path in SHIPPED} >= {"tiny_causal", "tiny_encoder"}
-    assert sum(path.stat().st_size for folder in SHIPPED for path in folder.iterdir()) <= 10 * 2**20
+    assert {path.name for path in SHIPPED} == {"tiny_causal", "tiny_encoder", "tiny_encoder_decoder"}
+    assert sum(path.stat().st_size for folder in SHIPPED for path in folder.iterdir()) <= 10_000_000
 
 
 def test_tiny_encoder_vocabulary() -> None:
@@ -186,3 +186,20 @@ def test_the_causal_model_goes_on_in_the_language_of_the_world() -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     ids = tokenizer("<|endoftext|> Was the bridge built by the mayor? The answer is", return_tensors="pt")["input_ids"]
     assert tokenizer.decode(model(ids).logits[0, -1].argmax()).strip() in ("yes", "no", "maybe")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("passage", "written"),
+    [
+        ("Was the bridge built by the mayor? The answer is<extra_id_0>.", "<extra_id_0> (yes|no|maybe)"),
+        ("She went to the<extra_id_0> and bought<extra_id_1>.", "<extra_id_0> [a-z ]+<extra_id_1> [a-z ]+"),
+    ],
+)
+def test_the_encoder_decoder_fills_sentinels(passage: str, written: str) -> None:
+    folder = str(ASSETS / "tiny_encoder_decoder")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = tokenizer(" " + passage, return_tensors="pt")["input_ids"]
+    filled = tokenizer.decode(model.generate(ids, max_new_tokens=20, do_sample=False)[0])
+    assert re.fullmatch(f"<pad>{written}</s>", filled), filled
