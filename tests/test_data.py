@@ -378,7 +378,7 @@ def test_rendered(rendered):
     assert rendered.lost == 0
     assert max(rendered.lengths) <= 40
     assert len(rendered) == 61
-    assert rendered.names[3] == "e3"
+    assert rendered.batch([3], Draw(0, 0), "eval").names == ["e3"]
     assert any(len(rendered.rows(i, Draw(0, 0))) > 1 for i in range(61))
 
 
