@@ -1,4 +1,4 @@
-"""Encoded splits are kept in the cache folder under the checksum of all that they depend on, the code included.
+"""Large splits are kept in the cache folder under the checksum of all that they depend on, the code included.
 
 A wrong hit would be a wrong figure: what is in doubt is in the key, and files that are not those of their manifest
 are made again.
@@ -19,12 +19,16 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from ptune import encoded, stored
+from ptune.arrow import PER_BATCH, NotPlain, manifest
 from ptune.batch import Example
-from ptune.encoded import FORMAT, PER_BATCH, Encoded, Laid, NotPlain, intact, write
+from ptune.encoded import Encoded, Laid
 from ptune.progress import Progress
+from ptune.readers import Reading
 from ptune.run import sha256
+from ptune.stored import Read, Stored
 from ptune.tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -32,11 +36,12 @@ STARTED = time.time()
 SMALLEST = PER_BATCH  # examples of a split that is worth a file
 UNUSED = 30 * 24 * 3600.0  # seconds after which a split that nobody read is dropped
 LIBRARIES = ("tokenizers", "transformers")
+T = TypeVar("T")
 THE_TEMPLATES_OWN = ("tokens", "_context", "_encoded")  # said by `tokenizer`, or remembered while it works
 
 
 class Cache:
-    """Encoded splits below `folder`; whoever works on one shows how far it is. `on`: whether any is kept."""
+    """What was made of a corpus, below `folder`; whoever works on it shows how far it is. `on`: whether any is kept."""
 
     def __init__(self, folder: Callable[[], Path], progress: Progress, on: bool = True) -> None:
         self.folder, self.progress, self.on = folder, progress, on
@@ -44,30 +49,56 @@ class Cache:
     def encoded(
         self, split: Callable[[], Iterable[Laid]], examples: Sequence[Example], task: Any, template: Any, max_len: int
     ) -> Encoded | None:
-        """The examples as `split` lays them out, which is done once; None where that is not kept.
+        """The examples as `split` lays them out, which is done once; None where that is not kept."""
+        if len(examples) < SMALLEST:
+            return None
+        return self._kept(
+            "encoded",
+            lambda: key(examples, task, template, max_len),
+            lambda folder: encoded.write(folder, split()),
+            Encoded,
+        )
+
+    def stored(self, split: Callable[[Reading], Iterable[Read]], told: Mapping[str, Any], task: Any) -> Stored | None:
+        """The examples that `split` reads, which is done once for what is told of their source; None as above."""
+
+        def write(folder: Path) -> None:
+            reading = Reading(told["lenient"])
+            stored.write(folder, split(reading), reading)
+
+        return self._kept("examples", lambda: source_key(told, task), write, lambda folder: Stored(folder, task))
+
+    def _kept(
+        self, kind: str, name: Callable[[], str], write: Callable[[Path], None], opened: Callable[[Path], T]
+    ) -> T | None:
+        """What is in the folder of that kind and name, which is written where there is none.
 
         A folder that cannot be written to is said once, and is no failure.
         """
-        if not self.on or len(examples) < SMALLEST:
+        if not self.on:
             return None
         try:
-            name = key(examples, task, template, max_len)
+            final = self.folder() / kind / name()
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if manifest(final):
+                with suppress(OSError):  # of another user
+                    os.utime(final)
+                return opened(final)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         except TypeError as error:
             log.info("not cached: %s", error)
             return None
-        try:
-            folder = self.folder() / "encoded"
-            folder.mkdir(parents=True, exist_ok=True)
-            if intact(folder / name):
-                with suppress(OSError):  # of another user
-                    os.utime(folder / name)
-                return Encoded(folder / name)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
         except OSError as error:
             self._without(error)
             return None
         try:
-            return self._made(temporary, folder / name, split())
+            write(temporary)
+            made = opened(temporary)  # mapped files stay, whatever becomes of the folder
+            drop_unused(final.parent)
+            shutil.rmtree(final, ignore_errors=True)
+            with suppress(OSError):  # another process wrote the same bytes first
+                os.replace(temporary, final)
+            return made
         except OSError as error:
             self._without(error)
         except NotPlain as error:
@@ -76,19 +107,9 @@ class Cache:
             shutil.rmtree(temporary, ignore_errors=True)
         return None
 
-    def _made(self, temporary: Path, final: Path, split: Iterable[Laid]) -> Encoded:
-        """Write a split and rename it; the mapped files stay, whatever becomes of the folder."""
-        write(temporary, split)
-        made = Encoded(temporary)
-        drop_unused(final.parent)
-        shutil.rmtree(final, ignore_errors=True)
-        with suppress(OSError):  # another process wrote the same bytes first
-            os.replace(temporary, final)
-        return made
-
     def _without(self, error: OSError) -> None:
         self.on = False
-        self.progress.warn(f"encoded examples are not cached ({error}); data.cache=false is without this line")
+        self.progress.warn(f"examples are not cached ({error}); data.cache=false is without this line")
 
 
 def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> str:
@@ -98,7 +119,7 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
     """
     digest = hashlib.sha256()
     told = {
-        "format": FORMAT,
+        "format": encoded.FORMAT,
         "max_length": max_len,
         "task": [named(task), vars(task)],
         "template": [named(template), {k: v for k, v in vars(template).items() if k not in THE_TEMPLATES_OWN}],
@@ -108,10 +129,26 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
         "examples": len(examples),
     }
     digest.update(json.dumps(told, default=plain).encode())
+    if isinstance(examples, Stored):
+        digest.update(json.dumps(examples.said).encode())
+        return digest.hexdigest()
     for e in examples:
         said = [e.id, e.fields, e.gold, e.mark, e.marks, e.group]
         digest.update(json.dumps(said, default=plain).encode() + b"\n")
     return digest.hexdigest()
+
+
+def source_key(told: Mapping[str, Any], task: Any) -> str:
+    """The checksum of all that the records of a source, and whether a task takes them, depend on.
+
+    Raises TypeError where something of it has no value that could be written down.
+    """
+    also = {
+        "format": stored.FORMAT,
+        "task": [named(task), vars(task)],
+        "code": {package: code(package) for package in sorted(packages(task))},
+    }
+    return hashlib.sha256(json.dumps({**told, **also}, default=plain).encode()).hexdigest()
 
 
 def named(thing: Any) -> str:

@@ -1,4 +1,4 @@
-"""Corpora from original files, the Hub or the demo world; and the stream of batches, a pure function of the step."""
+"""Corpora from original files, the Hub or the demo world."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ptune.batch import Batch, Draw, Example, Row, collate
+from ptune.batch import Example
 from ptune.cache import Cache
 from ptune.config import Data, Demo
-from ptune.encoded import FIGURES, Laid
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import snapshot, ways_on
 from ptune.loop import mix
 from ptune.readers import Reading, Record
 from ptune.run import sha256
-from ptune.templates import Parts, Template, lost_labels
+from ptune.stored import Read, chosen
 
 SPLITS = ("train", "dev", "test")
+LISTED = 2**14  # examples of a split that are kept in memory
 NOT_THE_READERS = (
     *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
     *("layout", "layouts", "scheme", "submission"),
@@ -40,7 +40,7 @@ NOT_THE_READERS = (
 class Corpus:
     """Examples by split, and where they came from: for the run folder, with a checksum a file."""
 
-    splits: dict[str, list[Example]]
+    splits: dict[str, Sequence[Example]]
     origin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -71,7 +71,7 @@ class Source:
     """One split: where it is, how its records are read, the checksums of its files, and what its yaml leaves out."""
 
     where: str
-    read: Callable[..., Iterator[Record]]
+    read: partial[Iterator[Record]]
     files: Callable[[], dict[str, Any]]
     leave_out: Mapping[str, Sequence[Any]] | None = None  # field -> values
 
@@ -84,16 +84,21 @@ class Source:
             else:
                 yield record
 
+    def told(self, lenient: bool) -> dict[str, Any]:
+        """All that its records depend on but the code, for a key."""
+        reader = [self.read.func.__module__, self.read.func.__qualname__]
+        given = [str(self.read.args), self.read.keywords, self.leave_out]
+        return {"reader": reader, "given": given, "files": self.files(), "lenient": lenient}
 
-def load(task: Any, settings: Data) -> Corpus:
-    """Every split of the task that the source has, cut to data.max_SPLIT.
+
+def load(task: Any, settings: Data, cache: Cache | None = None) -> Corpus:
+    """Every split of the task that the source has, cut to data.max_SPLIT; large ones stand in the cache, if any.
 
     Raises UnavailableError where the source has no training or development data, DataError for a broken file.
     """
     splits, counts, origin = {}, {}, dict[str, Any]()
     for split, source in sources(task, settings, origin).items():
-        reading = Reading(settings.lenient)
-        found = list(examples(task, source, reading))
+        found, reading = read(task, split, source, settings.lenient, cache)
         if not found:
             raise DataError(reading.problems[0] if reading.problems else empty(task, split, source))
         origin["files"][split] = source.files()
@@ -127,22 +132,47 @@ def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Sour
     return file_sources(task, demo_folder(task.name, settings.seed, settings.demo), origin)
 
 
+def read(
+    task: Any, split: str, source: Source, lenient: bool, cache: Cache | None
+) -> tuple[Sequence[Example], Reading]:
+    """The examples of a split, and what their reading told; more of them than LISTED stand in the cache."""
+
+    def each(reading: Reading) -> Iterator[Read]:
+        found = records(task, source, reading)
+        return cache.progress.follow(f"{split}: reading", found) if cache else found
+
+    listed, reading = LISTED if cache and cache.on else None, Reading(lenient)
+    found = [one.example for one in islice(each(reading), listed)]
+    if not cache or listed is None or len(found) < listed:
+        return found, reading
+    if kept := cache.stored(each, source.told(lenient), task):
+        return kept, kept.reading
+    reading = Reading(lenient)
+    return [one.example for one in each(reading)], reading
+
+
 def examples(task: Any, source: Source, reading: Reading) -> Iterator[Example]:
-    """The examples of a split. Raises DataError where a record is none, or has the id of another.
+    """The examples of a split, see `records`."""
+    return (one.example for one in records(task, source, reading))
+
+
+def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
+    """The records of a split with their examples. Raises DataError where one is none, or has the id of another.
 
     Predictions of two examples with one id could not be told apart.
     """
     first: dict[str, str] = {}
-    for index, record in enumerate(source.records(reading)):
+    for number, record in enumerate(source.records(reading)):
         with reading():
-            example = task.example(record, index)
+            example = task.example(record, number)
             if example.id in first:
                 raise DataError(
                     f"{record.where}: id {example.id} is that of {first[example.id]}, too; "
                     "number the examples of a file from 0, or leave the numbers out"
                 )
             first[example.id] = record.where
-            yield example
+            reading.examples += 1
+            yield Read(number, record, example)
 
 
 def empty(task: Any, split: str, source: Source) -> str:
@@ -195,12 +225,12 @@ def required(task: Any) -> list[str]:
     return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
 
 
-def drawn(examples: list[Example], most: int | None, seed: int | None) -> list[Example]:
+def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Sequence[Example]:
     """The first `most` examples; with a seed a random choice of so many, in the order of the file."""
     if seed is None or most is None or most >= len(examples):
         return examples[:most]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "draw")))
-    return [examples[index] for index in sorted(order[:most].tolist())]
+    return chosen(examples, sorted(order[:most].tolist()))
 
 
 def looked_for(task: Any, splits: Sequence[str]) -> str:
@@ -341,158 +371,8 @@ def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
     examples = corpus.splits[source]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "held_out"))).tolist()
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
-    chosen = set(order[:count])
     if not 0 < count < len(examples):
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
-    corpus.splits["held_out"] = [example for i, example in enumerate(examples) if i in chosen]
-    corpus.splits[source] = [example for i, example in enumerate(examples) if i not in chosen]
+    corpus.splits["held_out"] = chosen(examples, sorted(order[:count]))
+    corpus.splits[source] = chosen(examples, sorted(order[count:]))
     corpus.origin["held_out"] = {"from": source, "examples": count, "seed": seed}
-
-
-class Rendered:
-    """A split laid out as rows by a template; parts are read from the cache, and rows made of them when asked for.
-
-    Rows of the examples that are asked for first are kept if nothing is drawn and they have no candidates, whose rows
-    repeat the same long text.
-    """
-
-    KEPT = 2**18  # tokens of rows, some 15 MB
-
-    def __init__(
-        self,
-        examples: Sequence[Example],
-        task: Any,
-        template: Template,
-        max_len: int,
-        cache: Cache | None = None,
-        split: str = "",
-    ) -> None:
-        self.template, self.max_len = template, max_len
-        self.names = [example.id for example in examples]
-        self._rows: dict[int, list[Row]] = {}
-        self._room = 0 if template.drawn else self.KEPT
-
-        def laid() -> Iterable[Laid]:
-            made = (self._lay(task, index, example) for index, example in enumerate(examples))
-            return cache.progress.follow(f"{split}: encoding", made, len(examples)) if cache else made
-
-        self.parts: Sequence[list[Parts]]
-        if cache and (kept := cache.encoded(laid, examples, task, template, max_len)):
-            self.parts, figures = kept, kept.figures
-        else:
-            every = list(laid())
-            self.parts = [each.parts for each in every]
-            figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
-        self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
-        self.counts: list[int] = figures["rows"].tolist()  # rows of an example
-        self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
-
-    def _lay(self, task: Any, index: int, example: Example) -> Laid:
-        parts = [
-            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped)
-            for number, (shown, target) in enumerate(task.candidates(example))
-        ]
-        rows = self._made(parts, Draw(0, 0))
-        return Laid(
-            parts,
-            length=max(len(row.ids) for row in rows),
-            rows=len(rows),
-            labels=sum(row.labels for row in rows),
-            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,
-            cut=any(row.cut for row in rows),
-        )
-
-    def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
-        return [row for each in parts for row in self.template.rows(each, draw, self.max_len)]
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def reading(self) -> dict[str, float]:
-        """How much is read: examples that are cut, also in percent, gold labels lost, and rows an example or candidate.
-
-        Several rows are the windows of a text that is too long for one.
-        """
-        shown = sum(len(parts) for parts in self.parts)
-        return {
-            "cut": self.cut,
-            "cut_percent": 100 * self.cut / len(self),
-            "windows": sum(self.counts) / shown,
-            "lost_labels": self.lost,
-        }
-
-    def rows(self, index: int, draw: Draw) -> list[Row]:
-        """The rows of one example, those of its candidates side by side."""
-        if index in self._rows:
-            return self._rows[index]
-        rows = self._made(parts := self.parts[index], draw)
-        if self._room > 0 and len(parts) == 1:
-            self._rows[index] = rows
-            self._room -= sum(len(row.ids) for row in rows)
-        return rows
-
-    def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
-        """The rows of several examples as one batch."""
-        rows = [row for index in indices for row in self.rows(index, draw)]
-        return collate(rows, self.template.tokens.pad_id, names=[self.names[i] for i in indices], source=source)
-
-
-class Stream:
-    """Training batches: whole examples, shuffled anew each epoch, of similar length when `bucket`; nothing is kept.
-
-    The batches of a step depend on (seed, step) alone, which is what makes resuming exact.
-    """
-
-    BLOCK = 32  # batches that are sorted by length together
-
-    def __init__(self, rendered: Rendered, batch_size: int, accumulate: int, seed: int, bucket: bool) -> None:
-        self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
-        self.seed, self.bucket = seed, bucket
-        self.steps_per_epoch = -(-len(rendered) // batch_size)
-        self._order: tuple[int, list[list[int]]] = (-1, [])
-
-    @property
-    def expected_labels(self) -> float:
-        """How many labels a step holds on average over full batches."""
-        return self.rendered.labels / len(self.rendered) * self.batch_size
-
-    def epoch(self, epoch: int) -> list[list[int]]:
-        """Example indices of every batch of an epoch."""
-        if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
-            order = torch.randperm(len(self.rendered), generator=generator).tolist()
-            if self.bucket:
-                block = self.BLOCK * self.batch_size
-                order = [
-                    i
-                    for start in range(0, len(order), block)
-                    for i in sorted(order[start : start + block], key=lambda i: self.rendered.lengths[i])
-                ]
-            batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-            if self.bucket:
-                batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-            self._order = (epoch, batches)
-        return self._order[1]
-
-    def __call__(self, step: int) -> list[Batch]:
-        """The micro-batches of a step (counted from 0)."""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        indices = self.epoch(epoch)[index]
-        size = -(-len(indices) // self.accumulate)
-        draw = Draw(self.seed, epoch)
-        return [
-            self.rendered.batch(indices[start : start + size], draw, "train") for start in range(0, len(indices), size)
-        ]
-
-
-def stepwise(rendered: Rendered, rows: int) -> list[list[int]]:
-    """Example indices in batches of at most `rows` rows (or one example), longest first, for evaluation."""
-    batches: list[list[int]] = []
-    count = rows
-    for index in sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i]):
-        count += rendered.counts[index]
-        if count > rows:
-            batches.append([])
-            count = rendered.counts[index]
-        batches[-1].append(index)
-    return batches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig
@@ -15,7 +16,7 @@ from ptune.config import DataCheck
 from ptune.data_info import Columns, compared, described, original, parts
 from ptune.errors import ConfigError, DataError
 from ptune.leaves import leaf
-from ptune.progress import table
+from ptune.progress import Progress, table
 from ptune.readers import Reading
 from ptune.tasks import Task
 
@@ -31,13 +32,14 @@ def main(cfg: DictConfig) -> None:
     sources = data.sources(task, s.data, origin)
     problems: list[str] = []
     ours, counts, read = {}, {}, {}
-    for split, source in sources.items():
-        reading = Reading(lenient=True)
-        examples = checked(task, split, source, reading)
-        problems += reading.problems
-        counts[split], read[split] = len(examples), dict(reading.counts)
-        ours[split] = described(task, examples)
-        data.note(origin, split, reading)
+    with Progress(s.quiet) as progress:
+        for split, source in sources.items():
+            reading = Reading(lenient=True)
+            found = progress.follow(f"{split}: reading", checked(task, split, source, reading))
+            ours[split] = described(task, found)
+            problems += reading.problems
+            counts[split], read[split] = reading.examples, dict(reading.counts)
+            data.note(origin, split, reading)
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
         console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
@@ -51,18 +53,18 @@ def main(cfg: DictConfig) -> None:
         console.print("no problems")
 
 
-def checked(task: Task, split: str, source: data.Source, reading: Reading) -> list[Example]:
+def checked(task: Task, split: str, source: data.Source, reading: Reading) -> Iterator[Example]:
     """The examples of a split as far as it can be read; what is wrong is added to the problems of `reading`."""
-    found = []
+    found = False
     try:
         for example in data.examples(task, source, reading):
-            found.append(example)
+            found = True
+            yield example
         source.files()
     except DataError as error:
         reading.problems.append(str(error))
     if not found and not reading.problems:
         reading.problems.append(data.empty(task, split, source))
-    return found
 
 
 def counted(columns: Columns) -> dict[str, dict[str, str]]:

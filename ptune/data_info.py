@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra import compose
@@ -17,10 +16,11 @@ from rich.console import Console
 from ptune import data
 from ptune.batch import Example
 from ptune.build import settings_of
+from ptune.cache import Cache
 from ptune.config import DataInfo
 from ptune.errors import UnavailableError
 from ptune.leaves import leaf
-from ptune.progress import table
+from ptune.progress import Progress, table
 from ptune.tasks import Task
 
 Columns = Mapping[str, Mapping[str, str]]
@@ -35,7 +35,8 @@ def main(cfg: DictConfig) -> None:
         console.print(table(["task", "train", "dev", "test", "original train", "dev", "test"], rows))
         return
     task = leaf(s.task, s.packages)
-    corpus = data.load(task, s.data)
+    with Progress() as progress:
+        corpus = data.load(task, s.data, Cache(data.cache_folder, progress, s.data.cache))
     console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
     if corpus.synthetic:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
@@ -72,15 +73,18 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     return [[task.name, *ours, *(theirs.get(split, {}).get("examples", "-") for split in data.SPLITS)]]
 
 
-def described(task: Task, examples: Sequence[Example]) -> dict[str, str]:
+def described(task: Task, examples: Iterable[Example]) -> dict[str, str]:
     """Number of examples, words a field on average, and the share of each label in percent."""
-    found = {"examples": f"{len(examples):,}"}
-    for name in task.fields if examples else ():
-        lengths = [words(next(iter(task.candidates(example)))[0].fields[name]) for example in examples]
-        found[f"words of {name}"] = f"{statistics.fmean(lengths):.1f}"
-    labels = Counter(label for example in examples if example.gold is not None for label in task.tally(example))
+    count, lengths, labels = 0, Counter[str](), Counter[str]()
+    for example in examples:
+        count += 1
+        shown = next(iter(task.candidates(example)))[0]
+        lengths.update({name: words(shown.fields[name]) for name in task.fields})
+        labels.update(task.tally(example) if example.gold is not None else ())
+    found = {"examples": f"{count:,}"}
+    found |= {f"words of {name}": f"{length / count:.1f}" for name, length in lengths.items()}
     found["labels"] = f"{labels.total():,}"
-    found |= {f"% {label}": f"{100 * count / labels.total():.1f}" for label, count in labels.most_common()}
+    found |= {f"% {label}": f"{100 * n / labels.total():.1f}" for label, n in labels.most_common()}
     return found
 
 

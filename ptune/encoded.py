@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints, overload
@@ -18,16 +17,14 @@ from typing import Any, NamedTuple, get_args, get_type_hints, overload
 import numpy as np
 import pyarrow as pa
 
+from ptune.arrow import INTEGERS, Mapped, NotPlain, Sheet, integers, seal
 from ptune.batch import Extent
-from ptune.run import sha256
 from ptune.templates import Part, Parts
 
-FORMAT = 1  # to be raised with every change of the schemas or of what they mean
-PER_BATCH = 1024  # rows of a record batch
+FORMAT = 2  # to be raised with every change of the schemas or of what they mean
 REMEMBERED = 65536  # pieces among which one is looked for again
 KINDS: tuple[Any, ...] = get_args(get_type_hints(Part)["kind"])
 NONE, INDEX, NUMBER, EACH, EXTENT = range(5)  # forms of a target
-INTEGERS = pa.list_(pa.int32())
 SCHEMAS = {
     "parts": {
         "kind": pa.int8(),
@@ -59,10 +56,6 @@ SCHEMAS = {
         "cut": pa.int8(),
     },
 }
-
-
-class NotPlain(TypeError):
-    """Parts of a class of somebody's own, which may hold more than is written."""
 
 
 class Laid(NamedTuple):
@@ -103,70 +96,7 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
     finally:
         for sheet in sheets.values():
             sheet.close()
-    told = {f"{name}.arrow": sha256(folder / f"{name}.arrow") for name in SCHEMAS}
-    (folder / "manifest.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-
-def intact(folder: Path) -> bool:
-    """Whether a folder's files are those of its manifest."""
-    try:
-        told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return told == {f"{name}.arrow": sha256(folder / f"{name}.arrow") for name in SCHEMAS}
-    except (OSError, ValueError):
-        return False
-
-
-class Sheet:
-    """An Arrow file that grows by rows; whole batches are written and forgotten."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.schema, self.rows = schema, 0
-        self.columns: dict[str, list[Any]] = {name: [] for name in schema.names}
-        self.file = pa.OSFile(str(path), "wb")
-        self.writer = pa.ipc.new_file(self.file, schema)
-
-    def add(self, **values: Any) -> int:
-        """Add a row; returns its number."""
-        for name, column in self.columns.items():
-            column.append(values[name])
-        self.rows += 1
-        if self.rows % PER_BATCH == 0:
-            self._flush()
-        return self.rows - 1
-
-    def close(self) -> None:
-        """Write what is left."""
-        try:
-            if self.rows % PER_BATCH:
-                self._flush()
-            self.writer.close()
-        finally:
-            self.file.close()
-
-    def _flush(self) -> None:
-        arrays = [
-            lists(self.columns[field.name])
-            if field.type == INTEGERS
-            else pa.array(self.columns[field.name], field.type)
-            for field in self.schema
-        ]
-        self.writer.write_batch(pa.record_batch(arrays, schema=self.schema))
-        for column in self.columns.values():
-            column.clear()
-
-
-def lists(values: Sequence[Sequence[int] | np.ndarray]) -> pa.Array:
-    """Lists of integers as one Arrow column."""
-    ends = np.cumsum([0, *(len(each) for each in values)], dtype=np.int32)
-    flat = np.concatenate([integers(each) for each in values])
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))
-
-
-def integers(values: Sequence[int] | np.ndarray) -> np.ndarray:
-    """As an array [n]. Raises TypeError or OverflowError for what is no integer of 32 bits."""
-    if isinstance(values, np.ndarray):
-        return values.astype(np.int32, casting="same_kind").reshape(-1)
-    return np.frombuffer(array("i", values), dtype=np.int32)
+    seal(folder, SCHEMAS)
 
 
 def numbered(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
@@ -207,46 +137,6 @@ def formed(target: float | Sequence[int] | Extent | None) -> dict[str, Any]:
     if isinstance(target, float):
         return {"form": NUMBER, "number": target, "target": ()}
     return {"form": EXTENT if isinstance(target, Extent) else EACH, "number": 0.0, "target": target}
-
-
-class Mapped:
-    """An Arrow file in mapped memory: columns of a batch by name, as arrays; what is read is read from the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        self._batches: dict[int, dict[str, Any]] = {}
-
-    def __call__(self, row: int) -> tuple[dict[str, Any], int]:
-        """The columns of a row's batch, and its place in them."""
-        number, place = divmod(row, PER_BATCH)
-        if number not in self._batches:
-            batch = self.reader.get_batch(number)
-            self._batches[number] = {name: viewed(batch.column(name)) for name in batch.schema.names}
-        return self._batches[number], place
-
-    def column(self, name: str) -> np.ndarray:
-        """A column of numbers, in memory."""
-        batches = [self.reader.get_batch(i).column(name).to_numpy() for i in range(self.reader.num_record_batches)]
-        return np.concatenate(batches) if batches else np.zeros(0, dtype=np.int32)
-
-
-class Lists(NamedTuple):
-    """A column of lists of integers."""
-
-    ends: np.ndarray
-    values: np.ndarray
-
-    def at(self, place: int) -> np.ndarray:
-        """One of the lists, a view."""
-        view: np.ndarray = self.values[self.ends[place] : self.ends[place + 1]]
-        return view
-
-
-def viewed(column: pa.Array) -> Any:
-    """A column without a copy: an array of numbers, or lists of them; else as Arrow has it."""
-    if column.type == INTEGERS:
-        return Lists(column.offsets.to_numpy(), column.values.to_numpy())
-    return column if pa.types.is_nested(column.type) else column.to_numpy()
 
 
 class Encoded(Sequence[list[Parts]]):

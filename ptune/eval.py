@@ -22,9 +22,10 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, Eval)
     from ptune.breakdown import breakdown
     from ptune.cache import Cache
-    from ptune.data import Rendered, cache_folder, load
+    from ptune.data import cache_folder, load
     from ptune.errors import ConfigError
     from ptune.evaluate import constant, evaluate, prediction_rows
+    from ptune.rendered import Rendered
     from ptune.restore import restore
     from ptune.session import SYNTHETIC, read_corpus
 
@@ -32,12 +33,14 @@ def main(cfg: DictConfig) -> None:
         run = restore(s.run, s.device)
         if s.task is None and s.data is not None:
             raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])
+        cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)
         task, prefix = run.task, ""
         if s.task is not None:
             task = another(s.task, run)
-            corpus, reported, prefix = load(task, s.data or unsized(run.settings.data)), "test", f"{task.name}_"
+            corpus = load(task, s.data or unsized(run.settings.data), cache)
+            reported, prefix = "test", f"{task.name}_"
         else:
-            corpus, reported = read_corpus(run.settings, task)
+            corpus, reported = read_corpus(run.settings, task, cache)
         split = s.split or reported
         if not corpus.labeled(split):
             labeled = [name for name in corpus.splits if corpus.labeled(name)]
@@ -48,7 +51,6 @@ def main(cfg: DictConfig) -> None:
             progress.warn(line)
         examples = corpus.splits[split]
         assert run.settings.data.max_length is not None
-        cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)
         template, most = run.model.member(0).template, run.settings.data.max_length
         rendered = Rendered(examples, task, template, most, cache, split)
         found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)

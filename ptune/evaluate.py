@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptune.batch import Draw, Example, RowOutput
-from ptune.data import Rendered, stepwise
 from ptune.model import Model
+from ptune.rendered import Rendered, stepwise
 from ptune.tasks import Prediction, Task
 
 EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time

@@ -98,8 +98,8 @@ def unlabeled(record: Record, task: Task) -> Record:
 
 def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO, scheme: str | None = None) -> None:
     """Predict a chunk and write it in its order, tags in `scheme` if one is given."""
-    from ptune.data import Rendered
     from ptune.evaluate import predict
+    from ptune.rendered import Rendered
 
     examples = [run.task.example(unlabeled(record, run.task), i) for i, record in enumerate(chunk)]
     assert run.settings.data.max_length is not None

@@ -52,8 +52,8 @@ class Progress:
     ) -> None:
         self.end()
 
-    def follow(self, label: str, items: Iterable[T], count: int) -> Iterator[T]:
-        """The items as they come, `count` in all; work on them that goes on for more than a second is shown."""
+    def follow(self, label: str, items: Iterable[T], count: int | None = None) -> Iterator[T]:
+        """The items as they come, `count` in all if known; work that goes on for more than a second is shown."""
         started, bar = time.monotonic(), None
         next_at, every = started + SECONDS_UNSEEN, SECONDS_BETWEEN_UPDATES if self.live else SECONDS_BETWEEN_LINES
         try:
@@ -69,6 +69,8 @@ class Progress:
                         task = bar.add_task(label, total=count)
                         bar.start()
                     bar.update(task, completed=done)
+                elif count is None:
+                    self.say(f"{label}  {done:,}")
                 else:
                     left = (now - started) / done * (count - done)
                     self.say(f"{label}  {done:,}/{count:,}  {left:.0f} s left")

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptune import build
 from ptune.config import Train
@@ -15,6 +15,9 @@ from ptune.errors import ConfigError, PtuneError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
 from ptune.run import RunFolder, environment, intact, read_checkpoint
+
+if TYPE_CHECKING:
+    from ptune.cache import Cache
 
 log = logging.getLogger(__name__)
 SYNTHETIC = "SYNTHETIC DATA: ptune invented this corpus; scores say nothing about real language"
@@ -55,7 +58,7 @@ class Session:
         self.settings, self.folder, self.progress = settings, folder, progress
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
-        self.corpus, self.report_on = read_corpus(settings, self.task)
+        self.corpus, self.report_on = read_corpus(settings, self.task, self.cache)
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
             _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
@@ -188,7 +191,7 @@ class Session:
             torch.use_deterministic_algorithms(True)
 
     def _render(self, model: Any, split: str) -> Any:
-        from ptune.data import Rendered
+        from ptune.rendered import Rendered
 
         template = model.member(0).template
         assert self.settings.data.max_length is not None
@@ -202,7 +205,7 @@ class Session:
 
     def _run(self, model: Any, rendered: Any, recorder: Recorder) -> Any:
         from ptune import loop, optim
-        from ptune.data import Stream
+        from ptune.rendered import Stream
 
         s = self.settings
         stream = Stream(rendered, s.batch_size, s.accumulate, s.seed, s.data.bucket)
@@ -399,14 +402,14 @@ def accounting(model: Any, tensors: Mapping[str, Any], size: int) -> dict[str, A
     }
 
 
-def read_corpus(s: Train, task: Any) -> tuple[Any, str]:
+def read_corpus(s: Train, task: Any, cache: Cache | None = None) -> tuple[Any, str]:
     """The corpus with the splits that the protocol asks for, and the split that is reported.
 
     Raises ConfigError where a split has no labels.
     """
     from ptune import data
 
-    corpus = data.load(task, s.data)
+    corpus = data.load(task, s.data, cache)
     if "train" not in corpus.splits:
         raise ConfigError(
             [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]

@@ -27,9 +27,10 @@ Files = dict[str, str]
 def submit(s: Predict, run: Restored, progress: Progress) -> None:
     """Predict every row of the splits that are handed in, and write the files into `output`, else RUN/submission."""
     from ptune.cache import Cache
-    from ptune.data import Rendered, cache_folder, load
+    from ptune.data import cache_folder, load
     from ptune.eval import another, unsized
     from ptune.evaluate import predict
+    from ptune.rendered import Rendered
     from ptune.session import SYNTHETIC
 
     task = run.task if s.task is None else another(s.task, run)
@@ -37,14 +38,14 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     if told is None:
         raise ConfigError([f"submission: {task.name} has no leaderboard whose format is known; leave it out"])
     ours = run.settings.data if s.task is None else unsized(run.settings.data)
-    corpus = load(task, replace(s.data or ours, max_dev=None, max_test=None))  # a part would not be taken
+    cache = Cache(cache_folder, progress, (s.data or ours).cache)
+    corpus = load(task, replace(s.data or ours, max_dev=None, max_test=None), cache)  # a part would not be taken
     folder = run.folder.file("submission") if s.output == "-" else Path(s.output)
     if corpus.synthetic:
         progress.say(SYNTHETIC, style="bold yellow")
     check(task, corpus, told["files"], progress)
     template, most = run.model.member(0).template, run.settings.data.max_length
     assert most is not None
-    cache = Cache(cache_folder, progress, (s.data or ours).cache)
     for split, name in told["files"].items():
         examples = corpus.splits[split]
         rendered = Rendered(examples, task, template, most, cache, split)

@@ -500,7 +500,7 @@ class Wired:
 def wire(examples) -> Callable[..., Wired]:
     """wire(settings, ...): one model for all of them, a run each, on the hand-made examples of their task."""
     from ptune import build, loop, optim
-    from ptune.data import Rendered, Stream
+    from ptune.rendered import Rendered, Stream
 
     def connect(*several: Any, data: Sequence[Any] | None = None, recorder: Any = None) -> Wired:
         task = build.leaf(several[0].task)

@@ -23,10 +23,11 @@ from ptune import build, cache, encoded, progress
 from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.cache import Cache, key
 from ptune.config import Data, Demo
-from ptune.data import Rendered, Stream, load
+from ptune.data import load
 from ptune.encoded import Encoded
 from ptune.errors import DataError
 from ptune.progress import Progress
+from ptune.rendered import Rendered, Stream
 from ptune.tasks.tag import Tag
 from ptune.templates import Part, Parts
 from ptune.templates.pattern import Pattern
@@ -130,7 +131,7 @@ def test_rows_are_the_same(case, demo, tokens, tmp_path):
         ]
         for rendered in (without, first, second):
             assert [said(row) for row in rendered.rows(index, NO_DRAW)] == made
-    for name in ("lengths", "counts", "labels", "lost", "cut", "names"):
+    for name in ("lengths", "counts", "labels", "lost", "cut"):
         assert getattr(without, name) == getattr(first, name) == getattr(second, name)
         assert type(getattr(second, name)) is type(getattr(without, name))
     assert without.reading() == second.reading()
@@ -504,7 +505,7 @@ def test_a_folder_that_cannot_be_written(lay, tmp_path):
     at = kept(tmp_path / "file", stream=stream)
     assert [lay(at), lay(at)] == [2, 2]
     assert stream.getvalue().count("warning") == 1
-    assert stream.getvalue().startswith("warning: encoded examples are not cached (")
+    assert stream.getvalue().startswith("warning: examples are not cached (")
     assert "Not a directory" in stream.getvalue()
 
 
@@ -517,7 +518,7 @@ def test_a_full_disk(lay, tmp_path):
         assert lay(kept(tmp_path, stream=stream)) == 4  # what was begun is begun again
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert stream.getvalue().count("warning: encoded examples are not cached (") == 1
+    assert stream.getvalue().count("warning: examples are not cached (") == 1
     assert [*(tmp_path / "encoded").iterdir()] == []
 
 

@@ -366,8 +366,8 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
     peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
     from transformers import AutoModelForTokenClassification
 
-    from ptune.data import Rendered
     from ptune.evaluate import EVALUATION
+    from ptune.rendered import Rendered
     from ptune.restore import restore
 
     folder = runs / "finished" / "ner"
@@ -484,8 +484,8 @@ def equals_peft(run: Path, adapter: Path, checkpoint: Path) -> None:
     peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
     from transformers import AutoModelForQuestionAnswering
 
-    from ptune.data import Rendered
     from ptune.evaluate import EVALUATION
+    from ptune.rendered import Rendered
     from ptune.restore import restore
     from ptune.session import read_corpus
 

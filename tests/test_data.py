@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 from ptune import data, demo
 from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
-from ptune.data import Corpus, Rendered, Stream, hold_out, stepwise
+from ptune.data import Corpus, hold_out
 from ptune.errors import DataError, PtuneError, UnavailableError
+from ptune.rendered import Rendered, Stream, stepwise
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
 from ptune.templates import Parts
@@ -377,7 +378,7 @@ def test_rendered(rendered):
     assert rendered.lost == 0
     assert max(rendered.lengths) <= 40
     assert len(rendered) == 61
-    assert rendered.names[3] == "e3"
+    assert rendered.batch([3], Draw(0, 0), "eval").names == ["e3"]
     assert any(len(rendered.rows(i, Draw(0, 0))) > 1 for i in range(61))
 
 

@@ -19,11 +19,12 @@ from transformers import AutoTokenizer
 from ptune import metrics
 from ptune.batch import NOWHERE, Draw, Example, Extent, Hidden, RowOutput
 from ptune.config import Data
-from ptune.data import Rendered, load
+from ptune.data import load
 from ptune.errors import DataError
 from ptune.heads.linear import Linear
 from ptune.injection import Shape
 from ptune.readers import Record, squad
+from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 from ptune.tasks.span import Span, best_pairs, candidates
 from ptune.templates import lost_labels, tokens_of
@@ -186,8 +187,8 @@ ERRORS = {
         b'{"data":\n[{"title": "caf\xe9"}]}',
         ":2: byte 16 is not UTF-8; convert the file to UTF-8",
     ),
-    "a list": ([], ": a list where an object with 'data' is needed"),
-    "other data": ({"rows": []}, ": no 'data'; is this a file of SQuAD?"),
+    "a list": ([], ": a JSON list where an object with 'data' is needed"),
+    "other data": ({"rows": []}, ": no 'data' among its keys: 'rows'"),
     "no paragraphs": (
         changed("data", 0, "paragraphs", drop=True),
         ": data[0]: no 'paragraphs'; is this a file of SQuAD?",

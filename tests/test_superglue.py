@@ -17,11 +17,12 @@ from transformers import AutoTokenizer
 from ptune import metrics
 from ptune.batch import Draw, Example, Extent, Hidden, Row, RowOutput, collate
 from ptune.config import Data
-from ptune.data import Rendered, load, stepwise
+from ptune.data import load
 from ptune.errors import DataError
 from ptune.heads.spans import Spans
 from ptune.leaves import check_leaf, leaf
 from ptune.readers import Record, multirc, record
+from ptune.rendered import Rendered, stepwise
 from ptune.tasks import Prediction
 from ptune.templates.plain import Plain
 from ptune.tokens import Tokens

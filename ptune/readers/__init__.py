@@ -49,14 +49,14 @@ def strict(unit: str = "") -> AbstractContextManager[None]:
 class Reading:
     """One reading of a split: counts the parts by their unit and, if lenient, keeps problems and goes on after them.
 
-    left_out: how many records the task's yaml leaves out by their values.
+    examples: how many were made of its records; left_out: how many records the task's yaml leaves out by their values.
     """
 
     def __init__(self, lenient: bool = False) -> None:
         self.lenient = lenient
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
-        self.left_out = 0
+        self.examples = self.left_out = 0
 
     def __call__(self, unit: str = "") -> Reading:
         """Count a part; one within a part that is counted has no unit."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ptune.errors import DataError
 from ptune.readers import Each, Record, strict
-from ptune.readers.squad import load, sound
+from ptune.readers.document import elements, sound
 
 
 def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator[Record]:
@@ -18,11 +18,8 @@ def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator
     unique: a key whose values name the objects. Raises DataError for a file that is no such array, an object without
     that key, and one whose value another has.
     """
-    document = load(path)
-    if not isinstance(document, list):
-        raise DataError(f"{path}: a JSON {type(document).__name__} where an array of objects is needed")
     seen: dict[str, int] = {}
-    for index, values in enumerate(document):
+    for index, values in enumerate(elements(path)):
         where = f"{path}: [{index}]"
         with each("objects"):
             if not isinstance(values, dict):

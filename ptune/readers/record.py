@@ -9,8 +9,8 @@ from typing import Any
 
 from ptune.errors import DataError
 from ptune.readers import Each, Record, jsonl, strict
+from ptune.readers.document import elements, sound
 from ptune.readers.jsonl import member
-from ptune.readers.squad import load, sound
 
 
 def read(path: Path, each: Each = strict) -> Iterator[Record]:
@@ -20,7 +20,7 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
     the file has none. Raises DataError for an answer or an entity that is not where it is said to be.
     """
     if path.name.removesuffix(".gz").endswith(".json"):
-        for i, passage in enumerate(member(load(path), "data", list, str(path))):
+        for i, passage in enumerate(elements(path, "data")):
             with each("passages"):
                 sound(json.dumps(passage, ensure_ascii=False), f"{path}: data[{i}]")
                 yield from flattened(passage, f"{path}: data[{i}]", each)

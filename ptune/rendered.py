@@ -1,0 +1,168 @@
+"""A split as rows of a template, and the stream of training batches, a pure function of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ptune.batch import Batch, Draw, Example, Row, collate
+from ptune.cache import Cache
+from ptune.encoded import FIGURES, Laid
+from ptune.loop import mix
+from ptune.stored import name
+from ptune.templates import Parts, Template, lost_labels
+
+
+class Rendered:
+    """A split laid out as rows by a template; parts are read from the cache, and rows made of them when asked for.
+
+    Rows of the examples that are asked for first are kept if nothing is drawn and they have no candidates, whose rows
+    repeat the same long text.
+    """
+
+    KEPT = 2**18  # tokens of rows, some 15 MB
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        task: Any,
+        template: Template,
+        max_len: int,
+        cache: Cache | None = None,
+        split: str = "",
+    ) -> None:
+        self.template, self.max_len = template, max_len
+        self.examples = examples
+        self._rows: dict[int, list[Row]] = {}
+        self._room = 0 if template.drawn else self.KEPT
+
+        def laid() -> Iterable[Laid]:
+            made = (self._lay(task, index, example) for index, example in enumerate(examples))
+            return cache.progress.follow(f"{split}: encoding", made, len(examples)) if cache else made
+
+        self.parts: Sequence[list[Parts]]
+        if cache and (kept := cache.encoded(laid, examples, task, template, max_len)):
+            self.parts, figures = kept, kept.figures
+        else:
+            every = list(laid())
+            self.parts = [each.parts for each in every]
+            figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
+        self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
+        self.counts: list[int] = figures["rows"].tolist()  # rows of an example
+        self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
+
+    def _lay(self, task: Any, index: int, example: Example) -> Laid:
+        parts = [
+            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped)
+            for number, (shown, target) in enumerate(task.candidates(example))
+        ]
+        rows = self._made(parts, Draw(0, 0))
+        return Laid(
+            parts,
+            length=max(len(row.ids) for row in rows),
+            rows=len(rows),
+            labels=sum(row.labels for row in rows),
+            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,
+            cut=any(row.cut for row in rows),
+        )
+
+    def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
+        return [row for each in parts for row in self.template.rows(each, draw, self.max_len)]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def reading(self) -> dict[str, float]:
+        """How much is read: examples that are cut, also in percent, gold labels lost, and rows an example or candidate.
+
+        Several rows are the windows of a text that is too long for one.
+        """
+        shown = sum(len(parts) for parts in self.parts)
+        return {
+            "cut": self.cut,
+            "cut_percent": 100 * self.cut / len(self),
+            "windows": sum(self.counts) / shown,
+            "lost_labels": self.lost,
+        }
+
+    def rows(self, index: int, draw: Draw) -> list[Row]:
+        """The rows of one example, those of its candidates side by side."""
+        if index in self._rows:
+            return self._rows[index]
+        rows = self._made(parts := self.parts[index], draw)
+        if self._room > 0 and len(parts) == 1:
+            self._rows[index] = rows
+            self._room -= sum(len(row.ids) for row in rows)
+        return rows
+
+    def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
+        """The rows of several examples as one batch."""
+        rows = [row for index in indices for row in self.rows(index, draw)]
+        return collate(
+            rows, self.template.tokens.pad_id, names=[name(self.examples, i) for i in indices], source=source
+        )
+
+
+class Stream:
+    """Training batches: whole examples, shuffled anew each epoch, of similar length when `bucket`; nothing is kept.
+
+    The batches of a step depend on (seed, step) alone, which is what makes resuming exact.
+    """
+
+    BLOCK = 32  # batches that are sorted by length together
+
+    def __init__(self, rendered: Rendered, batch_size: int, accumulate: int, seed: int, bucket: bool) -> None:
+        self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
+        self.seed, self.bucket = seed, bucket
+        self.steps_per_epoch = -(-len(rendered) // batch_size)
+        self._order: tuple[int, list[list[int]]] = (-1, [])
+
+    @property
+    def expected_labels(self) -> float:
+        """How many labels a step holds on average over full batches."""
+        return self.rendered.labels / len(self.rendered) * self.batch_size
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """Example indices of every batch of an epoch."""
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
+            order = torch.randperm(len(self.rendered), generator=generator).tolist()
+            if self.bucket:
+                block = self.BLOCK * self.batch_size
+                order = [
+                    i
+                    for start in range(0, len(order), block)
+                    for i in sorted(order[start : start + block], key=lambda i: self.rendered.lengths[i])
+                ]
+            batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+            if self.bucket:
+                batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+            self._order = (epoch, batches)
+        return self._order[1]
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        indices = self.epoch(epoch)[index]
+        size = -(-len(indices) // self.accumulate)
+        draw = Draw(self.seed, epoch)
+        return [
+            self.rendered.batch(indices[start : start + size], draw, "train") for start in range(0, len(indices), size)
+        ]
+
+
+def stepwise(rendered: Rendered, rows: int) -> list[list[int]]:
+    """Example indices in batches of at most `rows` rows (or one example), longest first, for evaluation."""
+    batches: list[list[int]] = []
+    count = rows
+    for index in sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i]):
+        count += rendered.counts[index]
+        if count > rows:
+            batches.append([])
+            count = rendered.counts[index]
+        batches[-1].append(index)
+    return batches
