@@ -44,7 +44,7 @@ class Data:
     max_length: int | None = None  # tokens of text a row; null: the task's
     lenient: bool = False  # skip broken records, whose number is printed and kept; of no use where a whole file is
     overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
-    cache: bool = True  # keep encoded splits of a thousand examples and more on disk, for later runs
+    cache: bool = True  # large splits stand on disk: examples of 16,384 and more, and encoded ones of 1,024 and more
     bucket: bool = True  # batches of similar length
     draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones
     max_train: int | None = None  # so many examples of a split; null: all
