@@ -122,7 +122,7 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
         "format": encoded.FORMAT,
         "max_length": max_len,
         "task": [named(task), vars(task)],
-        "template": [named(template), {k: v for k, v in vars(template).items() if k not in THE_TEMPLATES_OWN}],
+        "template": said(template),
         "tokenizer": tokenizer(template.tokens),
         "code": {package: code(package) for package in sorted(packages(task, template, template.tokens))},
         "libraries": {library: metadata.version(library) for library in LIBRARIES},
@@ -133,8 +133,8 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
         digest.update(json.dumps(examples.said).encode())
         return digest.hexdigest()
     for e in examples:
-        said = [e.id, e.fields, e.gold, e.mark, e.marks, e.group]
-        digest.update(json.dumps(said, default=plain).encode() + b"\n")
+        whole = [e.id, e.fields, e.gold, e.mark, e.marks, e.group]
+        digest.update(json.dumps(whole, default=plain).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -149,6 +149,11 @@ def source_key(told: Mapping[str, Any], task: Any) -> str:
         "code": {package: code(package) for package in sorted(packages(task))},
     }
     return hashlib.sha256(json.dumps({**told, **also}, default=plain).encode()).hexdigest()
+
+
+def said(template: Any) -> list[Any]:
+    """A template as its settings, beside the tokenizer."""
+    return [named(template), {k: v for k, v in vars(template).items() if k not in THE_TEMPLATES_OWN}]
 
 
 def named(thing: Any) -> str:

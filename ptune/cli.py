@@ -139,6 +139,10 @@ def dispatch(command: str, rest: list[str]) -> None:
     from ptune.explain import explain
 
     register()
+    if command == "train" and any("launcher" in word for word in rest):
+        from hydra_plugins.ptune import register as register_launchers
+
+        register_launchers()
     job = Job(command)
     typed = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ class Progress:
         self.bar: Bar | None = None
         self.started = self.spoke = time.monotonic()
         self.first_step = self.examples = 0
-        self.metric = ""
+        self.runs, self.best, self.metric = 1, -math.inf, ""
 
     def say(self, text: str, style: str | None = None) -> None:
         """One line."""
@@ -78,10 +79,11 @@ class Progress:
             if bar is not None:
                 bar.stop()
 
-    def begin(self, label: str, steps: int, done: int = 0) -> None:
-        """Start showing a training of `steps` steps."""
+    def begin(self, label: str, steps: int, done: int = 0, runs: int = 1) -> None:
+        """Start showing a training of `steps` steps; of several runs side by side the best score is shown."""
         self.end()
         self.started = self.spoke = time.monotonic()
+        self.runs, self.best = runs, -math.inf
         self.first_step, self.examples, self.metric, self.label, self.steps = done, 0, "", label, steps
         if self.live:
             self.bar = Bar(
@@ -97,6 +99,10 @@ class Progress:
 
     def show(self, event: Mapping[str, Any]) -> None:
         """Take a step or an evaluation of the training shown."""
+        if event["event"] == "eval" and self.runs > 1:
+            self.best = max(self.best, event["selected"])
+            self.metric = f"best {event['split']} {event['metric']} {self.best:.1f}"
+            return
         if event["event"] == "eval":
             self.metric = f"{event['split']} {event['metric']} {event['selected']:.1f}" + (
                 " (best)" if event["best"] else ""
@@ -104,10 +110,14 @@ class Progress:
             return
         self.examples += int(event["examples"])
         rate = self.examples / max(time.monotonic() - self.started, 1e-9)
-        figures = f"loss {event['loss']:.3f}  {rate:.0f} examples/s  {self.metric}"
+        figures = f"{rate:.0f} examples/s  {self.metric}"
+        if self.runs == 1:
+            figures = f"loss {event['loss']:.3f}  {figures}"
         if self.bar is not None:
             self.bar.update(self.task, completed=event["step"], figures=figures)
-        elif not self.quiet and (time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES or event["step"] == self.steps):
+        elif not self.quiet and (
+            time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES or (event["step"] == self.steps and self.runs == 1)
+        ):
             self.spoke = time.monotonic()
             left = (self.spoke - self.started) / max(event["step"] - self.first_step, 1) * (self.steps - event["step"])
             self.say(f"{self.label}  step {event['step']}/{self.steps}  {figures}  {left:.0f} s left")

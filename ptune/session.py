@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ptune import build
@@ -50,15 +51,24 @@ class Recorder:
 class Session:
     """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder."""
 
-    def __init__(self, settings: Train, folder: RunFolder, overrides: Sequence[str], progress: Progress) -> None:
+    def __init__(
+        self,
+        settings: Train,
+        folder: RunFolder,
+        overrides: Sequence[str],
+        progress: Progress,
+        corpora: dict[str, Any] | None = None,
+    ) -> None:
+        """corpora: those that were read for runs beside this one, by their settings."""
         from ptune.cache import Cache
         from ptune.data import cache_folder
 
         self.cache = Cache(cache_folder, progress, settings.data.cache)
         self.settings, self.folder, self.progress = settings, folder, progress
+        told = bool(corpora)  # what there is to say of a corpus, by the run that read it
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
-        self.corpus, self.report_on = read_corpus(settings, self.task, self.cache)
+        self.corpus, self.report_on = read_corpus(settings, self.task, self.cache, corpora)
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
             _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
@@ -68,14 +78,20 @@ class Session:
             {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
         )
         if self.corpus.synthetic:
-            progress.say(SYNTHETIC, style="bold yellow")
             log.warning(SYNTHETIC)
-        for line in self.corpus.warnings:
-            progress.warn(line)
-        for split, count in self.corpus.origin.get("left_out", {}).items():
-            progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
+        if not told:
+            self._tell()
         self.tracker = self._tracker()
-        self.bytes = 0
+        self.member = self.bytes = 0
+
+    def _tell(self) -> None:
+        """Say what there is to know of the corpus."""
+        if self.corpus.synthetic:
+            self.progress.say(SYNTHETIC, style="bold yellow")
+        for line in self.corpus.warnings:
+            self.progress.warn(line)
+        for split, count in self.corpus.origin.get("left_out", {}).items():
+            self.progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
 
     def _tracker(self) -> Any:
         from ptune.track import tracker
@@ -99,37 +115,10 @@ class Session:
 
     def train(self) -> dict[str, Any]:
         """Train to the end, then report the best evaluation and the last one."""
-        from ptune import loop
-
-        s = self.settings
-        model = build.assemble([s], self.task)
-        self._determinism(model)
-        rendered = {split: self._render(model, split) for split in {"train", s.select_on, self.report_on}}
-        recorder = Recorder(self.folder, self.tracker, self.progress)
-        training = self._run(model, rendered["train"], recorder)
-        self._restore(training)
-        self.progress.begin(run_name(s), training.steps, training.step)
-        started = time.perf_counter()
-        loop.fit([training], model, lambda run: self._event(model, rendered, run.step))
-        seconds = time.perf_counter() - started
-        self.progress.end()
-        last = self._point(model, rendered, training.history[-1])
-        best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
-        self._load_best(training)
-        best = self._point(model, rendered, best_event, keep=True)
-        examples = training.step * s.batch_size
-        return {
-            "best": best,
-            "last": last,
-            "steps": training.step,
-            "epochs": training.step / training.steps_per_epoch,
-            "stopped_early": training.step < training.steps,
-            "selected": best_event["selected"],
-            "seconds": {"training": seconds},
-            "examples_per_second": examples / max(seconds, 1e-9),
-            **reading(rendered),
-            "parameters": self._account(model),
-        }
+        (found,) = train([self])
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def untrained(self) -> dict[str, Any]:
         """Report the model as it is."""
@@ -183,7 +172,59 @@ class Session:
 
     # Parts of a run
 
-    def _determinism(self, model: Any) -> None:
+    def begin(self, model: Any, member: int, rendered: dict[str, Any]) -> Any:
+        """The run as the loop takes it, from its newest checkpoint if it has one.
+
+        member: its number among the runs of the model; rendered: splits as runs with the same settings see them.
+        """
+        s = self.settings
+        self.model, self.member = model, member
+        self.rendered = {split: self._shared(split, rendered) for split in {"train", s.select_on, self.report_on}}
+        training = self._run(model, self.rendered["train"], Recorder(self.folder, self.tracker, self.progress))
+        self._restore(training)
+        return training
+
+    def _shared(self, split: str, rendered: dict[str, Any]) -> Any:
+        """A split as the template lays it out, perhaps for another run already."""
+        from ptune.cache import plain, said
+
+        s, template = self.settings, self.model.member(self.member).template
+        held_out = [s.held_out_from, s.held_out_share, s.seed] if s.protocol == "held_out" else None
+        try:
+            key = json.dumps([split, said(template), asdict(s.data), held_out], default=plain)
+        except TypeError:  # a template of somebody's own that cannot be written down
+            key = f"{split} {self.member}"
+        if key not in rendered:
+            rendered[key] = self._render(self.model, split)
+        return rendered[key]
+
+    def event(self, training: Any) -> dict[str, Any]:
+        """What the loop is told of an evaluation."""
+        return self._event(self.model, self.rendered, training.step)
+
+    def conclude(self, training: Any, seconds: float, runs: int) -> dict[str, Any]:
+        """The figures of a run that the loop has ended; so many runs took so many seconds together."""
+        s, model, rendered = self.settings, self.model, self.rendered
+        last = self._point(model, rendered, training.history[-1])
+        best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
+        self._load_best(training)
+        best = self._point(model, rendered, best_event, keep=True)
+        examples = training.step * s.batch_size
+        return {
+            "best": best,
+            "last": last,
+            "steps": training.step,
+            "epochs": training.step / training.steps_per_epoch,
+            "stopped_early": training.step < training.steps,
+            "selected": best_event["selected"],
+            "seconds": {"training": seconds / runs},
+            "fused": runs,
+            "examples_per_second": examples * runs / max(seconds, 1e-9),
+            **reading(rendered),
+            "parameters": self._account(model),
+        }
+
+    def determinism(self, model: Any) -> None:
         import torch
 
         if self.settings.deterministic and model.device.type == "cuda":
@@ -193,7 +234,7 @@ class Session:
     def _render(self, model: Any, split: str) -> Any:
         from ptune.rendered import Rendered
 
-        template = model.member(0).template
+        template = model.member(self.member).template
         assert self.settings.data.max_length is not None
         most = self.settings.data.max_length
         rendered = Rendered(self.corpus.splits[split], self.task, template, most, self.cache, split)
@@ -211,7 +252,7 @@ class Session:
         stream = Stream(rendered, s.batch_size, s.accumulate, s.seed, s.data.bucket)
         steps = s.epochs * stream.steps_per_epoch
         steps = min(steps, s.max_steps) if s.max_steps is not None else steps
-        trained = model.trained(0)
+        trained = model.trained(self.member)
         groups = {
             g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")
         }
@@ -219,7 +260,7 @@ class Session:
             optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)
         )
         return loop.Run(
-            member=0,
+            member=self.member,
             stream=stream,
             stepper=stepper,
             trained=trained,
@@ -258,7 +299,13 @@ class Session:
         from ptune.evaluate import evaluate
 
         return evaluate(
-            model, 0, self.task, split, self.corpus.splits[split], rendered[split], self.settings.eval_batch_size
+            model,
+            self.member,
+            self.task,
+            split,
+            self.corpus.splits[split],
+            rendered[split],
+            self.settings.eval_batch_size,
         )
 
     def _event(self, model: Any, rendered: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -318,9 +365,9 @@ class Session:
 
     def _account(self, model: Any) -> dict[str, Any]:
         about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
-        tensors = model.stored(0)
+        tensors = model.stored(self.member)
         self.bytes = self.folder.write_tensors(tensors, about)
-        return accounting(model, tensors, self.bytes)
+        return accounting(model, self.member, tensors, self.bytes)
 
     def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
         """Write the result and tell the tracker."""
@@ -355,6 +402,25 @@ class Session:
         return result
 
 
+def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
+    """Train runs that share a backbone side by side; the figures of each, or what ended it."""
+    from ptune import loop
+
+    first = sessions[0]
+    model = build.assemble([session.settings for session in sessions], first.task)
+    first.determinism(model)
+    rendered: dict[str, Any] = {}
+    runs = [session.begin(model, member, rendered) for member, session in enumerate(sessions)]
+    label = run_name(first.settings) if len(runs) == 1 else f"{len(runs)} runs"
+    first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
+    started = time.perf_counter()
+    loop.fit(runs, model, lambda run: sessions[run.member].event(run))
+    seconds = time.perf_counter() - started
+    first.progress.end()
+    both = zip(sessions, runs, strict=True)
+    return [run.failure or session.conclude(run, seconds, len(runs)) for session, run in both]
+
+
 def breakdown_file(split: str, step: int) -> str:
     """Where the breakdown of a split after a step is, in the run folder."""
     return f"breakdowns/{split}_{step:08d}.json"
@@ -382,9 +448,9 @@ COUNTED = (
 )
 
 
-def accounting(model: Any, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
+def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Parameters that learn (by part), what is stored after folding, the share of the backbone's, and bytes on disk."""
-    trained = model.trained(0)
+    trained = model.trained(member)
     parts = {
         g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")
     }
@@ -402,14 +468,22 @@ def accounting(model: Any, tensors: Mapping[str, Any], size: int) -> dict[str, A
     }
 
 
-def read_corpus(s: Train, task: Any, cache: Cache | None = None) -> tuple[Any, str]:
+def read_corpus(
+    s: Train, task: Any, cache: Cache | None = None, corpora: dict[str, Any] | None = None
+) -> tuple[Any, str]:
     """The corpus with the splits that the protocol asks for, and the split that is reported.
+
+    corpora: those that were read already, by their settings.
 
     Raises ConfigError where a split has no labels.
     """
     from ptune import data
 
-    corpus = data.load(task, s.data, cache)
+    read = {} if corpora is None else corpora
+    key = json.dumps([s.task, asdict(s.data)], default=str)
+    if key not in read:
+        read[key] = data.load(task, s.data, cache)
+    corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))
     if "train" not in corpus.splits:
         raise ConfigError(
             [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]

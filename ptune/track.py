@@ -113,6 +113,7 @@ def tracker(
             dir=str(folder),
             config=dict(config),
             mode=mode,
+            reinit="create_new",  # beside those of runs that train side by side
             settings=wandb.Settings(
                 x_disable_meta=True, save_code=False, disable_git=True, console="off", silent=True, init_timeout=20
             ),

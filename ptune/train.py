@@ -15,7 +15,7 @@ from ptune.errors import ConfigError
 from ptune.leaves import leaf
 from ptune.progress import Progress
 from ptune.run import RunFolder
-from ptune.session import Session
+from ptune.session import Session, train
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,25 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
     show(result, folder.path, progress)
     log.info("%s on %s: %.2f", result["metric"], result["report_on"], result["score"])
     return result
+
+
+def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list[float | Exception]:
+    """Take runs that share a backbone (settings, folder, overrides) to their end side by side, in one process.
+
+    Returns each one's selecting score, or what ended it.
+    """
+    ends: list[float | Exception] = []
+    corpora: dict[str, Any] = {}
+    with Progress(quiet) as progress:
+        sessions = [
+            Session(settings, RunFolder(folder), overrides, progress, corpora) for settings, folder, overrides in jobs
+        ]
+        for session, figures in zip(sessions, train(sessions), strict=True):
+            if isinstance(figures, Exception):
+                ends.append(figures)
+            else:
+                ends.append(float(session.finish(figures)["selected"]))
+    return ends
 
 
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:

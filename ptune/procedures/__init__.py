@@ -14,7 +14,9 @@ class Stage(NamedTuple):
 
 
 class Procedure:
-    """trains: whether it needs a learning rate; backbone: whether it needs a model at all."""
+    """trains: whether it needs a learning rate; backbone: whether it needs a model at all; fuses: whether it is one
+    training and nothing else, which can share a backbone's pass with others."""
 
     trains: ClassVar[bool] = True
     backbone: ClassVar[bool] = True
+    fuses: ClassVar[bool] = False

@@ -11,6 +11,8 @@ from ptune.procedures import Procedure, Stage
 class Single(Procedure):
     """Train, keep the best evaluation, report."""
 
+    fuses = True
+
     def stages(self, session: Any) -> Iterator[Stage]:
         """One stage."""
         yield Stage("train", session.train)

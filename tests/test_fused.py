@@ -1,0 +1,203 @@
+"""hydra/launcher=fused: what trains side by side, that it trains as alone, and what becomes of groups that break."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra_plugins.ptune.fused import Job, free, grouped, halves, needed, told
+from omegaconf import OmegaConf
+
+SMALL = [
+    "data=demo",
+    "task=conll03",
+    "backbone=tiny_encoder",
+    "data.demo.train=40",
+    "data.demo.dev=8",
+    "data.demo.test=8",
+    "tracker=none",
+]
+SURE = ["+backbone.dropout=0.0", "+backbone.attention_dropout=0.0", "method.head.dropout=0.0"]
+FUSED = ["train", "-m", "hydra/launcher=fused", "hydra.sweep.dir=out"]
+
+
+@pytest.fixture
+def job(settings, tmp_path):
+    """job(3, "seed=2", ...): a job of that number."""
+
+    def make(number: int, *words: str, broken: bool = False) -> Job:
+        s = None if broken else settings("method=ptv2", "prompt_length.value=4", *SMALL[:3], "optim.lr=0.01", *words)
+        return Job(number, None, [*words], tmp_path / str(number), s)
+
+    return make
+
+
+def plan(jobs: list[Job], most: int = 99) -> tuple[list[list[int]], dict[str, list[int]]]:
+    groups, reasons = grouped(jobs, lambda settings: most)
+    return [[j.number for j in group] for group in groups], {why: [j.number for j in js] for why, js in reasons.items()}
+
+
+def test_what_trains_side_by_side(job):
+    """Runs that differ in what they have of their own; another task, backbone or corpus is another group."""
+    own = ["seed=2", "optim.lr=0.1", "prompt_length.value=9", "method=prompt_tuning", "batch_size=8", "epochs=3"]
+    jobs = [
+        job(0),
+        *(job(i, word) for i, word in enumerate(own, 1)),
+        job(7, "task=wnut17"),
+        job(8, "task=wnut17", "seed=2"),
+    ]
+    assert plan(jobs) == ([[0, 1, 2, 3, 4, 5, 6], [7, 8]], {})
+    for word in ("data.seed=3", "precision=bfloat16", "data.max_train=20", "deterministic=false"):
+        assert plan([job(0), job(1, "seed=2"), job(2, word)]) == ([[0, 1]], {"nothing to share": [2]}), word
+
+
+def test_what_runs_alone(job, tmp_path):
+    """And why."""
+    done = job(5, "seed=5")
+    done.folder.mkdir()
+    (done.folder / "result.json").write_text("{}")
+    jobs = [
+        job(0),
+        job(1, "method=finetune"),
+        job(2, "method=majority"),
+        job(3),
+        job(4, broken=True),
+        done,
+        job(6, "seed=6"),
+        job(7, "method=bitfit"),
+        job(8, "seed=8", f"resume={tmp_path}"),
+    ]
+    groups, reasons = plan(jobs)
+    assert groups == [[0, 6]]
+    assert reasons == {
+        "tunes the backbone (finetune)": [1],
+        "more or less than one training (majority)": [2],
+        "the same as another": [3],
+        "settings to be mended": [4],
+        "finished": [5],
+        "tunes the backbone (bitfit)": [7],
+        "resumed": [8],
+    }
+    assert [*told(*grouped(jobs, lambda settings: 99))][:2] == [
+        "jobs 0, 6: 2 runs side by side, conll03 with tiny_encoder",
+        "job 1: alone (tunes the backbone (finetune))",
+    ]
+
+
+def test_memory_splits_a_group(job):
+    """Into groups of nearly the same size."""
+    jobs = [job(i, f"seed={i}") for i in range(7)]
+    assert plan(jobs, most=3) == ([[0, 1, 2], [3, 4, 5]], {"memory": [6]})
+    assert plan(jobs, most=4) == ([[0, 1, 2, 3], [4, 5, 6]], {})
+    assert plan(jobs, most=1) == ([], {"memory": list(range(7))})
+
+
+def test_memory_of_a_run(job):
+    """Twice the batch, or none of the layers forgotten, is twice the memory."""
+    one = job(0, "data.max_length=64", "batch_size=8").settings
+    assert needed(job(0, "data.max_length=64", "batch_size=16").settings) == 2 * needed(one)
+    assert needed(job(0, "data.max_length=64", "batch_size=16", "accumulate=2").settings) == needed(one)
+    assert needed(job(0, "data.max_length=64", "batch_size=8", "precision=bfloat16").settings) == needed(one) / 2
+    assert needed(one) == 8 * 68 * (14 * 128 + 2 * 4 * 68) * 4 * 4
+    assert free(one) > needed(one)
+
+
+def test_halves():
+    assert [*halves([1, 2])] == []
+    assert [*halves([1, 2, 3])] == [[2, 3]]
+    assert [*halves([1, 2, 3, 4])] == [[1, 2], [3, 4]]
+
+
+def lines(folder: Path, event: str, *keys: str) -> list[list[Any]]:
+    """Some figures of each step or evaluation."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [[one[key] for key in keys] for one in found if one["event"] == event]
+
+
+def test_runs_of_a_group_are_those_alone(ptune, tmp_path):
+    """Twenty steps in float32 without dropout: lengths, prompts, rates, seeds, batches and ends of their own."""
+    runs = [
+        ("ptv2", "prompt_length.value=3", "optim.lr=0.01", "eval_every=6", "max_steps=20"),
+        ("ptv2", "prompt_length.value=8", "optim.lr=0.05", "seed=2", "patience=1", "eval_every=4", "max_steps=20"),
+        ("prompt_tuning", "prompt_length.value=5", "optim.lr=0.1", "batch_size=8", "eval_every=6", "max_steps=11"),
+    ]
+    common = [*SMALL, *SURE, "epochs=7"]
+    experiments = tmp_path / "conf/experiment"
+    experiments.mkdir(parents=True)
+    for number, (method, *words) in enumerate(runs):
+        head = f"# @package _global_\ndefaults:\n  - override /method: {method}\n"
+        (experiments / f"run{number}.yaml").write_text(head + OmegaConf.to_yaml(OmegaConf.from_dotlist(words)))
+    done = ptune(*FUSED, f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "experiment=run0,run1,run2", *common)
+    assert done.code == 0, done.err
+    assert "jobs 0, 1, 2: 3 runs side by side, conll03 with tiny_encoder" in done.err
+    for number in range(3):
+        alone = ptune(
+            "train",
+            f"hydra.searchpath=[file://{tmp_path / 'conf'}]",
+            f"experiment=run{number}",
+            *common,
+            f"hydra.run.dir=alone{number}",
+        )
+        assert alone.code == 0, alone.err
+        here, there = tmp_path / "out" / str(number), tmp_path / f"alone{number}"
+        ours, theirs = (
+            lines(folder, "step", "step", "loss", "grad_norm", "lr", "examples") for folder in (here, there)
+        )
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(other, abs=1e-5, rel=1e-5)
+        ours, theirs = (lines(folder, "eval", "step", "selected", "best") for folder in (here, there))
+        assert ours == theirs
+        results = [json.loads((folder / "result.json").read_text()) for folder in (here, there)]
+        for key in ("score", "interval", "steps", "selected", "parameters", "identity"):
+            assert results[0][key] == results[1][key], key
+        assert [result["fused"] for result in results] == [3, 1]
+        assert (here / "log.txt").is_file()
+        stored = [
+            [json.loads(line) for line in (f / "predictions.jsonl").read_text().splitlines()] for f in (here, there)
+        ]
+        assert [row["prediction"] for row in stored[0]] == [row["prediction"] for row in stored[1]]
+
+
+BROKEN = """
+import multiprocessing
+import os
+from ptune.heads.linear import Linear
+
+class Shy(Linear):
+    def loss(self, hidden, batch):
+        if multiprocessing.parent_process() is not None:
+            HOW
+        return super().loss(hidden, batch)
+"""
+
+
+@pytest.mark.parametrize("how", ["raise RuntimeError('shy')", "os._exit(9)"])
+def test_a_group_that_breaks_goes_on_alone(how, ptune, tmp_path, monkeypatch):
+    """Whether by an exception or an end without a word."""
+    (tmp_path / "shy.py").write_text(BROKEN.replace("HOW", how))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = ptune(
+        *FUSED, *SMALL, "max_steps=2", "seed=1,2", "packages=[shy]", "method.head._target_=shy.Shy", "optim.lr=0.01"
+    )
+    assert done.code == 0, done.err
+    assert "warning: jobs 0, 1 together: " in done.err
+    assert "they go on alone" in done.err
+    results = [json.loads((tmp_path / "out" / str(number) / "result.json").read_text()) for number in range(2)]
+    assert [result["seed"] for result in results] == [1, 2]
+    assert [result["fused"] for result in results] == [1, 1]
+
+
+def test_a_run_that_diverges_leaves_the_others(ptune, tmp_path):
+    """The sweep goes on, and says which failed."""
+    done = ptune(*FUSED, *SMALL, *SURE, "max_steps=4", "optim.lr=1e38,0.01,0.02", "optim.clip=null")
+    assert done.code == 1
+    assert "job 0 (" in done.err
+    assert "optim.lr=1e+38" in done.err or "optim.lr=1e38" in done.err
+    assert "A lower optim.lr" in done.err
+    assert not (tmp_path / "out/0/result.json").exists()
+    for number in (1, 2):
+        assert json.loads((tmp_path / "out" / str(number) / "result.json").read_text())["steps"] == 4
