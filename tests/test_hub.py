@@ -426,7 +426,9 @@ def record_rows(path: Path) -> Rows:
                     "passage": text,
                     "query": query["query"],
                     "entities": sorted({span[0] for span in spans}),
-                    "entity_spans": dict(zip(("text", "start", "end"), map(list, zip(*spans, strict=True)), strict=True)),
+                    "entity_spans": dict(
+                        zip(("text", "start", "end"), map(list, zip(*spans, strict=True)), strict=True)
+                    ),
                     "answers": sorted({answer["text"] for answer in query.get("answers", [])}),
                     "idx": {"passage": line["idx"], "query": query["idx"]},
                 }
