@@ -123,7 +123,7 @@ def look(task: Any, settings: Data) -> None:
     task.lay_out(settings.layout)
     if settings.source == "hub" and not within_reach(*on_hub(task)):
         raise out_of_reach(task)
-    if settings.source == "local":
+    if settings.source == "local" and settings.root:
         origin: dict[str, Any] = {}
         found = sources(task, settings, origin)
         for source in found.values():

@@ -52,7 +52,7 @@ def look(settings: Train) -> None:
     data.look(leaf(settings.task, settings.packages), settings.data)
     backbone = {"revision": None, "weights": "safetensors", **settings.backbone}
     name, repo = backbone.get("name"), backbone.get("checkpoint")
-    if not repo or backbone.get("path") or not target(settings.method["procedure"]["_target_"]).backbone:
+    if not repo or backbone.get("path") or not target(procedure["_target_"], settings.packages).backbone:
         return
     if not hub.within_reach(str(repo), str(backbone["revision"] or "main"), hub.files_of(str(backbone["weights"]))):
         raise hub.no_checkpoint(str(name), str(repo))
