@@ -1,18 +1,20 @@
 """Examples, the rows they render to, and batches of rows; read-out positions travel with the row.
 
 A row is not an example: a long sentence is several windows, a choice is a row a candidate. Axis letters are those
-of `ptune.injection`.
+of `ptune.injection`. Torch is imported where tensors are made: readers and tasks do without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 IGNORED = -100
 
@@ -132,7 +134,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        import torch
+
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
         return replace(self, **moved, read={k: v.to(device) for k, v in self.read.items()})
 
 
@@ -159,6 +163,8 @@ def collate(
     source: str = "train",
 ) -> Batch:
     """Rows padded to their longest (rounded up to `multiple`) on `side` ("right" or "left")."""
+    import torch
+
     width = -(-max(len(row.ids) for row in rows) // multiple) * multiple
     shifts = [0 if side == "right" else width - len(row.ids) for row in rows]
 
@@ -192,6 +198,8 @@ def collate(
 
 
 def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) -> Tensor:
+    import torch
+
     out = torch.full((len(lists), max((len(values) for values in lists), default=0)), fill, dtype=torch.long)
     for i, (values, shift) in enumerate(zip(lists, shifts, strict=True)):
         if len(values):
@@ -200,6 +208,8 @@ def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) ->
 
 
 def _targets(rows: Sequence[Row]) -> Tensor:
+    import torch
+
     if all(isinstance(row.target, int) or row.target is None for row in rows):
         return torch.tensor([IGNORED if row.target is None else row.target for row in rows])
     if any(isinstance(row.target, float) for row in rows):
@@ -213,6 +223,8 @@ def _targets(rows: Sequence[Row]) -> Tensor:
 
 def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
     """The rows of several batches as one, padded to the widest; targets are dropped (each part keeps its own)."""
+    import torch
+
     if len(batches) == 1:
         return batches[0]
     width = max(batch.ids.shape[1] for batch in batches)

@@ -76,9 +76,9 @@ def _revived(kind: type[T], values: Mapping[str, Any]) -> T:
 
 def resolve(s: Train) -> Iterator[str]:
     """Fill in what other settings decide; yields what cannot be."""
-    from ptune.backbones import local
-
     if s.backbone.get("_target_") == "ptune.backbones.local":
+        from ptune.backbones import local
+
         try:
             s.backbone = local.settings({k: v for k, v in s.backbone.items() if k != "_target_"})
         except PtuneError as error:
@@ -146,8 +146,8 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
     import torch
 
     from ptune.injection import Vocabulary
-    from ptune.loop import mix
     from ptune.model import Member, Model
+    from ptune.seeds import mix
 
     first = runs[0]
     for key in ("backbone", "precision", "device", "gradient_checkpointing"):
@@ -185,7 +185,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
     """The template and the head of a run, which need the tokenizer but no backbone weights."""
     import torch
 
-    from ptune.loop import mix
+    from ptune.seeds import mix
 
     prompt, head = (target(s.method[part]["_target_"], s.packages) for part in ("prompt", "head"))
     mask = getattr(head, "reads", None) == "mask"

@@ -16,16 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ptune.batch import Example
 from ptune.cache import Cache
 from ptune.config import Data, Demo
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
-from ptune.hub import snapshot, ways_on
-from ptune.loop import mix
+from ptune.hub import snapshot, ways_on, within_reach
 from ptune.readers import Reading, Record
 from ptune.run import sha256
+from ptune.seeds import mix
 from ptune.stored import Read, chosen
 
 SPLITS = ("train", "dev", "test")
@@ -114,6 +112,24 @@ def load(task: Any, settings: Data, cache: Cache | None = None) -> Corpus:
     if settings.source != "demo" and (warning := unlike_original(task, counts)):
         origin["warning"] = warning
     return Corpus(splits, origin)
+
+
+def look(task: Any, settings: Data) -> None:
+    """See whether the task's data can be had, before anything that takes long: what is on the Hub is in its cache or
+    the Hub answers, and original files are there and begin as they should.
+
+    Raises UnavailableError or DataError as `load` would.
+    """
+    task.lay_out(settings.layout)
+    if settings.source == "hub" and not within_reach(*on_hub(task)):
+        raise out_of_reach(task)
+    if settings.source == "local" and settings.root:
+        origin: dict[str, Any] = {}
+        found = sources(task, settings, origin)
+        for source in found.values():
+            next(source.records(Reading(settings.lenient)), None)
+        if message := missing(task, found, origin):
+            raise UnavailableError(message)
 
 
 def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Source]:
@@ -229,6 +245,8 @@ def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Se
     """The first `most` examples; with a seed a random choice of so many, in the order of the file."""
     if seed is None or most is None or most >= len(examples):
         return examples[:most]
+    import torch
+
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "draw")))
     return chosen(examples, sorted(order[:most].tolist()))
 
@@ -282,8 +300,8 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
     return told
 
 
-def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
-    """Each split's parquet files on the Hub at the task's revision."""
+def on_hub(task: Any) -> tuple[str, str, list[str], str]:
+    """The arguments of `snapshot` for the task's data set. Raises UnavailableError where it is not on the Hub."""
     if "hub" not in task.source:
         raise UnavailableError(
             f"data=hub: {task.name} is not on the Hub. Two ways on:\n"
@@ -292,16 +310,27 @@ def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
         )
     hub = task.source["hub"]
     config = hub.get("config")
-    folder = snapshot(hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], kind="dataset")
+    return hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], "dataset"
+
+
+def out_of_reach(task: Any) -> UnavailableError:
+    """That the task's data set is neither cached nor to be fetched."""
+    return ways_on(
+        f"task {task.name} ({task.source['hub']['path']})",
+        f"data=local data.root=DIR, a folder with its original files ({looked_for(task, SPLITS[:2])}), "
+        "and backbone=local backbone.path=DIR",
+    )
+
+
+def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
+    """Each split's parquet files on the Hub at the task's revision."""
+    folder = snapshot(*on_hub(task))
     if folder is None:
-        names = looked_for(task, SPLITS[:2])
-        raise ways_on(
-            f"task {task.name} ({hub['path']})",
-            f"data=local data.root=DIR, a folder with its original files ({names}), "
-            "and backbone=local backbone.path=DIR",
-        )
+        raise out_of_reach(task)
     from ptune.readers import hub as reader
 
+    hub = task.source["hub"]
+    config = hub.get("config")
     revision = folder.name
     if config and (folder / config).is_dir():
         folder = folder / config  # its repository may hold other configs, too
@@ -368,6 +397,8 @@ def demo_folder(task: str, seed: int, settings: Demo) -> Path:
 
 def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
     """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw."""
+    import torch
+
     examples = corpus.splits[source]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "held_out"))).tolist()
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def main(cfg: DictConfig) -> None:
-    """Print the scores, and keep them in the run folder as eval_SPLIT.json, or eval_TASK_SPLIT.json of another task."""
+    """Print the scores, and keep them in the run folder as eval_SPLIT.json, or eval_TASK_SPLIT.json of another task.
+
+    A run that has one tells its W&B run, too.
+    """
     from ptune.build import settings_of
 
     s = settings_of(cfg, Eval)
-    from ptune.breakdown import breakdown
+    from ptune.breakdown import breakdown, tables
     from ptune.cache import Cache
     from ptune.data import cache_folder, load
     from ptune.errors import ConfigError
@@ -56,11 +60,12 @@ def main(cfg: DictConfig) -> None:
         found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)
         low, high = found.interval(task)
-        run.folder.write_json(f"breakdowns/eval_{prefix}{split}.json", breakdown(task, found))
+        name, broken_down = f"eval_{prefix}{split}", breakdown(task, found)
+        run.folder.write_json(f"breakdowns/{name}.json", broken_down)
         if s.task is not None:
             run.folder.write_jsonl(f"predictions_{prefix}{split}.jsonl", prediction_rows(found))
         run.folder.write_json(
-            f"eval_{prefix}{split}.json",
+            f"{name}.json",
             {
                 **({"task": task.name} if s.task is not None else {}),
                 "split": split,
@@ -68,7 +73,7 @@ def main(cfg: DictConfig) -> None:
                 "scores": found.scores,
                 "interval": [low, high],
                 "majority": majority.scores,
-                "breakdown": f"breakdowns/eval_{prefix}{split}.json",
+                "breakdown": f"breakdowns/{name}.json",
                 **rendered.reading(),
                 "seconds": found.seconds,
                 "synthetic": corpus.synthetic,
@@ -87,6 +92,27 @@ def main(cfg: DictConfig) -> None:
                 for name, value in found.scores.items()
             ],
         )
+        track(run, name, found.scores, tables(broken_down), progress)
+
+
+def track(
+    run: Restored,
+    name: str,
+    scores: Mapping[str, float],
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    progress: Progress,
+) -> None:
+    """Tell the run's own W&B run of an evaluation, or say that there is none."""
+    from ptune.track import tracker_again
+
+    tracker = tracker_again(run.settings.tracker, run.folder.path, progress.warn)
+    if tracker is None:
+        progress.say("the run has no W&B run to tell; its folder has everything")
+        return
+    step = int(run.folder.read_json("result.json")["steps"])
+    tracker.tables(name, step, tables)
+    tracker.log({"event": "eval", "split": name, "step": step, "scores": scores})
+    tracker.finish({name: scores}, {})
 
 
 def unsized(data: Data) -> Data:

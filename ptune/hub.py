@@ -12,6 +12,18 @@ from urllib.parse import urlsplit
 from ptune.errors import UnavailableError
 
 PROBE_SECONDS = 2.0
+CHECKPOINT = (
+    "config.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece*",
+)
 
 
 def reachable() -> bool:
@@ -26,28 +38,51 @@ def reachable() -> bool:
         return False
 
 
+def cached(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> Path | None:
+    """The folder of a repository's files at `revision` in the cache; None where one of them is not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(**wanted(repo, revision, patterns, kind), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def wanted(repo: str, revision: str, patterns: Sequence[str], kind: str) -> dict[str, Any]:
+    """What the Hub's client calls these."""
+    return {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
+
+
+def within_reach(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> bool:
+    """Whether `snapshot` would find the files in the cache or a Hub to ask; fetches nothing."""
+    return cached(repo, revision, patterns, kind) is not None or reachable()
+
+
 def snapshot(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> Path | None:
     """The folder of a repository's files at `revision`: from the cache, else fetched; None when neither can be."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted: dict[str, Any] = {
-        "repo_id": repo,
-        "revision": revision,
-        "repo_type": kind,
-        "allow_patterns": list(patterns),
-    }
-    try:
-        return Path(snapshot_download(**wanted, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
+    if (folder := cached(repo, revision, patterns, kind)) is not None:
+        return folder
     if not reachable():
         return None
     try:
-        return Path(snapshot_download(**wanted))
+        return Path(snapshot_download(**wanted(repo, revision, patterns, kind)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise UnavailableError(f"{repo} at {revision}: the Hub answers, but not with this: {first}") from None
+
+
+def files_of(weights: str) -> list[str]:
+    """The patterns of a checkpoint's files, with weights of this kind."""
+    return [*CHECKPOINT, "*.bin"] if weights == "bin" else [*CHECKPOINT]
+
+
+def no_checkpoint(name: str, repo: str) -> UnavailableError:
+    """That a backbone's checkpoint is neither cached nor to be fetched."""
+    return ways_on(f"backbone {name} ({repo})", "backbone.path=DIR, a folder with its files")
 
 
 def ways_on(what: str, local: str) -> UnavailableError:

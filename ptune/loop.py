@@ -7,7 +7,6 @@ the others.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from ptune.batch import Batch
 from ptune.errors import DivergedError
+from ptune.seeds import mix
 
 Work = Sequence[tuple[int, Batch]]
 Losses = Sequence[tuple[Tensor, int]]
@@ -136,11 +136,6 @@ class Trainable(Protocol):
 
     def train(self, mode: bool = True) -> Any:
         """Switch dropout on or off."""
-
-
-def mix(*parts: object) -> int:
-    """A 63-bit seed from several values, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
 def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping[str, Any]]) -> list[Run]:

@@ -12,7 +12,7 @@ import torch
 from ptune.batch import Batch, Draw, Example, Row, collate
 from ptune.cache import Cache
 from ptune.encoded import FIGURES, Laid
-from ptune.loop import mix
+from ptune.seeds import mix
 from ptune.stored import name
 from ptune.templates import Parts, Template, lost_labels
 

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -133,20 +134,20 @@ class RunFolder:
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
 
+    def metrics(self) -> list[tuple[str, dict[str, Any]]]:
+        """The lines of metrics.jsonl with their events, without one that is not whole."""
+        path, found = self.file("metrics.jsonl"), []
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else ():
+            with suppress(ValueError):
+                found.append((line, json.loads(line)))
+        return found
+
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole."""
         path = self.file("metrics.jsonl")
-        if not path.is_file():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if event.get("step", 0) <= step:
-                kept.append(line)
-        write_atomically(path, "".join(kept).encode())
+        if path.is_file():
+            kept = [line for line, event in self.metrics() if event.get("step", 0) <= step]
+            write_atomically(path, "".join(kept).encode())
 
     def write_tensors(self, tensors: Mapping[str, Any], about: Mapping[str, str]) -> int:
         """Store tuned.safetensors; returns its size in bytes."""

@@ -323,12 +323,13 @@ class Session:
         }
 
     def _break_down(self, found: Any, step: int) -> dict[str, Any]:
-        """Write where an evaluation's score comes from."""
-        from ptune.breakdown import breakdown
+        """Write where an evaluation's score comes from, and tell the tracker."""
+        from ptune.breakdown import breakdown, tables
 
-        self.broken_down = breakdown(self.task, found)
-        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **self.broken_down})
-        return self.broken_down
+        broken_down = breakdown(self.task, found)
+        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **broken_down})
+        self.tracker.tables(found.split, step, tables(broken_down))
+        return broken_down
 
     def _point(
         self, model: Any, rendered: dict[str, Any], event: Mapping[str, Any], keep: bool = False
@@ -356,12 +357,10 @@ class Session:
         }
 
     def _keep(self, report: Any) -> None:
-        from ptune.breakdown import tables
         from ptune.evaluate import prediction_rows
 
-        rows = prediction_rows(report)
-        self.folder.write_jsonl("predictions.jsonl", rows)
-        self.tables = {**tables(self.broken_down), "predictions": rows}
+        self.predictions = prediction_rows(report)
+        self.folder.write_jsonl("predictions.jsonl", self.predictions)
 
     def _account(self, model: Any) -> dict[str, Any]:
         about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
@@ -398,7 +397,7 @@ class Session:
         }
         self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        self.tracker.finish({key: result[key] for key in keys}, self.tables)
+        self.tracker.finish({key: result[key] for key in keys}, {"predictions": self.predictions})
         return result
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ptune.config import Tracker as Settings
+from ptune.run import RunFolder
 
 log = logging.getLogger(__name__)
 Rows = Sequence[Mapping[str, Any]]
+Told = tuple[str, int]  # (a kind of event, or an evaluation's split, and its step)
 STAGED: set[str] = set()  # folders that `stage_in` chose, not the user
+ROWS = 200  # of a table, at most
 
 
 class Tracker(Protocol):
@@ -21,8 +25,11 @@ class Tracker(Protocol):
     def log(self, event: Mapping[str, Any]) -> None:
         """One step or evaluation."""
 
+    def tables(self, split: str, step: int, tables: Mapping[str, Rows]) -> None:
+        """The tables of an evaluation."""
+
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
-        """The final figures, predictions, and the other tables of the evaluation."""
+        """The final figures and predictions."""
 
 
 class NoTracker:
@@ -31,32 +38,47 @@ class NoTracker:
     def log(self, event: Mapping[str, Any]) -> None:
         """Nothing."""
 
+    def tables(self, split: str, step: int, tables: Mapping[str, Rows]) -> None:
+        """Nothing."""
+
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """Nothing."""
 
 
 class Wandb:
-    """tracker=wandb. The first failure of W&B is told once by `warn`, and the run goes on without it."""
+    """tracker=wandb. The first failure of W&B is told once by `warn`, and the run goes on without it.
 
-    def __init__(self, run: Any, warn: Callable[[str], None], samples: int) -> None:
-        self.run, self.warn, self.samples = run, warn, samples
+    samples: final predictions that are shown; told: what W&B knows from before the run was resumed; step: W&B's, which
+    only goes up.
+    """
+
+    def __init__(
+        self, run: Any, warn: Callable[[str], None], samples: int, told: Collection[Told] = (), step: int = 0
+    ) -> None:
+        self.run, self.warn, self.samples, self.told, self.step = run, warn, samples, set(told), step
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Figures under "train/..." and "SPLIT/...", by step."""
         prefix = "train" if event["event"] == "step" else str(event.get("split", "eval"))
         figures = {f"{prefix}/{key}": value for key, value in flat(event).items() if isinstance(value, (int, float))}
-        self._try(lambda run: run.log(figures, step=int(event["step"])))
+        self._once(str(event["event"]), int(event["step"]), lambda: figures)
+
+    def tables(self, split: str, step: int, tables: Mapping[str, Rows]) -> None:
+        """Tables under "SPLIT/..." with their step; each evaluation's once, and at most ROWS rows of each."""
+        self._once(
+            split,
+            step,
+            lambda: {f"{split}/step": step, **{f"{split}/{name}": table(rows) for name, rows in tables.items()}},
+        )
 
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """Summary figures and the tables."""
 
         def last(run: Any) -> None:
-            import wandb
-
             run.summary.update(flat(summary))
             shown = {name: rows[: self.samples] if name == "predictions" else rows for name, rows in tables.items()}
-            cells = {name: laid_out(rows) for name, rows in shown.items()}
-            run.log({name: wandb.Table(columns=columns, data=data) for name, (columns, data) in cells.items()})
+            if shown:
+                run.log({name: table(rows) for name, rows in shown.items()})
 
         run = self.run
         self._try(last)
@@ -64,6 +86,14 @@ class Wandb:
             self.run = run
             self._try(lambda run: run.finish())
         self.run = None
+
+    def _once(self, what: str, step: int, row: Callable[[], Mapping[str, Any]]) -> None:
+        """Tell what was not told before; that of a step which W&B has left behind stands in a row of its own."""
+        if (what, step) in self.told:
+            return
+        self.told.add((what, step))
+        self.step = step if step >= self.step else self.step + 1
+        self._try(lambda run: run.log(row(), step=self.step))
 
     def _try(self, action: Callable[[Any], None]) -> None:
         if self.run is None:
@@ -73,6 +103,14 @@ class Wandb:
         except Exception as error:  # whatever W&B raises, training is worth more
             self.run = None
             self.warn(f"W&B stopped ({error}); the run goes on, metrics.jsonl has everything")
+
+
+def table(rows: Rows) -> Any:
+    """The first ROWS of them as W&B's table."""
+    import wandb
+
+    columns, data = laid_out(rows[:ROWS])
+    return wandb.Table(columns=columns, data=data)
 
 
 def laid_out(rows: Rows) -> tuple[list[str | int], list[list[Any]]]:
@@ -92,9 +130,32 @@ def tracker(
     config: Mapping[str, Any],
     warn: Callable[[str], None],
 ) -> Tracker:
-    """The tracker of one run; W&B that cannot start is a warning."""
+    """The tracker of one run; W&B that cannot start is a warning.
+
+    A run that is resumed goes on in its W&B run and tells it nothing twice.
+    """
     if settings.name == "none":
         return NoTracker()
+    given: dict[str, Any] = {"name": name, "tags": [*tags, *settings.tags], "config": dict(config)}
+    known = known_id(folder)
+    return start(settings, folder, warn, known, told(RunFolder(folder)) if known else (), given)
+
+
+def tracker_again(settings: Settings, folder: Path, warn: Callable[[str], None]) -> Tracker | None:
+    """The tracker of a finished run, for what is found out about it later; None where it has no W&B run."""
+    known = None if settings.name == "none" else known_id(folder)
+    return start(settings, folder, warn, known, (), {}) if known else None
+
+
+def start(
+    settings: Settings,
+    folder: Path,
+    warn: Callable[[str], None],
+    known: str | None,
+    told: Collection[Told],
+    given: Mapping[str, Any],
+) -> Tracker:
+    """Start W&B, with the run of id `known` where there is one."""
     os.environ.setdefault("WANDB_SILENT", "true")
     stage_in(folder)
     try:
@@ -104,24 +165,37 @@ def tracker(
         if mode == "online" and not has_key():
             warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
             mode = "offline"
+        again: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
         run = wandb.init(
             project=settings.project,
             entity=settings.entity,
             group=settings.group,
-            name=name,
-            tags=[*tags, *settings.tags],
             dir=str(folder),
-            config=dict(config),
             mode=mode,
             reinit="create_new",  # beside those of runs that train side by side
             settings=wandb.Settings(
                 x_disable_meta=True, save_code=False, disable_git=True, console="off", silent=True, init_timeout=20
             ),
+            **given,
+            **again,
         )
-        return Wandb(run, warn, settings.samples)
+        return Wandb(run, warn, settings.samples, told, run.step if known else 0)
     except Exception as error:  # an account, a disk, a network: none of them may end a run
         warn(f"W&B could not start ({error}); the run goes on, metrics.jsonl has everything")
         return NoTracker()
+
+
+def known_id(folder: Path) -> str | None:
+    """The id of a run's W&B run, from the name of W&B's folder in the run folder; None where there is none."""
+    names = (re.fullmatch(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", path.name) for path in folder.glob("wandb/*run-*"))
+    return next((found[1] for found in names if found), None)
+
+
+def told(folder: RunFolder) -> set[Told]:
+    """What was told of a run before: the events of its record, and the evaluations whose breakdowns it has."""
+    events = {(event["event"], event["step"]) for _, event in folder.metrics()}
+    stems = (path.stem.rpartition("_") for path in folder.file("breakdowns").glob("*.json"))
+    return events | {(split, int(step)) for split, _, step in stems if step.isdecimal()}
 
 
 def stage_in(folder: Path) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from ptune import build
 from ptune.config import Train
 from ptune.errors import ConfigError
-from ptune.leaves import leaf
+from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress
 from ptune.run import RunFolder
 from ptune.session import Session, train
@@ -28,6 +28,7 @@ def main(cfg: DictConfig) -> float | None:
         settings = resumed(Path(str(cfg.resume)), where.overrides)
         settings.quiet = bool(cfg.get("quiet"))
     else:
+        look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
     with Progress(settings.quiet) as progress:
         twin = where.twin(build.identity(settings))
@@ -36,6 +37,25 @@ def main(cfg: DictConfig) -> float | None:
             return float(RunFolder(twin).read_json("result.json")["selected"])
         result = run(settings, RunFolder(where.folder), where, progress)
     return float(result["selected"])
+
+
+def look(settings: Train) -> None:
+    """See whether task and backbone can be had, before torch is imported, which takes seconds.
+
+    Raises UnavailableError or DataError; what is wrong with the settings themselves is told afterwards.
+    """
+    procedure = settings.method.get("procedure")
+    if [*check_leaf("task", settings.task, settings.packages), *check_leaf("", procedure, settings.packages)]:
+        return
+    from ptune import data, hub
+
+    data.look(leaf(settings.task, settings.packages), settings.data)
+    backbone = {"revision": None, "weights": "safetensors", **settings.backbone}
+    name, repo = backbone.get("name"), backbone.get("checkpoint")
+    if not repo or backbone.get("path") or not target(procedure["_target_"], settings.packages).backbone:
+        return
+    if not hub.within_reach(str(repo), str(backbone["revision"] or "main"), hub.files_of(str(backbone["weights"]))):
+        raise hub.no_checkpoint(str(name), str(repo))
 
 
 def resumed(path: Path, overrides: Sequence[str]) -> Train:

@@ -10,17 +10,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
+import yaml
 
+from ptune import demo
 from ptune.hub import PROBE_SECONDS
 
 DATASET, MODEL = "eriktks/conll2003", "some/tiny-bert"
-REVISIONS = {DATASET: "d" * 40, MODEL: "a" * 40, "aps/super_glue": "b" * 40}
+REVISIONS = {
+    **{DATASET: "d" * 40, MODEL: "a" * 40, "aps/super_glue": "b" * 40, "nyu-mll/glue": "c" * 40},
+    **{"rajpurkar/squad": "e" * 40, "rajpurkar/squad_v2": "f" * 40, "leondz/wnut_17": "1" * 40},
+}
 TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
 
 
@@ -347,3 +353,232 @@ def test_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     with pytest.raises(AssertionError):
         module.reachable()
+
+
+# The same corpora from the Hub and from their original files
+
+Rows = list[dict[str, Any]]
+TEXT, NUMBER = datasets.Value("string"), datasets.Value("int32")
+TRUTH = datasets.ClassLabel(names=["False", "True"])
+NEWER = ["corporation", "creative-work", "group", "location", "person", "product"]
+SPLIT_NAMES = {"train": "train", "dev": "validation", "test": "test"}
+
+
+def named(label: Any, names: list[str]) -> int:
+    """A label as the Hub stores it; -1 where the test has none."""
+    return -1 if label is None else names.index(str(label))
+
+
+def json_lines(path: Path) -> Rows:
+    """One object a line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def boolq_rows(path: Path) -> Rows:
+    """Truth values are classes."""
+    return [{**row, "label": named(row.get("label"), TRUTH.names)} for row in json_lines(path)]
+
+
+def cb_rows(path: Path) -> Rows:
+    """Names of labels are classes."""
+    return [{**row, "label": named(row.get("label"), ["entailment", "contradiction", "neutral"])}
+            for row in json_lines(path)]  # fmt: skip
+
+
+def copa_rows(path: Path) -> Rows:
+    """Choices are classes."""
+    return [{**row, "label": row.get("label", -1)} for row in json_lines(path)]
+
+
+def wsc_rows(path: Path) -> Rows:
+    """The target's fields stand beside the text."""
+    return [
+        {"text": row["text"], **row["target"], "idx": row["idx"], "label": named(row.get("label"), TRUTH.names)}
+        for row in json_lines(path)
+    ]
+
+
+def multirc_rows(path: Path) -> Rows:
+    """A row an answer."""
+    return [
+        {
+            "paragraph": line["passage"]["text"],
+            "question": question["question"],
+            "answer": answer["text"],
+            "idx": {"paragraph": line["idx"], "question": question["idx"], "answer": answer["idx"]},
+            "label": answer.get("label", -1),
+        }
+        for line in json_lines(path)
+        for question in line["passage"]["questions"]
+        for answer in question["answers"]
+    ]
+
+
+def record_rows(path: Path) -> Rows:
+    """A row a query; ends of mentions are exclusive, entities and answers in no order of the passage."""
+    rows = []
+    for line in json_lines(path):
+        text, entities = line["passage"]["text"], line["passage"]["entities"]
+        spans = [(text[e["start"] : e["end"] + 1], e["start"], e["end"] + 1) for e in entities]
+        for query in line["qas"]:
+            rows.append(
+                {
+                    "passage": text,
+                    "query": query["query"],
+                    "entities": sorted({span[0] for span in spans}),
+                    "entity_spans": dict(
+                        zip(("text", "start", "end"), map(list, zip(*spans, strict=True)), strict=True)
+                    ),
+                    "answers": sorted({answer["text"] for answer in query.get("answers", [])}),
+                    "idx": {"passage": line["idx"], "query": query["idx"]},
+                }
+            )
+    return rows
+
+
+def sst2_rows(path: Path) -> Rows:
+    """Of its tables: train and dev have a header of sentence and label, test one of index and sentence."""
+    header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    return [{"sentence": row["sentence"], "label": int(row.get("label", -1)), "idx": i} for i, row in enumerate(rows)]
+
+
+def squad_rows(path: Path) -> Rows:
+    """A row a question."""
+    return [
+        {
+            "id": qa["id"],
+            "title": article["title"],
+            "context": paragraph["context"],
+            "question": qa["question"],
+            "answers": {key: [answer[key] for answer in qa["answers"]] for key in ("text", "answer_start")},
+        }
+        for article in json.loads(path.read_text(encoding="utf-8"))["data"]
+        for paragraph in article["paragraphs"]
+        for qa in paragraph["qas"]
+    ]
+
+
+def tagged_rows(path: Path, names: list[str]) -> Rows:
+    """Of columns: the words, and the last column as IOB2, where the Hub has classes."""
+    rows = []
+    for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
+        cells = [line.split() for line in block.split("\n") if not line.startswith("-DOCSTART-")]
+        if not cells:
+            continue
+        tags = [line[-1] for line in cells]
+        for i, tag in enumerate(tags):
+            if tag[0] == "I" and (i == 0 or tags[i - 1][1:] != tag[1:]):
+                tags[i] = "B" + tag[1:]
+        rows.append(
+            {"id": str(len(rows)), "tokens": [line[0] for line in cells], "ner_tags": [names.index(t) for t in tags]}
+        )
+    return rows
+
+
+def tagged(names: list[str]) -> dict[str, Any]:
+    """The columns of a tagged corpus."""
+    return {"id": TEXT, "tokens": datasets.List(TEXT), "ner_tags": datasets.List(datasets.ClassLabel(names=names))}
+
+
+WNUT_TAGS = ["O", *(f"{prefix}-{name}" for name in NEWER for prefix in "BI")]
+ANSWERS = {"text": datasets.List(TEXT), "answer_start": datasets.List(NUMBER)}
+SQUAD = {"id": TEXT, "title": TEXT, "context": TEXT, "question": TEXT, "answers": ANSWERS}
+PAIR = {"premise": TEXT, "hypothesis": TEXT, "idx": NUMBER}
+ON_HUB: dict[str, tuple[str, dict[str, Any], Callable[[Path], Rows]]] = {
+    "boolq": ("aps/super_glue/boolq", {"question": TEXT, "passage": TEXT, "idx": NUMBER, "label": TRUTH}, boolq_rows),
+    "cb": ("aps/super_glue/cb",
+           {**PAIR, "label": datasets.ClassLabel(names=["entailment", "contradiction", "neutral"])}, cb_rows),
+    "copa": ("aps/super_glue/copa",
+             {"premise": TEXT, "choice1": TEXT, "choice2": TEXT, "question": TEXT, "idx": NUMBER,
+              "label": datasets.ClassLabel(names=["choice1", "choice2"])}, copa_rows),
+    "wsc": ("aps/super_glue/wsc",
+            {"text": TEXT, "span1_index": NUMBER, "span2_index": NUMBER, "span1_text": TEXT, "span2_text": TEXT,
+             "idx": NUMBER, "label": TRUTH}, wsc_rows),
+    "multirc": ("aps/super_glue/multirc",
+                {"paragraph": TEXT, "question": TEXT, "answer": TEXT, "label": TRUTH,
+                 "idx": {"paragraph": NUMBER, "question": NUMBER, "answer": NUMBER}}, multirc_rows),
+    "record": ("aps/super_glue/record",
+               {"passage": TEXT, "query": TEXT, "entities": datasets.List(TEXT), "answers": datasets.List(TEXT),
+                "entity_spans": {"text": datasets.List(TEXT), "start": datasets.List(NUMBER),
+                                 "end": datasets.List(NUMBER)},
+                "idx": {"passage": NUMBER, "query": NUMBER}}, record_rows),
+    "sst2": ("nyu-mll/glue/sst2",
+             {"sentence": TEXT, "label": datasets.ClassLabel(names=["negative", "positive"]), "idx": NUMBER},
+             sst2_rows),
+    "squad": ("rajpurkar/squad/plain_text", SQUAD, squad_rows),
+    "squad_v2": ("rajpurkar/squad_v2/squad_v2", SQUAD, squad_rows),
+    "wnut17": ("leondz/wnut_17/wnut_17", tagged(WNUT_TAGS), lambda path: tagged_rows(path, WNUT_TAGS)),
+    "conll03": ("eriktks/conll2003/conll2003", tagged(TAGS), lambda path: tagged_rows(path, TAGS)),
+}  # fmt: skip
+BOTH = """
+import json, sys
+from hydra import compose, initialize_config_module
+from ptune.config import Data
+from ptune.data import load
+from ptune.leaves import leaf
+from omegaconf import OmegaConf
+from ptune import config
+
+config.register()
+found = {}
+with initialize_config_module("ptune.conf", version_base="1.3"):
+    for name, root in json.loads(sys.argv[1]).items():
+        node = OmegaConf.to_container(compose("train", overrides=[f"task={name}"]).task, resolve=True)
+        for settings in (Data(source="hub"), Data(source="local", root=root)):
+            corpus = load(leaf(node), settings)
+            splits = {split: [repr(example) for example in rows] for split, rows in corpus.splits.items()}
+            origin = {key: corpus.origin.get(key) for key in ("revision", "examples")}
+            found.setdefault(name, {})[settings.source] = {"splits": splits, **origin}
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> dict[str, Any]:
+    """Each corpus as read from a hub that serves it in parquet, and from its original files."""
+    base = tmp_path_factory.mktemp("both")
+    for name, (place, features, rows_of) in ON_HUB.items():
+        demo.write(name, base / "local" / name, 3, dict.fromkeys(demo.splits(name), 12), length=2)
+        for split, names in task_source(name)["files"].items():
+            path = next((p for n in names for p in (base / "local" / name).rglob(n)), None)
+            if path is not None:
+                rows = rows_of(path)
+                assert rows, path
+                to = base / "hub" / place / f"{SPLIT_NAMES[split]}-00000-of-00001.parquet"
+                to.parent.mkdir(parents=True, exist_ok=True)
+                datasets.Dataset.from_list(rows, features=datasets.Features(features)).to_parquet(str(to))
+    hub = Hub({repo: base / "hub" / repo for repo in {place.rpartition("/")[0] for place, _, _ in ON_HUB.values()}})
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(base / "home"), "HF_HUB_DISABLE_XET": "1"}
+    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", BOTH, json.dumps({name: str(base / "local" / name) for name in ON_HUB})],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    finally:
+        hub.stop()
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def task_source(name: str) -> dict[str, Any]:
+    """Where a task's yaml says that its data is."""
+    path = Path(__file__).parents[1] / "conf" / "task" / f"{name}.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["source"])
+
+
+@pytest.mark.parametrize("name", ON_HUB)
+def test_hub_gives_what_the_original_files_give(both, name):
+    """Every example of every split: ids, fields, gold, marks and groups."""
+    hub, local = both[name]["hub"], both[name]["local"]
+    assert hub["revision"] == REVISIONS[ON_HUB[name][0].rpartition("/")[0]]
+    assert set(hub["splits"]) == set(task_source(name)["hub"]["splits"])
+    assert {split: len(rows) for split, rows in local["splits"].items()} == hub["examples"]
+    assert min(hub["examples"].values()) >= 10
+    for split, rows in local["splits"].items():
+        assert hub["splits"][split] == rows

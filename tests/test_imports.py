@@ -51,3 +51,35 @@ def test_light_commands_answer_in_half_a_second(line):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+REFUSED = {
+    "task=squad backbone=roberta_base": "task squad (rajpurkar/squad) is not on this machine",
+    "task=cb data=demo backbone=roberta_base": "backbone roberta_base (FacebookAI/roberta-base) is not on this machine",
+    "task=ontonotes backbone=tiny_encoder": "data=hub: ontonotes is not on the Hub",
+    "task=cb data=local data.root=pointers": "pointers/train.jsonl:1: a Git LFS pointer instead of the data",
+    "task=rte data=local data.root=pointers": "no dev data in pointers",
+    "task=cb data=local data.root=nowhere": "data.root: nowhere is not a folder",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_is_not_there_is_refused_without_torch(words, tmp_path):
+    """Data or a backbone that cannot be had: nobody waits for torch to be told so."""
+    (tmp_path / "pointers" / "RTE").mkdir(parents=True)
+    for name in ("train.jsonl", "val.jsonl"):
+        (tmp_path / "pointers" / name).write_text(POINTER, encoding="utf-8")
+    environ = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    if words.startswith("task=rte"):
+        (tmp_path / "pointers" / "val.jsonl").unlink()
+        row = '{"premise": "a", "hypothesis": "b", "label": "entailment", "idx": 0}\n'
+        (tmp_path / "pointers" / "train.jsonl").write_text(row, encoding="utf-8")
+    command = [sys.executable, "-c", PROBE, "train", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=100)
+    assert done.returncode == 1
+    assert REFUSED[words] in done.stderr
+    loaded = done.stderr.partition("loaded:")[2].splitlines()[0].split()
+    assert not {"torch", "transformers", "datasets"} & set(loaded)
+    assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.glob("outputs/**/*") if path.is_file()]

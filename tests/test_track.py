@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,34 @@ def records(file: Path) -> list[Any]:
     return found
 
 
+def rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The rows of a .wandb file's history with their steps; of a table what W&B keeps of it."""
+    found = []
+    for record in records(file):
+        if record.HasField("history"):
+            row: dict[str, Any] = {}
+            for item in record.history.item:
+                name, *inner = item.nested_key or [item.key]
+                if inner:
+                    row.setdefault(name, {})[inner[0]] = json.loads(item.value_json)
+                else:
+                    row[name] = json.loads(item.value_json)
+            found.append((record.history.step.num, row))
+    return found
+
+
+def tables_of(folder: Path, row: dict[str, Any], split: str = "") -> dict[str, list[dict[str, Any]]]:
+    """The tables in a row of history by name, read from W&B's files."""
+    found = {}
+    for key, value in row.items():
+        prefix, _, name = key.rpartition("/")
+        if prefix == split and isinstance(value, dict) and value.get("_type") == "table-file":
+            (file,) = folder.glob(f"wandb/*run-*/files/{value['path']}")
+            laid_out = json.loads(file.read_text(encoding="utf-8"))
+            found[name] = [dict(zip(laid_out["columns"], cells, strict=True)) for cells in laid_out["data"]]
+    return found
+
+
 @pytest.fixture(scope="module")
 def offline(overrides, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """A run without key, account or terminal, with a home that not even root can write; secrets around it."""
@@ -137,11 +166,7 @@ def test_wandb_file(offline):
     assert config["seed"] == 1
     assert config["method"]["name"] == "ptv2"
     assert config["prompt_length"]["value"] == 3
-    history: dict[int, dict] = {}
-    for record in found:
-        if record.HasField("history"):
-            row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
-            history.setdefault(record.history.step.num, {}).update(row)
+    history = dict(rows(next(folder.glob("wandb/offline-run-*/*.wandb"))))
     for event in events(folder):
         row = history[event["step"]]
         if event["event"] == "step":
@@ -153,8 +178,13 @@ def test_wandb_file(offline):
             for part, values in event["breakdown"].items():
                 assert values
                 assert {name: row[f"dev/breakdown.{part}.{name}"] for name in values} == values
-    tables = {"predictions", "labels", "confusions", "by words"}
-    assert any(tables <= set(row) for row in history.values())
+            shown = tables_of(folder, row, "dev")
+            assert set(shown) == {"labels", "confusions", "by words", "errors", "predictions"}
+            stored = json.loads((folder / "breakdowns" / f"dev_{event['step']:08d}.json").read_text(encoding="utf-8"))
+            assert [row["label"] for row in shown["labels"]] == [row["label"] for row in stored["labels"]]
+            assert [row["f1"] for row in shown["labels"]] == [row["f1"] for row in stored["labels"]]
+            assert len(shown["errors"]) == len(stored["errors"])
+    assert [len(tables_of(folder, row)["predictions"]) for row in history.values() if "predictions" in row] == [8]
 
 
 def test_no_secrets(offline):
@@ -222,6 +252,91 @@ def test_table_fails(capsys):
     assert warnings == ["W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
 
 
+def test_steps_only_go_up():
+    """An evaluation of an earlier step gets a row after the last, with its own step; none is told twice."""
+
+    class Steps:
+        def __init__(self) -> None:
+            self.rows: list[tuple[int, dict]] = []
+
+        def log(self, figures: dict, step: int) -> None:
+            self.rows.append((step, figures))
+
+    steps, many = Steps(), [{"a": i} for i in range(track.ROWS + 5)]
+    wandb = track.Wandb(steps, print, 4, told={("dev", 2), ("step", 2)})
+    for split, step in (("dev", 2), ("dev", 6), ("test", 6), ("test", 4), ("test_b", 4), ("test", 6)):
+        wandb.tables(split, step, {"labels": many})
+    wandb.log({"event": "step", "step": 2, "loss": 1.0})
+    assert [(at, {k: v for k, v in row.items() if k.endswith("step")}) for at, row in steps.rows] == [
+        (6, {"dev/step": 6}),
+        (6, {"test/step": 6}),
+        (7, {"test/step": 4}),
+        (8, {"test_b/step": 4}),
+    ]
+    assert len(steps.rows[0][1]["dev/labels"].data) == track.ROWS
+
+
+def test_resumed_run_tells_nothing_twice(go, capsys):
+    """It goes on in its own W&B run, and each step, evaluation and table is in one row."""
+    folder = go()
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "00000004")
+    go()
+    files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert len({file.name for file in files}) == 1  # run-ID.wandb
+    assert "going on from step 2 of 4" in capsys.readouterr().err
+    told = [row for file in files for _, row in rows(file)]
+    for key in ("train/loss", "dev/selected", "dev/labels"):
+        steps = [row["train/step" if key.startswith("train") else "dev/step"] for row in told if key in row]
+        assert steps == ([1, 2, 3, 4] if key == "train/loss" else [2, 4])
+
+
+def test_every_split_is_told(settings, tmp_path, bert_folder):
+    """The reported one at the best and the last epoch, and the one beside it; all with their tables."""
+    folder, sizes = tmp_path / "run", [f"data.demo.{split}={n}" for split, n in (("train", 16), ("dev", 8))]
+    words = ["task=mnli", "data=demo", *sizes, "backbone=local", f"backbone.path={bert_folder}", "method=ptv2"]
+    more = ["prompt_length.value=3", "batch_size=8", "epochs=3", "optim.lr=0.5", "data.max_length=48"]
+    train.run(settings(*words, *more), RunFolder(folder), Where(folder), Progress())
+    history = rows(next(folder.glob("wandb/offline-run-*/*.wandb")))
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert list(result["best"]["beside"]) == ["dev_mismatched"]
+    written = sorted(path.stem for path in folder.glob("breakdowns/*.json"))
+    told = [
+        f"{split}_{row[f'{split}/step']:08d}"
+        for _, row in history
+        for split in ("dev", "dev_mismatched")
+        if f"{split}/labels" in row
+    ]
+    assert sorted(told) == written
+    assert len(written) == 4
+    assert [step for step, _ in history] == sorted(step for step, _ in history)
+
+
+def test_eval_goes_on_in_the_runs_own(go, ptune, monkeypatch):
+    """`ptune eval` adds its scores and tables to the W&B run that the run has; where it has none, it says so."""
+    folder = go()
+    done = ptune("eval", str(folder), "split=train")
+    assert done.code == 0, done.err
+    assert "W&B" not in done.out + done.err
+    first, second = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert first.name == second.name
+    stored = json.loads((folder / "eval_train.json").read_text(encoding="utf-8"))
+    ((step, row),) = rows(second)
+    assert step == json.loads((folder / "result.json").read_text(encoding="utf-8"))["steps"]
+    assert row["eval_train/scores.accuracy"] == stored["scores"]["accuracy"]
+    shown = tables_of(folder, row, "eval_train")
+    assert {"labels", "confusions", "by words", "predictions"} <= set(shown)
+    breakdown = json.loads((folder / stored["breakdown"]).read_text(encoding="utf-8"))
+    assert [row["f1"] for row in shown["labels"]] == [row["f1"] for row in breakdown["labels"]]
+
+    shutil.rmtree(folder / "wandb")
+    done = ptune("eval", str(folder), "split=train")
+    assert done.code == 0
+    assert "the run has no W&B run to tell; its folder has everything" in done.out + done.err
+    assert not (folder / "wandb").exists()
+
+
 def test_init_fails(go, monkeypatch, capsys):
     """A warning, and the run goes on."""
     import wandb
@@ -244,15 +359,17 @@ def test_log_fails(go, monkeypatch, capsys):
     """Told once; nothing more is asked of W&B; what was logged equals the record."""
     import wandb
 
-    broken = Broken(works=4)
+    broken = Broken(works=5)
     monkeypatch.setattr(wandb, "init", lambda **settings: broken)
     folder = go()
     assert RunFolder(folder).finished
     assert len(events(folder)) == 6
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert warnings == ["warning: W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
-    assert [step for step, _ in broken.logged] == [event["step"] for event in events(folder)[:4]]
-    for (_, figures), event in zip(broken.logged, events(folder), strict=False):
+    told, tables = broken.logged[:2] + broken.logged[3:], broken.logged[2]
+    assert {"dev/labels", "dev/by words", "dev/predictions"} <= set(tables[1])
+    assert [step for step, _ in told] == [event["step"] for event in events(folder)[:4]]
+    for (_, figures), event in zip(told, events(folder), strict=False):
         prefix = "train" if event["event"] == "step" else "dev"
         numbers = {
             f"{prefix}/{key}": value for key, value in track.flat(event).items() if isinstance(value, int | float)

@@ -20,26 +20,13 @@ from torch import Tensor, nn
 
 from ptune.batch import Batch, Hidden
 from ptune.errors import ConfigError, PtuneError
-from ptune.hub import snapshot, ways_on
+from ptune.hub import files_of, no_checkpoint, snapshot
 from ptune.injection import KV, Injection, Shape
 from ptune.run import sha256
 from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.backbones.attention import Slot
-
-FILES = (
-    "config.json",
-    "*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "spiece.model",
-    "spm.model",
-    "sentencepiece*",
-)
 
 
 class Backbone(nn.Module, ABC):
@@ -106,10 +93,9 @@ class Backbone(nn.Module, ABC):
         if self.path is not None:
             return checkpoint_folder(self.path)
         assert self.checkpoint is not None
-        patterns = [*FILES, "*.bin"] if self.weights == "bin" else FILES
-        found = snapshot(self.checkpoint, self.revision or "main", patterns)
+        found = snapshot(self.checkpoint, self.revision or "main", files_of(self.weights))
         if found is None:
-            raise ways_on(f"backbone {self.name} ({self.checkpoint})", "backbone.path=DIR, a folder with its files")
+            raise no_checkpoint(self.name, self.checkpoint)
         return found
 
     def tokens(self) -> Tokens:

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from ptune.batch import IGNORED, NOWHERE, Draw, Example, Extent, Row, Windows
-from ptune.injection import Shape
 from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.injection import Shape
 
 RECENT = 8  # texts whose ids are kept
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ptune.batch import Example, Extent, Windows
 from ptune.errors import nearest
-from ptune.injection import Shape
 from ptune.templates import Part, Parts, Template
 from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.injection import Shape
 
 MARKS = ("mask", "prompt", "sep")
 FORMS = ("", "bare", "lower")
