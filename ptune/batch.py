@@ -32,7 +32,8 @@ class Example:
     """One instance of a task: `fields` are what templates render, `gold` what the metric compares with.
 
     mark: the index of a word that templates mark in its place, or None; marks: by the name of a read-out position, a
-    field and the characters of it that heads may read there; group: of examples that are scored together.
+    field and the characters of it that heads may read there; group: of examples that are scored together, which no
+    draw tears apart; all examples of a task have one, or none has.
     """
 
     id: str

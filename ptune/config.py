@@ -47,7 +47,7 @@ class Data:
     cache: bool = True  # keep encoded splits of a thousand examples and more on disk, for later runs
     bucket: bool = True  # batches of similar length
     draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones
-    max_train: int | None = None  # so many examples of a split; null: all
+    max_train: int | None = None  # so many examples of a split, of groups (MultiRC's questions) whole ones; null: all
     max_dev: int | None = None
     max_test: int | None = None
 

@@ -105,7 +105,7 @@ def load(task: Any, settings: Data, cache: Cache | None = None) -> Corpus:
         note(origin, split, reading)
         counts[split] = len(found)
         most = getattr(settings, f"max_{split.partition('_')[0]}", settings.max_test)  # of a second dev set, too
-        splits[split] = drawn(found, most, settings.draw) if split == "train" else found[:most]
+        splits[split] = drawn(found, most, settings.draw if split == "train" else None)
     if message := missing(task, splits, origin):
         raise UnavailableError(message)
     if settings.draw is not None:
@@ -226,11 +226,44 @@ def required(task: Any) -> list[str]:
 
 
 def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Sequence[Example]:
-    """The first `most` examples; with a seed a random choice of so many, in the order of the file."""
-    if seed is None or most is None or most >= len(examples):
-        return examples[:most]
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "draw")))
-    return chosen(examples, sorted(order[:most].tolist()))
+    """The first `most` examples; with a seed a random choice of so many, in the order of the file.
+
+    Of examples that are scored together whole groups: as many as `most` has room for, one at least.
+    """
+    if most is None or most >= len(examples):
+        return examples
+    units = groups(examples)
+    count = len(examples if units is None else units)
+    order = range(count) if seed is None else shuffled(count, seed, "draw")
+    return chosen(examples, sorted(order[:most] if units is None else fill([units[i] for i in order], most)))
+
+
+def groups(examples: Sequence[Example]) -> list[list[int]] | None:
+    """The indices of the examples that are scored together, in the order of their first; None where each is on its own.
+
+    Whether they are is told by the first example, since making every one of a large split takes its time.
+    """
+    if not examples or examples[0].group is None:
+        return None
+    found: dict[str | None, list[int]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(example.group, []).append(index)
+    return list(found.values())
+
+
+def shuffled(count: int, seed: int, what: str) -> list[int]:
+    """The numbers below `count` in an order that the seed, and what it is for, decide."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(mix(seed, what))).tolist()
+
+
+def fill(units: Iterable[list[int]], most: int) -> list[int]:
+    """The indices of the first groups as far as `most` has room for whole ones, of the first in any case."""
+    taken: list[int] = []
+    for unit in units:
+        if taken and len(taken) + len(unit) > most:
+            break
+        taken += unit
+    return taken
 
 
 def looked_for(task: Any, splits: Sequence[str]) -> str:
@@ -367,12 +400,21 @@ def demo_folder(task: str, seed: int, settings: Demo) -> Path:
 
 
 def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
-    """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw."""
+    """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw.
+
+    Examples that are scored together stay together: of those, the share is of examples in whole groups, see `drawn`.
+    """
     examples = corpus.splits[source]
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "held_out"))).tolist()
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
-    if not 0 < count < len(examples):
+    units = groups(examples)
+    if units is None:
+        order = shuffled(len(examples), seed, "held_out")
+        taken, left = order[:count], order[count:]
+    else:
+        taken = fill([units[i] for i in shuffled(len(units), seed, "held_out")], count)
+        left = sorted({*range(len(examples))} - {*taken})
+    if not taken or not left:
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
-    corpus.splits["held_out"] = chosen(examples, sorted(order[:count]))
-    corpus.splits[source] = chosen(examples, sorted(order[count:]))
-    corpus.origin["held_out"] = {"from": source, "examples": count, "seed": seed}
+    corpus.splits["held_out"] = chosen(examples, sorted(taken))
+    corpus.splits[source] = chosen(examples, sorted(left))
+    corpus.origin["held_out"] = {"from": source, "examples": len(taken), "seed": seed}

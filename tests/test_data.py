@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from ptune import data, demo
 from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
-from ptune.data import Corpus, hold_out
+from ptune.data import Corpus, drawn, hold_out
 from ptune.errors import DataError, PtuneError, UnavailableError
 from ptune.rendered import Rendered, Stream, stepwise
 from ptune.tasks.classify import Classify
@@ -264,6 +264,83 @@ def test_held_out_of_too_little(train, share):
     with pytest.raises(PtuneError) as caught:
         hold_out(corpus(train=train), "train", share, seed=1)
     assert str(caught.value) == f"held_out_share: {share} of {train} examples leaves nothing on one side"
+
+
+def grouped(sizes: list[int]) -> list[Example]:
+    """Groups of so many examples each, the members of one apart from one another."""
+    left, found = [*sizes], []
+    while any(left):
+        for i, count in enumerate(left):
+            if count:
+                found.append(Example(f"{i}-{count}", {}, "a", group=f"g{i}"))
+                left[i] -= 1
+    return found
+
+
+def whole(examples, all_examples) -> bool:
+    """Whether of each group all members are there."""
+    names = {e.group for e in examples}
+    return sorted(ids(examples)) == sorted(e.id for e in all_examples if e.group in names)
+
+
+@pytest.mark.parametrize("source", ["train", "dev"])
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_held_out_whole(source, seed):
+    """Not more examples than of others, in the order of the file, and no group on both sides."""
+    examples = grouped([3, 1, 4, 1, 5, 9, 2, 6] * 3)
+    made = Corpus({"train": examples, "dev": examples})
+    hold_out(made, source, 0.3, seed)
+    held, rest = made.splits["held_out"], made.splits[source]
+    most = len(examples) // 2 if source == "dev" else round(0.3 * len(examples))
+    assert most - 9 < len(held) <= most
+    assert not {e.group for e in held} & {e.group for e in rest}
+    assert [e for e in examples if e in held] == held
+    assert [e for e in examples if e not in held] == rest
+    assert made.origin["held_out"] == {"from": source, "examples": len(held), "seed": seed}
+
+
+def test_one_group_cannot_be_held_out():
+    """Nothing would be left of it."""
+    with pytest.raises(PtuneError) as caught:
+        hold_out(Corpus({"dev": grouped([4])}), "dev", 0.1, seed=1)
+    assert str(caught.value) == "held_out_share: 0.1 of 4 examples leaves nothing on one side"
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize(("most", "least"), [(1, 1), (2, 1), (7, 3), (20, 12), (31, 31)])
+def test_groups_are_drawn_whole(seed, most, least):
+    """As many groups as there is room for, and one at least; without a seed the first ones."""
+    examples = grouped([3, 1, 4, 1, 5, 9, 2, 6])
+    found = drawn(examples, most, seed)
+    assert whole(found, examples)
+    assert [e for e in examples if e in found] == found
+    assert least <= len(found) <= most or len({e.group for e in found}) == 1
+    if seed is None and most == 7:
+        assert {e.group for e in found} == {"g0", "g1"}
+    assert drawn(examples, most, seed) == found
+
+
+def test_draws_without_groups_are_those_of_recorded_runs():
+    """A seed means the same examples for ever."""
+    assert ids(drawn(corpus(40).splits["train"], 6, 13)) == ["t20", "t21", "t24", "t26", "t28", "t35"]
+    made = corpus(40)
+    hold_out(made, "train", 0.1, seed=3)
+    assert ids(made.splits["held_out"]) == ["t17", "t25", "t31", "t32"]
+
+
+def test_no_question_of_multirc_is_torn_apart(shared, settings):
+    """EM is of whole questions: those of the real files stand on one side each, and in no cut in part."""
+    from ptune import build
+
+    root = f"data.root={shared / 'data' / 'superglue'}"
+    found = settings("task=multirc", "data=local", root, "method=majority", "data.max_dev=100", "data.max_train=50")
+    task = build.leaf(found.task)
+    complete = data.load(task, replace(found.data, max_dev=None)).splits["dev"]
+    assert whole(data.load(task, found.data).splits["dev"], complete)
+    made = Corpus({"dev": complete})
+    hold_out(made, "dev", 0.5, seed=1)
+    assert not {e.group for e in made.splits["dev"]} & {e.group for e in made.splits["held_out"]}
+    assert len(made.splits["dev"]) + len(made.splits["held_out"]) == 4848
 
 
 @pytest.mark.parametrize("source", ["train", "dev"])

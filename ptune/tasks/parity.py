@@ -43,8 +43,7 @@ class Parity(Classify):
         odd = next((group for group, count in Counter(groups).items() if count != 2), None)
         if odd is not None:
             raise DataError(
-                f"{self.name}: pair {odd} has {groups.count(odd)} examples, and parity compares two: "
-                "is the file whole, and data.max_test null or even?"
+                f"{self.name}: pair {odd} has {groups.count(odd)} examples, and parity compares two: is the file whole?"
             )
         return {
             "parity": metric.parity([p.value for p in predictions], groups),
