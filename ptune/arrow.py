@@ -116,6 +116,11 @@ class Mapped:
         batches = [self.reader.get_batch(i).column(name).to_numpy() for i in range(self.reader.num_record_batches)]
         return np.concatenate(batches) if batches else np.zeros(0, dtype=np.int32)
 
+    def texts(self, name: str) -> list[str]:
+        """A column of texts, in memory."""
+        batches = (self.reader.get_batch(i).column(name) for i in range(self.reader.num_record_batches))
+        return [text for batch in batches for text in batch.to_pylist()]
+
 
 class Lists(NamedTuple):
     """A column of lists of integers."""

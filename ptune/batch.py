@@ -33,8 +33,10 @@ NOWHERE = Extent(-1, -1)  # of a text that holds no answer
 class Example:
     """One instance of a task: `fields` are what templates render, `gold` what the metric compares with.
 
-    mark: the index of a word that templates mark in its place, or None; marks: by the name of a read-out position, a
-    field and the characters of it that heads may read there; group: of examples that are scored together.
+    mark: the index of a word that templates mark in its place, or None; tail: words that stand after those that are
+    tagged, in each of their windows; marks: by the name of a read-out position, a
+    field and the characters of it that heads may read there; group: of examples that are scored together, which no
+    draw tears apart; all examples of a task have one, or none has.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Example:
     mark: int | None = None
     marks: Mapping[str, tuple[str, Extent]] = field(default_factory=dict)
     group: str | None = None
+    tail: Sequence[str] = ()
 
 
 class Windows(NamedTuple):

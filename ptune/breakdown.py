@@ -17,15 +17,16 @@ BY_LENGTH, WORDS = "words", (8, 16, 32, 64, 128, 256, 512)
 LETTERS, ITEMS = 300, 100  # that are shown of a text, and of a list
 
 
-def breakdown(task: Task, evaluation: Evaluation) -> dict[str, Any]:
+def breakdown(task: Task, evaluation: Evaluation, metric: str | None = None) -> dict[str, Any]:
     """Tables as lists of rows: those of `Task.report`; under `by` the scores by length, in words of the input, and by
     each of `Task.facets`; the worst errors, with how much of each is right (0 to 1); and the first predictions.
+    metric: the score that is followed over training, the headline without one.
     """
     examples, predictions = evaluation.examples, evaluation.predictions
     return {
         "split": evaluation.split,
         "examples": len(examples),
-        "metric": task.headline,
+        "metric": metric or task.headline,
         **task.report(examples, predictions),
         "by": {name: scored(task, evaluation, values) for name, values in told_apart(task, examples).items()},
         "errors": [
@@ -101,7 +102,7 @@ def cut(value: Any) -> Any:
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The figures of a breakdown that can be followed over training: F1 of each label, the headline of each part."""
+    """The figures of a breakdown that can be followed over training: F1 of each label, the metric of each part."""
     labels = {"label": {row["label"]: row["f1"] for row in found.get("labels", ()) if "f1" in row}}
     parts = {name: {row["value"]: row[found["metric"]] for row in rows} for name, rows in found["by"].items()}
     return {name: values for name, values in {**labels, **parts}.items() if values}

@@ -133,7 +133,7 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
         digest.update(json.dumps(examples.said).encode())
         return digest.hexdigest()
     for e in examples:
-        whole = [e.id, e.fields, e.gold, e.mark, e.marks, e.group]
+        whole = [e.id, e.fields, e.gold, e.mark, e.marks, e.group, e.tail]
         digest.update(json.dumps(whole, default=plain).encode() + b"\n")
     return digest.hexdigest()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ptune.config import Train
+from ptune.config import Data, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 
@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "tracker.name": ("wandb", "none"),
     "tracker.mode": ("offline", "online"),
     "prompt_length.lookup": ("paper",),
-    "protocol": ("standard", "held_out"),
+    "protocol": ("standard", "held_out", "few_shot"),
     "held_out_from": ("train", "dev"),
     "select_on": ("dev", "test", "train", "held_out"),
     "report_on": ("dev", "test", "train"),
@@ -33,10 +33,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compat.selection": ("published",),
     "compat.predicate": ("published",),
     "compat.max_length": ("published",),
+    "compat.overflow": ("published",),
     "compat.metric": ("published",),
     "compat.schedule": ("published",),
     "compat.format": ("published",),
     "compat.candidates": ("published",),
+    "compat.padding": ("published",),
 }
 AT_LEAST_ONE = (
     "epochs",
@@ -47,6 +49,7 @@ AT_LEAST_ONE = (
     "eval_every",
     "patience",
     "data.max_length",
+    "data.per_class",
     "data.max_train",
     "data.max_dev",
     "data.max_test",
@@ -119,6 +122,9 @@ def check_together(s: Train) -> Iterator[str]:
         )
     yield from check_positions(s, backbone, task)
     yield from check_metric(s, task)
+    yield from check_classes(s.data, task)
+    if s.protocol == "few_shot" and s.data.per_class is None:
+        yield "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
     procedure = target(s.method["procedure"]["_target_"], s.packages)
     prompt = target(s.method["prompt"]["_target_"], s.packages)
     if procedure.trains and s.optim.lr is None:
@@ -164,3 +170,14 @@ def check_metric(s: Train, task: Any) -> Iterator[str]:
         s.metric = task.headline
     elif s.metric not in known:
         yield f"metric: {task.name} has no '{s.metric}'; {nearest(s.metric, known)}"
+
+
+def check_classes(data: Data, task: Any) -> Iterator[str]:
+    """K examples of each class need classes, and no other number of them."""
+    if data.per_class is not None and not task.classes:
+        yield (
+            f"data.per_class: an example of {task.name} is not of one class alone; data.max_train=N data.draw=SEED "
+            "is a random choice of any N"
+        )
+    if data.per_class is not None and data.max_train is not None:
+        yield "data.max_train: data.per_class says how many there are to train on; leave one of them out"

@@ -29,12 +29,16 @@ def apply(settings: Train) -> None:
         settings.report_on = published["report_on"]
     if compat.max_length == "published" and published and settings.data.max_length is None:
         settings.task["max_length"] = published["max_length"]
+    if compat.overflow == "published" and "overflow" in published:
+        settings.data.overflow = published["overflow"]
     if compat.predicate == "published" and "predicate" in published:
         settings.task["predicate"] = published["predicate"]
     if compat.format == "published" and "format" in published:
         settings.task["format"] = published_format(settings, published["format"])
     if compat.candidates == "published" and "rank" in published:
         settings.task.update(loss=published["loss"], rank=published["rank"])
+    if compat.padding == "published" and "layers" in prompt and family(settings) == "deberta_v2":
+        settings.backbone["embed_pads"] = True  # the library's class, as used without a prefix, does not
     if compat.metric == "published" and published:
         settings.metric = published["metric"]
     if compat.schedule == "published" and published:
@@ -51,8 +55,12 @@ def published_pooler(settings: Train) -> str:
 
 def published_format(settings: Train, given: Any) -> str:
     """The format of the scripts; where theirs differ, that of the backbone's family."""
-    family = str(settings.backbone.get("_target_")).split(".")[-2]
-    return str(given if isinstance(given, str) else given.get(family, given["other"]))
+    return str(given if isinstance(given, str) else given.get(family(settings), given["other"]))
+
+
+def family(settings: Train) -> str:
+    """The module of the backbone's family."""
+    return str(settings.backbone.get("_target_")).split(".")[-2]
 
 
 def tie_dropout(settings: Train, rate: float) -> None:

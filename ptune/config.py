@@ -46,8 +46,9 @@ class Data:
     overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
     cache: bool = True  # large splits stand on disk: examples of 16,384 and more, and encoded ones of 1,024 and more
     bucket: bool = True  # batches of similar length
-    draw: int | None = None  # seed of a random choice of max_train examples; null: the first ones
-    max_train: int | None = None  # so many examples of a split; null: all
+    draw: int | None = None  # seed of a random choice of max_train, or per_class, examples; null: the first ones
+    per_class: int | None = None  # so many examples of each class of train; null: all
+    max_train: int | None = None  # so many examples of a split, of groups (MultiRC's questions) whole ones; null: all
     max_dev: int | None = None
     max_test: int | None = None
 
@@ -102,11 +103,13 @@ class Compat:
     double_embedding: bool = False
     selection: str | None = None
     max_length: str | None = None
+    overflow: str | None = None
     predicate: str | None = None
     metric: str | None = None
     schedule: str | None = None
     format: str | None = None
     candidates: str | None = None
+    padding: str | None = None
 
 
 @dataclass
@@ -133,9 +136,11 @@ class Train:
     eval_every: int | None = None  # steps between evaluations; null: each epoch
     patience: int | None = None  # evaluations without a better score before stopping; null: never
     metric: str | None = None  # what selects the best evaluation; null: the task's headline
-    protocol: str = "standard"  # standard | held_out: select on a part of train, or on half of dev
+    # standard | held_out: select on a part of train, or on half of dev | few_shot: on as many others of each class
+    protocol: str = "standard"
     held_out_from: str = "train"  # train | dev
     held_out_share: float = 0.1  # of train; of dev it is half
+    held_out_seed: int | None = None  # of what is held out; null: the run's
     select_on: str = "dev"
     report_on: str | None = None  # null: test where it has labels, else dev
     precision: str = "float32"  # float32 | bfloat16 (autocast)

@@ -18,6 +18,7 @@ from typing import Any
 
 from ptune.batch import Example
 from ptune.cache import Cache
+from ptune.checks import check_classes
 from ptune.config import Data, Demo
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import snapshot, ways_on, within_reach
@@ -30,7 +31,7 @@ SPLITS = ("train", "dev", "test")
 LISTED = 2**14  # examples of a split that are kept in memory
 NOT_THE_READERS = (
     *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
-    *("layout", "layouts", "scheme", "submission"),
+    *("layout", "layouts", "scheme", "submission", "demo"),
 )
 
 
@@ -89,11 +90,15 @@ class Source:
         return {"reader": reader, "given": given, "files": self.files(), "lenient": lenient}
 
 
-def load(task: Any, settings: Data, cache: Cache | None = None) -> Corpus:
+def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool = False) -> Corpus:
     """Every split of the task that the source has, cut to data.max_SPLIT; large ones stand in the cache, if any.
 
-    Raises UnavailableError where the source has no training or development data, DataError for a broken file.
+    few_shot: `held_out` are data.per_class further examples of each class of train. Raises UnavailableError where the
+    source has no training or development data, DataError for a broken file, or too few examples of a class, and
+    ConfigError for data.per_class of a task without classes.
     """
+    if problems := [*check_classes(settings, task)]:
+        raise ConfigError(problems)
     splits, counts, origin = {}, {}, dict[str, Any]()
     for split, source in sources(task, settings, origin).items():
         found, reading = read(task, split, source, settings.lenient, cache)
@@ -103,7 +108,10 @@ def load(task: Any, settings: Data, cache: Cache | None = None) -> Corpus:
         note(origin, split, reading)
         counts[split] = len(found)
         most = getattr(settings, f"max_{split.partition('_')[0]}", settings.max_test)  # of a second dev set, too
-        splits[split] = drawn(found, most, settings.draw) if split == "train" else found[:most]
+        if split == "train" and settings.per_class is not None:
+            splits |= by_class(task, found, settings.per_class, settings.draw, few_shot)
+        else:
+            splits[split] = drawn(found, most, settings.draw if split == "train" else None)
     if message := missing(task, splits, origin):
         raise UnavailableError(message)
     if settings.draw is not None:
@@ -145,7 +153,7 @@ def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Sour
         return hub_sources(task, origin)
     if settings.source == "local":
         return file_sources(task, Path(settings.root or ".").expanduser(), origin)
-    return file_sources(task, demo_folder(task.name, settings.seed, settings.demo), origin)
+    return file_sources(task, demo_folder(task.source.get("demo", task.name), settings.seed, settings.demo), origin)
 
 
 def read(
@@ -242,13 +250,73 @@ def required(task: Any) -> list[str]:
 
 
 def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Sequence[Example]:
-    """The first `most` examples; with a seed a random choice of so many, in the order of the file."""
-    if seed is None or most is None or most >= len(examples):
-        return examples[:most]
+    """The first `most` examples; with a seed a random choice of so many, in the order of the file.
+
+    Of examples that are scored together whole groups: as many as `most` has room for, one at least.
+    """
+    if most is None or most >= len(examples):
+        return examples
+    units = groups(examples)
+    count = len(examples if units is None else units)
+    order = range(count) if seed is None else shuffled(count, seed, "draw")
+    return chosen(examples, sorted(order[:most] if units is None else fill([units[i] for i in order], most)))
+
+
+def by_class(
+    task: Any, examples: Sequence[Example], count: int, seed: int | None, few_shot: bool
+) -> dict[str, Sequence[Example]]:
+    """`train`: the first `count` examples of each class, in a random order with a seed; of fewer those of more.
+
+    few_shot: and `held_out`, as many of each that come after them, as LM-BFF draws its development data (Gao et al.
+    2021, arXiv 2012.15723). Both stand in the order of the file. Raises DataError where there are too few of a class.
+    """
+    gold = [example.gold for example in examples]
+    found: dict[str, list[int]] = {label: [] for label in task.classes}
+    for index in range(len(gold)) if seed is None else shuffled(len(gold), seed, "draw"):
+        if gold[index] in found:
+            found[gold[index]].append(index)
+    wanted = 2 * count if few_shot else count
+    for label, indices in found.items():
+        if len(indices) < wanted:
+            both = f"data.per_class={count}" + (" with protocol=few_shot" if few_shot else "")
+            raise DataError(
+                f"{task.name}: {both} takes {wanted} examples of each class, and train has {len(indices)} of '{label}'"
+            )
+    parts = {"train": slice(count), **({"held_out": slice(count, wanted)} if few_shot else {})}
+    return {
+        split: chosen(examples, sorted(index for indices in found.values() for index in indices[part]))
+        for split, part in parts.items()
+    }
+
+
+def groups(examples: Sequence[Example]) -> list[list[int]] | None:
+    """The indices of the examples that are scored together, in the order of their first; None where each is on its own.
+
+    Whether they are is told by the first example, since making every one of a large split takes its time.
+    """
+    if not examples or examples[0].group is None:
+        return None
+    found: dict[str | None, list[int]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(example.group, []).append(index)
+    return list(found.values())
+
+
+def shuffled(count: int, seed: int, what: str) -> list[int]:
+    """The numbers below `count` in an order that the seed, and what it is for, decide."""
     import torch
 
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "draw")))
-    return chosen(examples, sorted(order[:most].tolist()))
+    return torch.randperm(count, generator=torch.Generator().manual_seed(mix(seed, what))).tolist()
+
+
+def fill(units: Iterable[list[int]], most: int) -> list[int]:
+    """The indices of the first groups as far as `most` has room for whole ones, of the first in any case."""
+    taken: list[int] = []
+    for unit in units:
+        if taken and len(taken) + len(unit) > most:
+            break
+        taken += unit
+    return taken
 
 
 def looked_for(task: Any, splits: Sequence[str]) -> str:
@@ -257,8 +325,8 @@ def looked_for(task: Any, splits: Sequence[str]) -> str:
 
 
 def elsewhere(task: Any) -> str:
-    """That the corpus is passed on in other layouts too, for messages."""
-    others = [name for name in task.source.get("layouts", ()) if name != task.source["layout"]]
+    """That the corpus is passed on in other layouts too, for messages; those beside one without a name are parts."""
+    others = [name for name in task.source.get("layouts", ()) if task.source.get("layout", name) != name]
     return f"; in its other layout: data.layout={' or '.join(others)}" if others else ""
 
 
@@ -396,14 +464,21 @@ def demo_folder(task: str, seed: int, settings: Demo) -> Path:
 
 
 def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
-    """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw."""
-    import torch
+    """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw.
 
+    Examples that are scored together stay together: of those, the share is of examples in whole groups, see `drawn`.
+    """
     examples = corpus.splits[source]
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(mix(seed, "held_out"))).tolist()
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
-    if not 0 < count < len(examples):
+    units = groups(examples)
+    if units is None:
+        order = shuffled(len(examples), seed, "held_out")
+        taken, left = order[:count], order[count:]
+    else:
+        taken = fill([units[i] for i in shuffled(len(units), seed, "held_out")], count)
+        left = sorted({*range(len(examples))} - {*taken})
+    if not taken or not left:
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
-    corpus.splits["held_out"] = chosen(examples, sorted(order[:count]))
-    corpus.splits[source] = chosen(examples, sorted(order[count:]))
-    corpus.origin["held_out"] = {"from": source, "examples": count, "seed": seed}
+    corpus.splits["held_out"] = chosen(examples, sorted(taken))
+    corpus.splits[source] = chosen(examples, sorted(left))
+    corpus.origin["held_out"] = {"from": source, "examples": len(taken), "seed": seed}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ptune.config import Data, Eval
-from ptune.progress import Progress
+from ptune.progress import Progress, bracketed
 
 if TYPE_CHECKING:
     from ptune.restore import Restored
@@ -32,6 +32,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.rendered import Rendered
     from ptune.restore import restore
     from ptune.session import SYNTHETIC, read_corpus
+    from ptune.stored import account
 
     with Progress(s.quiet) as progress:
         run = restore(s.run, s.device)
@@ -59,8 +60,9 @@ def main(cfg: DictConfig) -> None:
         rendered = Rendered(examples, task, template, most, cache, split)
         found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)
-        low, high = found.interval(task)
-        name, broken_down = f"eval_{prefix}{split}", breakdown(task, found)
+        metric = str(run.settings.metric) if s.task is None else task.headline
+        interval = found.interval(task, metric)
+        name, broken_down = f"eval_{prefix}{split}", breakdown(task, found, metric)
         run.folder.write_json(f"breakdowns/{name}.json", broken_down)
         if s.task is not None:
             run.folder.write_jsonl(f"predictions_{prefix}{split}.jsonl", prediction_rows(found))
@@ -70,8 +72,10 @@ def main(cfg: DictConfig) -> None:
                 **({"task": task.name} if s.task is not None else {}),
                 "split": split,
                 "examples": len(examples),
+                "sha256": account(examples)["sha256"],
                 "scores": found.scores,
-                "interval": [low, high],
+                "metric": metric,
+                "interval": interval,
                 "majority": majority.scores,
                 "breakdown": f"breakdowns/{name}.json",
                 **rendered.reading(),
@@ -86,7 +90,7 @@ def main(cfg: DictConfig) -> None:
                 [
                     name,
                     f"{value:.2f}",
-                    f"[{low:.1f}, {high:.1f}]" if name == task.headline else "",
+                    bracketed(interval) if name == metric else "",
                     f"{majority.scores[name]:.2f}",
                 ]
                 for name, value in found.scores.items()

@@ -25,9 +25,9 @@ class Evaluation:
     examples: Sequence[Example]
     seconds: float
 
-    def interval(self, task: Task) -> tuple[float, float]:
-        """The 95% interval around the headline."""
-        return task.interval(self.examples, self.predictions)
+    def interval(self, task: Task, name: str | None = None) -> tuple[float, float] | None:
+        """The 95% interval around a score, the headline without a name; None where it has none."""
+        return task.interval(self.examples, self.predictions, name)
 
 
 def predict(

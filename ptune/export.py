@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from ptune.config import Export
 from ptune.errors import ConfigError, PtuneError, nearest
-from ptune.progress import Progress
+from ptune.progress import Progress, bracketed
 
 if TYPE_CHECKING:
     from ptune.restore import Restored
@@ -112,11 +112,12 @@ def card(run: Restored) -> str:
     synthetic = (
         "\n**Trained on synthetic data that ptune invented: a test fixture, not evidence about real language.**\n"
     )
+    interval = f"95% interval {bracketed(result['interval'])}, " if result["interval"] else ""
     return (
         f"# {result['method']} on {result['task']} with {result['backbone']}\n"
         f"{synthetic if result['synthetic'] else ''}\n"
-        f"{result['report_on']} {result['metric']}: {result['score']:.2f}, 95% interval "
-        f"[{result['interval'][0]:.1f}, {result['interval'][1]:.1f}], majority class {result['majority']:.2f}; "
+        f"{result['report_on']} {result['metric']}: {result['score']:.2f}, {interval}"
+        f"majority class {result['majority']:.2f}; "
         f"selected on {result['select_on']}, seed {result['seed']}.\n\n"
         f"Labels, in the classifier's order: {labels}.\n\nWritten by ptune; load it with "
         "`PeftModel.from_pretrained` over the model that `adapter_config.json` names.\n"

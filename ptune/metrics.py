@@ -80,6 +80,14 @@ def correlation(gold: np.ndarray, predicted: np.ndarray) -> float:
     return float((wanted * found).sum()) / scale if scale > 0 else 0.0
 
 
+def ranks(numbers: np.ndarray) -> np.ndarray:
+    """The rank of each number, of equals their mean: Spearman's correlation is Pearson's of these."""
+    from scipy.stats import rankdata
+
+    found: np.ndarray = rankdata(numbers)
+    return found
+
+
 def parity(predicted: Sequence[str], groups: Sequence[str]) -> float:
     """Share of groups whose predictions are all the same, in percent: SuperGLUE's gender parity of AX-g."""
     said: dict[str, set[str]] = {}
@@ -97,15 +105,26 @@ def answer_sets(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequenc
     from sklearn.metrics import f1_score
 
     counts = answer_counts(gold, predicted, groups)
-    correct, found, wanted = counts.T
-    exact = (correct == found) & (correct == wanted)
-    ratios = [np.divide(correct, n, out=np.ones(len(n)), where=n > 0).tolist() for n in (found, wanted)]
-    precision, recall = (sum(values) / len(values) for values in ratios)
     return {
         "f1a": 100.0 * float(f1_score(gold, predicted, zero_division=0)),
-        "em": mean_percent(exact.astype(float).tolist()),
-        "f1m": 100.0 * 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        "em": mean_percent(exact(counts).astype(float).tolist()),
+        "f1m": f1_of_means(counts),
     }
+
+
+def exact(counts: np.ndarray) -> np.ndarray:
+    """Of the rows of `answer_counts` [n, 3], whether all that is predicted is right and all that is right predicted."""
+    correct, found, wanted = counts.T
+    both: np.ndarray = (correct == found) & (correct == wanted)
+    return both
+
+
+def f1_of_means(counts: np.ndarray) -> float:
+    """`answer_sets`' f1m from the rows of `answer_counts` [n, 3]."""
+    correct, *ns = counts.T
+    ratios = [np.divide(correct, n, out=np.ones(len(n)), where=n > 0).tolist() for n in ns]
+    precision, recall = (sum(values) / len(values) for values in ratios)
+    return 100.0 * 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def answer_counts(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> np.ndarray:
@@ -211,6 +230,15 @@ def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
     return counts
 
 
+def strict_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
+    """`span_counts` of entities in valid IOB2 alone; their sums give seqeval's F1 in its strict mode."""
+    from seqeval.scheme import IOB2, Entities
+
+    wanted, found = (Entities([list(tags) for tags in side], IOB2).entities for side in (gold, predicted))
+    pairs = [({*ours}, {*theirs}) for ours, theirs in zip(wanted, found, strict=True)]
+    return np.array([[len(ours & theirs), len(theirs), len(ours)] for ours, theirs in pairs], dtype=float)
+
+
 def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
     """Scores of semantic roles in percent, a sequence of BIO tags a predicate.
 
@@ -219,14 +247,18 @@ def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
     is the rest of a V: srl-eval.pl counts neither.
     """
     correct, found, wanted = (float(count) for count in role_counts(gold, predicted).sum(0))
-    without = [[["O" if tag[2:] in PREDICATE else tag for tag in tags] for tags in side] for side in (gold, predicted)]
     return {
         "f1": 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0,
         "precision": 100.0 * correct / found if found else 0.0,
         "recall": 100.0 * correct / wanted if wanted else 0.0,
         "f1_seqeval": span_f1(gold, predicted),
-        "f1_seqeval_no_v": span_f1(*without),
+        "f1_seqeval_no_v": span_f1(without_predicates(gold), without_predicates(predicted)),
     }
+
+
+def without_predicates(sequences: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Tags without the predicates' own."""
+    return [["O" if tag[2:] in PREDICATE else tag for tag in tags] for tags in sequences]
 
 
 def role_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -281,6 +313,18 @@ def f1_of_counts(counts: np.ndarray) -> float:
     """F1 in percent of the summed rows of `span_counts`."""
     correct, found, wanted = counts.sum(0)
     return 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0
+
+
+def precision_of_counts(counts: np.ndarray) -> float:
+    """Precision in percent of the summed rows of `span_counts`."""
+    correct, found, _ = counts.sum(0)
+    return 100.0 * correct / found if found else 0.0
+
+
+def recall_of_counts(counts: np.ndarray) -> float:
+    """Recall in percent of the summed rows of `span_counts`."""
+    correct, _, wanted = counts.sum(0)
+    return 100.0 * correct / wanted if wanted else 0.0
 
 
 def answer_words(text: str) -> list[str]:

@@ -149,3 +149,8 @@ def table(
     for row in rows:
         out.add_row(*row)
     return out
+
+
+def bracketed(interval: Sequence[float] | None) -> str:
+    """An interval as tables show it; nothing for a score that has none."""
+    return f"[{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""

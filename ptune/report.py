@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ptune.config import Report
 from ptune.errors import ConfigError, PtuneError, nearest
-from ptune.progress import NARROW, table
+from ptune.progress import NARROW, bracketed, table
 
 Row = Mapping[str, Any]
 COLUMNS: dict[str, Callable[[Row], str]] = {
@@ -27,7 +27,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "P": lambda r: str(r["prompt_length"] or ""),
     "seed": lambda r: str(r["seed"]),
     "score": lambda r: f"{r['score']:.2f}",
-    "95% interval": lambda r: f"[{r['interval'][0]:.1f}, {r['interval'][1]:.1f}]",
+    "95% interval": lambda r: bracketed(r["interval"]),
     "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
     "majority": lambda r: f"{r['majority']:.2f}",
     "metric": lambda r: (

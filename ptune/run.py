@@ -4,7 +4,7 @@ config.yaml        complete and resolved; eval, predict, resume and export read 
 tuned.safetensors  everything that was trained, prompts folded; never a frozen backbone
 metrics.jsonl      the record of truth, one line a step or an evaluation
 result.json        final figures, written last: its presence means "finished"
-predictions.jsonl  env.json  log.txt
+predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
 checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """

@@ -62,10 +62,11 @@ class Session:
         """corpora: those that were read for runs beside this one, by their settings."""
         from ptune.cache import Cache
         from ptune.data import cache_folder
+        from ptune.stored import account
 
         self.cache = Cache(cache_folder, progress, settings.data.cache)
         self.settings, self.folder, self.progress = settings, folder, progress
-        told = bool(corpora)  # what there is to say of a corpus, by the run that read it
+        read = bool(corpora)  # for another run, which has said what there is to say
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
         self.corpus, self.report_on = read_corpus(settings, self.task, self.cache, corpora)
@@ -77,9 +78,11 @@ class Session:
         self.identity = folder.write_environment(
             {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
         )
+        self.splits = {split: account(examples) for split, examples in self.corpus.splits.items()}
+        folder.write_jsonl("splits.jsonl", [{"split": split, **told} for split, told in self.splits.items()])
         if self.corpus.synthetic:
             log.warning(SYNTHETIC)
-        if not told:
+        if not read:
             self._tell()
         self.tracker = self._tracker()
         self.member = self.bytes = 0
@@ -155,7 +158,7 @@ class Session:
             "epoch": 0.0,
             "select": select.scores,
             "report": report.scores,
-            "interval": report.interval(self.task),
+            "interval": report.interval(self.task, self.settings.metric),
             "breakdowns": {found.split: breakdown_file(found.split, 0) for found in (select, report)},
         }
         metric = str(self.settings.metric)
@@ -189,7 +192,8 @@ class Session:
         from ptune.cache import plain, said
 
         s, template = self.settings, self.model.member(self.member).template
-        held_out = [s.held_out_from, s.held_out_share, s.seed] if s.protocol == "held_out" else None
+        seed = s.seed if s.held_out_seed is None else s.held_out_seed
+        held_out = [s.protocol, s.held_out_from, s.held_out_share, seed] if s.protocol != "standard" else None
         try:
             key = json.dumps([split, said(template), asdict(s.data), held_out], default=plain)
         except TypeError:  # a template of somebody's own that cannot be written down
@@ -326,7 +330,7 @@ class Session:
         """Write where an evaluation's score comes from, and tell the tracker."""
         from ptune.breakdown import breakdown, tables
 
-        broken_down = breakdown(self.task, found)
+        broken_down = breakdown(self.task, found, self.settings.metric)
         self.folder.write_json(breakdown_file(found.split, step), {"step": step, **broken_down})
         self.tracker.tables(found.split, step, tables(broken_down))
         return broken_down
@@ -335,24 +339,26 @@ class Session:
         self, model: Any, rendered: dict[str, Any], event: Mapping[str, Any], keep: bool = False
     ) -> dict[str, Any]:
         """The scores of one moment of training, on the selecting and on the reporting split."""
-        beside: dict[str, Any] = {}
+        beside: dict[str, dict[str, float]] = {}
+        intervals: dict[str, Any] = {}
         step = event["step"]
         for split in self.corpus.beside(self.report_on) if keep else ():
             rendered[split] = self._render(model, split)
             found = self._evaluate(model, rendered, split)
             beside[split] = found.scores
+            intervals[split] = found.interval(self.task, self.settings.metric)
             self._break_down(found, step)
         report = self._evaluate(model, rendered, self.report_on)
         self._break_down(report, step)
         if keep:
             self._keep(report)
         return {
-            **({"beside": beside} if beside else {}),
+            **({"beside": beside, "beside_intervals": intervals} if beside else {}),
             "step": step,
             "epoch": event["epoch"],
             "select": event["scores"],
             "report": report.scores,
-            "interval": report.interval(self.task),
+            "interval": report.interval(self.task, self.settings.metric),
             "breakdowns": {s: breakdown_file(s, step) for s in (self.settings.select_on, self.report_on, *beside)},
         }
 
@@ -394,6 +400,7 @@ class Session:
             "majority": majority.scores[metric],
             **figures,
             "data": self.corpus.origin,
+            "checksums": {split: told["sha256"] for split, told in self.splits.items()},
         }
         self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
@@ -425,11 +432,11 @@ def breakdown_file(split: str, step: int) -> str:
     return f"breakdowns/{split}_{step:08d}.json"
 
 
-def reading(rendered: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """`Rendered.reading` of every split, by figure; a run without a model reads nothing."""
+def reading(rendered: Mapping[str, Any]) -> dict[str, dict[str, float] | None]:
+    """`Rendered.reading` of every split, by figure; None for each of a run without a model, which reads nothing."""
     told = {split: r.reading() for split, r in rendered.items()}
     names = ("cut", "cut_percent", "windows", "lost_labels")
-    return {name: {split: figures[name] for split, figures in told.items()} for name in names}
+    return {name: {split: figures[name] for split, figures in told.items()} or None for name in names}
 
 
 COUNTED = (
@@ -478,17 +485,20 @@ def read_corpus(
     """
     from ptune import data
 
+    few_shot = s.protocol == "few_shot"
     read = {} if corpora is None else corpora
-    key = json.dumps([s.task, asdict(s.data)], default=str)
+    key = json.dumps([s.task, asdict(s.data), few_shot], default=str)
     if key not in read:
-        read[key] = data.load(task, s.data, cache)
+        read[key] = data.load(task, s.data, cache, few_shot=few_shot)
     corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))
     if "train" not in corpus.splits:
         raise ConfigError(
             [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
         )
     if s.protocol == "held_out":
-        data.hold_out(corpus, s.held_out_from, s.held_out_share, s.seed)
+        seed = s.seed if s.held_out_seed is None else s.held_out_seed
+        data.hold_out(corpus, s.held_out_from, s.held_out_share, seed)
+    if s.protocol != "standard":
         s.select_on = "held_out"
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):

@@ -1,6 +1,6 @@
 """The examples of a large split: their records stand in an Arrow file, and each is made when it is asked for.
 
-records.arrow   the records in their order, each with its example's id and its number in the source
+records.arrow   the records in their order, each with its example's id, checksum and number in the source
 manifest.json   the checksum of it, and what the reading of the source told of the rest
 """
 
@@ -19,9 +19,16 @@ from ptune.arrow import Mapped, NotPlain, Sheet, manifest, seal
 from ptune.batch import Example
 from ptune.readers import Reading, Record
 
-FORMAT = 1  # to be raised with every change of the schema or of what it means
+FORMAT = 2  # to be raised with every change of the schema or of what it means
 SCHEMA = pa.schema(
-    {"id": pa.string(), "number": pa.int64(), "where": pa.string(), "by_line": pa.int8(), "values": pa.string()}
+    {
+        "id": pa.string(),
+        "number": pa.int64(),
+        "where": pa.string(),
+        "by_line": pa.int8(),
+        "values": pa.string(),
+        "sha256": pa.string(),
+    }
 )
 
 
@@ -41,7 +48,14 @@ def write(folder: Path, split: Iterable[Read], reading: Reading) -> None:
             if json.loads(values) != record.values:
                 raise NotPlain(f"the record at {record.where} is not what JSON makes of it")
             by_line = int(record.by_line)
-            sheet.add(id=example.id, number=number, where=record.where, by_line=by_line, values=values)
+            sheet.add(
+                id=example.id,
+                number=number,
+                where=record.where,
+                by_line=by_line,
+                values=values,
+                sha256=checksum(example),
+            )
     told = {"counts": reading.counts, "problems": reading.problems, "left_out": reading.left_out}
     seal(folder, ["records"], rows=sheet.rows, reading=told)
 
@@ -86,6 +100,11 @@ class Stored(Sequence[Example]):
         name: str = columns["id"][place].as_py()
         return name
 
+    def texts(self, name: str) -> list[str]:
+        """`id` or `sha256` of every example, none of which is made for it."""
+        every = self._records.texts(name)
+        return [every[row] for row in self._chosen]
+
     @property
     def said(self) -> list[Any]:
         """What tells these examples from others of the same task, for a key."""
@@ -100,3 +119,45 @@ def chosen(examples: Sequence[Example], indices: Sequence[int]) -> Sequence[Exam
 def name(examples: Sequence[Example], index: int) -> str:
     """The id of an example."""
     return examples.id(index) if isinstance(examples, Stored) else examples[index].id
+
+
+def checksum(example: Example) -> str:
+    """The sha256 of an example's id, fields and gold as JSON: what the data say, not how a template shows it."""
+    said = json.dumps([example.id, example.fields, example.gold], sort_keys=True, default=repr)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def account(examples: Sequence[Example]) -> dict[str, Any]:
+    """Which examples these are: their number, one checksum, and every id, in their order.
+
+    sha256: over the hexadecimal digits of each `checksum`; ids: texts, where a pair [first, last] stands for three or
+    more numbers in a row.
+    """
+    if isinstance(examples, Stored):
+        ids, sums = examples.texts("id"), examples.texts("sha256")
+    else:
+        ids, sums = [example.id for example in examples], [checksum(example) for example in examples]
+    return {"examples": len(ids), "sha256": hashlib.sha256("".join(sums).encode()).hexdigest(), "ids": runs(ids)}
+
+
+def runs(ids: Sequence[str]) -> list[str | list[int]]:
+    """Ids with numbers in a row as pairs, see `account`."""
+    found: list[str | list[int]] = []
+    at = 0
+    while at < len(ids):
+        end = at + 1
+        if plain(ids[at]):
+            first = int(ids[at])
+            while end < len(ids) and ids[end] == str(first + end - at):
+                end += 1
+        if end - at >= 3:
+            found.append([first, first + end - at - 1])
+        else:
+            found += ids[at:end]
+        at = end
+    return found
+
+
+def plain(text: str) -> bool:
+    """Whether a text is a number as it is written."""
+    return text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0")

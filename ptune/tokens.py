@@ -68,6 +68,11 @@ class Tokens:
         encoded = self.tokenizer([" " + word for word in words], add_special_tokens=False, verbose=False)["input_ids"]
         return [list(ids) or [self.unk_id] for ids in encoded]
 
+    def named(self, word: str) -> list[int]:
+        """As `words` of one word; of the name of a special token that token."""
+        special = word in self.tokenizer.all_special_tokens
+        return [int(self.tokenizer.convert_tokens_to_ids(word))] if special else self.words([word])[0]
+
     def _frame(self, segments: int) -> Frame:
         """Read off how the tokenizer frames its input, instead of keeping a table of families."""
         a, b = self.encode("a"), self.encode("b")

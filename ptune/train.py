@@ -13,7 +13,7 @@ from ptune import build
 from ptune.config import Train
 from ptune.errors import ConfigError
 from ptune.leaves import check_leaf, leaf, target
-from ptune.progress import Progress
+from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
 from ptune.session import Session, train
 from ptune.where import Where, here
@@ -104,12 +104,11 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """The compact result that ends a run."""
     metric, split = result["metric"], result["report_on"]
-    low, high = result["interval"]
     marked = " (also selected on: optimistic)" if result["selected_on_reported"] and result["steps"] else ""
     parameters = result["parameters"]
     tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}[result["tune"]]
     rows = [
-        [f"{split} {metric}", f"{result['score']:.2f}  [{low:.1f}, {high:.1f}]{marked}"],
+        [f"{split} {metric}", scored(result["score"], result["interval"]) + marked],
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],
         ["majority class", f"{result['majority']:.2f}"],
         [
@@ -127,7 +126,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         ["run folder", str(folder)],
     ]
     for name, scores in reversed(result["best"].get("beside", {}).items()):
-        rows.insert(1, [name, f"{metric} {scores[metric]:.2f}"])
+        rows.insert(1, [name, f"{metric} {scored(scores[metric], result['best']['beside_intervals'][name])}"])
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])
@@ -137,3 +136,8 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     progress.say(title, style="bold")
     for name, value in rows:
         progress.say(f"  {name:<16}{value}")
+
+
+def scored(score: float, interval: Sequence[float] | None) -> str:
+    """A score with its interval, where it has one."""
+    return f"{score:.2f}  {bracketed(interval)}".rstrip()

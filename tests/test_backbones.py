@@ -504,6 +504,26 @@ def real_states_without_gradient(backbone, batch, injection):
     return [row[mask] for row, mask in zip(states, batch.mask, strict=True)], ()
 
 
+def test_embedded_pads_are_those_of_a_mask_of_ones(deberta_v2_folder, monkeypatch):
+    """As the published code's DeBERTa v2 has them: a convolution reads them at the ends of texts alone."""
+    plain = opened(deberta_v2_folder, dropout=0.0, attention_dropout=0.0)
+    quirk = opened(deberta_v2_folder, dropout=0.0, attention_dropout=0.0, embed_pads=True)
+    for each in (plain, quirk):
+        each.load(lm=False)
+        each.model.eval()
+    batch = collate(make_rows(plain, lengths=[9, 4]), pad_id(plain))
+    ours, theirs = (real_states_without_gradient(each, batch, deep(each, 3))[0] for each in (plain, quirk))
+    assert_close(ours[0], theirs[0])
+    assert (ours[1] - theirs[1]).abs().max() > 1e-3
+    model = plain_model(deberta_v2_folder)
+    embed = model.embeddings.forward
+    monkeypatch.setattr(model.embeddings, "forward", lambda mask, **given: embed(mask=torch.ones_like(mask), **given))
+    states = model(input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types).last_hidden_state
+    found = real_states_without_gradient(quirk, batch, Injection())[0]
+    for row, mask, own in zip(states, batch.mask, found, strict=True):
+        assert_close(row[mask], own)
+
+
 def test_whole_embedding_embeds_the_text_twice(folder, backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     once = front(backbone, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import warnings
 from pathlib import Path
@@ -213,6 +215,11 @@ def test_in_the_run_folder(ptune, tmp_path):
         scores = result["best"]["report"] if split == "dev" else result["best"]["beside"][split]
         right = sum(row["count"] for row in found["confusions"] if row["gold"] == row["predicted"])
         assert 100 * right / found["examples"] == pytest.approx(scores["accuracy"])
+        interval = result["best"]["interval"] if split == "dev" else result["best"]["beside_intervals"][split]
+        assert interval == pytest.approx(metrics.binomial(right, found["examples"]))
+    told = {row["split"]: row for row in map(json.loads, (run / "splits.jsonl").read_text().splitlines())}
+    assert {split: row["sha256"] for split, row in told.items()} == result["checksums"]
+    assert {split: row["examples"] for split, row in told.items()} == result["data"]["examples"]
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     evaluated = [event for event in events if event["event"] == "eval"]
     assert all((run / "breakdowns" / f"dev_{event['step']:08d}.json").is_file() for event in evaluated)
@@ -231,12 +238,31 @@ def test_in_the_run_folder(ptune, tmp_path):
     }
 
 
+def test_the_interval_is_of_the_metric(ptune, tmp_path):
+    """Not of the headline; and a score that has none shows none, on the terminal, in the result and in a report."""
+    words = ("method=majority", "data=demo", "backbone=tiny_encoder", "tracker=none", "hydra.run.dir=run")
+    done = ptune("train", "task=cb", "metric=f1_macro", *words)
+    assert done.code == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    (low, high), scores = result["interval"], result["best"]["report"]
+    assert low < result["score"] == scores["f1_macro"] < high < scores["accuracy"]
+    assert f"{result['score']:.2f}  [{low:.1f}, {high:.1f}]" in done.err
+    again = ("method=majority", "data=demo", "data.demo.train=20", "data.demo.dev=12", "tracker=none")
+    done = ptune("train", "task=squad_v2", "metric=best_f1", *again, "backbone=tiny_encoder", "hydra.run.dir=none/run")
+    assert done.code == 0
+    result = json.loads((tmp_path / "none" / "run" / "result.json").read_text(encoding="utf-8"))
+    assert result["interval"] is None
+    assert "[" not in done.err.split(" best_f1")[1].splitlines()[0]
+    (row,) = csv.DictReader(io.StringIO(ptune("report", "none", "format=csv").out))
+    assert (row["score"], row["95% interval"]) == (f"{result['score']:.2f}", "")
+
+
 def test_without_a_model(ptune, tmp_path):
     """The majority's errors and confusions, and nothing that was cut."""
     words = ("task=trec", "method=majority", "data=demo", "backbone=tiny_encoder", "tracker=none", "quiet=true")
     assert ptune("train", *words, "hydra.run.dir=run").code == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
-    assert result["windows"] == result["cut"] == {}
+    assert result["windows"] is result["cut"] is result["lost_labels"] is None
     found = json.loads((tmp_path / "run" / result["best"]["breakdowns"][result["report_on"]]).read_text())
     assert len({row["predicted"] for row in found["confusions"]}) == 1
     assert len(found["errors"]) == ERRORS

@@ -117,6 +117,28 @@ ROWS = [
         {"task.max_length": (256, 512), "data.max_length": (256, 492)},
     ),
     ("A10 a length that is given", "method=ptv2 task=rte data.max_length=77", "max_length=published", {}),
+    (
+        "A10 tags are cut",
+        "method=ptv2 task=conll03",
+        "overflow=published",
+        {"data.overflow": ("window", "truncate")},
+    ),
+    ("A10 roles are cut", "task=conll05", "overflow=published", {"data.overflow": ("window", "truncate")}),
+    ("A10 answers keep their windows", "method=ptv2 task=squad", "overflow=published", {}),
+    (
+        "A8",
+        "task=conll05",
+        "predicate=published",
+        {"task.predicate": ("marked", "literal")},
+    ),
+    (
+        "A14",
+        "method=ptv2 backbone=deberta_v3_base task=conll03",
+        "padding=published",
+        {"backbone.embed_pads": (None, True)},
+    ),
+    ("A14 without a prefix", "method=finetune backbone=deberta_v3_base", "padding=published", {}),
+    ("A14 not DeBERTa v1", "method=ptv2 backbone=deberta_xlarge", "padding=published", {}),
     ("A11", "method=ptv2 task=cb metric=f1_macro", "metric=published", {"metric": ("f1_macro", "accuracy")}),
     (
         "A12 SuperGLUE",
@@ -203,7 +225,7 @@ def test_the_published_recipes_for_answers(settings, name, length, epochs):
     )
     assert (s.method["prompt"]["dropout"], s.method["head"]["dropout"], s.backbone["dropout"]) == (0.2, 0.0, 0.2)
     assert (s.data.max_length, s.task["doc_stride"], s.optim.schedule, s.seed) == (384, 128, "exponential", 11)
-    assert (s.select_on, s.report_on, s.metric) == ("dev", "dev", "f1")
+    assert (s.select_on, s.report_on, s.metric, s.data.overflow) == ("dev", "dev", "f1", "window")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +251,8 @@ def test_the_published_recipes_for_columns(
     assert (s.method["prompt"]["dropout"], s.method["head"]["dropout"], s.backbone["dropout"]) == (dropout,) * 3
     assert (s.data.max_length, s.optim.schedule, s.optim.gamma) == (512 - length, "exponential", 0.95)
     assert (s.select_on, s.report_on, s.metric) == ("dev", "test", "f1_seqeval" if roles else "f1")
-    assert s.task.get("predicate") == ("appended" if roles else None)
+    assert s.task.get("predicate") == ("literal" if roles else None)
+    assert s.data.overflow == "truncate"
 
 
 def test_a_double_embedding_reaches_the_backbone(settings, bert_folder, wire):

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 from ptune import data, demo
 from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
-from ptune.data import Corpus, hold_out
-from ptune.errors import DataError, PtuneError, UnavailableError
+from ptune.data import Corpus, drawn, hold_out
+from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.rendered import Rendered, Stream, stepwise
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
@@ -23,6 +23,8 @@ from ptune.templates import Parts
 from ptune.templates.plain import Plain
 from ptune.tokens import Tokens
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
+CUT = ["train", "dev", "unlabeled"]
 FILES = {"train": ["train.jsonl"], "dev": ["val.jsonl", "dev.jsonl"], "test": ["test.jsonl"]}
 
 
@@ -266,6 +268,83 @@ def test_held_out_of_too_little(train, share):
     assert str(caught.value) == f"held_out_share: {share} of {train} examples leaves nothing on one side"
 
 
+def grouped(sizes: list[int]) -> list[Example]:
+    """Groups of so many examples each, the members of one apart from one another."""
+    left, found = [*sizes], []
+    while any(left):
+        for i, count in enumerate(left):
+            if count:
+                found.append(Example(f"{i}-{count}", {}, "a", group=f"g{i}"))
+                left[i] -= 1
+    return found
+
+
+def whole(examples, all_examples) -> bool:
+    """Whether of each group all members are there."""
+    names = {e.group for e in examples}
+    return sorted(ids(examples)) == sorted(e.id for e in all_examples if e.group in names)
+
+
+@pytest.mark.parametrize("source", ["train", "dev"])
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_held_out_whole(source, seed):
+    """Not more examples than of others, in the order of the file, and no group on both sides."""
+    examples = grouped([3, 1, 4, 1, 5, 9, 2, 6] * 3)
+    made = Corpus({"train": examples, "dev": examples})
+    hold_out(made, source, 0.3, seed)
+    held, rest = made.splits["held_out"], made.splits[source]
+    most = len(examples) // 2 if source == "dev" else round(0.3 * len(examples))
+    assert most - 9 < len(held) <= most
+    assert not {e.group for e in held} & {e.group for e in rest}
+    assert [e for e in examples if e in held] == held
+    assert [e for e in examples if e not in held] == rest
+    assert made.origin["held_out"] == {"from": source, "examples": len(held), "seed": seed}
+
+
+def test_one_group_cannot_be_held_out():
+    """Nothing would be left of it."""
+    with pytest.raises(PtuneError) as caught:
+        hold_out(Corpus({"dev": grouped([4])}), "dev", 0.1, seed=1)
+    assert str(caught.value) == "held_out_share: 0.1 of 4 examples leaves nothing on one side"
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize(("most", "least"), [(1, 1), (2, 1), (7, 3), (20, 12), (31, 31)])
+def test_groups_are_drawn_whole(seed, most, least):
+    """As many groups as there is room for, and one at least; without a seed the first ones."""
+    examples = grouped([3, 1, 4, 1, 5, 9, 2, 6])
+    found = drawn(examples, most, seed)
+    assert whole(found, examples)
+    assert [e for e in examples if e in found] == found
+    assert least <= len(found) <= most or len({e.group for e in found}) == 1
+    if seed is None and most == 7:
+        assert {e.group for e in found} == {"g0", "g1"}
+    assert drawn(examples, most, seed) == found
+
+
+def test_draws_without_groups_are_those_of_recorded_runs():
+    """A seed means the same examples for ever."""
+    assert ids(drawn(corpus(40).splits["train"], 6, 13)) == ["t20", "t21", "t24", "t26", "t28", "t35"]
+    made = corpus(40)
+    hold_out(made, "train", 0.1, seed=3)
+    assert ids(made.splits["held_out"]) == ["t17", "t25", "t31", "t32"]
+
+
+def test_no_question_of_multirc_is_torn_apart(shared, settings):
+    """EM is of whole questions: those of the real files stand on one side each, and in no cut in part."""
+    from ptune import build
+
+    root = f"data.root={shared / 'data' / 'superglue'}"
+    found = settings("task=multirc", "data=local", root, "method=majority", "data.max_dev=100", "data.max_train=50")
+    task = build.leaf(found.task)
+    complete = data.load(task, replace(found.data, max_dev=None)).splits["dev"]
+    assert whole(data.load(task, found.data).splits["dev"], complete)
+    made = Corpus({"dev": complete})
+    hold_out(made, "dev", 0.5, seed=1)
+    assert not {e.group for e in made.splits["dev"]} & {e.group for e in made.splits["held_out"]}
+    assert len(made.splits["dev"]) + len(made.splits["held_out"]) == 4848
+
+
 @pytest.mark.parametrize("source", ["train", "dev"])
 def test_held_out_protocol(rte, tmp_path, settings, source):
     """protocol=held_out selects on the new split and still reports on the official one."""
@@ -286,6 +365,171 @@ def test_held_out_protocol(rte, tmp_path, settings, source):
     assert {split: len(examples) for split, examples in made.splits.items()} == (
         {"train": 27, "dev": 10, "held_out": 3} if source == "train" else {"train": 30, "dev": 5, "held_out": 5}
     )
+
+
+# So many of each class
+
+
+def labeled(path: Path, *labels: str) -> None:
+    """A file with these labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"premise": f"p {i}", "hypothesis": "h", "idx": i, "label": label} for i, label in enumerate(labels)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def balanced(rte, tmp_path):
+    """balanced(...): the corpus of seven and five training examples with these settings of data."""
+    labeled(tmp_path / "train.jsonl", *["entailment", "not_entailment"] * 5, "entailment", "entailment")
+    labeled(tmp_path / "val.jsonl", "entailment", "not_entailment")
+    return lambda few_shot=False, **given: data.load(rte, local(tmp_path, **given), few_shot=few_shot)
+
+
+def test_per_class(balanced):
+    """The first of each class; with a seed some of each, always the same, of fewer those of more; dev is whole."""
+    assert ids(balanced(per_class=2).splits["train"]) == ["0", "1", "2", "3"]
+    seen = {}
+    for seed in (13, 21, 42, 87, 100):
+        found = balanced(per_class=2, draw=seed)
+        assert sorted(e.gold for e in found.splits["train"]) == ["entailment"] * 2 + ["not_entailment"] * 2
+        assert ids(found.splits["train"]) == sorted(ids(found.splits["train"]), key=int)
+        assert set(ids(found.splits["train"])) <= set(ids(balanced(per_class=3, draw=seed).splits["train"]))
+        assert balanced(per_class=2, draw=seed).splits == found.splits
+        assert (len(found.splits["dev"]), "held_out" in found.splits) == (2, False)
+        assert found.origin["draw"] == {"seed": seed, "ids": ids(found.splits["train"])}
+        seen[seed] = tuple(ids(found.splits["train"]))
+    assert len({*seen.values()}) > 2
+
+
+def test_few_shot(balanced, settings, rte, tmp_path):
+    """As many others of each class to select on, and the original dev to report on."""
+    from ptune.session import read_corpus
+
+    found = balanced(few_shot=True, per_class=2, draw=13)
+    train, held = found.splits["train"], found.splits["held_out"]
+    assert ids(train) == ids(balanced(per_class=2, draw=13).splits["train"])
+    assert [sum(e.gold == label for e in held) for label in rte.labels] == [2, 2]
+    assert not {*ids(train)} & {*ids(held)}
+    line = f"task=rte data=local data.root={tmp_path} method=majority protocol=few_shot data.per_class=2 data.draw=13"
+    s = settings(*line.split())
+    made, report = read_corpus(s, rte)
+    assert (made.splits, s.select_on, report) == (found.splits, "held_out", "dev")
+
+
+def test_too_few_of_a_class(balanced):
+    """Both numbers are told; nothing is made up."""
+    with pytest.raises(DataError) as caught:
+        balanced(per_class=6)
+    assert str(caught.value) == (
+        "rte: data.per_class=6 takes 6 examples of each class, and train has 5 of 'not_entailment'"
+    )
+    with pytest.raises(DataError) as caught:
+        balanced(few_shot=True, per_class=3)
+    assert str(caught.value) == (
+        "rte: data.per_class=3 with protocol=few_shot takes 6 examples of each class, and train has 5 of "
+        "'not_entailment'"
+    )
+
+
+@pytest.mark.parametrize("task", ["conll03", "stsb", "squad", "copa", "multirc"])
+def test_per_class_without_classes(settings, task):
+    """One line that says what takes its place."""
+    with pytest.raises(ConfigError) as caught:
+        settings(f"task={task}", "data=demo", "method=majority", "data.per_class=16")
+    assert caught.value.problems == [
+        f"data.per_class: an example of {task} is not of one class alone; data.max_train=N data.draw=SEED is a random "
+        "choice of any N"
+    ]
+
+
+def test_per_class_beside_other_settings(settings):
+    """What contradicts it, and what needs it."""
+    line = ["task=rte", "data=demo", "method=majority"]
+    with pytest.raises(ConfigError) as caught:
+        settings(*line, "data.per_class=16", "data.max_train=8")
+    assert caught.value.problems == [
+        "data.max_train: data.per_class says how many there are to train on; leave one of them out"
+    ]
+    with pytest.raises(ConfigError) as caught:
+        settings(*line, "protocol=few_shot")
+    assert caught.value.problems == [
+        "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
+    ]
+
+
+def test_splits_of_the_labeled_examples(settings, rte, tmp_path):
+    """FewNLU's: held_out_seed draws other halves of the same training examples, whatever the run's seed."""
+    from ptune.session import read_corpus
+
+    labeled(tmp_path / "train.jsonl", *["entailment", "not_entailment"] * 8)
+    labeled(tmp_path / "val.jsonl", "entailment")
+    halves = {}
+    for number in (1, 2):
+        for seed in (5, 6):
+            line = f"task=rte data=local data.root={tmp_path} method=majority experiment=few_shot_fewnlu seed={seed}"
+            s = settings(*line.split(), f"held_out_seed={number}")
+            made, _ = read_corpus(s, rte)
+            halves[number, seed] = ids(made.splits["train"]), ids(made.splits["held_out"])
+            assert [len(half) for half in halves[number, seed]] == [8, 8]
+    assert halves[1, 5] == halves[1, 6] != halves[2, 5] == halves[2, 6]
+
+
+def test_the_five_seeds_of_lm_bff(settings):
+    """The seed of the draw is that of training, 16 of each class stand on either side."""
+    s = settings("experiment=few_shot_lmbff", "task=sst2", "method=finetune", "seed=42")
+    assert (s.data.per_class, s.data.draw, s.protocol, s.seed) == (16, 42, "few_shot", 42)
+    lines = (CONF / "experiment/few_shot_lmbff.yaml").read_text(encoding="utf-8")
+    assert "seed: 13,21,42,87,100" in lines
+
+
+FEWGLUE = {  # examples of train, dev and unlabeled: of MultiRC these are answers
+    "boolq": (32, 3270, None),
+    "cb": (32, 56, None),
+    "copa": (32, 100, 400),
+    "multirc": (154, 4848, 27243),
+    "rte": (32, 277, None),
+    "wic": (32, 638, 5428),
+    "wsc": (32, 104, 554),
+}
+
+
+@pytest.mark.parametrize("task", FEWGLUE)
+def test_fewglue(shared, settings, task):
+    """Its 32 training examples, SuperGLUE's dev beside its folder, and what has no labels."""
+    from ptune import build
+
+    root = f"data.root={shared / 'data' / 'fewglue'}"
+    s = settings(f"task={task}", "data=local", root, "data.layout=fewglue", "method=majority")
+    corpus = data.load(build.leaf(s.task), s.data)
+    sizes = tuple(len(corpus.splits[split]) if split in corpus.splits else None for split in CUT)
+    assert sizes == FEWGLUE[task]
+    assert [corpus.labeled(split) for split in CUT] == [True, True, False]
+    assert (corpus.warnings, corpus.origin["layout"]) == ([], "fewglue")
+
+
+def test_fewglue_is_not_superglue(shared, settings):
+    """Where all training examples stand, a loud warning."""
+    from ptune import build
+
+    root = f"data.root={shared / 'data' / 'superglue'}"
+    s = settings("task=rte", "data=local", root, "data.layout=fewglue", "method=majority")
+    (warning,) = data.load(build.leaf(s.task), s.data).warnings
+    assert warning.startswith("NOT THE USUAL RTE: 2,490 in train where the original has 32")
+
+
+@pytest.mark.parametrize("task", [*FEWGLUE, "record"])
+def test_fewglue_of_the_demo(settings, task, tmp_path, monkeypatch):
+    """In the same layout, drawn from the same world."""
+    from ptune import build
+
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
+    line = "data=demo data.layout=fewglue data.demo.train=6 data.demo.dev=4 data.demo.test=8 method=majority"
+    s = settings(f"task={task}", *line.split())
+    corpus = data.load(build.leaf(s.task), s.data)
+    assert corpus.synthetic
+    assert list(corpus.splits) == CUT
+    assert [corpus.labeled(split) for split in CUT] == [True, True, False]
+    assert task == "multirc" or len(corpus.splits["train"]) == 6
 
 
 # The stream

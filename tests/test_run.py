@@ -263,6 +263,7 @@ def test_whole_run(whole):
         "metrics.jsonl",
         "predictions.jsonl",
         "result.json",
+        "splits.jsonl",
         "tuned.safetensors",
     ]
     result = json.loads((whole / "result.json").read_text(encoding="utf-8"))

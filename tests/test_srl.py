@@ -545,7 +545,7 @@ def oracle(task: Roles, rendered: Rendered, index: int) -> list[RowOutput]:
     ]
 
 
-@pytest.mark.parametrize("predicate", ["marked", "appended"])
+@pytest.mark.parametrize("predicate", ["marked", "appended", "literal"])
 @pytest.mark.parametrize("most", [16, 24, 50])
 def test_windows(tokenizer, predicate, most):
     """Each word is read once, in some window, at its own sub-token; every window shows the predicate."""
@@ -586,7 +586,7 @@ def test_windows(tokenizer, predicate, most):
     assert task.score(examples, found)["f1"] == 100.0
 
 
-@pytest.mark.parametrize("predicate", ["marked", "appended"])
+@pytest.mark.parametrize("predicate", ["marked", "appended", "literal"])
 def test_truncation(tokenizer, predicate):
     """overflow=truncate: words that no row reads are O, count against the score, and are told."""
     task = roles(predicate=predicate)
@@ -595,6 +595,8 @@ def test_truncation(tokenizer, predicate):
     kept = [len(row.read["words"]) for i in range(20) for row in rendered.rows(i, NO_DRAW)]
     assert len(kept) == 20
     assert rendered.lost == sum(len(e.gold) for e in examples) - sum(kept) > 100
+    assert rendered.cut == sum(count < len(e.gold) for e, count in zip(examples, kept, strict=True)) > 10
+    assert laid_out(task, tokenizer, examples, 24).cut == 0
     found = [task.decode(e, oracle(task, rendered, i)).value for i, e in enumerate(examples)]
     for example, tags, count in zip(examples, found, kept, strict=True):
         assert tags == example.gold[:count] + ["O"] * (len(example.gold) - count)
@@ -619,13 +621,36 @@ def test_no_mark_changes_no_window(tokenizer, seed):
 
 def test_long_predicates(tokenizer):
     """A row stays within its length whatever the predicate is; it reads the words all the same."""
-    for predicate in ("marked", "appended"):
+    for predicate in ("marked", "appended", "literal"):
         task = roles(predicate=predicate)
         word = "un" + "believ" * 15 + "able"
         given = record(tokens=["It", "is", word, "today", "."], predicate=2, tags=["O", "O", "B-V", "O", "O"])
         rendered = laid_out(task, tokenizer, [task.example(given, 0)], 20)
         assert all(len(row.ids) <= 20 for row in rendered.rows(0, NO_DRAW))
         assert rendered.lost == 0
+
+
+@pytest.mark.parametrize("family", ["bert_folder", "roberta_folder", "deberta_folder", "deberta_v2_folder"])
+def test_literal_is_the_published_call(family, request):
+    """The tokenizer's own ids and token types of the words, the word [SEP] and the predicate, in one call."""
+    folder = str(request.getfixturevalue(family))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    theirs = AutoTokenizer.from_pretrained(folder, add_prefix_space=True) if family == "roberta_folder" else tokenizer
+    task = roles(predicate="literal")
+    for seed in range(6):
+        words = [
+            word for word in sentence(seed).fields["tokens"] if word != "\u200b"
+        ]  # of which the call makes nothing
+        tags = ["B-V", *["O"] * (len(words) - 1)]
+        example = task.example(record(tokens=words, predicate=0, tags=tags), 0)
+        (row,) = laid_out(task, tokenizer, [example], 1000).rows(0, NO_DRAW)
+        called = theirs([*words, "[SEP]", words[0]], is_split_into_words=True, return_token_type_ids=True)
+        assert list(row.ids) == called["input_ids"]
+        assert list(row.types) == called["token_type_ids"] == [0] * len(row.ids)
+        first = [called.word_ids().index(i) for i in range(len(words))]
+        assert (list(row.read["words"]), list(row.target)) == (first, task.target(example))
+        separators = called["input_ids"].count(tokenizer.sep_token_id)
+        assert separators == (2 if tokenizer.sep_token == "[SEP]" else 1)
 
 
 SETTINGS = ("method=ptv2", "backbone=roberta_large", "data=local", "data.root=.", "tracker=none")
@@ -636,16 +661,16 @@ def test_compat(settings):
     ours = settings("task=conll05", *SETTINGS)
     assert (ours.task["predicate"], ours.metric) == ("marked", "f1")
     theirs = settings("task=conll05", "compat=ptv2_official", *SETTINGS)
-    assert (theirs.task["predicate"], theirs.metric, theirs.report_on) == ("appended", "f1_seqeval", "test")
+    assert (theirs.task["predicate"], theirs.metric, theirs.report_on) == ("literal", "f1_seqeval", "test")
     marked = settings("task=conll05", "compat=ptv2_official", "compat.predicate=null", *SETTINGS)
     assert (marked.task["predicate"], marked.metric) == ("marked", "f1_seqeval")
     alone = settings("task=conll05", "compat.predicate=published", *SETTINGS)
-    assert (alone.task["predicate"], alone.metric) == ("appended", "f1")
+    assert (alone.task["predicate"], alone.metric) == ("literal", "f1")
     other = settings("task=srl_ewt", "compat=ptv2_official", *SETTINGS)  # nobody published on it
     assert other.task["predicate"] == "marked"
 
 
-@pytest.mark.parametrize("predicate", ["marked", "appended"])
+@pytest.mark.parametrize("predicate", ["marked", "appended", "literal"])
 def test_predicates_are_told_apart(settings, wire, bert_folder, predicate):
     """Two predicates of one sentence want other tags of the same words: learned only where the model is shown which."""
     task = roles(predicate=predicate)

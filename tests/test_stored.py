@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ptune.data import Corpus, hold_out, load
 from ptune.errors import DataError
 from ptune.progress import Progress
 from ptune.readers import Record
-from ptune.stored import Stored, chosen, name
+from ptune.stored import Stored, account, chosen, name, runs
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
 
@@ -308,3 +309,31 @@ def test_ids_twice(kept, tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=r"a.jsonl:41: id 0 is that of .*a.jsonl:1, too"):
         load(texts, Data(source="local", root=str(tmp_path)), kept)
+
+
+def test_accounts_are_the_same(rows, kept):
+    """Ids and checksums of a split, whether it stands on disk or not; of other words, tags or order they differ."""
+    folder = rows(50)
+    listed, stored_ = (read(folder, each).splits["train"] for each in (None, kept))
+    assert isinstance(stored_, Stored)
+    told = account(listed)
+    assert told == account(stored_) == {**told, "examples": 50, "ids": [[0, 49]]}
+    some = [7, 3, 4, 5, 30]
+    assert account(chosen(listed, some)) == account(chosen(stored_, some))
+    assert account(chosen(listed, some))["ids"] == ["7", [3, 5], "30"]
+    sums = [
+        told["sha256"],
+        account(chosen(listed, some))["sha256"],
+        account(listed[::-1])["sha256"],
+        account([replace(listed[0], gold=["O"]), *listed[1:]])["sha256"],
+        account([replace(listed[0], fields={"tokens": ["other"]}), *listed[1:]])["sha256"],
+        account([replace(listed[0], id="x"), *listed[1:]])["sha256"],
+    ]
+    assert len({*sums}) == len(sums)
+
+
+def test_ids_in_short():
+    """Numbers in a row as first and last; every other text as it is, zeros in front included."""
+    ids = ["0", "1", "2", "5", "6", "07", "08", "09", "1-2", "a", "9", "10", "11", "11", "\u0663"]
+    assert runs(ids) == [[0, 2], "5", "6", "07", "08", "09", "1-2", "a", [9, 11], "11", "\u0663"]
+    assert runs([]) == []

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ptune import data, demo, metrics
 from ptune.batch import Example, RowOutput
+from ptune.config import Data, Demo
 from ptune.errors import DataError
+from ptune.leaves import leaf
 from ptune.readers import Record
 from ptune.tasks import Prediction
 from ptune.tasks.classify import Classify
@@ -224,3 +227,58 @@ def test_classify_majority_and_parse(cb):
     assert cb.parse("a b\tc") == {"premise": "a b", "hypothesis": "c"}
     with pytest.raises(DataError, match=r"^1 texts where cb needs 2, separated by tabs: premise, hypothesis$"):
         cb.parse("a b")
+
+
+SCORED = {
+    "cb": ["accuracy", "f1_macro"],
+    "mrpc": ["f1", "accuracy"],
+    "cola": ["mcc"],
+    "stsb": ["pearson", "spearman"],
+    "multirc": ["f1a", "em", "f1m"],
+    "superglue_axg": ["parity", "accuracy"],
+    "copa": ["accuracy"],
+    "record": ["f1", "em"],
+    "squad": ["f1", "exact_match"],
+    "squad_v2": ["f1", "exact"],
+    "wnut17": ["f1", "precision", "recall", "f1_strict"],
+    "conll05": ["f1", "precision", "recall", "f1_seqeval", "f1_seqeval_no_v"],
+}
+WITHOUT = {"squad_v2": ["best_f1", "best_exact"]}
+
+
+def said(task, examples):
+    """Half of the predictions right, the others those of the example before."""
+    found = []
+    for i, example in enumerate(examples):
+        gold = examples[i - i % (3 if task.name == "superglue_axg" else 2)].gold
+        if task.readout == "span":
+            gold = (gold["text"] or [""])[0]
+        elif task.name == "record":
+            gold = gold[0]
+        elif task.readout == "token":
+            gold = [*gold, *["I-" + task.types[0]] * len(example.gold)][: len(example.gold)]
+        elif task.readout == "scalar":
+            gold = gold + i % 3 / 7
+        found.append(Prediction(gold, {"null_odds": float(i)} if task.name == "squad_v2" else None))
+    return found
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_an_interval_is_of_the_score_that_it_stands_beside(name, settings, monkeypatch, tmp_path_factory):
+    """On the examples themselves the share, or what is resampled, is the score to the last digits."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path_factory.getbasetemp() / "intervals"))
+    words = ["method=majority", "data=demo"] if name != "superglue_axg" else ["method=majority"]
+    task = leaf(settings(f"task={name}", *words).task)
+    sizes = {split: 30 for split in ("train", "dev", "test") if split in demo.splits(name)}
+    corpus = data.load(task, Data(source="demo", demo=Demo(**sizes)))
+    examples = corpus.splits["dev" if "dev" in corpus.splits else "test"]
+    predictions = said(task, examples)
+    scores = task.score(examples, predictions)
+    assert sorted([*SCORED[name], *WITHOUT.get(name, [])]) == sorted(task.score_names)
+    monkeypatch.setattr(metrics, "binomial", lambda right, n: (100 * right / n, 0.0))
+    monkeypatch.setattr(metrics, "bootstrap", lambda statistic, n: (statistic(np.arange(n)), float(n)))
+    for score in SCORED[name]:
+        assert 0 < scores[score] < 100
+        assert task.interval(examples, predictions, score)[0] == pytest.approx(scores[score], abs=1e-9)
+    assert task.interval(examples, predictions) == task.interval(examples, predictions, task.headline)
+    assert [task.interval(examples, predictions, score) for score in WITHOUT.get(name, [])] in ([], [None, None])

@@ -232,6 +232,7 @@ def test_window_of_one_giant_word(tokenizer):
     assert all(len(row.ids) <= 16 for row in rows)
     found = read_words(rows)
     assert sorted(found) == [0, 1, 2, 3]
+    assert [row.cut for row in rows] == [any(word in (1, 3) for word in read_words([row])) for row in rows]
     firsts = [pieces[0] for pieces in tokens.words(sentence)]
     assert [rows[found[word][0]].ids[found[word][1]] for word in sorted(found)] == firsts
 
@@ -246,6 +247,8 @@ def test_overflow_truncate(tokenizer):
     pieces = [len(ids) for ids in tokens.words(WORDS)]
     fit = max(n for n in range(len(WORDS)) if sum(pieces[:n]) <= 12 - len(tokens.frames[1]))
     assert len(row.read["words"]) == row.labels == fit
+    assert row.cut
+    assert not only(template, {"tokens": WORDS}, 12 + sum(pieces), target).cut
     assert lost_labels([row], target) == len(WORDS) - 1 - fit
     assert lost_labels([row], None) == lost_labels([row], 1) == 0
 

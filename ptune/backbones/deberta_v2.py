@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,66 @@ from torch.nn import functional as F
 from ptune.backbones.deberta import Deberta
 
 if TYPE_CHECKING:
+    from ptune.backbones.attention import Slot
     from ptune.injection import KV
 
 
 class DebertaV2(Deberta):
-    """DeBERTa with projections of its own for keys and values, and distances in buckets."""
+    """DeBERTa with projections of its own for keys and values, and distances in buckets.
+
+    embed_pads: paddings keep their embeddings, as in the published P-Tuning v2 code; where there is a convolution, the
+    text's ends read them.
+    """
 
     model_type = "deberta-v2"
+
+    def __init__(
+        self,
+        name: str,
+        layers: int,
+        heads: int,
+        hidden: int,
+        positions: int,
+        vocab: int,
+        lm_head: bool,
+        pooler: bool,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        path: str | None = None,
+        sha256: str | None = None,
+        embed: int | None = None,
+        dropout: float | None = None,
+        attention_dropout: float | None = None,
+        weights: Literal["safetensors", "bin"] = "safetensors",
+        embed_pads: bool = False,
+    ) -> None:
+        super().__init__(
+            name,
+            layers,
+            heads,
+            hidden,
+            positions,
+            vocab,
+            lm_head,
+            pooler,
+            checkpoint=checkpoint,
+            revision=revision,
+            path=path,
+            sha256=sha256,
+            embed=embed,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            weights=weights,
+        )
+        self.embed_pads = embed_pads
+
+    def install(self) -> Slot:
+        """See Backbone."""
+        if self.embed_pads:
+            self.base.embeddings.register_forward_pre_hook(
+                lambda _, args, named: (args, {**named, "mask": None}), with_kwargs=True
+            )
+        return super().install()
 
     def hook(self, attention: nn.Module) -> None:
         """See Deberta."""

@@ -55,6 +55,14 @@ class Task(ABC):
         """The values of a record that an example is made of, its gold label aside."""
         return self.fields
 
+    @property
+    def classes(self) -> list[str]:
+        """The labels that each example has one of; none where gold is something else, or examples are scored together.
+
+        So many examples can be chosen of each, with data.per_class.
+        """
+        return []
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for values that no type rules out."""
         yield from ()
@@ -80,8 +88,13 @@ class Task(ABC):
         """Every metric of the task, in percent, the headline first."""
 
     @abstractmethod
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A 95% interval around the headline, in percent."""
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """A 95% interval around a score of `score_names`, the headline without a name, in percent.
+
+        None for a score that has none, as the best that a threshold reaches on the very examples it was chosen on.
+        """
 
     @abstractmethod
     def majority(self, train: Iterable[Example]) -> Majority:
@@ -106,11 +119,11 @@ class Task(ABC):
         if name is None or name == self.source.get("layout"):
             return
         if name not in layouts:
-            own = self.source.get("layout")
-            said = nearest(name, [own, *layouts]) if own else "its files have one; leave it out"
+            known = [layout for layout in (self.source.get("layout"), *layouts) if layout]
+            said = nearest(name, known) if known else "its files have one; leave it out"
             raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {said}"])
         shared: dict[str, Any] = {
-            key: self.source[key] for key in ("folder", "obtain", "layouts") if key in self.source
+            key: self.source[key] for key in ("folder", "obtain", "layouts", "submission") if key in self.source
         }
         self.source = {**shared, **layouts[name], "layout": name}
 

@@ -104,8 +104,10 @@ class Choice(Task):
         gold, said = [str(e.gold) for e in examples], [str(p.value) for p in predictions]
         return {"accuracy": metric.accuracy(gold, said)}
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """Wilson's."""
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's; accuracy is the one score."""
         right = sum(e.gold == p.value for e, p in zip(examples, predictions, strict=True))
         return metric.binomial(right, len(examples))
 

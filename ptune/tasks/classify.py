@@ -51,6 +51,11 @@ class Classify(Task):
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
         self.choose(formats, format)
 
+    @property
+    def classes(self) -> list[str]:
+        """See Task."""
+        return self.labels
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         yield from self.format_problems()
@@ -88,16 +93,19 @@ class Classify(Task):
             for name in self.metrics
         }
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
         """Wilson's for accuracy, a bootstrap over examples for what is no share."""
         gold = np.array([self.labels.index(e.gold) for e in examples])
         predicted = np.array([self.labels.index(p.value) for p in predictions])
-        if self.headline == "accuracy":
+        name = name or self.headline
+        if name == "accuracy":
             return metric.binomial(int((gold == predicted).sum()), len(gold))
-        if self.headline == "f1":
+        if name == "f1":
             counts = np.stack([gold * predicted, predicted, gold], 1)
             return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(gold))
-        if self.headline == "mcc":
+        if name == "mcc":
             return metric.bootstrap(lambda rows: metric.mcc_of_indices(gold[rows], predicted[rows]), len(gold))
         return metric.bootstrap(
             lambda rows: metric.macro_of_confusion(gold[rows], predicted[rows], len(self.labels)), len(gold)

@@ -47,6 +47,11 @@ class MultiRC(Classify):
         )
         self.headline, self.score_names = "f1a", ["f1a", "em", "f1m"]
 
+    @property
+    def classes(self) -> list[str]:
+        """See Task."""
+        return []
+
     def example(self, record: Record, index: int) -> Example:
         """See Task; the id is PARAGRAPH-QUESTION-ANSWER, by the numbers of the file."""
         texts, idx = self.texts(record), record.values.get("idx")
@@ -70,10 +75,15 @@ class MultiRC(Classify):
         """F1 over all answers, the share of questions with every answer right, and F1 of the questions' means."""
         return metric.answer_sets(*self._both(examples, predictions))
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A bootstrap over questions."""
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's for the share of questions, a bootstrap over questions for both F1."""
         counts = metric.answer_counts(*self._both(examples, predictions))
-        return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
+        if name == "em":
+            return metric.binomial(int(metric.exact(counts).sum()), len(counts))
+        statistic = metric.f1_of_means if name == "f1m" else metric.f1_of_counts
+        return metric.bootstrap(lambda rows: statistic(counts[rows]), len(counts))
 
     def facets(self, example: Example) -> dict[str, str]:
         """See Task."""

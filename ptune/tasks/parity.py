@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ptune import metrics as metric
 from ptune.batch import Example
 from ptune.errors import DataError
@@ -33,6 +35,11 @@ class Parity(Classify):
         super().__init__(name, version, source, fields, labels, max_length=max_length)
         self.headline, self.score_names = "parity", ["parity", "accuracy"]
 
+    @property
+    def classes(self) -> list[str]:
+        """See Task."""
+        return []
+
     def example(self, record: Record, index: int) -> Example:
         """See Task."""
         return replace(super().example(record, index), group=str(record.values.get("pair_id", f"row {index // 2}")))
@@ -43,17 +50,21 @@ class Parity(Classify):
         odd = next((group for group, count in Counter(groups).items() if count != 2), None)
         if odd is not None:
             raise DataError(
-                f"{self.name}: pair {odd} has {groups.count(odd)} examples, and parity compares two: "
-                "is the file whole, and data.max_test null or even?"
+                f"{self.name}: pair {odd} has {groups.count(odd)} examples, and parity compares two: is the file whole?"
             )
         return {
             "parity": metric.parity([p.value for p in predictions], groups),
             "accuracy": metric.accuracy([e.gold for e in examples], [p.value for p in predictions]),
         }
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """Wilson's, over pairs."""
-        said: dict[str, set[str]] = {}
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's over pairs for parity, a bootstrap over pairs for accuracy, whose two examples are much the same."""
+        said: dict[str, list[tuple[str, bool]]] = {}
         for example, prediction in zip(examples, predictions, strict=True):
-            said.setdefault(str(example.group), set()).add(prediction.value)
-        return metric.binomial(sum(len(values) == 1 for values in said.values()), len(said))
+            said.setdefault(str(example.group), []).append((prediction.value, example.gold == prediction.value))
+        if name == "accuracy":
+            right = np.array([[right for _, right in pair] for pair in said.values()], dtype=float)
+            return metric.bootstrap(lambda rows: 100.0 * float(right[rows].mean()), len(right))
+        return metric.binomial(sum(len({value for value, _ in pair}) == 1 for pair in said.values()), len(said))

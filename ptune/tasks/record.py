@@ -118,9 +118,13 @@ class ReCoRD(Choice):
         pairs = self._both(examples, predictions)
         return {"f1": metric.mean_percent([f1 for _, f1 in pairs]), "em": metric.mean_percent([em for em, _ in pairs])}
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A bootstrap over queries."""
-        f1 = np.array([f1 for _, f1 in self._both(examples, predictions)])
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's for exact match, a bootstrap over queries for F1."""
+        exact, f1 = np.array(self._both(examples, predictions)).T
+        if name == "em":
+            return metric.binomial(int(exact.sum()), len(exact))
         return metric.bootstrap(lambda rows: 100.0 * float(f1[rows].mean()), len(f1))
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:

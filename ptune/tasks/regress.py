@@ -81,10 +81,15 @@ class Regress(Task):
         gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
         return {"pearson": metric.pearson(gold, predicted), "spearman": metric.spearman(gold, predicted)}
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A bootstrap over examples."""
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """A bootstrap over examples; of Spearman's the examples are ranked anew each time."""
         gold, predicted = np.array([e.gold for e in examples]), np.array([p.value for p in predictions])
-        return metric.bootstrap(lambda rows: 100.0 * metric.correlation(gold[rows], predicted[rows]), len(gold))
+        ranked = metric.ranks if name == "spearman" else np.asarray
+        return metric.bootstrap(
+            lambda rows: 100.0 * metric.correlation(ranked(gold[rows]), ranked(predicted[rows])), len(gold)
+        )
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; labels are the nearest whole numbers, with the mean of what is predicted for them."""

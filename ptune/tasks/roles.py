@@ -11,7 +11,7 @@ from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
 from ptune.tasks import Prediction
-from ptune.tasks.tag import Tag
+from ptune.tasks.tag import Counts, Tag
 
 MARKED = re.compile(r"\*(\S+)\*")
 
@@ -20,8 +20,9 @@ class Roles(Tag):
     """types: the roles. predicate: how the template shows which word is asked about.
 
     marked: an asterisk on either side of it, in the sentence, as T5 marks pronouns (Raffel et al. 2020); every
-    vocabulary has one, and a word that occurs twice stays clear. appended: as a second segment, as the published
-    P-Tuning v2 code and Shi and Lin (2019, arXiv 1904.05255) do.
+    vocabulary has one, and a word that occurs twice stays clear. appended: as a second segment, as Shi and Lin (2019,
+    arXiv 1904.05255) do. literal: after the word [SEP], in the sentence's own segment, as the published P-Tuning v2
+    code does; [SEP] is a special token where the tokenizer knows it, and else ordinary text.
     """
 
     counts = staticmethod(metric.role_counts)
@@ -32,7 +33,7 @@ class Roles(Tag):
         version: int,
         source: dict[str, Any],
         types: list[str],
-        predicate: Literal["marked", "appended"] = "marked",
+        predicate: Literal["marked", "appended", "literal"] = "marked",
         max_length: int = 256,
         published: dict[str, Any] | None = None,
     ) -> None:
@@ -55,11 +56,18 @@ class Roles(Tag):
                 f"{record.where}: 'predicate' is {at!r}; it must be the index of one of the {len(tokens)} words"
             )
         fields = {"tokens": tokens, "predicate": tokens[at], "index": at}
-        return Example(made.id, fields, made.gold, mark=at if self.predicate == "marked" else None)
+        tail = ("[SEP]", tokens[at]) if self.predicate == "literal" else ()
+        return Example(made.id, fields, made.gold, mark=at if self.predicate == "marked" else None, tail=tail)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """f1, precision, recall: the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
         return metric.roles([e.gold for e in examples], [p.value for p in predictions])
+
+    def counted(self, name: str | None) -> Counts:
+        """See Tag."""
+        if name == "f1_seqeval_no_v":
+            return lambda gold, said: metric.span_counts(*map(metric.without_predicates, (gold, said)))
+        return metric.span_counts if name == "f1_seqeval" else self.counts
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; the table of srl-eval.pl."""

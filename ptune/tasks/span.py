@@ -164,9 +164,15 @@ class Span(Task):
             scores[name], scores[f"{name}_thresh"] = metric.best_threshold(each, odds, answerable, answered)
         return scores
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
-        """A bootstrap over questions."""
-        f1 = self._both(examples, predictions)[:, 1]
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's for exact match, a bootstrap over questions for F1; none for what the best threshold reaches."""
+        if name in ("best_f1", "best_exact"):
+            return None
+        exact, f1 = self._both(examples, predictions).T
+        if name == self.exact:
+            return metric.binomial(int(exact.sum()), len(exact))
         return metric.bootstrap(lambda rows: 100.0 * float(f1[rows].mean()), len(f1))
 
     def facets(self, example: Example) -> dict[str, str]:

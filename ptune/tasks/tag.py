@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
 from ptune.tasks import Majority, Prediction, Task
+
+Counts = Callable[[Sequence[Sequence[str]], Sequence[Sequence[str]]], np.ndarray]
 
 
 class Tag(Task):
@@ -88,10 +90,18 @@ class Tag(Task):
         """See Task."""
         return metric.spans([e.gold for e in examples], [p.value for p in predictions])
 
-    def interval(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[float, float]:
+    def interval(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
+    ) -> tuple[float, float] | None:
         """A bootstrap over examples."""
-        counts = self.counts([e.gold for e in examples], [p.value for p in predictions])
-        return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(counts))
+        counts = self.counted(name)([e.gold for e in examples], [p.value for p in predictions])
+        shares = {"precision": metric.precision_of_counts, "recall": metric.recall_of_counts}
+        statistic = shares.get(str(name), metric.f1_of_counts)
+        return metric.bootstrap(lambda rows: statistic(counts[rows]), len(counts))
+
+    def counted(self, name: str | None) -> Counts:
+        """What counts the spans of a score, see `counts`."""
+        return metric.strict_counts if name == "f1_strict" else self.counts
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; confused are types of spans with the same ends, and spans that the other side has not with O."""

@@ -130,15 +130,18 @@ class Template(ABC):
             beside = sum(len(piece.ids) for piece in pieces if piece.kind == "text")
             cut = beside < sum(len(piece.ids) for piece in parts.parts if piece.kind == "text")
             return [
-                self._assemble(parts, [window if i == words else p for i, p in enumerate(pieces)], start, first, cut)
-                for window, start, first in self._windows(part, max(budget - beside, 1))
+                self._assemble(
+                    parts, [window if i == words else p for i, p in enumerate(pieces)], start, first, cut or left
+                )
+                for window, start, first, left in self._windows(part, max(budget - beside, 1))
             ]
         short = shorten(parts.parts, budget)
         cut = sum(len(part.ids) for part in short) < sum(len(part.ids) for part in parts.parts)
         return [self._assemble(parts, short, 0, 0, cut)]
 
-    def _windows(self, part: Part, budget: int) -> Iterator[tuple[Part, int, int]]:
-        """(window, first word it reads, how many leading words are context only), each within `budget` tokens.
+    def _windows(self, part: Part, budget: int) -> Iterator[tuple[Part, int, int, bool]]:
+        """(window, first word it reads, how many leading words are context only, whether words or the end of one are
+        left out for good), each within `budget` tokens.
 
         A marked word that a window does not reach stands before it, or after it, as the word does in the sentence; of
         one longer than half a window the beginning.
@@ -155,14 +158,16 @@ class Template(ABC):
             apart = marked is not None and not first <= marked < last
             if apart:
                 first, last = fitting(part.starts, ends, begin, word, max(budget - len(told), 1))
-            ids = list(part.ids[part.starts[first] : ends[last - 1]][: budget - len(told) if apart else budget])
+            whole = part.ids[part.starts[first] : ends[last - 1]]
+            ids = list(whole[: budget - len(told) if apart else budget])
+            left = len(ids) < len(whole) or (last < len(ends) and self.overflow == "truncate")
             starts = [part.starts[i] - part.starts[first] for i in range(first, last)]
             leads = list(part.leads[first:last])
             if marked is not None and apart and marked < first:
                 ids, starts, leads = [*told, *ids], [0, *(len(told) + start for start in starts)], [0, *leads]
             elif apart:
                 ids = [*ids, *told]
-            yield part._replace(ids=ids, starts=starts, leads=leads), word, len(starts) - (last - word)
+            yield part._replace(ids=ids, starts=starts, leads=leads), word, len(starts) - (last - word), left
             if last == len(ends) or self.overflow == "truncate":
                 return
             word = begin = last

@@ -43,6 +43,8 @@ class Plain(Template):
                 pieces.append(self.context(str(value), segment))
             elif not isinstance(value, str):
                 pieces.append(self.words(value or (), segment, example.mark))
+                if example.tail:
+                    pieces.append(Part("text", [i for word in example.tail for i in self.tokens.named(word)], segment))
             elif example.marks:
                 pieces.append(self._marked(given, value, segment, example))
             else:
