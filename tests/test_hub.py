@@ -233,6 +233,8 @@ def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
     assert result["data"]["examples"] == {"train": 8, "dev": 4, "test": 3}
     assert result["data"]["revision"] == REVISIONS[DATASET]
     assert result["data"]["root"] == DATASET
+    environment = json.loads((tmp_path / "first" / "env.json").read_text(encoding="utf-8"))
+    assert environment["data"]["revision"] == REVISIONS[DATASET], "the yaml names a branch: the commit is what counts"
     assert set(result["data"]["files"]) == {"train", "dev", "test"}
     assert not result["synthetic"]
     gold = json.loads((tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])["gold"]
