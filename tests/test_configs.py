@@ -11,6 +11,7 @@ from hydra import initialize_config_module
 
 from ptune import config
 from ptune.check import combinations, mistakes
+from ptune.leaves import leaf
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -57,3 +58,25 @@ def test_a_branch_of_the_hub_is_pinned_or_said_to_be_one(path: Path) -> None:
         assert re.fullmatch("[0-9a-f]{40}", revision) or {"env.json", "task.source.hub.revision"} <= {
             *re.split("[ ;]", said)
         }
+
+
+TASKS = sorted((CONF / "task").glob("*.yaml"))
+BRIEF = ("wikiann_en", "paws")  # what CONTRIBUTING.md shows of a corpus that is a yaml and nothing else
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_a_corpus_is_a_yaml_of_fifteen_lines(name: str) -> None:
+    assert len((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()) <= 15
+    assert f"conf/task/{name}.yaml" in (CONF.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
+def test_every_task_says_its_terms(path: Path) -> None:
+    """License, how to get it, and the metric that `ptune ls task` shows, which is that of its class."""
+    node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    source = node["source"]
+    assert len(source["license"]) > 10
+    assert len(source["license"].partition(";")[0]) <= 32
+    assert ";" in source["license"], "in short; and whose, or of what"
+    assert len(source["obtain"]) > 40
+    assert (source.get("metric") or node["metrics"][0]) == leaf(node).headline

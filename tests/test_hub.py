@@ -16,9 +16,15 @@ from pathlib import Path
 
 import datasets
 import pytest
+import yaml
 
+from ptune import data, demo
+from ptune.config import Data
+from ptune.errors import UnavailableError
 from ptune.hub import PROBE_SECONDS
+from ptune.leaves import leaf
 
+ROOT = Path(__file__).parents[1]
 DATASET, MODEL = "eriktks/conll2003", "some/tiny-bert"
 REVISIONS = {DATASET: "d" * 40, MODEL: "a" * 40, "aps/super_glue": "b" * 40}
 TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
@@ -349,3 +355,29 @@ def test_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     with pytest.raises(AssertionError):
         module.reachable()
+
+
+def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
+    """What to obtain, and data=demo only for a corpus of the demo world."""
+    for name, ways in (
+        ("srl_ewt", "Two ways"),
+        ("conll12", "Two ways"),
+        ("paws", "One way"),
+        ("wikiann_en", "One way"),
+    ):
+        task = leaf(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")))
+        with pytest.raises(UnavailableError) as caught:
+            data.load(task, Data(source="hub"))
+        first, local, *demos = str(caught.value).splitlines()
+        assert first == f"data=hub: {name} is not on the Hub. {ways} on:"
+        assert local == f"  local: data=local data.root=DIR, with {task.source['obtain']}"
+        assert demos == ["  demo:  data=demo, a synthetic corpus in the same format"] * (name in demo.tasks())
+        del task.source["obtain"]
+        with pytest.raises(UnavailableError, match=r"with its original files \("):
+            data.load(task, Data(source="hub"))
+
+
+def test_every_task_of_the_hub_has_a_demo():
+    """The ways on that its message names are there."""
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "conf/task").glob("*.yaml")]
+    assert {node["name"] for node in nodes if "hub" in node["source"]} <= {*demo.tasks()}

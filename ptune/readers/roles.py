@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ptune.readers import Each, Record, gold_conll, indexed, lines, props, strict
-from ptune.readers.props import beside
 
-__all__ = ["beside", "inside", "read"]
 PROPS = "props"  # the folder of a split in the release of CoNLL-2005
 TAG = re.compile(r"([BI]-(?:[CR]-)?)(.+)")
 
@@ -50,6 +48,11 @@ def found(path: Path, word: int, predicate: int, without: Collection[str], each:
 def inside(path: Path) -> list[Path]:
     """The files in a folder that `read` reads. Raises DataError where it has none."""
     return props.inside(path) if path.name == PROPS else gold_conll.inside(path)
+
+
+def beside(path: Path) -> list[Path]:
+    """The files that are read beside a path: the words of props. Raises DataError where they are not there."""
+    return [] if path.is_dir() and path.name != PROPS else props.beside(path)
 
 
 def retagged(tag: str, renamed: Mapping[str, str]) -> str:
