@@ -58,7 +58,7 @@ REPEATS = dict.fromkeys(
 SOME_ROLES: Mapping[str, set[str]] = {
     "conll05": {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "R-A0"},
     "conll12": {"V", "ARG0", "ARG1", "ARG2", "ARGM-TMP", "ARGM-LOC", "ARGM-NEG", "R-ARG0"},
-    "srl_ewt": {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "AM-PRP", "R-A0"},
+    "srl_ewt": {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "R-A0"},
 }  # that its sentences have; the others of PropBank are rare in the originals too
 FROM_EVERYWHERE = 0.2  # at most of the rows of dev and test of a corpus that repeats names
 
