@@ -30,7 +30,7 @@ from ptune.stored import Read, chosen
 SPLITS = ("train", "dev", "test")
 LISTED = 2**14  # examples of a split that are kept in memory
 NOT_THE_READERS = (
-    *("reader", "folder", "files", "differs", "leave_out", "hub", "obtain", "statistics"),
+    *("reader", "folder", "files", "differs", "leave_out", "hub", "metric", "license", "obtain", "statistics"),
     *("layout", "layouts", "scheme", "submission", "demo"),
 )
 
@@ -371,11 +371,7 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
 def on_hub(task: Any) -> tuple[str, str, list[str], str]:
     """The arguments of `snapshot` for the task's data set. Raises UnavailableError where it is not on the Hub."""
     if "hub" not in task.source:
-        raise UnavailableError(
-            f"data=hub: {task.name} is not on the Hub. Two ways on:\n"
-            f"  local: data=local data.root=DIR, with {task.source['obtain']}\n"
-            "  demo:  data=demo, a synthetic corpus in the same format"
-        )
+        raise UnavailableError(not_on_the_hub(task))
     hub = task.source["hub"]
     config = hub.get("config")
     return hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], "dataset"
@@ -413,6 +409,17 @@ def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
             read = partial(reader.files, paths, where, hub.get("columns", {}))
             found[split] = Source(where, read, partial(checksums, paths), hub.get("leave_out"))
     return found
+
+
+def not_on_the_hub(task: Any) -> str:
+    """What there is instead: the original files, and the demo's corpus where it has one."""
+    from ptune import demo
+
+    wanted = task.source.get("obtain", f"its original files ({looked_for(task, required(task))})")
+    ways = [f"  local: data=local data.root=DIR, with {wanted}"]
+    if task.name in demo.tasks():
+        ways.append("  demo:  data=demo, a synthetic corpus in the same format")
+    return "\n".join([f"data=hub: {task.name} is not on the Hub. {'Two ways' if ways[1:] else 'One way'} on:", *ways])
 
 
 def checksums(paths: Iterable[Path]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`ptune data info`: what a corpus holds, split by split, beside what is published of the original."""
+"""`ptune data info`: what a corpus holds, split by split, beside what is published of the original, and its terms."""
 
 from __future__ import annotations
 
@@ -35,8 +35,14 @@ def main(cfg: DictConfig) -> None:
         console.print(table(["task", "train", "dev", "test", "original train", "dev", "test"], rows))
         return
     task = leaf(s.task, s.packages)
-    with Progress() as progress:
-        corpus = data.load(task, s.data, Cache(data.cache_folder, progress, s.data.cache))
+    try:
+        with Progress() as progress:
+            corpus = data.load(task, s.data, Cache(data.cache_folder, progress, s.data.cache))
+    except UnavailableError:  # what is known of it tells how to get it
+        if theirs := original(task):
+            console.print(table(*compared({}, theirs)))
+        tell(about(task), console)
+        raise
     console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
     if corpus.synthetic:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
@@ -46,8 +52,28 @@ def main(cfg: DictConfig) -> None:
     console.print(table(*compared(parts(ours, corpus.origin.get("parts", {})), original(task))))
     for split, count in corpus.origin.get("left_out", {}).items():
         console.print(f"left out of {split}: {count:,} rows (task.source.leave_out)")
-    if source := task.source.get("statistics", {}).get("from"):
-        console.print(f"original: {source}")
+    tell(about(task), console)
+
+
+def about(task: Task) -> dict[str, str]:
+    """What holds of the corpus as a whole: where its figures are from, its metrics, its license and how to get it."""
+    files = " ".join(f"{split}: {' or '.join(names)};" for split, names in task.source["files"].items())
+    told = {
+        "original": task.source.get("statistics", {}).get("from"),
+        "kind": type(task).__module__.rpartition(".")[2],
+        "metrics": ", ".join(f"{name} (headline)" if name == task.headline else name for name in task.score_names),
+        "files": files.rstrip(";"),
+        "hub": task.source.get("hub", {}).get("path"),
+        "license": task.source.get("license"),
+        "obtain": task.source.get("obtain"),
+    }
+    return {name: text for name, text in told.items() if text}
+
+
+def tell(lines: Mapping[str, str], console: Console) -> None:
+    """Print a name and its text a line."""
+    for name, text in lines.items():
+        console.print(f"{name}: {text}", markup=False, soft_wrap=True)
 
 
 def task_names() -> list[str]:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 METHOD_COLUMNS = ("template", "prompt", "head", "tune", "procedure")
-WIDE = 120  # columns from which a line stands beside its method
+TASK_COLUMNS = ("kind", "train", "dev", "test", "metric", "license")
+WIDE, NARROW = 120, 80  # columns from which a line stands beside its method, a license beside its task
+CONFIG = ObjectType.CONFIG
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, reads all tasks in a moment
 Table = list[tuple[str, ...]]
 
 
@@ -42,6 +45,10 @@ def main(cfg: DictConfig) -> None:
         group = nested[0]
     if group == "method":
         return show(("method", *METHOD_COLUMNS, ""), catalog.methods())
+    if group == "task":
+        show(("task", *TASK_COLUMNS), catalog.tasks(), wide=NARROW)
+        print("\nptune ls has a line on each; ptune data info task=NAME all that is known of one")
+        return
     show((group, ""), catalog.lines(group))
 
 
@@ -68,7 +75,7 @@ class Catalog:
 
     def groups(self) -> list[str]:
         """Every group that has options, nested ones after their own."""
-        return [group for group in self._groups("") if self.names(group, ObjectType.CONFIG)]
+        return [group for group in self._groups("") if self.names(group, CONFIG)]
 
     def _groups(self, parent: str) -> Iterator[str]:
         for name in self.names(parent, ObjectType.GROUP):
@@ -87,7 +94,7 @@ class Catalog:
 
     def lines(self, group: str) -> Table:
         """Each option with its line."""
-        names = self.names(group, ObjectType.CONFIG)
+        names = self.names(group, CONFIG)
         return [(name, first_comment(self.text(f"{group}/{name}"))) for name in names]
 
     def methods(self) -> Table:
@@ -97,6 +104,10 @@ class Catalog:
             parts = self.parts(f"method/{name}")
             table.append((name, *(str(parts.get(column, "-")) for column in METHOD_COLUMNS), line))
         return table
+
+    def tasks(self) -> Table:
+        """The tasks: kind, examples of each split as published, headline metric, and its license in short."""
+        return [(name, *of_task(yaml.load(self.text(f"task/{name}"), Loader))) for name in self.names("task", CONFIG)]
 
     def parts(self, path: str) -> dict[str, Any]:
         """The choices and keys of an option, with those of the options that its defaults list begins with."""
@@ -110,6 +121,19 @@ class Catalog:
                 folder = "" if default.startswith("/") else f"{path.rpartition('/')[0]}/"
                 merged |= self.parts(folder + default.lstrip("/"))
         return merged | {key: value for key, value in body.items() if not isinstance(value, dict)}
+
+
+def of_task(node: Any) -> tuple[str, ...]:
+    """A task's columns from its yaml; a dash for what that does not say."""
+    node = node if isinstance(node, dict) else {}
+    source = node.get("source") or {}
+    sizes = (source.get("statistics") or {}).get("examples") or {}
+    return (
+        str(node.get("_target_", "-")).split(".")[-2:][0],
+        *(f"{sizes[split]:,}" if split in sizes else "-" for split in ("train", "dev", "test")),
+        source.get("metric") or next(iter(node.get("metrics") or ()), "-"),
+        str(source.get("license", "-")).partition(";")[0],
+    )
 
 
 def show_all(groups: dict[str, Table]) -> None:
@@ -129,15 +153,15 @@ def show_all(groups: dict[str, Table]) -> None:
             print(f"  {name:<{width}}  {line}".rstrip())
 
 
-def show(header: tuple[str, ...], table: Table) -> None:
-    """Print one table; on a terminal too narrow for it, the lines in a table of their own."""
+def show(header: tuple[str, ...], table: Table, wide: int = WIDE) -> None:
+    """Print one table; on a terminal with fewer columns than `wide`, the last one in a table of its own."""
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(header, *table, strict=True)]
         for row in (header, *table):
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         return
     console = terminal()
-    if len(header) == 2 or console.width >= WIDE:
+    if len(header) == 2 or console.width >= wide:
         console.print(grid(table, header))
         return
     console.print(grid([row[:-1] for row in table], header[:-1]))

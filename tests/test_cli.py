@@ -354,6 +354,19 @@ def test_ls_method_is_a_table_that_follows_inheritance(ptune, mine):
     assert rows["mine"] == "mine pattern deep linear bias single A wide P-Tuning v2 of mine."
 
 
+def test_ls_task_is_a_table_of_sizes_metrics_and_licenses(ptune, mine):
+    (mine / "task").mkdir()
+    (mine / "task" / "bare.yaml").write_text("# A task that says little.\n_target_: my.tasks.own.Own\n")
+    lines = ptune("ls", "task", "--config-dir", str(mine)).out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == ["task", "kind", "train", "dev", "test", "metric", "license"]
+    rows = {line.split()[0]: " ".join(line.split()) for line in lines[1:-2]}
+    assert rows["boolq"] == "boolq classify 9,427 3,270 3,245 accuracy CC BY-SA 3.0"
+    assert rows["cb"] == "cb classify 250 56 250 accuracy see the owner's page"
+    assert rows["bare"] == "bare own - - - - -"
+    assert {*rows} - {"bare"} == {path.stem for path in (ROOT / "conf/task").glob("*.yaml")}
+
+
 def test_ls_sees_the_search_path(ptune, mine):
     expected = ["experiment", "bad_key A wrong key.", "good My experiment."]
     for words in [("--config-dir", str(mine)), (f"hydra.searchpath=[file://{mine}]",)]:

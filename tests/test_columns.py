@@ -51,6 +51,48 @@ def refused(records) -> str:
     return str(caught.value)
 
 
+# A prefix
+
+
+WIKIANN = "en:Anna\tB-PER\nen:sees\tO\nen:en:Oslo\tB-LOC\n\nen::\tO\n"
+
+
+def test_a_prefix_is_left_out(file):
+    """Once, and of the column that has it alone; what else begins so is the token's."""
+    read = list(columns.read(file(WIKIANN), TAGGED, prefix={"tokens": "en:"}))
+    assert [record.values for record in read] == [
+        {"tokens": ["Anna", "sees", "en:Oslo"], "tags": ["B-PER", "O", "B-LOC"]},
+        {"tokens": [":"], "tags": ["O"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("de:Anna\tB-PER", "'de:Anna' in column 1, whose values begin with 'en:'"),
+        ("Anna\tB-PER", "'Anna' in column 1, whose values begin with 'en:'"),
+        ("en:\tB-PER", "nothing after 'en:' in column 1"),
+    ],
+)
+def test_a_token_without_its_prefix(file, line, said):
+    path = file(WIKIANN + line + "\n")
+    assert refused(columns.read(path, TAGGED, prefix={"tokens": "en:"})) == f"{path}:6: {said}"
+
+
+def test_wikiann(tmp_path):
+    """The shipped yaml reads WikiANN's own files, as they are unpacked or in a folder of the language."""
+    for folder in (tmp_path / "flat", tmp_path / "apart" / "en"):
+        folder.mkdir(parents=True)
+        for split in ("train", "dev", "test"):
+            (folder / split).write_text(WIKIANN.replace("Anna", split), encoding="utf-8")
+    for root in ("flat", "apart"):
+        task = leaf(yaml.safe_load((ROOT / "conf/task/wikiann_en.yaml").read_text(encoding="utf-8")))
+        found = data.load(task, Data(source="local", root=str(tmp_path / root)))
+        assert {split: len(examples) for split, examples in found.splits.items()} == {"train": 2, "dev": 2, "test": 2}
+        assert found.splits["dev"][0].fields == {"tokens": ["dev", "sees", "en:Oslo"]}
+        assert found.splits["dev"][0].gold == ["B-PER", "O", "B-LOC"]
+
+
 # Separators and columns
 
 

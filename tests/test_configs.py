@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import initialize_config_module
 
 from ptune import config
 from ptune.check import combinations, mistakes
+from ptune.leaves import leaf
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -38,3 +41,42 @@ def test_a_wrong_shipped_yaml_would_be_caught(tmp_path: Path) -> None:
         assert mistakes(["method=bad", f"hydra.searchpath=[file://{tmp_path}]"]) == [
             "method.prompt.lenght: not a setting of ptune.prompts.deep.Deep; did you mean 'length'?"
         ]
+
+
+def test_every_published_script_has_its_experiment() -> None:
+    """A preset for each run script of P-Tuning v2, and no further one of that name."""
+    rows = yaml.safe_load((CONF.parent / "ptune/assets/paper_scripts.yaml").read_text(encoding="utf-8"))["scripts"]
+    assert len(rows) == 20
+    named = {path.stem for path in (CONF / "experiment").glob("ptv2_*.yaml")}
+    assert named == {f"ptv2_{row['script'].removeprefix('run_')}" for row in rows}
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "task").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_branch_of_the_hub_is_pinned_or_said_to_be_one(path: Path) -> None:
+    """A revision is a commit, or its line says where a run records which commit the branch was."""
+    for revision, said in re.findall(r"^ +revision: (\S+)(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.fullmatch("[0-9a-f]{40}", revision) or {"env.json", "task.source.hub.revision"} <= {
+            *re.split("[ ;]", said)
+        }
+
+
+TASKS = sorted((CONF / "task").glob("*.yaml"))
+BRIEF = ("wikiann_en", "paws")  # what CONTRIBUTING.md shows of a corpus that is a yaml and nothing else
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_a_corpus_is_a_yaml_of_fifteen_lines(name: str) -> None:
+    assert len((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()) <= 15
+    assert f"conf/task/{name}.yaml" in (CONF.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
+def test_every_task_says_its_terms(path: Path) -> None:
+    """License, how to get it, and the metric that `ptune ls task` shows, which is that of its class."""
+    node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    source = node["source"]
+    assert len(source["license"]) > 10
+    assert len(source["license"].partition(";")[0]) <= 32
+    assert ";" in source["license"], "in short; and whose, or of what"
+    assert len(source["obtain"]) > 40
+    assert (source.get("metric") or node["metrics"][0]) == leaf(node).headline

@@ -25,7 +25,16 @@ def test_one_task(ptune):
     assert lines[1] == "SYNTHETIC: ptune invented this corpus"
     assert lines[2].split() == ["train", "dev", "test", "original", "train", "original", "dev", "original", "test"]
     assert lines[3].split() == ["examples", "20", "6", "4", "14,041", "3,250", "3,453"]
-    assert lines[-1] == "original: Tjong Kim Sang and De Meulder (2003), tables 1 and 2"
+    assert lines[-7] == "original: Tjong Kim Sang and De Meulder (2003), tables 1 and 2"
+    assert lines[-6:-4] == ["kind: tag", "metrics: f1 (headline), precision, recall, f1_strict"]
+    assert lines[-4] == (
+        "files: train: train.txt or eng.train; dev: valid.txt or dev.txt or eng.testa; test: test.txt or eng.testb"
+    )
+    assert lines[-3:-1] == [
+        "hub: eriktks/conll2003",
+        "license: Reuters Corpus agreement; for research, with NIST (trec.nist.gov/data/reuters/reuters.html)",
+    ]
+    assert lines[-1].startswith("obtain: eng.train, eng.testa and eng.testb, made of the Reuters Corpus")
     shares = [float(line.split()[2]) for line in lines if line.startswith("% ")]
     assert sum(shares) == pytest.approx(100, abs=0.3)
 
@@ -52,7 +61,20 @@ def test_column_corpora(ptune, task):
     }[task]
     assert code == 0
     assert lines[3].split() == ["examples", "20", "6", "4", *published[0]]
-    assert published[1] in lines[-1]
+    assert not published[1] or published[1] in lines
+    assert [line.partition(":")[0] for line in lines[-2:]] == ["license", "obtain"]
+
+
+def test_a_corpus_that_is_not_here(ptune):
+    """What is known of it is told all the same, how to get it above all; then what is missing."""
+    code, out, err = ptune("data", "info", "task=paws", "data=local", "data.root=nowhere")
+    lines = out.splitlines()
+    assert (code, err.splitlines()) == (
+        1,
+        ["data.root: nowhere is not a folder; name the one that holds paws's original files"],
+    )
+    assert lines[1].split() == ["examples", "49,401", "8,000", "8,000"]
+    assert lines[-1].startswith("obtain: PAWS-Wiki Labeled (Final), paws_wiki_labeled_final.tar.gz of github.com/")
 
 
 def test_layouts(ptune, tmp_path):

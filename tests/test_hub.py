@@ -19,9 +19,13 @@ import datasets
 import pytest
 import yaml
 
-from ptune import demo
+from ptune import data, demo
+from ptune.config import Data
+from ptune.errors import UnavailableError
 from ptune.hub import PROBE_SECONDS
+from ptune.leaves import leaf
 
+ROOT = Path(__file__).parents[1]
 DATASET, MODEL = "eriktks/conll2003", "some/tiny-bert"
 REVISIONS = {
     **{DATASET: "d" * 40, MODEL: "a" * 40, "aps/super_glue": "b" * 40, "nyu-mll/glue": "c" * 40},
@@ -239,6 +243,8 @@ def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
     assert result["data"]["examples"] == {"train": 8, "dev": 4, "test": 3}
     assert result["data"]["revision"] == REVISIONS[DATASET]
     assert result["data"]["root"] == DATASET
+    environment = json.loads((tmp_path / "first" / "env.json").read_text(encoding="utf-8"))
+    assert environment["data"]["revision"] == REVISIONS[DATASET], "the yaml names a branch: the commit is what counts"
     assert set(result["data"]["files"]) == {"train", "dev", "test"}
     assert not result["synthetic"]
     gold = json.loads((tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])["gold"]
@@ -582,3 +588,29 @@ def test_hub_gives_what_the_original_files_give(both, name):
     assert min(hub["examples"].values()) >= 10
     for split, rows in local["splits"].items():
         assert hub["splits"][split] == rows
+
+
+def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
+    """What to obtain, and data=demo only for a corpus of the demo world."""
+    for name, ways in (
+        ("srl_ewt", "Two ways"),
+        ("conll12", "Two ways"),
+        ("paws", "One way"),
+        ("wikiann_en", "One way"),
+    ):
+        task = leaf(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")))
+        with pytest.raises(UnavailableError) as caught:
+            data.load(task, Data(source="hub"))
+        first, local, *demos = str(caught.value).splitlines()
+        assert first == f"data=hub: {name} is not on the Hub. {ways} on:"
+        assert local == f"  local: data=local data.root=DIR, with {task.source['obtain']}"
+        assert demos == ["  demo:  data=demo, a synthetic corpus in the same format"] * (name in demo.tasks())
+        del task.source["obtain"]
+        with pytest.raises(UnavailableError, match=r"with its original files \("):
+            data.load(task, Data(source="hub"))
+
+
+def test_every_task_of_the_hub_has_a_demo():
+    """The ways on that its message names are there."""
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "conf/task").glob("*.yaml")]
+    assert {node["name"] for node in nodes if "hub" in node["source"]} <= {*demo.tasks()}

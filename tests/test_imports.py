@@ -22,6 +22,7 @@ LINES = [
     "--help",
     "ls",
     "ls method",
+    "ls task",
     "train --help",
     "train --cfg job method=prefix",
     "train method=nope",
@@ -40,7 +41,7 @@ def test_light_commands_load_nothing_heavy(line):
     assert done.stderr.splitlines()[-1] == "loaded:"
 
 
-@pytest.mark.parametrize("line", ["--help", "ls", "ls method", "train --help", "-sc query=bash"])
+@pytest.mark.parametrize("line", ["--help", "ls", "ls method", "ls task", "train --help", "-sc query=bash"])
 def test_light_commands_answer_in_half_a_second(line):
     environ = {**os.environ, "COMP_LINE": "ptune train method="}
     command = [sys.executable, "-m", "ptune", *line.split()]

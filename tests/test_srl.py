@@ -15,7 +15,7 @@ from command_line import call
 from official import role_columns
 from transformers import AutoTokenizer
 
-from ptune import metrics
+from ptune import demo, metrics
 from ptune.batch import Draw, Example, RowOutput
 from ptune.config import Data
 from ptune.data import load
@@ -651,6 +651,93 @@ def test_literal_is_the_published_call(family, request):
         assert (list(row.read["words"]), list(row.target)) == (first, task.target(example))
         separators = called["input_ids"].count(tokenizer.sep_token_id)
         assert separators == (2 if tokenizer.sep_token == "[SEP]" else 1)
+
+
+# The release of CoNLL-2005: a folder a split, of a file a section
+
+
+SECTIONS = {
+    "train": ("train", ("train.02", "train.03", "train.21")),
+    "dev": ("devel", ("devel.24",)),
+    "test.wsj": ("test.wsj", ("test.wsj",)),
+    "test.brown": ("test.brown", ("test.brown",)),
+}
+
+
+@pytest.fixture
+def release(tmp_path) -> Path:
+    """The demo's CoNLL-2005 as a folder of files, and the release's tree with the same sentences; returns that."""
+    demo.write("conll05", tmp_path / "flat", sizes={"train": 40, "dev": 9, "test": 7})
+    for split, (folder, sections) in SECTIONS.items():
+        for kind in ("words", "props"):
+            text = (tmp_path / "flat" / f"{split}.{kind}").read_text(encoding="utf-8")
+            sentences = text.rstrip("\n").split("\n\n")
+            each = -(-len(sentences) // len(sections))
+            (tmp_path / "release" / folder / kind).mkdir(parents=True)
+            for number, section in enumerate(sections):
+                part = "\n\n".join(sentences[number * each : (number + 1) * each]) + "\n\n"
+                path = tmp_path / "release" / folder / kind / f"{section}.{kind}.gz"
+                path.write_bytes(gzip.compress(part.encode()))
+    return tmp_path / "release"
+
+
+def from_folder(root: Path):
+    """The shipped task's corpus below a folder."""
+    return load(roles(), Data(source="local", root=str(root)))
+
+
+def test_the_release_of_conll05(release):
+    """Sections in their order, each a packed file beside its words, give the examples of one file; all are named."""
+    found = from_folder(release)
+    assert found.splits == from_folder(release.parent / "flat").splits
+    assert {split: len(examples) for split, examples in found.splits.items()} == {
+        "train": 40,
+        "dev": 9,
+        "test": 7,
+        "test_brown": 7,
+    }
+    told = found.origin["files"]["train"]
+    assert (told["path"], told["files"]) == (str(release / "train/props"), 3)
+    names = [f"train.{number}.words.gz" for number in ("02", "03", "21")]
+    assert [*told["beside"]] == [str(release / "train/words" / name) for name in names]
+    assert found.origin["parts"]["train"] == from_folder(release.parent / "flat").origin["parts"]["train"]
+    where = [record.where.rpartition(":")[0] for record in props.read(release / "train/props")]
+    assert [*dict.fromkeys(where)] == [str(release / f"train/props/train.{n}.props.gz") for n in ("02", "03", "21")]
+
+
+def test_words_of_the_release_may_be_unpacked(release):
+    """They are made of the treebank, by programs that do not pack them."""
+    before = from_folder(release).splits
+    for path in [*release.glob("*/words/*.gz")]:
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert from_folder(release).splits == before
+
+
+def test_a_broken_section_is_named(release):
+    """The file of the section with the line in it; a section without words, one that is there twice, and none."""
+    path = release / "train/props/train.03.props.gz"
+    packed = path.read_bytes()
+    lines = gzip.decompress(packed).decode().split("\n")
+    line = next(i for i, text in enumerate(lines) if "(V*)" in text)
+    lines[line] = lines[line].replace("(V*)", "(V*", 1)
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    with pytest.raises(DataError, match=rf"^{path}:\d+: '\(V' is not closed|^{path}:\d+: .* opens a span inside"):
+        from_folder(release)
+    path.write_bytes(packed)
+    words = release / "train/words/train.21.words.gz"
+    moved = words.rename(release / "elsewhere")
+    props_file = release / "train/props/train.21.props.gz"
+    with pytest.raises(DataError, match=f"^{props_file}: no train.21.words.gz beside it"):
+        from_folder(release)
+    moved.rename(words)
+    (release / "train/props/train.03.props").write_bytes(gzip.decompress(packed))
+    with pytest.raises(DataError, match=rf"^{path}: it stands beside train\.03\.props; one of them, packed or not"):
+        from_folder(release)
+    for file in [*release.glob("train/props/*")]:
+        file.unlink()
+    with pytest.raises(DataError, match=f"^{release / 'train/props'}: no file in it whose name ends in .props"):
+        from_folder(release)
 
 
 SETTINGS = ("method=ptv2", "backbone=roberta_large", "data=local", "data.root=.", "tracker=none")

@@ -763,6 +763,8 @@ def test_published_settings(settings):
 @pytest.mark.parametrize(
     ("name", "family", "length", "lr", "batch", "epochs", "seed"),
     [
+        ("boolq", "bert", 40, 5e-3, 32, 100, 11),
+        ("boolq", "roberta", 8, 7e-3, 32, 100, 11),
         ("copa", "bert", 16, 1e-2, 16, 80, 44),
         ("copa", "roberta", 8, 9e-3, 16, 120, 11),
         ("wic", "bert", 20, 1e-4, 16, 80, 44),
@@ -773,7 +775,8 @@ def test_published_settings(settings):
 )
 def test_published_scripts(settings, name, family, length, lr, batch, epochs, seed):
     s = settings(f"experiment=ptv2_{name}_{family}")
-    assert s.task["name"] == name
+    backbone = {"bert": "bert_large_cased", "roberta": "roberta_large"}[family]
+    assert (s.task["name"], s.backbone["name"], s.experiment) == (name, backbone, f"ptv2_{name}_{family}")
     assert (s.prompt_length.value, s.optim.lr, s.batch_size, s.epochs, s.seed) == (length, lr, batch, epochs, seed)
     assert s.method["prompt"]["reparam"] == ("mlp" if (name, family) == ("wic", "bert") else "none")
     assert s.data.max_length == 128

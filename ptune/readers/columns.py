@@ -69,24 +69,39 @@ def read(
     columns: Mapping[str, int],
     opens: str = "-DOCSTART-",
     numbered: int | None = None,
+    prefix: Mapping[str, str] | None = None,
     each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a sentence: for each name of `columns` the list of that column's values (counted from 0).
 
     opens: how a line begins that is no token but stands before a document, or before each sentence; numbered: the
-    column that numbers the tokens of a sentence from 0, each of which then has such a line. Raises DataError at a line
-    with too few columns or another number of them than the file's first line, with nothing in a column that is read,
-    with another separator, or with another number than its token's.
+    column that numbers the tokens of a sentence from 0, each of which then has such a line; prefix: for a name of
+    `columns`, what each of its values begins with and is left out: {tokens: 'en:'} reads `en:Oslo` as `Oslo`. Raises
+    DataError at a line with too few columns or another number of them than the file's first line, with nothing in a
+    column that is read, with another separator, without its prefix, or with another number than its token's.
     """
     cells, table = Cells(), Table(columns, numbered)
+    given = prefix or {}
     for block in blocks(path, opens, each_opened=numbered is not None):
         with each("sentences"):
             if block[0][1].startswith(opens):
                 raise DataError(f"{block[0][0]}: {block[0][1][:60]!r} without a token after it")
             rows = cells.rows(block)
             table.check(rows)
-            values = {name: [row.cells[column] for row in rows] for name, column in columns.items()}
+            values = {
+                name: [without(given.get(name, ""), row, column) for row in rows] for name, column in columns.items()
+            }
             yield Record(rows[0].where, values, by_line=True)
+
+
+def without(prefix: str, row: Row, column: int) -> str:
+    """A cell without what it begins with. Raises DataError where it begins otherwise, or has nothing else."""
+    cell = row.cells[column]
+    if not cell.startswith(prefix):
+        raise DataError(f"{row.where}: '{cell[:60]}' in column {column + 1}, whose values begin with '{prefix}'")
+    if cell == prefix:
+        raise DataError(f"{row.where}: nothing after '{prefix}' in column {column + 1}")
+    return cell.removeprefix(prefix)
 
 
 class Table:

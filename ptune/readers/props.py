@@ -1,7 +1,8 @@
 """CoNLL-2005 semantic roles: a bracket column a predicate, beside the words or in a file of their own.
 
 The columns of the shared task (Carreras and Marquez 2005): in a props file the predicate's lemma or "-", then one
-column for each predicate of the sentence, in their order.
+column for each predicate of the sentence, in their order. Its release has a folder `props` of packed files beside one
+of `words`, for training one a section of the Wall Street Journal.
 """
 
 from __future__ import annotations
@@ -23,32 +24,48 @@ Tokens = list[str]
 def read(path: Path, word: int = 0, predicate: int = 5, each: Each = strict) -> Iterator[Record]:
     """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
 
-    path: a props file, its words file beside it with "words" for "props" in its name and folders; or one wide file
-    with the word in column `word`, a predicate's lemma (else "-") in column `predicate` and its brackets after that.
-    A name that ends in .gz is unpacked. A sentence without a predicate gives no record.
+    path: a props file, its words file beside it with "words" for "props" in its name and folders; a folder of such
+    files, one a section of the treebank; or one wide file with the word in column `word`, a predicate's lemma (else
+    "-") in column `predicate` and its brackets after that. A name that ends in .gz is unpacked. A sentence without a
+    predicate gives no record.
 
     Raises DataError for another number of bracket columns than predicates, brackets that do not match, words and
-    props of different length, and a file that is cut short.
+    props of different length, a file that is cut short and a section that is there twice.
     """
-    cells, theirs = Cells(), Cells()
-    for block, words in paired(path) if ".props" in path.name else ((block, None) for block in blocks(path)):
-        with each("sentences"):
-            rows = cells.rows(block)
-            found = wide(rows, word, predicate) if words is None else narrow(rows, theirs.rows(words))
-            yield from propositions(found, each)
+    for file in inside(path) if path.is_dir() else [path]:
+        cells, theirs = Cells(), Cells()
+        for block, words in paired(file) if ".props" in file.name else ((block, None) for block in blocks(file)):
+            with each("sentences"):
+                rows = cells.rows(block)
+                found = wide(rows, word, predicate) if words is None else narrow(rows, theirs.rows(words))
+                yield from propositions(found, each)
+
+
+def inside(path: Path) -> list[Path]:
+    """The props files in a folder, in the order of their sections. Raises DataError for none, or one twice."""
+    found: dict[str, Path] = {}
+    for file in sorted(file for file in path.iterdir() if file.name.removesuffix(".gz").endswith(".props")):
+        other = found.setdefault(file.name.removesuffix(".gz"), file)
+        if other != file:
+            raise DataError(f"{file}: it stands beside {other.name}; one of them, packed or not")
+    if not found:
+        raise DataError(f"{path}: no file in it whose name ends in .props or .props.gz")
+    return list(found.values())
 
 
 def beside(path: Path) -> list[Path]:
     """The files that `read(path)` reads too: the words of props. Raises DataError where they are not there."""
-    if ".props" not in path.name:
-        return []
+    return [words_of(file) for file in (inside(path) if path.is_dir() else [path]) if ".props" in file.name]
+
+
+def words_of(path: Path) -> Path:
+    """The words of a props file, packed or not: beside it, or in the folder `words` beside its own."""
     name = path.name.replace("props", "words")
-    found = next(
-        (words for words in (path.parent / name, path.parent.parent / "words" / name) if words.is_file()), None
-    )
-    if found is None:
-        raise DataError(f"{path}: no {name} beside it; props come with the words that they annotate")
-    return [found]
+    for folder in (path.parent, path.parent.parent / "words"):
+        for words in (folder / name, folder / name.removesuffix(".gz"), folder / f"{name}.gz"):
+            if words.is_file():
+                return words
+    raise DataError(f"{path}: no {name} beside it; props come with the words that they annotate")
 
 
 class Sentence(NamedTuple):
@@ -78,7 +95,7 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
 
 def paired(path: Path) -> Iterator[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
     """The lines of each sentence of a props file, with those of its words file."""
-    [words] = beside(path)
+    words = words_of(path)
     theirs = blocks(words)
     for ours in blocks(path):
         same = next(theirs, None)

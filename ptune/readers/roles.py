@@ -7,10 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ptune.readers import Each, Record, gold_conll, indexed, lines, props, strict
-from ptune.readers.gold_conll import inside
-from ptune.readers.props import beside
 
-__all__ = ["beside", "inside", "read"]
+PROPS = "props"  # the folder of a split in the release of CoNLL-2005
 TAG = re.compile(r"([BI]-(?:[CR]-)?)(.+)")
 
 
@@ -24,10 +22,11 @@ def read(
 ) -> Iterator[Record]:
     """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
 
-    The form follows from the path: a folder or a name in *gold_conll is CoNLL-2012's (`without`: see there), a name
-    with .props is props with their words; of the other files the first line tells whether a predicate or a token is a
-    line (`word` and `predicate`: see `props`). renamed: how roles begin, and what stands for that instead, the first
-    that fits: {ARGM: AM, ARG: A} makes ARGM-TMP AM-TMP, and R-ARG0 R-A0.
+    The form follows from the path: a folder `props` is of CoNLL-2005's sections, any other folder or a name in
+    *gold_conll is CoNLL-2012's (`without`: see there), a name with .props is props with their words; of the other
+    files the first line tells whether a predicate or a token is a line (`word` and `predicate`: see `props`). renamed:
+    how roles begin, and what stands for that instead, the first that fits: {ARGM: AM, ARG: A} makes ARGM-TMP AM-TMP,
+    and R-ARG0 R-A0.
     """
     for record in found(path, word, predicate, without, each):
         tags = [retagged(tag, renamed) for tag in record.values["tags"]] if renamed else record.values["tags"]
@@ -36,12 +35,24 @@ def read(
 
 def found(path: Path, word: int, predicate: int, without: Collection[str], each: Each) -> Iterator[Record]:
     """The records of a path in the form that it has."""
+    if path.is_dir() and path.name == PROPS:
+        return props.read(path, each=each)
     if path.is_dir() or path.name.removesuffix(".gz").endswith("gold_conll"):
         return gold_conll.read(path, "roles", without, each)
     if ".props" in path.name:
         return props.read(path, each=each)
     first = next((text for _, text in lines(path) if text.strip(" \t")), "")
     return indexed.read(path, each) if f" {indexed.BAR} " in first else props.read(path, word, predicate, each)
+
+
+def inside(path: Path) -> list[Path]:
+    """The files in a folder that `read` reads. Raises DataError where it has none."""
+    return props.inside(path) if path.name == PROPS else gold_conll.inside(path)
+
+
+def beside(path: Path) -> list[Path]:
+    """The files that are read beside a path: the words of props. Raises DataError where they are not there."""
+    return [] if path.is_dir() and path.name != PROPS else props.beside(path)
 
 
 def retagged(tag: str, renamed: Mapping[str, str]) -> str:

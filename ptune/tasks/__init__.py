@@ -123,7 +123,9 @@ class Task(ABC):
             said = nearest(name, known) if known else "its files have one; leave it out"
             raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {said}"])
         shared: dict[str, Any] = {
-            key: self.source[key] for key in ("folder", "obtain", "layouts", "submission") if key in self.source
+            key: self.source[key]
+            for key in ("folder", "metric", "license", "obtain", "layouts", "submission")
+            if key in self.source
         }
         self.source = {**shared, **layouts[name], "layout": name}
 

@@ -58,6 +58,7 @@ REPEATS = dict.fromkeys(
 SOME_ROLES: Mapping[str, set[str]] = {
     "conll05": {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "R-A0"},
     "conll12": {"V", "ARG0", "ARG1", "ARG2", "ARGM-TMP", "ARGM-LOC", "ARGM-NEG", "R-ARG0"},
+    "srl_ewt": {"V", "A0", "A1", "A2", "AM-TMP", "AM-LOC", "AM-NEG", "R-A0"},
 }  # that its sentences have; the others of PropBank are rare in the originals too
 FROM_EVERYWHERE = 0.2  # at most of the rows of dev and test of a corpus that repeats names
 
@@ -148,7 +149,7 @@ HEADED = ("mr", "sentence", "index", "id", "Quality")  # first columns of the ta
 
 
 def _count(task: str, path: Path) -> int:
-    if task in ("conll05", "conll12"):
+    if task in ("conll05", "conll12", "srl_ewt"):
         return len(list(roles.read(path)))
     if path.suffix == ".json":
         made = json.loads(path.read_text(encoding="utf-8"))

@@ -10,10 +10,25 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import formats
 import pytest
+import yaml
 
-from ptune import demo
-from ptune.demo import conll04, conll12, e2e, fewglue, lama, ontonotes, recipe, relations, tables, webnlg, world
+from ptune import conf, demo
+from ptune.demo import (
+    conll04,
+    conll12,
+    e2e,
+    fewglue,
+    lama,
+    ontonotes,
+    recipe,
+    relations,
+    srl_ewt,
+    tables,
+    webnlg,
+    world,
+)
 from ptune.demo import superglue_axb as axb
 from ptune.demo import superglue_axg as axg
 
@@ -210,6 +225,29 @@ def test_gold_conll(root: Path, task: str, split: str, folder: str) -> None:
         assert predicates == conll12.SIZES[split]
         assert set(ROLES.split()) <= set(roles)
     assert not [role for role in roles if not re.fullmatch(r"V|([RC]-)?ARG(\d|M-[A-Z]{3})", role)]
+
+
+@pytest.mark.parametrize("split", srl_ewt.SIZES)
+def test_wide_columns(root: Path, split: str) -> None:
+    """As many columns as predicates after the six, each with its V at its word; the roles have the treebank's names."""
+    kinds: Counter[str] = Counter()
+    predicates = without = 0
+    for rows in formats.columns(root / "srl_ewt" / f"ewt.{split}.conll05"):
+        assert re.fullmatch(r"\(TOP\*+\)", "".join(row[2] for row in rows))
+        assert {row[3] for row in rows} == {"*"}
+        marked = [index for index, row in enumerate(rows) if row[5] != "-"]
+        assert [row[4] for row in rows] == ["01" if index in marked else "-" for index in range(len(rows))]
+        assert {len(row) for row in rows} == {6 + len(marked)}
+        for column, predicate in enumerate(marked, 6):
+            spans = bracketed([row[column] for row in rows])
+            assert [span for span in spans if span[2] == "V"] == [(predicate, predicate, "V")]
+            kinds.update(kind for _, _, kind in spans)
+        predicates += len(marked)
+        without += not marked
+    assert predicates == srl_ewt.SIZES[split]
+    assert without > 0
+    known = yaml.safe_load((Path(next(iter(conf.__path__))) / "task/srl_ewt.yaml").read_text(encoding="utf-8"))["types"]
+    assert {*ROLES.replace("ARGM", "AM").replace("ARG", "A").split()} <= set(kinds) <= set(known)
 
 
 @pytest.mark.parametrize(
@@ -412,6 +450,11 @@ def annotations12(folder: Path) -> Iterator[object]:
         yield from ([[*cells[:3], *cells[4:]] for cells in rows] for rows in gold(folder, split))
 
 
+def annotations_ewt(folder: Path) -> Iterator[object]:
+    for split in srl_ewt.SIZES:
+        yield from ([cells[1:] for cells in rows] for rows in formats.columns(folder / f"ewt.{split}.conll05"))
+
+
 def annotations_of_facts(folder: Path) -> Iterator[object]:
     for path in sorted(folder.rglob("fact-retrieval/**/*.jsonl")):
         for row in objects(path):
@@ -440,6 +483,7 @@ ANNOTATIONS: Mapping[str, Callable[[Path], Iterator[object]]] = {
     "conll04": annotations04,
     "ontonotes": annotations12,
     "conll12": annotations12,
+    "srl_ewt": annotations_ewt,
     "lama": annotations_of_facts,
     "e2e": annotations_of_tables,
     "webnlg": annotations_of_triples,

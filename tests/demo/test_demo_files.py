@@ -43,7 +43,7 @@ def rows(task: str, folder: Path) -> dict[str, int]:
 
 def test_tasks() -> None:
     """Corpora are discovered; the world's own modules are none."""
-    known = {"conll03", "wnut17", "squad", "squad_v2", "conll05", "sst2", "agnews", *SUPERGLUE}
+    known = {"conll03", "wnut17", "squad", "squad_v2", "conll05", "srl_ewt", "sst2", "agnews", *SUPERGLUE}
     known |= {"cola", "mrpc", "qqp", "stsb", "mnli", "qnli", "glue_rte", "wnli", "snli"}
     known |= {"sst5", "mr", "cr", "mpqa", "subj", "trec"}
     known |= {"conll04", "ontonotes", "conll12", "e2e", "webnlg", "lama", "fewglue", "superglue_axb", "superglue_axg"}
