@@ -22,7 +22,7 @@ class Classify(Task):
     formats: name -> the one or two segments that the plain template joins, fields or texts with {fields}; format:
     which of them, null for the first; without formats the fields are the segments.
 
-    patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
+    may_be_empty: the fields that records may have nothing in. patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
     scripts do with the task, for `compat`.
     """
 
@@ -43,17 +43,20 @@ class Classify(Task):
         published: dict[str, Any] | None = None,
         formats: dict[str, list[str]] | None = None,
         format: str | None = None,
+        may_be_empty: list[str] | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.fields, self.labels, self.label = list(fields), list(labels), label
         self.metrics = list(metrics or ["accuracy"])
         self.headline, self.score_names = self.metrics[0], list(self.metrics)
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
+        self.may_be_empty = list(may_be_empty or [])
         self.choose(formats, format)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         yield from self.format_problems()
+        yield from self.empty_problems()
         for name in ("f1", "mcc"):
             if name in self.metrics and len(self.labels) != 2:
                 yield "metrics", f"{name} is of two labels here, and {self.name} has {len(self.labels)}"
