@@ -15,9 +15,9 @@ from ptune.build import settings_of
 from ptune.config import DataCheck
 from ptune.data_info import Columns, compared, described, original, parts
 from ptune.errors import ConfigError, DataError
-from ptune.leaves import leaf
 from ptune.progress import Progress, table
 from ptune.readers import Reading
+from ptune.source import made
 from ptune.tasks import Task
 
 
@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> None:
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         raise ConfigError(["task: must be given: task=NAME, one of those of ptune ls task"])
-    task = leaf(s.task, s.packages)
+    task = made(s.task, s.packages)
     origin: dict[str, Any] = {}
     sources = data.sources(task, s.data, origin)
     problems: list[str] = []
@@ -46,6 +46,8 @@ def main(cfg: DictConfig) -> None:
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
         console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
+        if origin["source"] != "demo" and (warning := data.unlike_original(task, counts)):
+            console.print(warning, style="bold yellow", markup=False)
         for line in remarks(task, counts, unlabeled, origin):
             console.print(line, style="yellow", markup=False)
     if without := data.missing(task, sources, origin):

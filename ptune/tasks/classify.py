@@ -22,8 +22,8 @@ class Classify(Task):
     formats: name -> the one or two segments that the plain template joins, fields or texts with {fields}; format:
     which of them, null for the first; without formats the fields are the segments.
 
-    may_be_empty: the fields that records may have nothing in. patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
-    scripts do with the task, for `compat`.
+    patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
+    scripts do with the task, for `compat`; may_be_empty: the fields that records may have nothing in.
     """
 
     readout = "sequence"
