@@ -90,9 +90,11 @@ def second(task: Mapping[str, Any]) -> list[str]:
     source = task.get("source")
     if not isinstance(source, Mapping):
         return []  # which the leaf's own check tells
-    layouts = [source, *(source.get("layouts") or {}).values()]
-    named = [*(layout.get("files") or {} for layout in layouts), (source.get("hub") or {}).get("splits") or {}]
-    return list(dict.fromkeys(split for splits in named for split in splits))
+    layouts, hub = source.get("layouts"), source.get("hub")
+    each = [source, *(layouts.values() if isinstance(layouts, Mapping) else ())]
+    named = [layout.get("files") for layout in each if isinstance(layout, Mapping)]
+    named += [hub.get("splits")] if isinstance(hub, Mapping) else []
+    return list(dict.fromkeys(str(split) for splits in named if isinstance(splits, Mapping) for split in splits))
 
 
 def lookup(values: Mapping[str, Any], key: str) -> Any:
@@ -105,8 +107,10 @@ def lookup(values: Mapping[str, Any], key: str) -> Any:
 
 def check_together(s: Train) -> Iterator[str]:
     """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
+    from ptune.source import source_problems
+
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
-    yield from (f"task.{key}: {text}" for key, text in task.problems())
+    yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))
     for part in ("template", "prompt", "head"):
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])

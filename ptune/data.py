@@ -62,7 +62,8 @@ class Corpus:
 
     def labeled(self, split: str) -> bool:
         """Whether the split is there with gold labels."""
-        return bool(self.splits.get(split)) and all(example.gold is not None for example in self.splits[split])
+        found = self.splits.get(split)
+        return bool(found) and found[0].gold is not None  # as with all of them, see `records`
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,10 @@ def examples(task: Any, source: Source, reading: Reading) -> Iterator[Example]:
 
 
 def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
-    """The records of a split with their examples. Raises DataError where one is none, or has the id of another.
+    """The records of a split with their examples.
 
-    Predictions of two examples with one id could not be told apart.
+    Raises DataError where one is none, has the id of another (their predictions could not be told apart), or has its
+    gold where the split's first one has none, or the other way round.
     """
     first: dict[str, str] = {}
     for number, record in enumerate(source.records(reading)):
@@ -194,7 +196,12 @@ def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
                     f"{record.where}: id {example.id} is that of {first[example.id]}, too; "
                     "number the examples of a file from 0, or leave the numbers out"
                 )
-            first[example.id] = record.where
+            labeled = example.gold is not None
+            if reading.labeled not in (None, labeled):
+                place = next(iter(first.values()))
+                said = f"'{task.label}', which {place} has not" if labeled else f"no '{task.label}', which {place} has"
+                raise DataError(f"{record.where}: {said}; a split is labeled throughout or not at all")
+            first[example.id], reading.labeled = record.where, labeled
             reading.examples += 1
             yield Read(number, record, example)
 

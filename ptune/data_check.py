@@ -15,9 +15,9 @@ from ptune.build import settings_of
 from ptune.config import DataCheck
 from ptune.data_info import Columns, compared, described, original, parts
 from ptune.errors import ConfigError, DataError
-from ptune.leaves import leaf
 from ptune.progress import Progress, table
 from ptune.readers import Reading
+from ptune.source import made
 from ptune.tasks import Task
 
 
@@ -27,11 +27,12 @@ def main(cfg: DictConfig) -> None:
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         raise ConfigError(["task: must be given: task=NAME, one of those of ptune ls task"])
-    task = leaf(s.task, s.packages)
+    task = made(s.task, s.packages)
     origin: dict[str, Any] = {}
     sources = data.sources(task, s.data, origin)
     problems: list[str] = []
     ours, counts, read = {}, {}, {}
+    unlabeled = []
     with Progress(s.quiet) as progress:
         for split, source in sources.items():
             reading = Reading(lenient=True)
@@ -40,10 +41,14 @@ def main(cfg: DictConfig) -> None:
             problems += reading.problems
             counts[split], read[split] = reading.examples, dict(reading.counts)
             data.note(origin, split, reading)
+            if reading.labeled is False:
+                unlabeled.append(split)
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
         console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
-        for line in remarks(task, counts, origin):
+        if origin["source"] != "demo" and (warning := data.unlike_original(task, counts)):
+            console.print(warning, style="bold yellow", markup=False)
+        for line in remarks(task, counts, unlabeled, origin):
             console.print(line, style="yellow", markup=False)
     if without := data.missing(task, sources, origin):
         problems.append(without)
@@ -75,12 +80,16 @@ def counted(columns: Columns) -> dict[str, dict[str, str]]:
     }
 
 
-def remarks(task: Task, counts: dict[str, int], origin: dict[str, Any]) -> list[str]:
-    """What is no problem and worth knowing: other sizes than published, rows left out, splits that are not there."""
+def remarks(task: Task, counts: dict[str, int], unlabeled: list[str], origin: dict[str, Any]) -> list[str]:
+    """What is no problem and worth knowing: other sizes than published, rows left out, splits that are not there.
+
+    Of unlabeled splits only those that corpora have labels for: a test without is usual.
+    """
     absent = [split for split in task.source["files"] if split not in counts and split not in data.required(task)]
     said = task.source.get("statistics", {}).get("from")
     return [
         *data.others(task, counts),
+        *(f"no '{task.label}' in {split}" for split in unlabeled if split in ("train", "dev")),
         *(
             f"left out of {split}: {count:,} rows (task.source.leave_out)"
             for split, count in origin.get("left_out", {}).items()

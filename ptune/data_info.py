@@ -19,8 +19,8 @@ from ptune.build import settings_of
 from ptune.cache import Cache
 from ptune.config import DataInfo
 from ptune.errors import UnavailableError
-from ptune.leaves import leaf
 from ptune.progress import Progress, table
+from ptune.source import made
 from ptune.tasks import Task
 
 Columns = Mapping[str, Mapping[str, str]]
@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> None:
         rows = [line for name in task_names() for line in one_line(name, cfg)]
         console.print(table(["task", "train", "dev", "test", "original train", "dev", "test"], rows))
         return
-    task = leaf(s.task, s.packages)
+    task = made(s.task, s.packages)
     try:
         with Progress() as progress:
             corpus = data.load(task, s.data, Cache(data.cache_folder, progress, s.data.cache))
@@ -87,7 +87,7 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     s = settings_of(compose("data_info", overrides=[f"task={name}"]), DataInfo)
     s.data = settings_of(cfg, DataInfo).data
     assert s.task is not None
-    task = leaf(s.task, s.packages)
+    task = made(s.task, s.packages)
     for split in set(data.SPLITS) - set(task.source["files"]):  # a size is for the tasks that have the split
         setattr(s.data.demo, split, None)
     try:

@@ -127,11 +127,9 @@ def unsized(data: Data) -> Data:
 def another(config: dict[str, Any], run: Restored) -> Task:
     """The task to evaluate on; raises ConfigError unless the run's template and head can answer it."""
     from ptune.errors import ConfigError
-    from ptune.leaves import check_leaf, leaf
+    from ptune.source import made
 
-    if problems := [*check_leaf("task", config, run.settings.packages)]:
-        raise ConfigError(problems)
-    task: Task = leaf(config, run.settings.packages)
+    task = made(config, run.settings.packages)
     for what in ("readout", "labels", "fields", "segments", "marks"):
         ours, theirs = getattr(run.task, what), getattr(task, what)
         if ours != theirs:

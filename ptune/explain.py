@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -103,8 +104,8 @@ def tidy(text: str) -> str:
 
 
 def check_complete(cfg: DictConfig) -> None:
-    """Refuse a configuration with settings that must be given and are not, or that point nowhere."""
-    problems = []
+    """Refuse a configuration with settings that there are not, that must be given and are not, or point nowhere."""
+    problems = [*unknown(cfg)]
     for path, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
         if value == "???":
             problems.append(f"{path}: must be given: {path}=VALUE")
@@ -115,6 +116,19 @@ def check_complete(cfg: DictConfig) -> None:
                 problems.append(f"{path}: {value}: {str(error.msg).splitlines()[0]}")
     if problems:
         raise ConfigError(problems)
+
+
+def unknown(cfg: DictConfig) -> Iterator[str]:
+    """Keys that + added to a node whose keys are its schema's; where any are right (task, method) the leaves tell."""
+    kind = OmegaConf.get_type(cfg)
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else [str(key) for key in cfg]
+    for key in cfg:
+        if key not in known:
+            place = ".".join(part for part in (cfg._get_full_key(None), str(key)) if part)
+            yield f"{place}: no such setting; {nearest(key, known)}"
+        elif not OmegaConf.is_missing(cfg, key) and not OmegaConf.is_interpolation(cfg, key):
+            if isinstance(node := cfg[key], DictConfig) and is_dataclass(OmegaConf.get_type(node)):
+                yield from unknown(node)
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -61,7 +61,7 @@ def check_leaf(key: str, node: Any, packages: Iterable[str]) -> Iterator[str]:
             yield f"{key}.{'.'.join(str(part) for part in problem['loc'])}: {told(problem, kind, model.model_fields)}"
 
 
-def told(problem: Any, kind: type, fields: Mapping[str, Any]) -> str:
+def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
     """One of pydantic's findings in our words."""
     if problem["type"] == "extra_forbidden":
         return f"not a setting of {kind.__module__}.{kind.__name__}; {nearest(problem['loc'][-1], fields)}"
@@ -74,12 +74,16 @@ def told(problem: Any, kind: type, fields: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def signature_model(kind: type) -> Any:
-    """A pydantic model of a leaf's own settings: its signature without what build passes at run time."""
-    hints = get_type_hints(inspect.getattr_static(kind, "__init__"))
+def signature_model(kind: Any, aside: tuple[str, ...] = ()) -> Any:
+    """A pydantic model of a leaf's own settings: its signature without what build passes at run time.
+
+    Of a function too, whose parameters `aside` are no settings.
+    """
+    hints = get_type_hints(inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind)
+    aside += tuple(getattr(kind, "runtime", ()))
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(kind).parameters.items():
-        if name in getattr(kind, "runtime", ()) or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+        if name in aside or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)

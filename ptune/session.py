@@ -500,6 +500,8 @@ def read_corpus(
         data.hold_out(corpus, s.held_out_from, s.held_out_share, seed)
     if s.protocol != "standard":
         s.select_on = "held_out"
+    if not corpus.labeled("train"):
+        raise ConfigError([f"task: no record of {task.name}'s train has its '{task.label}' in this source"])
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):
         if not corpus.labeled(split):

@@ -49,7 +49,8 @@ def strict(unit: str = "") -> AbstractContextManager[None]:
 class Reading:
     """One reading of a split: counts the parts by their unit and, if lenient, keeps problems and goes on after them.
 
-    examples: how many were made of its records; left_out: how many records the task's yaml leaves out by their values.
+    examples: how many were made of its records; left_out: how many records the task's yaml leaves out by their values;
+    labeled: whether the examples have their gold, None before the first.
     """
 
     def __init__(self, lenient: bool = False) -> None:
@@ -57,6 +58,7 @@ class Reading:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.examples = self.left_out = 0
+        self.labeled: bool | None = None
 
     def __call__(self, unit: str = "") -> Reading:
         """Count a part; one within a part that is counted has no unit."""

@@ -8,7 +8,7 @@ with `#` is a token's.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,7 @@ ALONE = re.compile(r"(\([^()*\s]+)\)")  # a name of one word, as names are writt
 def read(
     path: Path,
     annotation: Literal["names", "roles"] = "names",
-    without: Collection[str] = (),
+    without: Sequence[str] = (),
     each: Each = strict,
 ) -> Iterator[Record]:
     """Yield the records of a file, or of every `*gold_conll` below a folder.

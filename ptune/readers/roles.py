@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ptune.readers import Each, Record, gold_conll, indexed, lines, props, strict
@@ -17,7 +17,7 @@ def read(
     word: int = 0,
     predicate: int = 5,
     renamed: Mapping[str, str] | None = None,
-    without: Collection[str] = (),
+    without: Sequence[str] = (),
     each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a predicate: `tokens`, `predicate` (the index of its word), `tags` (BIO). [len(tokens)]
@@ -33,7 +33,7 @@ def read(
         yield record._replace(values={**record.values, "tags": tags})
 
 
-def found(path: Path, word: int, predicate: int, without: Collection[str], each: Each) -> Iterator[Record]:
+def found(path: Path, word: int, predicate: int, without: Sequence[str], each: Each) -> Iterator[Record]:
     """The records of a path in the form that it has."""
     if path.is_dir() and path.name == PROPS:
         return props.read(path, each=each)

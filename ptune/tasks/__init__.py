@@ -32,6 +32,9 @@ class Task(ABC):
     of a context, one a row that is weighed against other rows, or one a row for a number between those that the labels
     are; windows: how a long field is read; shortest: the
     least data.max_length that will do, and why; marks: read-out positions that examples mark in their fields.
+
+    label: the value of a record that is its gold; also: the values of one that are neither input nor gold, as its
+    number; may_be_empty: the fields that records may have nothing in, None where no setting allows it.
     """
 
     readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar"]]
@@ -39,10 +42,13 @@ class Task(ABC):
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
     shortest: tuple[int, str] = (1, "")
+    also: ClassVar[tuple[str, ...]] = ("idx",)
     name: str
     source: dict[str, Any]
     labels: list[str]
+    label: str = "label"
     fields: list[str]
+    may_be_empty: Sequence[str] | None = None
     segments: list[str] | None = None  # what the plain template joins: fields, or texts with {fields}; None: the fields
     headline: str
     score_names: list[str]
@@ -132,17 +138,30 @@ class Task(ABC):
     def texts(self, record: Record) -> dict[str, str]:
         """The fields of a record, each of them a text.
 
-        Raises DataError for one that is missing or something else, and where all of them are empty.
+        Raises DataError for one that is missing, something else, or empty and none of those that may be, and where
+        all of them are empty.
         """
-        texts = {}
-        for name in self.fields:
-            value = record.values.get(name)
-            if not isinstance(value, str):
-                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.fields)}")
-            texts[name] = value
+        texts = {name: self.text(record, name) for name in self.fields}
         if not any(text.strip() for text in texts.values()):
             raise DataError(f"{record.where}: nothing in {' and '.join(texts)}; {self.name} needs a text")
+        for name, text in texts.items():
+            if not text.strip() and name not in (self.may_be_empty or ()):
+                way = f"; +task.may_be_empty=[{name}] takes it as it is" if self.may_be_empty is not None else ""
+                raise DataError(f"{record.where}: nothing in '{name}'; {self.name} needs a text there{way}")
         return texts
+
+    def text(self, record: Record, name: str) -> str:
+        """A value of a record that is a text. Raises DataError where it is missing or something else."""
+        value = record.values.get(name)
+        if not isinstance(value, str):
+            raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.inputs)}")
+        return value
+
+    def empty_problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with may_be_empty, for `problems`."""
+        for name in self.may_be_empty or ():
+            if name not in self.fields:
+                yield "may_be_empty", f"'{name}' is not a field of {self.name}; {nearest(name, self.fields)}"
 
     def choose(self, formats: Mapping[str, list[str]] | None, name: str | None) -> None:
         """Take the segments of a format by its name, of the first one without a name."""

@@ -62,9 +62,9 @@ class Choice(Task):
         """See Task; gold is the number of the right candidate."""
         fields = {}
         for name in self.inputs:
-            text = record.values.get(name)
-            if not isinstance(text, str):
-                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.inputs)}")
+            text = self.text(record, name)
+            if not text.strip():
+                raise DataError(f"{record.where}: nothing in '{name}'; {self.name} needs a text there")
             if name in self.values and text not in self.values[name]:
                 raise DataError(f"{record.where}: '{text}' in '{name}'; {nearest(text, self.values[name])}")
             fields[name] = text

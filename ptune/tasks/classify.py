@@ -23,7 +23,7 @@ class Classify(Task):
     which of them, null for the first; without formats the fields are the segments.
 
     patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
-    scripts do with the task, for `compat`.
+    scripts do with the task, for `compat`; may_be_empty: the fields that records may have nothing in.
     """
 
     readout = "sequence"
@@ -43,12 +43,14 @@ class Classify(Task):
         published: dict[str, Any] | None = None,
         formats: dict[str, list[str]] | None = None,
         format: str | None = None,
+        may_be_empty: list[str] | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.fields, self.labels, self.label = list(fields), list(labels), label
         self.metrics = list(metrics or ["accuracy"])
         self.headline, self.score_names = self.metrics[0], list(self.metrics)
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
+        self.may_be_empty = list(may_be_empty or [])
         self.choose(formats, format)
 
     @property
@@ -59,6 +61,7 @@ class Classify(Task):
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         yield from self.format_problems()
+        yield from self.empty_problems()
         for name in ("f1", "mcc"):
             if name in self.metrics and len(self.labels) != 2:
                 yield "metrics", f"{name} is of two labels here, and {self.name} has {len(self.labels)}"

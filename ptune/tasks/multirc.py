@@ -31,6 +31,7 @@ class MultiRC(Classify):
         published: dict[str, Any] | None = None,
         formats: dict[str, list[str]] | None = None,
         format: str | None = None,
+        may_be_empty: list[str] | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -44,6 +45,7 @@ class MultiRC(Classify):
             published=published,
             formats=formats,
             format=format,
+            may_be_empty=may_be_empty,
         )
         self.headline, self.score_names = "f1a", ["f1a", "em", "f1m"]
 

@@ -23,6 +23,8 @@ class Parity(Classify):
     A record's `pair_id` names its pair; without it, as on the Hub, every two examples in a row are one.
     """
 
+    also = ("idx", "pair_id")
+
     def __init__(
         self,
         name: str,
@@ -31,8 +33,9 @@ class Parity(Classify):
         fields: list[str],
         labels: list[str],
         max_length: int = 256,
+        may_be_empty: list[str] | None = None,
     ) -> None:
-        super().__init__(name, version, source, fields, labels, max_length=max_length)
+        super().__init__(name, version, source, fields, labels, max_length=max_length, may_be_empty=may_be_empty)
         self.headline, self.score_names = "parity", ["parity", "accuracy"]
 
     @property

@@ -48,6 +48,7 @@ class ReCoRD(Choice):
             ["passage", "query"],
             [],
             formats,
+            "answers",
             max_length=max_length,
             published=published,
             format=format,
@@ -70,12 +71,7 @@ class ReCoRD(Choice):
 
         Raises DataError where a query has no gap, and for an answer that is none of the entities.
         """
-        passage, query = (record.values.get(name) for name in ("passage", "query"))
-        for name, value in (("passage", passage), ("query", query)):
-            if not isinstance(value, str):
-                raise DataError(f"{record.where}: no text in '{name}'; {self.name} needs {', '.join(self.inputs)}")
-        assert isinstance(passage, str)
-        assert isinstance(query, str)
+        passage, query = self.text(record, "passage"), self.text(record, "query")
         if GAP not in query:
             raise DataError(f"{record.where}: no {GAP} in the query {query[:60]!r}; the entities are filled in there")
         entities = sorted(set(self._entities(record, passage)))

@@ -14,6 +14,7 @@ from ptune.errors import DataError, nearest
 from ptune.readers import Record
 from ptune.tasks import Majority, Prediction, Task
 
+BLANK = " \t\r\n"  # any other character may be a token of its own
 Counts = Callable[[Sequence[Sequence[str]], Sequence[Sequence[str]]], np.ndarray]
 
 
@@ -21,6 +22,7 @@ class Tag(Task):
     """types: the entity types; scheme: how the files are tagged; published: see Classify."""
 
     readout = "token"
+    label = "tags"
     counts = staticmethod(metric.span_counts)  # correct, predicted and gold spans of each example
 
     def __init__(
@@ -52,6 +54,8 @@ class Tag(Task):
         tokens, tags = record.values.get("tokens"), record.values.get("tags")
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
             raise DataError(f"{record.where}: no tokens; {self.name} needs a list of words in 'tokens'")
+        if (blank := next((i for i, token in enumerate(tokens) if not token.strip(BLANK)), None)) is not None:
+            raise DataError(f"{record.at(blank)}: token {blank + 1} is {tokens[blank]!r}; a token has to be a word")
         if tags is None:
             return Example(str(index), {"tokens": tokens})
         if not isinstance(tags, list):
