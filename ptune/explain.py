@@ -126,9 +126,8 @@ def unknown(cfg: DictConfig) -> Iterator[str]:
         if key not in known:
             place = ".".join(part for part in (cfg._get_full_key(None), str(key)) if part)
             yield f"{place}: no such setting; {nearest(key, known)}"
-        elif not OmegaConf.is_missing(cfg, key) and not OmegaConf.is_interpolation(cfg, key):
-            if isinstance(node := cfg[key], DictConfig) and is_dataclass(OmegaConf.get_type(node)):
-                yield from unknown(node)
+        elif is_dataclass(OmegaConf.get_type(cfg, str(key))) and isinstance(node := cfg._get_node(key), DictConfig):
+            yield from unknown(node)
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
