@@ -46,9 +46,10 @@ def main(cfg: DictConfig) -> None:
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
         console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
-        if origin["source"] != "demo" and (warning := data.unlike_original(task, counts)):
-            console.print(warning, style="bold yellow", markup=False)
-        for line in remarks(task, counts, unlabeled, origin):
+        if loud := data.unlike_original(task, counts) if origin["source"] != "demo" else "":
+            console.print(loud, style="bold yellow", markup=False)
+        sizes = [] if loud else data.others(task, counts)
+        for line in (*sizes, *remarks(task, counts, unlabeled, origin)):
             console.print(line, style="yellow", markup=False)
     if without := data.missing(task, sources, origin):
         problems.append(without)
@@ -81,14 +82,13 @@ def counted(columns: Columns) -> dict[str, dict[str, str]]:
 
 
 def remarks(task: Task, counts: dict[str, int], unlabeled: list[str], origin: dict[str, Any]) -> list[str]:
-    """What is no problem and worth knowing: other sizes than published, rows left out, splits that are not there.
+    """What is no problem and worth knowing: splits without labels, rows left out, splits that are not there.
 
     Of unlabeled splits only those that corpora have labels for: a test without is usual.
     """
     absent = [split for split in task.source["files"] if split not in counts and split not in data.required(task)]
     said = task.source.get("statistics", {}).get("from")
     return [
-        *data.others(task, counts),
         *(f"no '{task.label}' in {split}" for split in unlabeled if split in ("train", "dev")),
         *(
             f"left out of {split}: {count:,} rows (task.source.leave_out)"

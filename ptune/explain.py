@@ -126,9 +126,7 @@ def unknown(cfg: DictConfig) -> Iterator[str]:
         if key not in known:
             place = ".".join(part for part in (cfg._get_full_key(None), str(key)) if part)
             yield f"{place}: no such setting; {nearest(key, known)}"
-            continue
-        given = not OmegaConf.is_missing(cfg, key) and not OmegaConf.is_interpolation(cfg, key)
-        if given and isinstance(node := cfg[key], DictConfig) and is_dataclass(OmegaConf.get_type(node)):
+        elif is_dataclass(OmegaConf.get_type(cfg, str(key))) and isinstance(node := cfg._get_node(key), DictConfig):
             yield from unknown(node)
 
 

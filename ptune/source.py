@@ -138,11 +138,8 @@ def lists(given: Mapping[str, Any], key: str, what: str, kind: type = object) ->
     """Values that are no lists of something."""
     for name, values in given.items():
         if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
-            yield (
-                f"{key}.{name}",
-                f"{values!r} is not a list of {what}"
-                + (f"; did you mean [{values}]?" if isinstance(values, str) else ""),
-            )
+            hint = f"; did you mean [{values}]?" if isinstance(values, str) else ""
+            yield f"{key}.{name}", f"{values!r} is not a list of {what}{hint}"
 
 
 def statistics(given: Any, key: str) -> Iterator[Problem]:

@@ -116,8 +116,10 @@ class Table:
         """Raises DataError where a line of a sentence is otherwise."""
         for index, (where, cells) in enumerate(rows):
             if len(cells) < self.needed:
+                hint = "" if self.width else "; task.source.columns says which are read, from 0"
+                shown = " ".join(cells)[:60]
                 raise DataError(
-                    f"{where}: {len(cells)} columns where at least {self.needed} are needed: {' '.join(cells)[:60]!r}"
+                    f"{where}: {len(cells)} columns where at least {self.needed} are needed: {shown!r}{hint}"
                 )
             if not self.width:
                 self.width, self.first = len(cells), where.rpartition(":")[2]

@@ -33,6 +33,12 @@ def read(path: Path, word: int = 0, predicate: int = 5, each: Each = strict) -> 
     props of different length, a file that is cut short and a section that is there twice.
     """
     for file in inside(path) if path.is_dir() else [path]:
+        words_files: list[Path] = []
+        with each():
+            words_files = beside(file)
+        if ".props" in file.name and not words_files:  # a lenient reading goes on: the brackets can be wrong, too
+            alone(file, each)
+            continue
         cells, theirs = Cells(), Cells()
         for block, words in paired(file) if ".props" in file.name else ((block, None) for block in blocks(file)):
             with each("sentences"):
@@ -51,6 +57,16 @@ def inside(path: Path) -> list[Path]:
     if not found:
         raise DataError(f"{path}: no file in it whose name ends in .props or .props.gz")
     return list(found.values())
+
+
+def alone(path: Path, each: Each) -> None:
+    """Read props without their words, for what is wrong with the brackets."""
+    cells = Cells()
+    for block in blocks(path):
+        with each("sentences"):
+            rows = cells.rows(block)
+            for _ in propositions(narrow(rows, [Row(row.where, [""]) for row in rows]), each):
+                pass
 
 
 def beside(path: Path) -> list[Path]:
@@ -81,7 +97,9 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
     """The sentence of lines with everything."""
     for where, cells in rows:
         if len(cells) <= max(word, predicate):
-            raise DataError(f"{where}: {len(cells)} columns where at least {max(word, predicate) + 1} are needed")
+            least, everywhere = max(word, predicate) + 1, max(len(row.cells) for row in rows) == len(cells)
+            hint = "; task.source.word and .predicate say which are read, from 0" if everywhere else ""
+            raise DataError(f"{where}: {len(cells)} columns where at least {least} are needed{hint}")
         for name, column in (("word", word), ("predicate", predicate)):
             if not cells[column]:
                 raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
