@@ -13,6 +13,7 @@ import pytest
 import yaml
 from command_line import call
 from official import role_columns
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer
 
 from ptune import demo, metrics
@@ -595,8 +596,9 @@ def test_truncation(tokenizer, predicate):
     kept = [len(row.read["words"]) for i in range(20) for row in rendered.rows(i, NO_DRAW)]
     assert len(kept) == 20
     assert rendered.lost == sum(len(e.gold) for e in examples) - sum(kept) > 100
-    assert rendered.cut == sum(count < len(e.gold) for e, count in zip(examples, kept, strict=True)) > 10
-    assert laid_out(task, tokenizer, examples, 24).cut == 0
+    short = sum(count < len(e.gold) for e, count in zip(examples, kept, strict=True))
+    assert rendered.cut >= short > 10  # a long word, or a long predicate beside the sentence, is cut, too
+    assert laid_out(task, tokenizer, examples, 1000, overflow="truncate").cut == 0
     found = [task.decode(e, oracle(task, rendered, i)).value for i, e in enumerate(examples)]
     for example, tags, count in zip(examples, found, kept, strict=True):
         assert tags == example.gold[:count] + ["O"] * (len(example.gold) - count)
@@ -635,7 +637,9 @@ def test_literal_is_the_published_call(family, request):
     """The tokenizer's own ids and token types of the words, the word [SEP] and the predicate, in one call."""
     folder = str(request.getfixturevalue(family))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    theirs = AutoTokenizer.from_pretrained(folder, add_prefix_space=True) if family == "roberta_folder" else tokenizer
+    theirs = AutoTokenizer.from_pretrained(folder)
+    if family == "roberta_folder":  # add_prefix_space=True, which tokenizer.json overrules
+        theirs.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True)
     task = roles(predicate="literal")
     for seed in range(6):
         words = [
