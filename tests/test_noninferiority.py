@@ -44,11 +44,11 @@ def test_windows_hold_the_answers(bench, shared):
     pointed = several = 0
     for index, example in enumerate(corpus.splits["train"]):
         context, answer = example.fields["context"], task.target(example)
-        found = list(bench.windows(index, example, task, tokenizer, 192))
+        found = list(bench.windows(index, example, task, tokenizer, 160))
         several += len(found) > 1
         assert found[-1].offsets[-1][1] == len(context.rstrip())
         for window in found:
-            assert len(window.row["input_ids"]) <= 192
+            assert len(window.row["input_ids"]) <= 160
             assert window.example == index
             first, last = (window.row[key] - window.first for key in ("start_positions", "end_positions"))
             if window.row["start_positions"]:
