@@ -34,6 +34,7 @@ MARK = "Oslo"  # stands once in each file, in its second record
 COLUMNS, SEPARATOR, CRLF, BOM, NUL, BYTES = "column count", "separator", "CRLF", "BOM", "NUL", "bad UTF-8"
 BRACKETS, INSIDE, LABELS, EMPTY, LONG = "brackets", "I- without B-", "unknown label", "empty sentence", "long token"
 JSON, IDS, OUTSIDE, OFFSET = "truncated json", "duplicate id", "answer outside", "offset off by one"
+UNLABELED, FIELD = "missing gold", "empty field"
 MISSING, LFS, GZIP = "missing file", "LFS pointer", "gzip cut short"
 CLASSES = {
     COLUMNS: "wrong column count, or a key that is not there",
@@ -45,7 +46,9 @@ CLASSES = {
     BRACKETS: "unclosed or crossed brackets",
     INSIDE: "I- without B-",
     LABELS: "an unknown label",
+    UNLABELED: "a record without its gold among others with theirs",
     EMPTY: "an empty sentence",
+    FIELD: "an empty text or token among others",
     LONG: "a token of a million characters",
     JSON: "truncated json",
     IDS: "an id twice",
@@ -58,12 +61,16 @@ CLASSES = {
 
 
 class Refused(NamedTuple):
-    """Old text for new in the good file: refused at `place` (after the file's name), with a message that has `said`."""
+    """Old text for new in the good file: refused at `place` (after the file's name), with a message that has `said`.
+
+    problems: how many records it breaks.
+    """
 
     old: str
     new: str
     place: str
     said: str
+    problems: int = 1
 
 
 class Same(NamedTuple):
@@ -194,6 +201,12 @@ def document(content: Any) -> str:
     return json.dumps(content, indent=1)
 
 
+def part(text: str, begins: str, ends: str) -> str:
+    """A part of a text, from its beginning to the next end."""
+    start = text.index(begins)
+    return text[start : text.index(ends, start) + len(ends)]
+
+
 PROPS = "-\t(A0*)\nleave\t(V*)\n\n-\t(A0*)\nsee\t(V*)\n-\t(A1*\n-\t*)\n\nstop\t(V*)\n"
 WORDS = "Anna\nleft\n\nHe\nsaw\nOslo\nCity\n\nStop\n"
 WIDE = (
@@ -208,6 +221,13 @@ NO_V = (
     "train have no V at their word either"
 )
 
+NO_TAG = "a token without its tag lacks a column, and a sentence without any is one of another form"
+NO_BRACKETS = "a predicate without its brackets is a wrong column count"
+SPACES = "spaces side by side are one separator, so that a token is missing with its column"
+SECOND_TAGS = part(document(CONLL04), '"tags": [\n   "U-Peop",\n   "O",', "],")
+SECOND_RECORD = part(document(FIRST_RECORD), '"id": "q1"', '"answers"')
+SECOND_QUESTION = part(document(SQUAD), '"id": "q1"', '"answers"')
+
 FORMS = [
     Form(
         "columns, by tabs", "wnut17", "wnut17train.conll", "emerging.dev.conll",
@@ -218,6 +238,8 @@ FORMS = [
             SEPARATOR: Refused("saw\tO", "saw O", ":6", "one separator in all of a file"),
             INSIDE: Refused("Oslo\tB-", "Oslo\tI-", ":7", "opens an entity, which IOB2 does with B-"),
             LABELS: Refused("B-location", "B-lokation", ":7", "did you mean 'location'?"),
+            UNLABELED: NO_TAG,
+            FIELD: Refused("Oslo\tB-", "\tB-", ":7", "nothing in column 1, that of the tokens"),
             EMPTY: BLANK,
             IDS: NO_IDS,
         },
@@ -232,6 +254,8 @@ FORMS = [
             SEPARATOR: Refused("Oslo N I-NP I-LOC", "Oslo\tN\tI-NP\tI-LOC", ":8", "one separator in all of a file"),
             INSIDE: Same("Oslo N I-NP I-LOC", "Oslo N I-NP B-LOC", "IOB1, in which this corpus is, opens with I-"),
             LABELS: Refused("I-LOC", "I-LOK", ":8", "did you mean 'LOC'?"),
+            UNLABELED: NO_TAG,
+            FIELD: SPACES,
             EMPTY: BLANK,
             IDS: NO_IDS,
         },
@@ -246,6 +270,8 @@ FORMS = [
             SEPARATOR: Refused("2\tOslo\tB-Loc\t['N']\t[2]", "2 Oslo B-Loc ['N'] [2]", ":7", "one separator"),
             INSIDE: Same("B-Loc", "I-Loc", "two entities of the original open with I-, so that it is read as IOB1"),
             LABELS: Refused("B-Loc", "B-Lok", ":7", "did you mean 'Loc'?"),
+            UNLABELED: NO_TAG,
+            FIELD: Refused("Oslo\tB-", "\tB-", ":7", "nothing in column 2, that of the tokens"),
             EMPTY: Refused("#doc 3", "#doc 9\n#doc 3", ":8", "'#doc 9' without a token after it"),
             IDS: "documents are told apart by their order; their numbers are not read",
             OFFSET: Refused("2\tOslo", "3\tOslo", ":7", "token '3' where 2 is expected"),
@@ -258,6 +284,8 @@ FORMS = [
             COLUMNS: Refused('  "O",\n   "U-Loc"', '  "U-Loc"', ": [1]", "3 tokens but 2 tags"),
             INSIDE: Refused('"U-Loc"', '"I-Loc"', ": [1]", "opens an entity, which BILOU does with B- or U-"),
             LABELS: Refused('"U-Loc"', '"U-Lok"', ": [1]", "did you mean 'Loc'?"),
+            UNLABELED: Refused(SECOND_TAGS, "", ": [1]", "no 'tags', which {path}: [0] has"),
+            FIELD: Refused('"Oslo"', '" "', ": [1]", "token 3 is ' '"),
             EMPTY: Refused('[\n   "Stop"\n  ]', "[]", ": [2]", "no tokens"),
             IDS: Refused('"orig_id": 1', '"orig_id": 0', ": [1]", "orig_id 0 is that of [0], too"),
             OUTSIDE: "no answers",
@@ -272,7 +300,9 @@ FORMS = [
             **NONE["text"],
             COLUMNS: Refused('"word": "ran", ', "", ":2", "no text in 'word'"),
             LABELS: Refused('false, "idx": 1', '"flase", "idx": 1', ":2", "did you mean 'false'?"),
-            EMPTY: Refused('"Oslo ran it."', '""', ":2", "are 5 and 8, which is no part of sentence2 (0 characters)"),
+            UNLABELED: Refused('"label": false, "idx": 1', '"idx": 1', ":2", "no 'label', which {path}:1 has"),
+            FIELD: Refused('"word": "ran"', '"word": " "', ":2", "nothing in 'word'; wic needs a text there"),
+            EMPTY: Refused('"Oslo ran it."', '""', ":2", "nothing in 'sentence2'"),
             JSON: Refused(' "idx": 1}', "", ":2", "not JSON"),
             IDS: Refused('"idx": 1}', '"idx": 0}', ":2", "id 0 is that of {path}:1, too"),
             OUTSIDE: Refused('"end2": 8', '"end2": 99', ":2", "no part of sentence2 (12 characters)"),
@@ -291,6 +321,13 @@ FORMS = [
                 '"Bob 1.", "label": 0', '"Bob 1.", "label": 2', ":2: passage.questions[0].answers[1]",
                 "1 for a right answer, else 0",
             ),
+            UNLABELED: Refused(
+                '"Bob 1.", "label": 0', '"Bob 1."', ":2: passage.questions[0].answers[1]",
+                "no 'label', which {path}:1: passage.questions[0].answers[0] has",
+            ),
+            FIELD: Refused(
+                '"Anna saw Oslo."', '""', ":2: passage.questions[0].answers[0]", "nothing in 'paragraph'", problems=2
+            ),
             EMPTY: Kept('"Bob 1."', '""', "an answer may be empty"),
             JSON: Refused('"text": "Bob 1.", "label": 0}]}]}}', '"text": "Bob', ":2", "not JSON"),
             IDS: Refused('"idx": 3', '"idx": 2', ":2: passage.questions[0].answers[1]", "id 1-1-2 is that of"),
@@ -307,6 +344,13 @@ FORMS = [
             LABELS: Refused(
                 '"start": 9, "end": 12}', '"start": 15, "end": 16}', ":2: qas[0]",
                 "the answer 'Oslo' is none of the passage's 2 entities",
+            ),
+            UNLABELED: Refused(
+                ', "answers": [{"start": 9, "end": 12, "text": "Oslo"}]', "", ":2: qas[0]",
+                "no 'answers', which {path}:1: qas[0] has",
+            ),
+            FIELD: Refused(
+                '1, "query": "She went to @placeholder ."', '1, "query": ""', ":2: qas[0]", "no @placeholder"
             ),
             EMPTY: Refused('"Anna saw Oslo. It rained."', '""', ":2: passage.entities[0]", "not in the passage"),
             JSON: Refused('"text": "Oslo"}]}]}', '"text": "Os', ":2", "not JSON"),
@@ -327,6 +371,14 @@ FORMS = [
             COLUMNS: Refused('"text": "Anna saw Oslo. It rained.",', "", ": data[1]: passage", "no 'text'"),
             LABELS: Refused(
                 '"text": "Oslo"', '"text": "Osla"', ": data[1]: qas[0].answers[0]", "it stands nowhere in the passage"
+            ),
+            UNLABELED: Refused(
+                SECOND_RECORD, SECOND_RECORD.replace("answers", "answer"), ": data[1]: qas[0]",
+                "no 'answers', which {path}: data[0]: qas[0] has",
+            ),
+            FIELD: Refused(
+                SECOND_RECORD, SECOND_RECORD.replace("She went to @placeholder .", ""), ": data[1]: qas[0]",
+                "no @placeholder",
             ),
             EMPTY: Refused('"Anna saw Oslo. It rained."', '""', ": data[1]: passage.entities[0]", "not in the passage"),
             IDS: Refused('"q1"', '"q0"', ": data[1]: qas[0]", "id q0 is that of {path}: data[0]: qas[0], too"),
@@ -349,6 +401,8 @@ FORMS = [
             COLUMNS: Refused("fine Oslo\t1", "fine Oslo\t1\t1", ":3", "3 columns where 2 are needed (sentence, label)"),
             SEPARATOR: Refused("Oslo\t1", "Oslo,1", ":3", "1 columns where 2 are needed (sentence, label)"),
             LABELS: Refused("Oslo\t1", "Oslo\t7", ":3", "one of: 0, 1"),
+            UNLABELED: Refused("Oslo\t1", "Oslo\t", ":3", "'' in column 'label'; one of: 0, 1"),
+            FIELD: "a row has one text",
             EMPTY: Refused("fine Oslo", "", ":3", "nothing in sentence"),
             IDS: NO_IDS,
         },
@@ -363,6 +417,8 @@ FORMS = [
             SEPARATOR: Refused('"1","War","in Oslo"', '"1";"War";"in Oslo"', ":3", "not a row of a table"),
             BRACKETS: Refused('"in Oslo"', '"in Oslo', ":3", "not a row of a table"),
             LABELS: Refused('"1","War"', '"7","War"', ":3", "one of: 1, 2, 3, 4"),
+            UNLABELED: Refused('"1","War"', '"","War"', ":3", "one of: 1, 2, 3, 4"),
+            FIELD: Kept('"War"', '""', "task.may_be_empty has both texts of this corpus"),
             EMPTY: Refused('"War","in Oslo"', '"",""', ":3", "nothing in title and description"),
             IDS: NO_IDS,
         },
@@ -383,6 +439,8 @@ FORMS = [
             ],
             INSIDE: "brackets cannot say it",
             LABELS: Refused("(A1*", "(A9*", ":5", "'B-A9' (token 3) is not a type of conll05"),
+            UNLABELED: NO_BRACKETS,
+            FIELD: "a line with nothing in it ends a sentence",
             EMPTY: BLANK,
             IDS: NO_IDS,
             OFFSET: NO_V,
@@ -401,6 +459,8 @@ FORMS = [
             ],
             INSIDE: "brackets cannot say it",
             LABELS: Refused("(A1*", "(A9*", ":5", "'B-A9' (token 3) is not a type of srl_ewt"),
+            UNLABELED: NO_BRACKETS,
+            FIELD: Refused("Oslo\tN", "\tN", ":6", "nothing in column 1, that of the word"),
             EMPTY: BLANK,
             IDS: NO_IDS,
             OFFSET: NO_V,
@@ -424,6 +484,8 @@ FORMS = [
             ],
             INSIDE: "brackets cannot say it",
             LABELS: Refused("(ARG1*", "(ARG9*", ":8", "'B-ARG9' (token 3) is not a type of conll12"),
+            UNLABELED: NO_BRACKETS,
+            FIELD: SPACES,
             EMPTY: Same("#end document\n#begin document (nw/a/2)", "\n\n#end document\n#begin document (nw/a/2)",
                         "more blank lines end no more sentences"),
             IDS: NO_IDS,
@@ -446,6 +508,8 @@ FORMS = [
             ],
             INSIDE: "brackets cannot say it",
             LABELS: Refused("(GPE*", "(GPU*", ":9", "did you mean 'GPE'?"),
+            UNLABELED: "names are a column that every token has",
+            FIELD: SPACES,
             EMPTY: Same("#end document\n#begin document (nw/a/2)", "\n\n#end document\n#begin document (nw/a/2)",
                         "more blank lines end no more sentences"),
             IDS: NO_IDS,
@@ -460,6 +524,8 @@ FORMS = [
             SEPARATOR: Same("1 He saw Oslo City", "1\tHe saw\tOslo City", "words are apart by spaces or tabs"),
             INSIDE: Refused("B-A1 I-A1", "O I-A1", ":2", "opens an entity, which IOB2 does with B-"),
             LABELS: Refused("B-A1 I-A1", "B-A9 I-A9", ":2", "is not a type of conll05"),
+            UNLABELED: "tags are under the column count",
+            FIELD: SPACES,
             EMPTY: Refused("0 Stop ||| B-V", "0 |||", ":3", "no 'index words ||| tags'"),
             IDS: NO_IDS,
             OFFSET: Refused("0 Stop", "1 Stop", ":3", "'1' is no index of the 1 words, which count from 0"),
@@ -472,7 +538,15 @@ FORMS = [
             **NONE["text"],
             COLUMNS: Refused('"id": "q1",', "", ": data[0].paragraphs[1].qas[0]", "no 'id'"),
             LABELS: "answers are texts; one that is not in the context is refused",
-            EMPTY: Refused('"Anna works in Oslo."', '""', ": data[0].paragraphs[1].qas[0]", "no text in 'context'"),
+            UNLABELED: Refused(
+                SECOND_QUESTION, SECOND_QUESTION.replace("answers", "answer"), ": data[0].paragraphs[1].qas[0]",
+                "no 'answers', which {path}: data[0].paragraphs[0].qas[0] has",
+            ),
+            FIELD: Refused(
+                SECOND_QUESTION, SECOND_QUESTION.replace("Where?", ""), ": data[0].paragraphs[1].qas[0]",
+                "nothing in 'question'",
+            ),
+            EMPTY: Refused('"Anna works in Oslo."', '""', ": data[0].paragraphs[1].qas[0]", "nothing in 'context'"),
             IDS: Refused('"q1"', '"q0"', ": data[0].paragraphs[1].qas[0]", "id q0 is that of data[0]"),
             OUTSIDE: Refused(
                 '"text": "Oslo",\n         "answer_start": 14', '"text": "Oslo",\n         "answer_start": 99',
@@ -504,6 +578,11 @@ FORMS = [
                 '"entailment", "idx": 1', '"entailmant", "idx": 1', "aps/super_glue train row 1",
                 "did you mean 'entailment'?",
             ),
+            UNLABELED: Refused(
+                '"label": "entailment", "idx": 1', '"idx": 1', "aps/super_glue train row 1",
+                "no 'label', which aps/super_glue train row 0 has",
+            ),
+            FIELD: Refused('"Oslo is old.", ', '"", ', "aps/super_glue train row 1", "nothing in 'premise'"),
             EMPTY: Refused(
                 '"Oslo is old.", "hypothesis": "It is."', '"", "hypothesis": " "', "aps/super_glue train row 1",
                 "nothing in premise and hypothesis",

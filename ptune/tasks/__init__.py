@@ -146,7 +146,9 @@ class Task(ABC):
             raise DataError(f"{record.where}: nothing in {' and '.join(texts)}; {self.name} needs a text")
         for name, text in texts.items():
             if not text.strip() and name not in (self.may_be_empty or ()):
-                way = f"; +task.may_be_empty=[{name}] takes it as it is" if self.may_be_empty is not None else ""
+                way = ""
+                if self.may_be_empty is not None:
+                    way = f"; ++task.may_be_empty=[{','.join([*self.may_be_empty, name])}] takes it as it is"
                 raise DataError(f"{record.where}: nothing in '{name}'; {self.name} needs a text there{way}")
         return texts
 
