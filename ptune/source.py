@@ -16,7 +16,8 @@ from ptune.schemes import LETTERS
 from ptune.tasks import Task
 
 NOT_OPTIONS = ("path", "each")
-SHARED = ("folder", "obtain", "layouts")  # by the layouts of a corpus
+SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # by the layouts of a corpus
+NAMED = (*SPLITS, "unlabeled")
 Problem = tuple[str, str]
 
 
@@ -35,11 +36,14 @@ KINDS = {
     "differs": Kind(Mapping, "a mapping of splits to options of the reader"),
     "leave_out": Kind(Mapping, "a mapping, as {label: [null]}"),
     "hub": Kind(Mapping, "a mapping with path, revision and splits"),
+    "metric": TEXT,
+    "license": TEXT,
     "obtain": TEXT,
     "statistics": MAPPING,
     "layout": TEXT,
     "layouts": Kind(Mapping, "a mapping of layouts to sources"),
     "submission": MAPPING,
+    "demo": TEXT,
 }
 HUB = {
     "path": TEXT,
@@ -103,8 +107,7 @@ def checked(task: Task, source: Mapping[str, Any], key: str) -> Iterator[Problem
         elif not isinstance(changed, Mapping):
             yield place, f"{changed!r} is not a mapping of the reader's options"
         else:
-            yield from options(source["reader"], {**given, **changed}, place)
-            yield from named(task, source, changed, place)
+            yield from options(source["reader"], {**given, **changed}, place)  # a value may be named out of the way
 
 
 def readers() -> list[str]:
@@ -129,8 +132,8 @@ def files(given: Mapping[str, Any], key: str) -> Iterator[Problem]:
     if not given:
         yield key, "no split; at least one is needed, as {dev: [dev.txt]}"
     for split in given:
-        if str(split).partition("_")[0] not in SPLITS:
-            yield f"{key}.{split}", f"not a split; {nearest(split, SPLITS)}"
+        if str(split).partition("_")[0] not in NAMED:
+            yield f"{key}.{split}", f"not a split; {nearest(split, NAMED)}"
     yield from lists(given, key, "names of files", str)
 
 

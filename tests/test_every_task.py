@@ -100,7 +100,7 @@ def check(folder: Path) -> dict[str, Any]:
 
 def test_these_are_all(ptune):
     """What `ptune ls task` lists."""
-    lines = ptune("ls", "task").out.splitlines()[1:]
+    lines = ptune("ls", "task").out.split("\n\n")[0].splitlines()[1:]
     assert sorted(line.split()[0] for line in lines) == TASKS
     assert len(DIAGNOSTICS) == 2
 
