@@ -191,8 +191,8 @@ UNKNOWN = {
     "train": (
         ("train", *TINY, "+data.max_trian=16", "+nonsense.of=mine", "+optim.lrr=1", "+data.demo.tran=3"),
         [
-            "data.max_trian: no such setting; did you mean 'max_train'?",
             "data.demo.tran: no such setting; did you mean 'train'?",
+            "data.max_trian: no such setting; did you mean 'max_train'?",
             "optim.lrr: no such setting; did you mean 'lr'?",
             "nonsense: no such setting; one of: method, backbone, task, prompt_length, ",
         ],
@@ -218,7 +218,7 @@ def test_settings_that_there_are_not(ptune, name: str) -> None:
 
 
 def test_what_stays_open(ptune) -> None:
-    code, out, err = ptune("ls", "tracker", "+hydra.verbose=false")
+    code, out, err = ptune("ls", "tracker", "++hydra.verbose=false")
     assert (code, err) == (0, "")
     assert "wandb" in out
     code, _, err = ptune("data", "info", "task=cb", "data=demo", "data.demo.train=6", "+task.may_be_empty=[premise]")

