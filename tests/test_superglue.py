@@ -297,7 +297,7 @@ def test_wic_fields():
     for name in ("word", "sentence2"):
         values = {k: v for k, v in WIC.items() if k != name}
         assert error(task.example, Record("v:3", values), 2) == (
-            f"v:3: no text in '{name}'; wic needs sentence1, sentence2, word"
+            f"v:3: no text in '{name}'; wic needs sentence1, sentence2, word, start1, end1, start2, end2"
         )
     assert error(task.example, Record("v:3", {**WIC, "start1": None}), 2) == (
         "v:3: 'start1' is None; it must be a character's number"
