@@ -62,7 +62,7 @@ class Corpus:
 
     def labeled(self, split: str) -> bool:
         """Whether the split is there with gold labels."""
-        found = self.splits.get(split)
+        found: Sequence[Example] = self.splits.get(split, ())
         return bool(found) and found[0].gold is not None  # as with all of them, see `records`
 
 

@@ -70,6 +70,8 @@ def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
     if problem["type"] == "literal_error":
         choices = [choice.strip("'") for choice in problem["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         return f"'{problem['input']}' is not a choice; {nearest(problem['input'], choices)}"
+    if problem["type"] == "sequence_str":
+        return f"{problem['input']!r} is not a list"
     return f"{problem['input']!r} is not {problem['msg'].removeprefix('Input should be ')}"
 
 

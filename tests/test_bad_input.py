@@ -103,6 +103,22 @@ def test_at_the_command_line(words, tmp_path, ptune):
     assert not list(tmp_path.rglob("config.yaml"))
 
 
+@pytest.mark.parametrize("lenient", [False, True])
+def test_train_without_labels(tmp_path, ptune, lenient):
+    """No run comes of it, though dev has its own; nor where leniently all but one without are left."""
+    form = next(form for form in FORMS if form.name == "jsonl")
+    (tmp_path / "WiC").mkdir()
+    (tmp_path / form.dev).write_text(form.text, encoding="utf-8")
+    rows = [{**json.loads(line), "label": None} for line in form.text.splitlines()]
+    if lenient:
+        rows[1:] = [json.loads(line) for line in form.text.splitlines()[1:]]
+    (tmp_path / form.train).write_text(bad_input.lines_of(rows), encoding="utf-8")
+    local = ("data=local", f"data.root={tmp_path}", f"data.lenient={lenient}")
+    code, _, err = ptune("train", "task=wic", "method=majority", "backbone=tiny_encoder", "tracker=none", *local)
+    assert (code, err) == (1, "task: no record of wic's train has its 'label' in this source")
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
 def test_a_run_keeps_what_it_skipped(tmp_path, ptune):
     """data.lenient: said aloud, and in env.json and result.json with the number of sentences that were there."""
     form = next(form for form in FORMS if form.name == "columns, by tabs")

@@ -99,6 +99,77 @@ def test_no_problems(check, tmp_path, monkeypatch):
     assert (code, said) == (1, ["task: must be given: task=NAME, one of those of ptune ls task"])
 
 
+def test_gold_that_is_missing(check, tmp_path):
+    """At its line, in either direction; a split without any is no problem, but said where corpora have labels."""
+    wic(tmp_path, train=[{}, {"label": None}, {}], val=[{"label": None}, {"label": None}])
+    train = tmp_path / "train.jsonl"
+    code, rows, remarks, said = check("task=wic", f"data.root={tmp_path}")
+    assert code == 1
+    assert rows["labels"] == ["2", "0"]
+    assert "no 'label' in dev" in remarks
+    wanted = "a split is labeled throughout or not at all"
+    assert said == [f"{train}:2: no 'label', which {train}:1 has; {wanted}", "1 problem"]
+    wic(tmp_path, train=[{"label": None}, {}], val=[{}])
+    code, _, remarks, said = check("task=wic", f"data.root={tmp_path}")
+    assert (code, said) == (1, [f"{train}:2: 'label', which {train}:1 has not; {wanted}", "1 problem"])
+    assert "no 'label' in train" in remarks
+
+
+def test_another_selection_is_loud(check, tmp_path):
+    """As in data info, where the corpus is known by its counts; on the demo's it would say nothing."""
+    text = "0 a X * - - - - (GPE) * -\n"
+    line = "nw/a/1 0 " + text.replace("a X", "Oslo X")
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.english.v4_gold_conll").write_text(
+            f"#begin document (nw/a/1); part 000\n{line}\n#end document\n", encoding="utf-8"
+        )
+    code, _, remarks, said = check("task=ontonotes", f"data.root={tmp_path}")
+    assert (code, said) == (0, [])
+    assert remarks[0] == (
+        "NOT THE USUAL ONTONOTES: 1 in train where the original has 59,924; 1 in dev where the original has 8,528 "
+        "(Chiu and Nichols (2016), Q16-1026)"
+    )
+    assert not any(line.startswith("1 in ") for line in remarks)
+    code, _, remarks, _ = check("task=ontonotes", "data=demo", "data.demo.train=5", "data.demo.dev=5")
+    assert not any("NOT THE USUAL" in line for line in remarks)
+
+
+def test_props_without_their_words(check, tmp_path):
+    """What is wrong with the brackets is named all the same; nothing is read of them."""
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.props").write_text("see\t(V*)\n-\t(A1*\n-\t*\n\nstop\t(V*)\n", encoding="utf-8")
+    code, rows, _, said = check("task=conll05", f"data.root={tmp_path}")
+    assert code == 1
+    assert rows["examples"][:2] == ["0", "0"]
+    assert said == [
+        line
+        for path in (tmp_path / "train.props", tmp_path / "dev.props")
+        for line in (
+            f"{path}: no {path.stem}.words beside it; props come with the words that they annotate",
+            f"{path}:2: '(A1' is not closed before the sentence ends",
+        )
+    ] + ["4 problems"]
+
+
+def test_too_few_columns_everywhere(check, tmp_path):
+    """A file with other columns is told which setting says so; a line that lost one is not."""
+    for split in ("train", "testa"):
+        (tmp_path / f"eng.{split}").write_text("Anna I-PER\nleft O\n\n", encoding="utf-8")
+    said = check("task=conll03", f"data.root={tmp_path}")[-1]
+    hint = "; task.source.columns says which are read, from 0"
+    assert said[0] == f"{tmp_path / 'eng.train'}:1: 2 columns where at least 4 are needed: 'Anna I-PER'{hint}"
+    (tmp_path / "eng.train").write_text("Anna N I-NP I-PER\nleft O\n\n", encoding="utf-8")
+    said = check("task=conll03", f"data.root={tmp_path}")[-1]
+    assert said[0] == f"{tmp_path / 'eng.train'}:2: 2 columns where at least 4 are needed: 'left O'"
+    for split in ("train", "dev"):
+        (tmp_path / f"ewt.{split}.conll05").write_text("Anna - (A0*)\nleft leave (V*)\n", encoding="utf-8")
+    said = check("task=srl_ewt", f"data.root={tmp_path}")[-1]
+    assert said[0] == (
+        f"{tmp_path / 'ewt.train.conll05'}:1: 3 columns where at least 6 are needed; task.source.word and .predicate "
+        "say which are read, from 0"
+    )
+
+
 # Real files
 
 ONLY_DEV = ("~task.source.files.train",)

@@ -185,3 +185,41 @@ def test_an_electra_discriminator_has_no_lm_head() -> None:
         "method.head: a verbalizer reads the language-model head, and backbone electra_large has no LM-head weights; "
         "choose method/head=linear or a backbone with them"
     ]
+
+
+UNKNOWN = {
+    "train": (
+        ("train", *TINY, "+data.max_trian=16", "+nonsense.of=mine", "+optim.lrr=1", "+data.demo.tran=3"),
+        [
+            "data.demo.tran: no such setting; did you mean 'train'?",
+            "data.max_trian: no such setting; did you mean 'max_train'?",
+            "optim.lrr: no such setting; did you mean 'lr'?",
+            "nonsense: no such setting; one of: method, backbone, task, prompt_length, ",
+        ],
+    ),
+    "data check": (
+        ("data", "check", "task=cb", "data.root=.", "+pakages=[a]"),
+        ["pakages: no such setting; did you mean 'packages'?"],
+    ),
+    "ls": (("ls", "+groop=method"), ["groop: no such setting; did you mean 'group'?"]),
+    "eval": (("eval", "RUN", "data=demo", "+data.sed=1"), ["data.sed: no such setting; did you mean 'seed'?"]),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_settings_that_there_are_not(ptune, name: str) -> None:
+    """Added with +, which no schema sees; what belongs to Hydra, and what leaves check themselves, stays open."""
+    words, expected = UNKNOWN[name]
+    code, _, err = ptune(*words)
+    assert code == 1
+    lines = err.splitlines()
+    assert len(lines) == len(expected)
+    assert all(line.startswith(said) for line, said in zip(lines, expected, strict=True))
+
+
+def test_what_stays_open(ptune) -> None:
+    code, out, err = ptune("ls", "tracker", "++hydra.verbose=false")
+    assert (code, err) == (0, "")
+    assert "wandb" in out
+    code, _, err = ptune("data", "info", "task=cb", "data=demo", "data.demo.train=6", "+task.may_be_empty=[premise]")
+    assert (code, err) == (0, "")

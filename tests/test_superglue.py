@@ -155,6 +155,24 @@ WSC = {
 COPA = {"premise": "The man fell.", "choice1": "He slipped.", "choice2": "He ran.", "question": "cause", "label": 0}
 
 
+@pytest.mark.parametrize(("name", "text"), [("premise", "   "), ("choice1", ""), ("choice2", "\n"), ("question", "")])
+def test_copa_needs_every_text(name, text):
+    """An empty candidate could be chosen."""
+    record = Record("x.jsonl:1", {**COPA, name: text})
+    assert error(task_of("copa").example, record, 0) == f"x.jsonl:1: nothing in '{name}'; copa needs a text there"
+
+
+def test_multirc_has_empty_answers_alone():
+    """Four of the original's answers are empty; a paragraph or a question is not."""
+    values = {"paragraph": "Anna left.", "question": "Who?", "answer": "", "label": 0}
+    assert task_of("multirc").example(Record("x.jsonl:1", values), 0).fields["answer"] == ""
+    for name in ("paragraph", "question"):
+        assert error(task_of("multirc").example, Record("x.jsonl:1", {**values, name: " "}), 0) == (
+            f"x.jsonl:1: nothing in '{name}'; multirc needs a text there; "
+            f"++task.may_be_empty=[answer,{name}] takes it as it is"
+        )
+
+
 def test_published_formats():
     """Both templates of WiC and WSC, COPA's connectives, and MultiRC's question with its answer."""
     where = "x.jsonl:1"
@@ -279,7 +297,7 @@ def test_wic_fields():
     for name in ("word", "sentence2"):
         values = {k: v for k, v in WIC.items() if k != name}
         assert error(task.example, Record("v:3", values), 2) == (
-            f"v:3: no text in '{name}'; wic needs sentence1, sentence2, word"
+            f"v:3: no text in '{name}'; wic needs sentence1, sentence2, word, start1, end1, start2, end2"
         )
     assert error(task.example, Record("v:3", {**WIC, "start1": None}), 2) == (
         "v:3: 'start1' is None; it must be a character's number"
