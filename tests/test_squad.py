@@ -313,7 +313,7 @@ def test_answers_of_other_kinds():
     )
     values = {"question": "Where?", "context": "In Oslo."}
     assert span("squad_v2").example(Record("x:1", {**values, "answers": nothing}), 3) == Example("3", values, nothing)
-    assert wrong(task, context=" \n") == "no text in 'context'; squad looks for answers there"
+    assert wrong(task, context=" \n") == "nothing in 'context'; squad needs a text there"
     assert wrong(task, question=None) == "no text in 'question'; squad needs question, context"
 
 

@@ -218,7 +218,9 @@ def test_narrow_lines(write):
     path = write(dev="Stop VB\n")
     with pytest.raises(DataError) as caught:
         values(path)
-    assert str(caught.value) == f"{path}:1: 2 columns where at least 6 are needed"
+    assert str(caught.value) == (
+        f"{path}:1: 2 columns where at least 6 are needed; task.source.word and .predicate say which are read, from 0"
+    )
 
 
 def test_packed_files_cut_short(write):
