@@ -19,7 +19,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from ptune import build, cache, encoded, progress
+from ptune import arrow, build, cache, encoded, progress
 from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.cache import Cache, key
 from ptune.config import Data, Demo
@@ -199,7 +199,7 @@ def test_parts_are_the_same(tmp_path):
 
 def test_batches_of_every_size(tmp_path, monkeypatch):
     """Splits that fill batches, and do not."""
-    monkeypatch.setattr(encoded, "PER_BATCH", 4)
+    monkeypatch.setattr(arrow, "PER_BATCH", 4)
     for count in (0, 1, 3, 4, 5, 8, 11):
         folder = tmp_path / str(count)
         folder.mkdir()
@@ -328,7 +328,7 @@ CHANGES = {
         **asked,
         "template": Plain(OtherTokens(asked["template"].tokens.tokenizer), ["tokens"]),
     },
-    "format": with_constant(cache, "FORMAT", encoded.FORMAT + 1),
+    "format": with_constant(encoded, "FORMAT", encoded.FORMAT + 1),
     "libraries": with_constant(cache.metadata, "version", lambda name: f"{name} 0"),
     "code": with_constant(cache, "sha256", lambda path: "0" if path.name == "plain.py" else "1"),
 }
@@ -536,7 +536,7 @@ def test_two_at_once(asked, lay, tmp_path, monkeypatch):
             (final,) = (path for path in folder.parent.iterdir() if path != folder)
             assert all((final / file).read_bytes() == (folder / file).read_bytes() for file in FILES)
 
-    monkeypatch.setattr(cache, "write", interrupted)
+    monkeypatch.setattr(encoded, "write", interrupted)
     lay(kept(tmp_path))
     assert lay(kept(tmp_path)) == 0
     assert len([*(tmp_path / "encoded").iterdir()]) == 1
