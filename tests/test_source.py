@@ -81,7 +81,7 @@ CASES: dict[str, tuple[str, Edit, list[str]]] = {
         of("files", {"trian": ["a"], "dev": ["b"], "validation": ["b"]}),
         [
             "task.source.files.trian: not a split; did you mean 'train'?",
-            "task.source.files.validation: not a split; one of: train, dev, test",
+            "task.source.files.validation: not a split; one of: train, dev, test, unlabeled",
         ],
     ),
     "columns in a list": ("wnut17", of("columns", [0, 1]), ["task.source.columns: [0, 1] is not a valid dictionary"]),
