@@ -100,7 +100,8 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
     """
     if problems := [*check_classes(settings, task)]:
         raise ConfigError(problems)
-    splits, counts, origin = {}, {}, dict[str, Any]()
+    splits: dict[str, Sequence[Example]] = {}
+    counts, origin = dict[str, int](), dict[str, Any]()
     for split, source in sources(task, settings, origin).items():
         found, reading = read(task, split, source, settings.lenient, cache)
         if not found:

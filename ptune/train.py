@@ -45,7 +45,10 @@ def look(settings: Train) -> None:
     Raises UnavailableError or DataError; what is wrong with the settings themselves is told afterwards.
     """
     procedure = settings.method.get("procedure")
-    if [*check_leaf("task", settings.task, settings.packages), *check_leaf("", procedure, settings.packages)]:
+    if not isinstance(procedure, Mapping) or [
+        *check_leaf("task", settings.task, settings.packages),
+        *check_leaf("", procedure, settings.packages),
+    ]:
         return
     from ptune import data, hub
 

@@ -113,7 +113,7 @@ class FusedLauncher(Launcher):
         """Run a group in a process of its own; returns why that did not work, else nothing."""
         for job in group:
             self.hydra_context.callbacks.on_job_start(config=job.config, task_function=self.task_function)
-        specs = [(job.settings, job.folder, job.overrides) for job in group]
+        specs = [(job.settings, job.folder, job.overrides) for job in group if job.settings is not None]
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             try:
                 ends = pool.submit(trained, specs, quiet).result()
