@@ -56,11 +56,14 @@ def test_the_wheel_is_small(wheel):
 def test_the_wheel_holds_all_configurations_assets_and_modules(wheel):
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     conf = {f"ptune/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ptune").rglob("*.py")}
+    modules = {
+        str(path.relative_to(ROOT)).replace("ptune/launchers/", "hydra_plugins/ptune/")
+        for path in (ROOT / "ptune").rglob("*.py")
+    }
     assets = {str(path.relative_to(ROOT)) for path in (ROOT / "ptune/assets").rglob("*") if path.is_file()}
     junk = {name for name in conf | modules | assets if "__pycache__" in name or "/local/" in name}
     assert (conf | modules | assets) - junk - shipped == set()
-    assert {name.split("/")[0] for name in shipped} == {"ptune"}
+    assert {name.split("/")[0] for name in shipped} == {"ptune", "hydra_plugins"}
     assert not [name for name in shipped if "__pycache__" in name]
 
 
@@ -86,6 +89,7 @@ def test_the_package_list_is_complete():
         for file in (ROOT / "ptune").rglob("*.py")
         if "__pycache__" not in file.parts
     }
-    assert sorted(listed) == sorted({*found, "ptune.conf"})
-    folders = [ROOT / "conf" if name == "ptune.conf" else ROOT / name.replace(".", "/") for name in listed]
+    elsewhere = {"ptune.conf": "conf", "hydra_plugins.ptune": "ptune/launchers"}
+    assert sorted(listed) == sorted({*found, *elsewhere} - {"ptune.launchers"})
+    folders = [ROOT / elsewhere.get(name, name.replace(".", "/")) for name in listed]
     assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []

@@ -13,10 +13,10 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -42,8 +42,7 @@ TOGETHER = (
 OF_A_RUN = ("max_length", "bucket")  # settings of data that a run may have of its own
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One job of a sweep: its number, composed configuration, overrides and folder; its settings if they hold."""
 
     number: int
