@@ -41,17 +41,21 @@ def test_light_commands_load_nothing_heavy(line):
     assert done.stderr.splitlines()[-1] == "loaded:"
 
 
-@pytest.mark.parametrize("line", ["--help", "ls", "ls method", "ls task", "train --help", "-sc query=bash"])
-def test_light_commands_answer_in_half_a_second(line):
+def processor_time(*command: str) -> float:
+    """Seconds of it, of user and system."""
     environ = {**os.environ, "COMP_LINE": "ptune train method="}
-    command = [sys.executable, "-m", "ptune", *line.split()]
-    seconds = []
-    while len(seconds) < 9 and min(seconds, default=1.0) >= 0.5:  # the best: a busy machine is not the program's fault
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, capture_output=True, env=environ, check=True, timeout=30)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 0.5
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *command], capture_output=True, env=environ, check=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("line", ["--help", "ls", "ls method", "ls task", "train --help", "-sc query=bash"])
+def test_light_commands_take_little_more_than_hydra(line):
+    """Half a second where importing Hydra takes 0.15; turn by turn, since machines differ and are busy."""
+    both = [(processor_time("-m", "ptune", *line.split()), processor_time("-c", "import hydra")) for _ in range(3)]
+    ours, hydra = map(min, zip(*both, strict=True))
+    assert ours < 4 * hydra
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
