@@ -13,10 +13,9 @@ from ptune.data import NOT_THE_READERS, SPLITS
 from ptune.errors import ConfigError, nearest
 from ptune.leaves import check_leaf, leaf, signature_model, told
 from ptune.schemes import LETTERS
-from ptune.tasks import Task
+from ptune.tasks import SHARED, Task
 
 NOT_OPTIONS = ("path", "each")
-SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # by the layouts of a corpus
 NAMED = (*SPLITS, "unlabeled")
 Problem = tuple[str, str]
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
 from importlib.resources import files
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from command_line import call
+from programs import program
 
 from ptune import demo, loop
 from ptune.leaves import leaf
@@ -140,18 +138,7 @@ REAL = {
 @pytest.fixture(scope="module")
 def real() -> Any:
     """The program scripts/bench/real, imported: it knows where the corpora are, and how to halve those in one part."""
-    loader = SourceFileLoader("real", str(Path(__file__).parents[1] / "scripts/bench/real"))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    kept, path = sys.dont_write_bytecode, sys.path[:]  # no __pycache__ in scripts/
-    sys.dont_write_bytecode, sys.modules[loader.name] = True, module
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode, sys.path[:] = kept, path
-        del sys.modules[loader.name]
-    return module
+    return program("scripts/bench/real")
 
 
 @pytest.mark.parametrize("name", REAL)

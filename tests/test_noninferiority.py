@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-SCRIPT = Path(__file__).parents[1] / "scripts/bench/noninferiority"
+from programs import program
 
 
 @pytest.fixture(scope="module")
 def bench(shared) -> Any:
     """The program scripts/bench/noninferiority, imported: its name has no .py; it takes a few questions."""
     pytest.importorskip("peft", reason="needs PEFT: pip install 'ptune[peft]'")
-    loader = SourceFileLoader("noninferiority", str(SCRIPT))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    kept, path = sys.dont_write_bytecode, sys.path[:]  # no __pycache__ in scripts/
-    sys.dont_write_bytecode, sys.modules[loader.name] = True, module
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode, sys.path[:] = kept, path
-        del sys.modules[loader.name]
+    module = program("scripts/bench/noninferiority")
     for needed in (module.BACKBONE, module.FOLDERS["squad"]):
         if not (shared / needed).exists():
             pytest.skip(f"no {shared / needed}")

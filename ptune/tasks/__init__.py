@@ -18,6 +18,7 @@ from ptune.readers import Record
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
 Target = float | list[int] | Extent | None
+SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # of a source, by all of its layouts
 
 
 class Prediction(NamedTuple):
@@ -128,11 +129,7 @@ class Task(ABC):
             known = [layout for layout in (self.source.get("layout"), *layouts) if layout]
             said = nearest(name, known) if known else "its files have one; leave it out"
             raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {said}"])
-        shared: dict[str, Any] = {
-            key: self.source[key]
-            for key in ("folder", "metric", "license", "obtain", "layouts", "submission")
-            if key in self.source
-        }
+        shared: dict[str, Any] = {key: self.source[key] for key in SHARED if key in self.source}
         self.source = {**shared, **layouts[name], "layout": name}
 
     def texts(self, record: Record) -> dict[str, str]:
