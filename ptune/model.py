@@ -38,6 +38,8 @@ class Model(nn.Module):
         self.backbone = backbone
         self.members = nn.ModuleList(members)
         self.precision = precision
+        if precision == "bfloat16" and not any(p.requires_grad for p in backbone.parameters()):
+            backbone.to(torch.bfloat16)  # what is tuned is kept as float32
 
     @property
     def device(self) -> torch.device:

@@ -12,8 +12,10 @@ from programs import program
 def bench(shared) -> Any:
     """The program scripts/bench/noninferiority, imported: its name has no .py; it takes a few questions."""
     pytest.importorskip("peft", reason="needs PEFT: pip install 'ptune[peft]'")
-    module = program("scripts/bench/noninferiority")
-    for needed in (module.BACKBONE, module.FOLDERS["squad"]):
+    module = program("scripts/bench/noninferiority")  # beside it is the module `trainer`
+    import trainer
+
+    for needed in (module.BACKBONE, trainer.FOLDERS["squad"]):
         if not (shared / needed).exists():
             pytest.skip(f"no {shared / needed}")
     module.MOST = {"squad": {"max_train": 32, "max_dev": 24}}
@@ -22,14 +24,15 @@ def bench(shared) -> Any:
 
 def test_windows_hold_the_answers(bench, shared):
     """Every context is read to its end; a row that points at words points at the answer."""
+    import trainer
     from transformers import AutoTokenizer
 
-    task, corpus = bench.read("squad", shared)
+    task, corpus = bench.read("squad", shared, **bench.MOST["squad"])
     tokenizer = AutoTokenizer.from_pretrained(str(shared / bench.BACKBONE))
     pointed = several = 0
     for index, example in enumerate(corpus.splits["train"]):
         context, answer = example.fields["context"], task.target(example)
-        found = list(bench.windows(index, example, task, tokenizer, 160))
+        found = list(trainer.windows(index, example, task, tokenizer, 160))
         several += len(found) > 1
         assert found[-1].offsets[-1][1] == len(context.rstrip())
         for window in found:
@@ -47,17 +50,18 @@ def test_windows_hold_the_answers(bench, shared):
 def test_logits_become_answers(bench, shared):
     """Logits that point at the answers score 100."""
     import numpy as np
+    import trainer
     from transformers import AutoTokenizer
 
-    task, corpus = bench.read("squad", shared)
+    task, corpus = bench.read("squad", shared, **bench.MOST["squad"])
     examples = corpus.splits["dev"]
     tokenizer = AutoTokenizer.from_pretrained(str(shared / bench.BACKBONE))
-    found = [w for i, example in enumerate(examples) for w in bench.windows(i, example, task, tokenizer, 256)]
+    found = [w for i, example in enumerate(examples) for w in trainer.windows(i, example, task, tokenizer, 256)]
     starts, ends = (np.full((len(found), 256), -9.0) for _ in range(2))
     for row, window in enumerate(found):
         starts[row, window.row["start_positions"]] = ends[row, window.row["end_positions"]] = 9.0
-    assert bench.score_answers(task, examples, found, starts, ends) == 100.0
-    assert bench.score_answers(task, examples, found, ends * 0, ends * 0) < 50.0
+    assert trainer.score_answers(task, examples, found, starts, ends) == 100.0
+    assert trainer.score_answers(task, examples, found, ends * 0, ends * 0) < 50.0
 
 
 # PEFT 0.21 asks transformers 5.23 by a name that is to go.

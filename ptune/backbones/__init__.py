@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ptune import dropout
 from ptune.batch import Batch, Hidden
 from ptune.errors import ConfigError, PtuneError
 from ptune.hub import files_of, no_checkpoint, snapshot
@@ -188,6 +189,7 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: its checkpoint has no LM-head weights ({min(found['missing_keys'])}); "
                 "choose method/head=linear or a backbone with them"
             )
+        dropout.install(self.model)
         self.slot = self.install()
 
     def configure(self, config: Any, lm: bool) -> None:

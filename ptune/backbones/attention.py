@@ -7,7 +7,7 @@ computes the forward pass again there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ptune.dropout import dropout
 from ptune.injection import KV
 
 NAME = "ptune"
@@ -52,7 +53,29 @@ def attend_with_prefix(
         bias = kwargs.get("position_bias")
         if bias is not None:
             kwargs["position_bias"] = F.pad(bias, (kv.k.shape[2], 0))
+    if plain(query, key, kwargs):
+        return attend(query, key, value, attention_mask, kwargs.get("scaling"), kwargs.get("dropout", 0.0)), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def plain(query: Tensor, key: Tensor, options: Mapping[str, Any]) -> bool:
+    """Whether `attend` can and should do it: where a CPU trains, its fused attention is far slower than its parts.
+
+    The fused one's backward pass in bfloat16 takes ten times as long, and with dropout there is none.
+    """
+    training = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
+    same = query.device.type == "cpu" and query.shape[1] == key.shape[1]
+    return training and same and options.get("position_bias") is None and options.get("softcap") is None
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None = None, dropout_p: float = 0.0
+) -> Tensor:
+    """Attention [B, N, A, D] as a product, a softmax and a product; mask [B, 1, N, L] of bools, key [B, A, L, D]."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, torch.finfo(query.dtype).min)
+    weights = (torch.matmul(query * scale, key.transpose(2, 3)) + bias).softmax(-1)
+    return torch.matmul(dropout(weights, dropout_p), value).transpose(1, 2).contiguous()
 
 
 def prefix_of(module: nn.Module) -> KV | None:

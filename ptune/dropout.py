@@ -1,0 +1,51 @@
+"""Dropout that a CPU can afford: one drawn 64-bit word decides four elements of bfloat16, or two of float32.
+
+`torch.nn.functional.dropout` draws each element by itself, which takes a CPU longer than a small layer's matrix products
+do. What is drawn here has the same distribution, p being rounded to a multiple of 2**-15 (bfloat16) or 2**-31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Integers as wide as the elements: what they are called, and the bits that are drawn.
+LANES = {torch.bfloat16: (torch.int16, 15), torch.float16: (torch.int16, 15), torch.float32: (torch.int32, 31)}
+WORD = 8  # bytes of what is drawn at once
+
+
+def dropout(values: Tensor, p: float) -> Tensor:
+    """`values` with elements set to 0 with probability p, the others scaled to keep the mean (Hinton et al. 2012)."""
+    if values.device.type != "cpu" or values.dtype not in LANES or not 0.0 < p < 1.0:
+        return F.dropout(values, p)
+    return values * kept(values.shape, p, values.dtype)
+
+
+def kept(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
+    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p); from torch's random numbers."""
+    lane, bits = LANES[dtype]
+    size = torch.Size(shape).numel()
+    words = torch.empty(-(-size * dtype.itemsize // WORD), dtype=torch.int64).random_(-(2**63), None)
+    below = round(p * 2**bits)
+    scale = int(torch.tensor(1 / (1 - below / 2**bits), dtype=dtype).view(lane))
+    drawn = words.view(lane)[:size].bitwise_and_(2**bits - 1).sub_(below)  # negative: dropped
+    return drawn.bitwise_right_shift_(bits).bitwise_not_().bitwise_and_(scale).view(dtype).view(shape)
+
+
+class Dropout(nn.Dropout):
+    """torch's module, with `dropout`."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See torch."""
+        return dropout(values, self.p) if self.training and self.p else values
+
+
+def install(model: nn.Module) -> None:
+    """Put `Dropout` in the place of torch's in every part of a model."""
+    for module in model.modules():
+        for name, part in module.named_children():
+            if type(part) is nn.Dropout:
+                setattr(module, name, Dropout(part.p).train(part.training))

@@ -1,0 +1,207 @@
+"""One side of a speed comparison, in a process of its own that works when it is told to: see speed.py.
+
+    python scripts/bench/sides.py '{"kind": "train", "side": "peft", ...}'
+
+It says `{"ready": true}`, and for each line on its standard input takes one round of the same work and says how
+long that took. A round of training is one pass over the examples, a round of evaluation one over dev.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts/bench")]
+from trainer import BACKBONE, Recipe, data_folder, read, trainer  # noqa: E402
+
+MANY = 10_000  # rounds, more than anybody asks for
+RATE = 0.03
+WIRE = os.dup(1)  # to whoever started this process
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a side does. side: peft, trainer or ptune; runs: how many train side by side; words: overrides of ptune's.
+
+    eager: leave out of ptune what a decomposition measures, "attention" or "dropout".
+    """
+
+    side: str
+    kind: str = "train"
+    task: str = "wnut17"
+    shared: str = ""
+    examples: int | None = None
+    batch_size: int = 16
+    prompt_length: int = 16
+    max_length: int = 256
+    precision: str = "float32"
+    grouped: bool = False
+    runs: int = 1
+    words: Sequence[str] = ()
+    eager: Sequence[str] = ()
+    device: str = "cpu"
+
+
+@dataclass
+class Gate:
+    """Where a side waits between rounds; `examples` a round, over all its runs."""
+
+    examples: int
+    runs: int = 1
+    arrived: int = 0
+    started: float = 0.0
+
+    def begin(self) -> None:
+        """Wait for a word, then start the clock."""
+        if not sys.stdin.readline():
+            os._exit(0)
+        self.started = time.perf_counter()
+
+    def end(self) -> None:
+        """Say how long the round took."""
+        self.say(seconds=time.perf_counter() - self.started, examples=self.examples, peak=peak())
+
+    def say(self, **what: Any) -> None:
+        """One line to whoever asked."""
+        os.write(WIRE, (json.dumps(what) + "\n").encode())
+
+    def arrive(self) -> None:
+        """A run is at the end of its round; the round ends with the last of them."""
+        self.arrived += 1
+        if self.arrived % self.runs == 0:
+            self.end()
+            self.begin()
+
+
+def peak() -> int:
+    """Bytes that this process has held at most since `forget_peak`, or as long as it lives."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
+def forget_peak() -> int:
+    """Start to measure the peak anew; returns the bytes held now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+# Hugging Face's
+
+
+def run_trainer(s: Side) -> None:
+    """Training or evaluation with the Trainer, a round an epoch."""
+    from transformers import TrainerCallback
+
+    most = {} if s.examples is None else {"max_train": s.examples}
+    task, corpus = read(s.task, Path(s.shared), **most)
+    recipe = Recipe(
+        peft=s.side == "peft", rate=RATE, seed=1, epochs=MANY, prompt_length=s.prompt_length, batch_size=s.batch_size,
+        max_length=s.max_length, precision=s.precision, grouped=s.grouped, device=s.device,
+    )  # fmt: skip
+    split = "dev" if s.kind == "eval" else "train"
+    gate = Gate(len(corpus.splits[split]))
+    with tempfile.TemporaryDirectory() as folder:
+        made = trainer(recipe, task, corpus, Path(s.shared) / BACKBONE, folder, evaluated=False)
+        if s.kind == "eval":
+            repeat(gate, made.evaluate)
+
+        class Rounds(TrainerCallback):
+            def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+                gate.begin()
+
+            def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+                gate.end()
+
+        made.add_callback(Rounds())
+        gate.say(ready=True, held=forget_peak())
+        made.train()
+
+
+def repeat(gate: Gate, work: Callable[[], Any]) -> None:
+    """Rounds of the same work."""
+    gate.say(ready=True, held=forget_peak())
+    while True:
+        gate.begin()
+        work()
+        gate.end()
+
+
+# ptune's
+
+
+def run_ptune(s: Side) -> None:
+    """Training or evaluation as `ptune train` does it; `runs` of them fused."""
+    import hydra
+
+    from ptune import build, config, session
+    from ptune.evaluate import evaluate
+    from ptune.progress import Progress
+    from ptune.run import RunFolder
+
+    leave_out(s.eager)
+    with tempfile.TemporaryDirectory() as base, Progress(quiet=True) as progress:
+        config.register()
+        corpora: dict[str, Any] = {}
+        sessions = []
+        for seed in range(1, s.runs + 1):
+            words = [
+                "method=ptv2", f"task={s.task}", "data=local", f"data.root={data_folder(s.task, Path(s.shared), Path(base))}",
+                "backbone=local", f"backbone.path={Path(s.shared) / BACKBONE}", f"prompt_length.value={s.prompt_length}",
+                f"batch_size={s.batch_size}", f"data.max_length={s.max_length}", f"optim.lr={RATE}",
+                f"epochs={MANY}", f"eval_every={10**9}", "tracker=none", f"seed={seed}", f"precision={s.precision}",
+                f"device={s.device}", *([] if s.examples is None else [f"data.max_train={s.examples}"]), *s.words,
+            ]  # fmt: skip
+            with hydra.initialize_config_module("ptune.conf", version_base="1.3"):
+                settings = build.settings(hydra.compose("train", overrides=words))
+            sessions.append(session.Session(settings, RunFolder(Path(base) / str(seed)), words, progress, corpora))
+        first = sessions[0]
+        if s.kind == "eval":
+            dev = first.corpus.splits["dev"]
+            model = build.assemble([first.settings], first.task)
+            first.begin(model, 0, {})
+            rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
+            repeat(Gate(len(dev)), lambda: evaluate(model, 0, first.task, "dev", dev, rendered, batch))
+        gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
+        steps = -(-len(first.corpus.splits["train"]) // s.batch_size)
+        ready: list[Any] = []
+
+        class Gated(session.Recorder):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                ready.append(self)
+                if len(ready) == s.runs:
+                    gate.say(ready=True, held=forget_peak())
+                    gate.begin()
+
+            def record(self, event: Any) -> None:
+                super().record(event)
+                if event["event"] == "step" and event["step"] % steps == 0:
+                    gate.arrive()
+
+        session.Recorder = Gated  # type: ignore[misc]
+        session.train(sessions)
+
+
+def leave_out(what: Sequence[str]) -> None:
+    """Do without some of what makes ptune fast, to measure what it brings."""
+    for name in what:
+        raise ValueError(f"'{name}' is nothing that can be left out")
+
+
+def main() -> None:
+    given = Side(**json.loads(sys.argv[1]))
+    os.dup2(2, 1)  # what libraries print is no message
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    (run_ptune if given.side == "ptune" else run_trainer)(given)
+
+
+if __name__ == "__main__":
+    main()
