@@ -1,12 +1,17 @@
 """Dropout that a CPU can afford: one drawn 64-bit word decides four elements of bfloat16, or two of float32.
 
-`torch.nn.functional.dropout` draws each element by itself, which takes a CPU longer than a small layer's matrix products
-do. What is drawn here has the same distribution, p being rounded to a multiple of 2**-15 (bfloat16) or 2**-31.
+`torch.nn.functional.dropout` draws each element by itself, which takes a CPU longer than a small layer's matrix
+products do. What is drawn here has the same distribution, p being rounded to a multiple of 2**-15 (bfloat16) or 2**-31.
+
+Prompts and heads drop with it too: inside `seeded` a thread has random numbers of its own, so that runs that train side
+by side draw what they would alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +20,17 @@ from torch.nn import functional as F
 # Integers as wide as the elements: what they are called, and the bits that are drawn.
 LANES = {torch.bfloat16: (torch.int16, 15), torch.float16: (torch.int16, 15), torch.float32: (torch.int32, 31)}
 WORD = 8  # bytes of what is drawn at once
+OF_THREAD = threading.local()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from random numbers of this thread's own; torch's are left alone."""
+    OF_THREAD.generator = torch.Generator().manual_seed(seed)
+    try:
+        yield
+    finally:
+        OF_THREAD.generator = None
 
 
 def dropout(values: Tensor, p: float) -> Tensor:
@@ -25,10 +41,11 @@ def dropout(values: Tensor, p: float) -> Tensor:
 
 
 def kept(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
-    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p); from torch's random numbers."""
+    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p)."""
     lane, bits = LANES[dtype]
     size = torch.Size(shape).numel()
-    words = torch.empty(-(-size * dtype.itemsize // WORD), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty(-(-size * dtype.itemsize // WORD), dtype=torch.int64)
+    words.random_(-(2**63), None, generator=getattr(OF_THREAD, "generator", None))
     below = round(p * 2**bits)
     scale = int(torch.tensor(1 / (1 - below / 2**bits), dtype=dtype).view(lane))
     drawn = words.view(lane)[:size].bitwise_and_(2**bits - 1).sub_(below)  # negative: dropped

@@ -1,16 +1,17 @@
 """THE training loop: batches, a loss, an optimizer; it knows no method, task or family.
 
-It trains one or more runs that share a backbone's forward and backward pass; one run is the ordinary case. Each run
-keeps its own data order, optimizer, clipping, schedule, evaluations and early stop, and leaves without disturbing
-the others.
+It trains one or more runs that share a backbone, its forward and backward pass too where that pays; one run is the
+ordinary case. Each run keeps its own data order, optimizer, clipping, schedule, evaluations and early stop, and leaves
+without disturbing the others.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -131,11 +132,18 @@ class Run:
 class Trainable(Protocol):
     """The model as the loop sees it."""
 
+    @property
+    def apart(self) -> bool:
+        """Whether each run takes a pass of its own; several may go on at once."""
+
     def losses(self, work: Work) -> AbstractContextManager[Losses]:
         """(sum of losses, labels) for each item of work; the backward pass belongs inside the context."""
 
     def train(self, mode: bool = True) -> Any:
         """Switch dropout on or off."""
+
+    def drawing(self, seed: int) -> AbstractContextManager[None]:
+        """Dropout is drawn from this seed inside."""
 
 
 def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping[str, Any]]) -> list[Run]:
@@ -144,37 +152,59 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
     A single run that diverges raises DivergedError; among several it is marked failed and the others go on.
     """
     live = [run for run in runs if run.step < run.steps and not run.stopper.stop]
-    while live:
-        started = time.perf_counter()
-        batches = {id(run): list(run.stream(run.step)) for run in live}
-        torch.manual_seed(mix(live[0].seed, "dropout", live[0].step))
-        model.train()
-        totals = accumulate(model, live, batches)
-        for run in list(live):
-            try:
-                update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
-                if run.step % run.eval_every == 0 or run.step == run.steps:
-                    assess(run, evaluate)
-            except DivergedError as error:
-                run.failure = error
-                if len(runs) == 1:
-                    raise
-            if run.failure or run.step == run.steps or run.stopper.stop:
-                live.remove(run)
+    with at_once(len(live) if model.apart else 1) as mapped:
+        while live:
+            started = time.perf_counter()
+            batches = {id(run): list(run.stream(run.step)) for run in live}
+            torch.manual_seed(mix(live[0].seed, "step", live[0].step))
+            model.train()
+            totals = gradients(model, live, batches, mapped)
+            for run in list(live):
+                try:
+                    update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
+                    if run.step % run.eval_every == 0 or run.step == run.steps:
+                        assess(run, evaluate)
+                except DivergedError as error:
+                    run.failure = error
+                    if len(runs) == 1:
+                        raise
+                if run.failure or run.step == run.steps or run.stopper.stop:
+                    live.remove(run)
     return list(runs)
+
+
+@contextmanager
+def at_once(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` for `count` things to compute: over as many threads as torch would compute each with, one for each."""
+    threads = min(count, torch.get_num_threads())
+    if threads < 2:
+        yield map
+        return
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool.map
+
+
+def gradients(
+    model: Trainable, live: Sequence[Run], batches: Mapping[int, Sequence[Batch]], mapped: Callable[..., Iterable[Any]]
+) -> dict[int, float]:
+    """Gradients of every run's loss, in one pass for all or in one for each; returns the losses."""
+    passes = [[run] for run in live] if model.apart else [live]
+    found = mapped(lambda group: accumulate(model, group, batches), passes)
+    return {run: loss for losses in found for run, loss in losses.items()}
 
 
 def accumulate(model: Trainable, live: Sequence[Run], batches: Mapping[int, Sequence[Batch]]) -> dict[int, float]:
     """Gradients of every run's loss over its micro-batches, which the runs take side by side; returns the losses."""
     scales = {id(run): run.normalizer or float(max(1, sum(b.labels for b in batches[id(run)]))) for run in live}
     totals = dict.fromkeys(scales, 0.0)
-    for index in range(max(len(parts) for parts in batches.values())):
-        taking = [run for run in live if index < len(batches[id(run)])]
-        with model.losses([(run.member, batches[id(run)][index]) for run in taking]) as losses:
-            scaled = [loss / scales[id(run)] for run, (loss, _) in zip(taking, losses, strict=True)]
-            torch.stack(scaled).sum().backward()
-        for run, loss in zip(taking, scaled, strict=True):
-            totals[id(run)] += float(loss.detach())
+    with model.drawing(mix(live[0].seed, "dropout", live[0].step)):
+        for index in range(max(len(batches[id(run)]) for run in live)):
+            taking = [run for run in live if index < len(batches[id(run)])]
+            with model.losses([(run.member, batches[id(run)][index]) for run in taking]) as losses:
+                scaled = [loss / scales[id(run)] for run, (loss, _) in zip(taking, losses, strict=True)]
+                torch.stack(scaled).sum().backward()
+            for run, loss in zip(taking, scaled, strict=True):
+                totals[id(run)] += float(loss.detach())
     return totals
 
 

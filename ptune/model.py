@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ptune.backbones import Backbone
 from ptune.batch import Batch, Hidden, RowOutput, concatenate
+from ptune.dropout import seeded
 from ptune.heads import Head
 from ptune.injection import Injection, join
 from ptune.prompts import Prompt
@@ -45,6 +46,21 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.backbone.parameters()).device
+
+    @property
+    def apart(self) -> bool:
+        """Whether runs take passes of their own, which may go on at once: on a CPU, that a joint one would not fill."""
+        return self.device.type == "cpu" and self.backbone.threads and not self.backbone.recomputes
+
+    @contextmanager
+    def drawing(self, seed: int) -> Iterator[None]:
+        """Dropout is drawn from this seed inside; from torch's own random numbers where passes are not apart."""
+        if self.apart:
+            with seeded(seed):
+                yield
+        else:  # a GPU has no others, and with them a pass that is computed again draws the same
+            torch.manual_seed(seed)
+            yield
 
     def trained(self, member: int = 0) -> dict[str, nn.Parameter]:
         """Everything that learns in a member's run: its own, and the backbone's where it is tuned."""

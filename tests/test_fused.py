@@ -116,14 +116,15 @@ def lines(folder: Path, event: str, *keys: str) -> list[list[Any]]:
     return [[one[key] for key in keys] for one in found if one["event"] == event]
 
 
-def test_runs_of_a_group_are_those_alone(ptune, tmp_path):
-    """Twenty steps in float32 without dropout: lengths, prompts, rates, seeds, batches and ends of their own."""
+@pytest.mark.parametrize("sure", [SURE, []], ids=["no dropout", "dropout"])
+def test_runs_of_a_group_are_those_alone(sure, ptune, tmp_path):
+    """Twenty steps in float32: lengths, prompts, rates, seeds, batches, dropout and ends of their own."""
     runs = [
         ("ptv2", "prompt_length.value=3", "optim.lr=0.01", "eval_every=6", "max_steps=20"),
         ("ptv2", "prompt_length.value=8", "optim.lr=0.05", "seed=2", "patience=1", "eval_every=4", "max_steps=20"),
         ("prompt_tuning", "prompt_length.value=5", "optim.lr=0.1", "batch_size=8", "eval_every=6", "max_steps=11"),
     ]
-    common = [*SMALL, *SURE, "epochs=7"]
+    common = [*SMALL, *sure, "epochs=7"]
     experiments = tmp_path / "conf/experiment"
     experiments.mkdir(parents=True)
     for number, (method, *words) in enumerate(runs):

@@ -11,6 +11,7 @@ import torch
 from ptune import loop, optim
 from ptune.config import Optim
 from ptune.errors import DivergedError
+from ptune.model import Model
 from ptune.run import RunFolder, read_checkpoint
 
 NO_DROPOUT = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0")
@@ -95,9 +96,19 @@ SIDE_BY_SIDE = [
 ]
 
 
+@pytest.fixture(params=["one pass", "a pass each"])
+def passes(request, monkeypatch):
+    """How runs are taken through the backbone: together, as on a GPU, or at once in two threads."""
+    monkeypatch.setattr(Model, "apart", request.param == "a pass each")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("task", ["rte", "conll03"])
-def test_runs_side_by_side_equal_each_run_alone(train, wire, task, count):
+def test_runs_side_by_side_equal_each_run_alone(train, wire, passes, task, count):
     chosen = [train(*line, task=task) for line in SIDE_BY_SIDE[:count]]
     together = fitted(wire(*deepcopy(chosen)))
     for member, settings in enumerate(chosen):
@@ -109,7 +120,7 @@ def test_runs_side_by_side_equal_each_run_alone(train, wire, task, count):
     assert together.losses(0) != pytest.approx(together.losses(1), abs=1e-2)
 
 
-def test_runs_of_different_templates_and_heads_share_a_pass(train, wire):
+def test_runs_of_different_templates_and_heads_share_a_pass(train, wire, passes):
     chosen = [
         train("method=ptuning", "method.tune=none", "max_steps=4", "prompt_length.value=4"),
         train("method=ptv2", "method/head=verbalizer", "method/template=pattern", "max_steps=4", "accumulate=2"),
@@ -121,7 +132,7 @@ def test_runs_of_different_templates_and_heads_share_a_pass(train, wire):
         assert together.losses(member) == pytest.approx(fitted(wire(settings)).losses(), abs=1e-5)
 
 
-def test_a_run_that_ends_early_leaves_the_others_alone(train, wire):
+def test_a_run_that_ends_early_leaves_the_others_alone(train, wire, passes):
     short = train("method=ptv2", "max_steps=3")
     long = train("method=ptv2", "max_steps=8", "seed=2", "eval_every=2")
     together = fitted(wire(short, long), lambda run: {"selected": float(run.step)})
@@ -130,7 +141,7 @@ def test_a_run_that_ends_early_leaves_the_others_alone(train, wire):
     assert [event["step"] for event in together.runs[1].history] == [2, 4, 6, 8]
 
 
-def test_a_run_that_diverges_leaves_the_others_alone(train, wire):
+def test_a_run_that_diverges_leaves_the_others_alone(train, wire, passes):
     chosen = [train(*line) for line in SIDE_BY_SIDE]
     together = wire(*deepcopy(chosen))
     stream, table = together.runs[0].stream, together.runs[0].trained["prompt.table"]

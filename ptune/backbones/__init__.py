@@ -54,6 +54,7 @@ class Backbone(nn.Module, ABC):
     cached: ClassVar[bool] = True
     token_types: ClassVar[bool] = True
     relative: ClassVar[bool] = False
+    threads: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Backbone(nn.Module, ABC):
         self.sha256 = sha256
         self.shape = Shape(layers, heads, hidden // heads, hidden, embed or hidden, positions, vocab, lm_head, pooler)
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
+        self.recomputes = False
         self._folder: Path | None = None
 
     # Files, before weights
@@ -232,6 +234,7 @@ class Backbone(nn.Module, ABC):
 
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
+        self.recomputes = True
         newer = getattr(self.model, "activation_checkpointing_enable", None)  # transformers 5.20 lacks it
         (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
@@ -258,11 +261,11 @@ class Backbone(nn.Module, ABC):
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
         """Inject prefixes into every forward pass inside; must span the backward pass as well."""
-        self.slot.kv = dict(injection.kv.get("encoder", {}))
+        self.slot.fill(dict(injection.kv.get("encoder", {})))
         try:
             yield
         finally:
-            self.slot.kv = {}
+            self.slot.fill(None)
 
     def forward(self, batch: Batch, injection: Injection) -> Hidden:
         """States [B, N, H] of the rows of `batch`. Raises RuntimeError for a prefix that `injected` does not hold."""

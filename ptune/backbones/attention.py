@@ -7,6 +7,7 @@ computes the forward pass again there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,11 +25,26 @@ NAME = "ptune"
 
 
 class Slot:
-    """What the next forward pass of one backbone injects, by layer; `seen` records keys and values when asked to."""
+    """What the forward passes of one backbone inject, by layer; `seen` records keys and values when asked to.
+
+    Passes of several threads have their own. A thread that injects nothing itself sees what was filled last: on a GPU
+    the backward pass, which may compute the forward pass again, runs in torch's own threads.
+    """
 
     def __init__(self) -> None:
-        self.kv: dict[int, KV] = {}
         self.seen: dict[int, tuple[Tensor, Tensor]] | None = None
+        self.last: dict[int, KV] = {}
+        self.own = threading.local()
+
+    @property
+    def kv(self) -> dict[int, KV]:
+        """Layer -> prefix, of the pass under way."""
+        own: dict[int, KV] | None = getattr(self.own, "kv", None)
+        return self.last if own is None else own
+
+    def fill(self, kv: dict[int, KV] | None) -> None:
+        """Inject this from now on; None: nothing any more."""
+        self.own.kv, self.last = kv, kv or {}
 
 
 def install(attentions: Iterable[nn.Module]) -> Slot:

@@ -29,6 +29,7 @@ class Deberta(Backbone):
     registered = False
     cached = False
     relative = True
+    threads = False  # its hooks remember the pass that is under way
 
     @classmethod
     def has_lm_head(cls, tensors: set[str]) -> bool:

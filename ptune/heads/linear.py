@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptune.batch import Batch, Hidden, RowOutput
+from ptune.dropout import Dropout
 from ptune.heads import Head, fresh_linear, scalar_outputs, scale_of
 from ptune.injection import Shape
 
@@ -50,7 +50,7 @@ class Linear(Head):
         self.choice, self.scalar = readout == "choice", readout == "scalar"
         if self.scalar:
             self.ends = scale_of(labels)
-        self.dropout, self.pooler_kind = dropout, pooler
+        self.dropout, self.pooler_kind = Dropout(dropout), pooler
         self.pooler = None if pooler == "none" or readout not in ROWS else fresh_linear(shape.hidden, shape.hidden)
         if self.pooler is not None:
             if pooler_weights is not None and pooler in ("pretrained", "trained"):
@@ -75,11 +75,11 @@ class Linear(Head):
             states = states[:, 0]
         if self.pooler is not None:
             states = torch.tanh(self.pooler(states))
-        return self.linear(F.dropout(states, self.dropout, self.training))
+        return self.linear(self.dropout(states))
 
     def _span_logits(self, hidden: Hidden, batch: Batch) -> Tensor:
         positions = torch.cat([batch.read["cls"], batch.read["context"]], 1)
-        scores = self.linear(F.dropout(hidden.at(positions), self.dropout, self.training))
+        scores = self.linear(self.dropout(hidden.at(positions)))
         return scores.masked_fill((positions < 0)[..., None], -torch.inf).transpose(1, 2)
 
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ptune.batch import Batch, Hidden
+from ptune.dropout import Dropout
 from ptune.heads import Head, fresh_linear
 from ptune.injection import Shape
 
@@ -29,13 +29,13 @@ class Spans(Head):
 
     def __init__(self, shape: Shape, labels: Sequence[str], marks: Sequence[str], dropout: float = 0.1) -> None:
         super().__init__()
-        self.marks, self.dropout = list(marks), dropout
+        self.marks, self.dropout = list(marks), Dropout(dropout)
         self.linear = fresh_linear(shape.hidden * (1 + len(marks)), len(labels))
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
         """[B, C]."""
         states = [hidden.at(batch.read["cls"])[:, 0], *(self._mean(hidden, batch.read[name]) for name in self.marks)]
-        return self.linear(F.dropout(torch.cat(states, -1), self.dropout, self.training))
+        return self.linear(self.dropout(torch.cat(states, -1)))
 
     @staticmethod
     def _mean(hidden: Hidden, positions: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """`hydra/launcher=fused`: runs of a sweep that share a frozen backbone and a task train side by side in one process.
 
-Each keeps its own prompt, head, data order, optimizer, schedule, early stop and folder; the backbone is held once and
-its pass is shared. A group has a process of its own; where that ends with an error, its runs are tried one at a time.
-What cannot be fused runs alone, as with Hydra's basic launcher.
+Each keeps its own prompt, head, data order, optimizer, schedule, early stop and folder; the backbone is held once. A
+GPU takes them all through one pass; on a CPU, which the pass of one run fills, passes go on at once, one a thread. A
+group has a process of its own; where that ends with an error, its runs are tried one at a time. What cannot be fused
+runs alone, as with Hydra's basic launcher.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ class FusedLauncher(Launcher):
     def room(self, settings: Train) -> int:
         """How many runs like this one a group may have."""
         most = self.runs or 2**10
+        if apart_on(settings):
+            return most
         return max(1, min(most, int((self.memory * 1e9 if self.memory else free(settings)) / needed(settings))))
 
     def together(self, group: Sequence[Job], quiet: bool, done: dict[int, JobReturn]) -> str:
@@ -213,6 +216,15 @@ def shared(s: Train) -> str:
     values["data"] = {name: value for name, value in values["data"].items() if name not in OF_A_RUN}
     twice = bool(s.method["prompt"].get("double_embedding"))  # a property of the whole pass
     return json.dumps([values, twice], sort_keys=True, default=str)
+
+
+def apart_on(s: Train) -> bool:
+    """Whether runs take passes of their own, see Model.apart: their memory does not add up."""
+    from ptune import build
+    from ptune.leaves import target
+
+    cpu = build.device(s.device).type == "cpu"
+    return cpu and target(s.backbone["_target_"], s.packages).threads and not s.gradient_checkpointing
 
 
 def needed(s: Train) -> float:

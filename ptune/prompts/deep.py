@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptune.dropout import dropout
 from ptune.injection import KV, Injection, Shape, Vocabulary
 from ptune.prompts import Prompt
 
@@ -86,7 +87,7 @@ class Deep(Prompt):
         """kv of the encoder: layer -> K, V [1, A, P, D]; [B, A, P, D] while dropout draws for each example."""
         flat = self.flat()[None]
         if self.training and self.dropout:
-            flat = F.dropout(flat.expand(len(index), -1, -1), self.dropout)
+            flat = dropout(flat.expand(len(index), -1, -1), self.dropout)
         split = flat.view(flat.shape[0], self.length, 2 * len(self.layers), self.heads, self.head_dim)
         pairs = split.permute(2, 0, 3, 1, 4).split(2)
         return Injection(

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ptune.dropout import dropout
 from ptune.injection import Injection, Shape, Vocabulary
 from ptune.prompts import Prompt
 
@@ -44,7 +44,7 @@ class Soft(Prompt):
         """front [1, P, E]; [B, P, E] while dropout draws for each example."""
         front = self.table[None]
         if self.training and self.dropout:
-            front = F.dropout(front.expand(len(index), -1, -1), self.dropout)
+            front = dropout(front.expand(len(index), -1, -1), self.dropout)
         return Injection(front=front, whole_embedding=self.double_embedding)
 
     def fold(self) -> dict[str, Tensor]:

@@ -151,10 +151,11 @@ def run_ptune(s: Side) -> None:
         config.register()
         corpora: dict[str, Any] = {}
         sessions = []
+        root = data_folder(s.task, Path(s.shared), Path(base))
         for seed in range(1, s.runs + 1):
             words = [
-                "method=ptv2", f"task={s.task}", "data=local", f"data.root={data_folder(s.task, Path(s.shared), Path(base))}",
-                "backbone=local", f"backbone.path={Path(s.shared) / BACKBONE}", f"prompt_length.value={s.prompt_length}",
+                "method=ptv2", f"task={s.task}", "data=local", f"data.root={root}", "backbone=local",
+                f"backbone.path={Path(s.shared) / BACKBONE}", f"prompt_length.value={s.prompt_length}",
                 f"batch_size={s.batch_size}", f"data.max_length={s.max_length}", f"optim.lr={RATE}",
                 f"epochs={MANY}", f"eval_every={10**9}", "tracker=none", f"seed={seed}", f"precision={s.precision}",
                 f"device={s.device}", *([] if s.examples is None else [f"data.max_train={s.examples}"]), *s.words,

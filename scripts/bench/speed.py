@@ -28,7 +28,7 @@ class Turn:
 
     def __init__(self, spec: Mapping[str, Any], threads: int) -> None:
         environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, str(ROOT / os.environ.get("SIDES","scripts/bench/sides.py")), json.dumps(spec)]
+        command = [sys.executable, str(ROOT / "scripts/bench/sides.py"), json.dumps(spec)]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -112,10 +112,8 @@ def machine(threads: int) -> dict[str, Any]:
     import torch
     import transformers
 
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return {
         "cpu": model, "cores": os.cpu_count(), "threads": threads, "torch": torch.__version__,
         "transformers": transformers.__version__, "load": os.getloadavg()[0],
