@@ -19,7 +19,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ptune import compat
-from ptune.checks import check
+from ptune.checks import below, check
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
 from ptune.leaves import leaf, target
@@ -150,7 +150,7 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
     from ptune.seeds import mix
 
     first = runs[0]
-    for key in ("backbone", "precision", "device", "gradient_checkpointing"):
+    for key in ("backbone", "precision", "device", "gradient_checkpointing", "cache_layers"):
         if any(getattr(s, key) != getattr(first, key) for s in runs):
             raise ValueError(f"runs with different settings of '{key}' cannot share a backbone")
     if len(runs) > 1 and any(s.method["tune"] != "none" for s in runs):
@@ -178,6 +178,8 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
     model.to(device(first.device))
     if any(member.prompt.place == "layers" for member in members):
         backbone.canary(canary_batch(tokens).to(model.device))
+    if first.cache_layers:
+        backbone.keep_lower(min(below(s, backbone.shape) for s in runs))
     return model
 
 

@@ -125,6 +125,7 @@ def check_together(s: Train) -> Iterator[str]:
             "has no LM-head weights; choose method/head=linear or a backbone with them"
         )
     yield from check_positions(s, backbone, task)
+    yield from check_lower(s, backbone)
     yield from check_metric(s, task)
     yield from check_classes(s.data, task)
     if s.protocol == "few_shot" and s.data.per_class is None:
@@ -159,6 +160,27 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
         )
     elif not given:
         s.data.max_length = min(wanted, room)
+
+
+def below(s: Train, shape: Any) -> int:
+    """How many of the lowest layers know nothing of the prompt."""
+    prompt: int = target(s.method["prompt"]["_target_"], s.packages).below(s.method["prompt"], shape)
+    return prompt
+
+
+def check_lower(s: Train, backbone: Any) -> Iterator[str]:
+    """Only frozen layers below the lowest prompted one can be left out."""
+    if not s.cache_layers:
+        return
+    if s.method["tune"] != "none":
+        yield f"cache_layers: method {s.method['name']} tunes the backbone; leave it out"
+    elif not backbone.stacked:
+        yield f"cache_layers: not for {type(backbone).__name__}, whose layers are more than a stack; leave it out"
+    elif below(s, backbone.shape) == 0:
+        layers, first = backbone.shape.layers, max(2, backbone.shape.layers * 3 // 4 + 1)
+        top = f"method.prompt.layers={first}-{layers}" if first < layers else f"method.prompt.layers={layers}"
+        deep = target(s.method["prompt"]["_target_"], s.packages).place == "layers"
+        yield f"cache_layers: no layer is below the prompt; {f'{top} leaves some' if deep else 'leave it out'}"
 
 
 def prompt_positions(s: Train) -> int:

@@ -145,6 +145,7 @@ class Train:
     report_on: str | None = None  # null: test where it has labels, else dev
     precision: str = "float32"  # float32 | bfloat16 (autocast)
     gradient_checkpointing: bool = False
+    cache_layers: bool = False  # keep what frozen layers below the prompt give a row: faster, and without their dropout
     deterministic: bool = True
     device: str = "auto"
     resume: str | None = None  # a run folder to continue

@@ -29,7 +29,7 @@ def restore(path: str, device: str) -> Restored:
     """Open the run in `path`. Raises PtuneError where it is unfinished, damaged, or has no model."""
     folder = RunFolder(Path(path))
     settings = build.stored(folder.read_config())
-    settings.device, settings.gradient_checkpointing = device, False
+    settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
     procedure: Any = target(settings.method["procedure"]["_target_"], settings.packages)
     if not procedure.backbone:

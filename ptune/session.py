@@ -415,6 +415,8 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     first = sessions[0]
     model = build.assemble([session.settings for session in sessions], first.task)
     first.determinism(model)
+    if model.backbone.lower is not None:
+        first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
     rendered: dict[str, Any] = {}
     runs = [session.begin(model, member, rendered) for member, session in enumerate(sessions)]
     label = run_name(first.settings) if len(runs) == 1 else f"{len(runs)} runs"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from safetensors import safe_open
@@ -28,6 +28,7 @@ from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.backbones.attention import Slot
+    from ptune.backbones.lower import Lower
 
 
 class Backbone(nn.Module, ABC):
@@ -55,6 +56,7 @@ class Backbone(nn.Module, ABC):
     token_types: ClassVar[bool] = True
     relative: ClassVar[bool] = False
     threads: ClassVar[bool] = True
+    stacked: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Backbone(nn.Module, ABC):
         self.shape = Shape(layers, heads, hidden // heads, hidden, embed or hidden, positions, vocab, lm_head, pooler)
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
         self.recomputes = False
+        self.lower: Lower | None = None
         self._folder: Path | None = None
 
     # Files, before weights
@@ -238,11 +241,32 @@ class Backbone(nn.Module, ABC):
         newer = getattr(self.model, "activation_checkpointing_enable", None)  # transformers 5.20 lacks it
         (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
+    def keep_lower(self, count: int) -> None:
+        """Keep what the lowest `count` layers give, see ptune.backbones.lower."""
+        import psutil
+
+        from ptune.backbones.lower import SHARE, Lower
+
+        device = self.base.get_input_embeddings().weight.device
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+        self.lower = Lower([self.base.embeddings], self.layers()[:count], SHARE * free)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch dropout on or off, where it is not off for good."""
+        super().train(mode)
+        if self.lower is not None:
+            self.lower.quiet()
+        return self
+
     # Injection
+
+    def layers(self) -> list[nn.Module]:
+        """The layers, from the lowest."""
+        return list(self.base.encoder.layer)
 
     def attentions(self) -> list[nn.Module]:
         """The attention module of each layer."""
-        return [layer.attention.self for layer in self.base.encoder.layer]
+        return [layer.attention.self for layer in self.layers()]  # type: ignore[union-attr, misc]
 
     def install(self) -> Slot:
         """Put the slot for prefixes into the attention modules and return it."""
@@ -295,9 +319,10 @@ class Backbone(nn.Module, ABC):
             inputs = {"inputs_embeds": taken(inputs["inputs_embeds"], order)}
         if self.token_types:
             inputs["token_type_ids"] = types
-        states = self.base(
-            **inputs, attention_mask=mask.long(), position_ids=self.position_ids(mask, injection.offset)
-        ).last_hidden_state
+        with self.lower.rows(batch, injection.offset) if self.lower is not None else nullcontext():
+            states = self.base(
+                **inputs, attention_mask=mask.long(), position_ids=self.position_ids(mask, injection.offset)
+            ).last_hidden_state
         if order is not None:
             states = taken(states, order.argsort(1))
         return Hidden(states[:, in_front:], self.lm_logits)

@@ -22,6 +22,8 @@ class Albert(Backbone):
     lm_key = "predictions.dense.weight"
     pooler_key = "pooler.weight"
     cached = False
+    stacked = False
+    threads = False  # its modules count the layers of the pass that is under way
 
     @classmethod
     def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:

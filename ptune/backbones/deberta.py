@@ -29,6 +29,7 @@ class Deberta(Backbone):
     registered = False
     cached = False
     relative = True
+    stacked = False
     threads = False  # its hooks remember the pass that is under way
 
     @classmethod

@@ -28,6 +28,10 @@ class DistilBert(Backbone):
         names = {"num_hidden_layers": "n_layers", "num_attention_heads": "n_heads", "hidden_size": "dim"}
         return super().sizes({**config, **{ours: config[theirs] for ours, theirs in names.items()}})
 
+    def layers(self) -> list[nn.Module]:
+        """See Backbone."""
+        return list(self.base.transformer.layer)
+
     def attentions(self) -> list[nn.Module]:
         """See Backbone."""
         return [layer.attention for layer in self.base.transformer.layer]

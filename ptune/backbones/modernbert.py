@@ -24,6 +24,10 @@ class ModernBert(Backbone):
     token_types = False
     relative = True
 
+    def layers(self) -> list[nn.Module]:
+        """See Backbone."""
+        return list(self.base.layers)
+
     def attentions(self) -> list[nn.Module]:
         """See Backbone."""
         return [layer.attn for layer in self.base.layers]

@@ -38,6 +38,7 @@ TOGETHER = (
     "device",
     "deterministic",
     "gradient_checkpointing",
+    "cache_layers",
     "packages",
 )
 OF_A_RUN = ("max_length", "bucket")  # settings of data that a run may have of its own

@@ -29,6 +29,11 @@ class Prompt(nn.Module, ABC):
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
 
+    @classmethod
+    def below(cls, given: Mapping[str, Any], shape: Shape) -> int:
+        """How many of the lowest layers know nothing of a prompt with these settings."""
+        return shape.layers if cls.place == "none" else 0
+
     @abstractmethod
     def forward(self, index: Tensor) -> Injection:
         """The injection for the rows with example indices `index` [B]; shared prompts give a leading axis of 1."""

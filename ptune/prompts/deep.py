@@ -35,6 +35,11 @@ class Deep(Prompt):
         if given.get("init") == "activations" and not given.get("init_text"):
             yield "init_text", "init=activations needs the words to start from, as init_text='summarize the table'"
 
+    @classmethod
+    def below(cls, given: Mapping[str, Any], shape: Shape) -> int:
+        """See Prompt."""
+        return chosen_layers(given.get("layers", "all"), shape.layers)[0]
+
     def __init__(
         self,
         shape: Shape,
