@@ -31,7 +31,7 @@ WIRE = os.dup(1)  # to whoever started this process
 class Side:
     """What a side does. side: peft, trainer or ptune; runs: how many train side by side; words: overrides of ptune's.
 
-    eager: leave out of ptune what a decomposition measures, "attention" or "dropout".
+    eager: what to leave to torch, "attention" or "dropout".
     """
 
     side: str
@@ -52,10 +52,11 @@ class Side:
 
 @dataclass
 class Gate:
-    """Where a side waits between rounds; `examples` a round, over all its runs."""
+    """Where a side waits between rounds; `examples` a round, over all its runs; flop: of an example, where counted."""
 
     examples: int
     runs: int = 1
+    flop: float = 0.0
     arrived: int = 0
     started: float = 0.0
 
@@ -67,7 +68,7 @@ class Gate:
 
     def end(self) -> None:
         """Say how long the round took."""
-        self.say(seconds=time.perf_counter() - self.started, examples=self.examples, peak=peak())
+        self.say(seconds=time.perf_counter() - self.started, examples=self.examples, peak=peak(), flop=self.flop)
 
     def say(self, **what: Any) -> None:
         """One line to whoever asked."""
@@ -88,7 +89,13 @@ def peak() -> int:
 
 
 def forget_peak() -> int:
-    """Start to measure the peak anew; returns the bytes held now."""
+    """Start to measure the peak anew; returns the bytes held now, everything that training needs being imported."""
+    import torch
+
+    layer = torch.nn.Linear(64, 64).to(torch.bfloat16)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(64, 64, dtype=torch.bfloat16)).sum().backward()
+    optimizer.step()
     Path("/proc/self/clear_refs").write_text("5")
     return peak()
 
@@ -171,6 +178,14 @@ def run_ptune(s: Side) -> None:
             rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
             repeat(Gate(len(dev)), lambda: evaluate(model, 0, first.task, "dev", dev, rendered, batch))
         gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
+        begin = session.Session.begin
+
+        def counted(self: Any, model: Any, member: int, rendered: Any) -> Any:
+            made = begin(self, model, member, rendered)
+            gate.flop = flop(model, self.rendered["train"])
+            return made
+
+        session.Session.begin = counted  # type: ignore[method-assign]
         steps = -(-len(first.corpus.splits["train"]) // s.batch_size)
         ready: list[Any] = []
 
@@ -191,10 +206,21 @@ def run_ptune(s: Side) -> None:
         session.train(sessions)
 
 
+def flop(model: Any, rendered: Any) -> float:
+    """Of a step, for an example: 4 a weight of the layers and token, two to go forward and two to go back."""
+    weights = sum(p.numel() for layer in model.backbone.layers() for p in layer.parameters() if p.dim() == 2)
+    return 4.0 * weights * sum(rendered.lengths) / len(rendered)
+
+
 def leave_out(what: Sequence[str]) -> None:
     """Do without some of what makes ptune fast, to measure what it brings."""
-    for name in what:
-        raise ValueError(f"'{name}' is nothing that can be left out")
+    from ptune import dropout
+    from ptune.backbones import attention
+
+    if "attention" in what:
+        attention.plain = lambda *_: False  # type: ignore[assignment]
+    if "dropout" in what:
+        dropout.LANES = {}
 
 
 def main() -> None:

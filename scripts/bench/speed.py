@@ -1,11 +1,12 @@
 """Speed comparisons: sides that take turns at the same work, so that a busy machine is as busy for each.
 
 Every side is a process that waits (sides.py). They are told to go one after the other, round after round; a
-comparison is the ratio of two sides within a round, and what is reported its median with the quartiles.
+comparison is the ratio of two sides within a round, and what is reported is its median with the quartiles.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -22,12 +23,21 @@ from cells import ENVIRONMENT  # noqa: E402
 SHARED = Path(os.environ.get("PTUNE_TEST_SHARED", ROOT.parent / "shared"))
 RESULTS = ROOT / "scripts/bench/results/speed"
 
+# How people run PEFT, how it can be helped along, and the Trainer's full fine-tuning, each with the Trainer's defaults.
+PEFT = {"side": "peft"}
+HELPED = {"side": "peft", "precision": "bfloat16", "grouped": True}
+TRAINER = {"side": "trainer"}
+PTUNE = {"side": "ptune", "precision": "bfloat16"}
+SURE = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0", "method.head.dropout=0.0")
+
+Rounds = list[dict[str, Any]]
+
 
 class Turn:
     """A side's process."""
 
     def __init__(self, spec: Mapping[str, Any], threads: int) -> None:
-        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, str(ROOT / "scripts/bench/sides.py"), json.dumps(spec)]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -77,12 +87,9 @@ def told(values: Sequence[float]) -> Told:
     return Told(middle, low, high)
 
 
-def rounds(specs: Mapping[str, Mapping[str, Any]], count: int, threads: int) -> dict[str, list[dict[str, Any]]]:
-    """`count` rounds of every side, in turns, after one that does not count; of each its measurements.
-
-    A side that works for its runs one after the other says so with "serial": its examples/s are those of one run.
-    """
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in specs}
+def rounds(specs: Mapping[str, Mapping[str, Any]], count: int, threads: int) -> dict[str, Rounds]:
+    """`count` rounds of every side, in turns, after one that does not count; of each its measurements."""
+    found: dict[str, Rounds] = {name: [] for name in specs}
     turns: dict[str, Turn] = {}
     try:
         for name, spec in specs.items():
@@ -93,7 +100,7 @@ def rounds(specs: Mapping[str, Mapping[str, Any]], count: int, threads: int) -> 
                 measured = turn.go()
                 found[name].append({**measured, "held": turn.held, "rate": measured["examples"] / measured["seconds"]})
             line = "  ".join(f"{name} {each[-1]['rate']:.0f}" for name, each in found.items())
-            print(f"round {number + 1} of {count}, examples/s: {line}", flush=True)
+            print(f"round {number + 1} of {count}, examples/s: {line}", file=sys.stderr, flush=True)
     finally:
         for turn in turns.values():
             turn.close()
@@ -105,7 +112,7 @@ def ratios(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]
     return told([a[key] / b[key] for a, b in zip(ours, theirs, strict=True)])
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, device: str) -> dict[str, Any]:
     """What the figures were measured on."""
     import platform
 
@@ -116,7 +123,8 @@ def machine(threads: int) -> dict[str, Any]:
     model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return {
         "cpu": model, "cores": os.cpu_count(), "threads": threads, "torch": torch.__version__,
-        "transformers": transformers.__version__, "load": os.getloadavg()[0],
+        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
+        "transformers": transformers.__version__, "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 
 
@@ -124,3 +132,35 @@ def keep(name: str, measured: Mapping[str, Any]) -> None:
     """Write the figures of a bench."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(measured, indent=1) + "\n")
+
+
+def kept(name: str) -> dict[str, Any]:
+    """The figures of a bench that has run; none where it has not."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def parser(doc: str | None, rounds: int = 7) -> argparse.ArgumentParser:
+    """What every bench takes."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=rounds, help=f"that count, of each side; default {rounds}")
+    made.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side; default: the machine's cores")
+    made.add_argument("--device", default="cpu", help="cpu or cuda, of both sides; default cpu")
+    made.add_argument("--shared", type=Path, default=SHARED,
+                      help="folder with data/ and models/; default PTUNE_TEST_SHARED, else ../shared")
+    made.add_argument("--table", action="store_true", help="print the table of what was measured, and stop")
+    return made  # fmt: skip
+
+
+def comparison(
+    found: Mapping[str, Rounds], against: Mapping[str, Sequence[str]], unit: str = "examples/s", key: str = "rate"
+) -> list[str]:
+    """A Markdown table: each side's figure, and its ratio to the sides it is `against`."""
+    columns = list(dict.fromkeys(other for others in against.values() for other in others))
+    lines = [f"| side | {unit} | {' | '.join(f'x {column}' for column in columns)} |".replace("|  |", "|")]
+    lines.append("|---|---:|" + "---:|" * len(columns))
+    for name, each in found.items():
+        ratio = [str(ratios(each, found[c], key)) if c in against.get(name, ()) else "" for c in columns]
+        lines.append(f"| {name} | {told([one[key] for one in each])} | {' | '.join(ratio)} |")
+    return lines
