@@ -111,7 +111,8 @@ def run_trainer(s: Side) -> None:
     task, corpus = read(s.task, Path(s.shared), **most)
     recipe = Recipe(
         peft=s.side == "peft", rate=RATE, seed=1, epochs=MANY, prompt_length=s.prompt_length, batch_size=s.batch_size,
-        max_length=s.max_length, precision=s.precision, grouped=s.grouped, device=s.device,
+        max_length=s.max_length, precision=s.precision, grouped=s.grouped, by_length=s.grouped,
+        device=s.device,
     )  # fmt: skip
     split = "dev" if s.kind == "eval" else "train"
     gate = Gate(len(corpus.splits[split]))

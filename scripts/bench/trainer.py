@@ -21,7 +21,8 @@ METRIC = {"wnut17": "f1", "conll04": "f1", "rte": "accuracy", "cb": "accuracy", 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained and how. peft: prefix tuning, else the whole model; grouped: batches of one length."""
+    """What is trained and how. peft: prefix tuning, else the whole model; grouped: batches of one length; by_length:
+    dev is sorted, for less padding."""
 
     peft: bool
     rate: float
@@ -33,6 +34,7 @@ class Recipe:
     max_length: int = 256
     precision: str = "float32"
     grouped: bool = False
+    by_length: bool = True
     device: str = "cpu"
 
 
@@ -59,14 +61,16 @@ def trainer(recipe: Recipe, task: Any, corpus: Any, checkpoint: Path, folder: st
             ]
             for split in ("train", "dev")
         }
-        laid_out["dev"].sort(key=lambda window: len(window.row["input_ids"]))
+        if recipe.by_length:
+            laid_out["dev"].sort(key=lambda window: len(window.row["input_ids"]))
         splits = {split: [window.row for window in found] for split, found in laid_out.items()}
     else:
         splits = {
             split: [encode(example, task, tokenizer, recipe.max_length) for example in corpus.splits[split]]
             for split in ("train", "dev")
         }
-        splits["dev"].sort(key=lambda row: len(row["input_ids"]))  # less padding
+        if recipe.by_length:
+            splits["dev"].sort(key=lambda row: len(row["input_ids"]))
 
     def scored(found: Any) -> dict[str, float]:
         if spans:

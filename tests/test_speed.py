@@ -1,0 +1,65 @@
+"""The speed benches: their figures, and that a side does its rounds."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from programs import program
+
+
+@pytest.fixture(scope="module")
+def speed():
+    program("scripts/bench/train")  # puts its folder on the path
+    return importlib.import_module("speed")
+
+
+def each(*rates):
+    return [{"rate": rate} for rate in rates]
+
+
+def test_figures_are_medians_with_quartiles(speed):
+    assert speed.told([4.0, 1.0, 2.0, 3.0, 100.0]) == (3.0, 2.0, 4.0)
+    assert str(speed.told([250.0, 350.0])) == "300 [275, 325]"
+    assert str(speed.told([12.0])) == "12.0 [12.0, 12.0]"
+    assert str(speed.told([1.236])) == "1.24 [1.24, 1.24]"
+
+
+def test_ratios_are_taken_within_a_round(speed):
+    """A round in which the machine was twice as slow for both changes nothing."""
+    assert speed.ratios(each(20.0, 10.0, 22.0), each(10.0, 5.0, 10.0)) == (2.0, 2.0, 2.1)
+
+
+def test_a_table_of_sides(speed):
+    found = {"A": each(10.0, 10.0), "B": each(30.0, 30.0), "C": each(15.0, 15.0)}
+    assert speed.comparison(found, {"B": ("A", "C"), "C": ("A",)}) == [
+        "| side | examples/s | x A | x C |",
+        "|---|---:|---:|---:|",
+        "| A | 10.0 [10.0, 10.0] |  |  |",
+        "| B | 30.0 [30.0, 30.0] | 3.00 [3.00, 3.00] | 2.00 [2.00, 2.00] |",
+        "| C | 15.0 [15.0, 15.0] | 1.50 [1.50, 1.50] |  |",
+    ]
+
+
+@pytest.mark.parametrize("spec", [{"side": "ptune", "runs": 2}, {"side": "peft", "kind": "eval"}], ids=str)
+def test_a_side_does_its_rounds(speed, shared, spec):
+    """Sixteen examples of wnut17 and its dev set, on real files and weights."""
+    if spec["side"] == "peft":
+        pytest.importorskip("peft", reason="needs PEFT: pip install 'ptune[peft]'")
+    for needed in ("models/minilm-l6", "data/wnut17"):
+        if not (shared / needed).exists():
+            pytest.skip(f"no {shared / needed}")
+    turn = speed.Turn({**spec, "shared": str(shared), "examples": 16}, threads=1)
+    try:
+        first, second = turn.go(), turn.go()
+    finally:
+        turn.close()
+    assert first["examples"] == second["examples"] == (32 if spec["side"] == "ptune" else 1009)
+    assert first["seconds"] > 0 < second["seconds"]
+    assert second["peak"] >= first["peak"] > 10**8
+    assert (second["flop"] > 1e8) is (spec["side"] == "ptune")
+
+
+def test_a_side_that_fails_says_why(speed, tmp_path):
+    with pytest.raises(RuntimeError, match="a side has ended"):
+        speed.Turn({"side": "ptune", "shared": str(tmp_path)}, threads=1)
