@@ -143,16 +143,18 @@ def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
 
     `f1` is seqeval's default mode, which equals conlleval; `f1_strict` counts an entity only in valid IOB2.
     """
-    from seqeval.metrics import f1_score, precision_score, recall_score
+    from seqeval.metrics import f1_score
+    from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
     from seqeval.scheme import IOB2
 
     both = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns where a ratio is undefined; zero_division says 0
+        precision, recall, f1, _ = precision_recall_fscore_support(*both, average="micro", zero_division=0)
         return {
-            "f1": 100.0 * float(f1_score(*both, zero_division=0)),
-            "precision": 100.0 * float(precision_score(*both, zero_division=0)),
-            "recall": 100.0 * float(recall_score(*both, zero_division=0)),
+            "f1": 100.0 * float(f1),
+            "precision": 100.0 * float(precision),
+            "recall": 100.0 * float(recall),
             "f1_strict": 100.0 * float(f1_score(*both, mode="strict", scheme=IOB2, zero_division=0)),
         }
 
