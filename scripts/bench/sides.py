@@ -48,6 +48,12 @@ class Side:
     words: Sequence[str] = ()
     eager: Sequence[str] = ()
     device: str = "cpu"
+    backbone: str = ""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the backbone."""
+        return Path(self.backbone or Path(self.shared) / BACKBONE)
 
 
 @dataclass
@@ -117,7 +123,7 @@ def run_trainer(s: Side) -> None:
     split = "dev" if s.kind == "eval" else "train"
     gate = Gate(len(corpus.splits[split]))
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(recipe, task, corpus, Path(s.shared) / BACKBONE, folder, evaluated=False)
+        made = trainer(recipe, task, corpus, s.checkpoint, folder, evaluated=False)
         if s.kind == "eval":
             repeat(gate, made.evaluate)
 
@@ -163,7 +169,7 @@ def run_ptune(s: Side) -> None:
         for seed in range(1, s.runs + 1):
             words = [
                 "method=ptv2", f"task={s.task}", "data=local", f"data.root={root}", "backbone=local",
-                f"backbone.path={Path(s.shared) / BACKBONE}", f"prompt_length.value={s.prompt_length}",
+                f"backbone.path={s.checkpoint}", f"prompt_length.value={s.prompt_length}",
                 f"batch_size={s.batch_size}", f"data.max_length={s.max_length}", f"optim.lr={RATE}",
                 f"epochs={MANY}", f"eval_every={10**9}", "tracker=none", f"seed={seed}", f"precision={s.precision}",
                 f"device={s.device}", *([] if s.examples is None else [f"data.max_train={s.examples}"]), *s.words,

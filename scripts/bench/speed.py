@@ -12,13 +12,16 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts/bench")]
 from cells import ENVIRONMENT  # noqa: E402
+from trainer import BACKBONE  # noqa: E402
 
 SHARED = Path(os.environ.get("PTUNE_TEST_SHARED", ROOT.parent / "shared"))
 RESULTS = ROOT / "scripts/bench/results/speed"
@@ -128,10 +131,21 @@ def machine(threads: int, device: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def called(name: str, options: argparse.Namespace) -> str:
+    """What a bench's figures are called: those of another device or backbone are others."""
+    return name + ("_cuda" if options.device.startswith("cuda") else "") + ("_large" if options.large else "")
+
+
 def keep(name: str, measured: Mapping[str, Any]) -> None:
     """Write the figures of a bench."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(measured, indent=1) + "\n")
+
+
+def add(measured: dict[str, Any], options: argparse.Namespace, task: str, found: Any) -> dict[str, Any]:
+    """The figures of a bench with those of one more task, and what they were measured on."""
+    tasks = {**measured.get("tasks", {}), task: found}
+    return {"machine": machine(options.threads, options.device), "tasks": tasks}
 
 
 def kept(name: str) -> dict[str, Any]:
@@ -141,16 +155,43 @@ def kept(name: str) -> dict[str, Any]:
     return found
 
 
-def parser(doc: str | None, rounds: int = 7) -> argparse.ArgumentParser:
-    """What every bench takes."""
+def parser(doc: str | None, rounds: int = 7, elsewhere: bool = True) -> argparse.ArgumentParser:
+    """What every bench takes; elsewhere: it can measure on a GPU, and on a large model."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--rounds", type=int, default=rounds, help=f"that count, of each side; default {rounds}")
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side; default: the machine's cores")
-    made.add_argument("--device", default="cpu", help="cpu or cuda, of both sides; default cpu")
+    if elsewhere:
+        made.add_argument("--device", default="cpu", help="cpu or cuda, of both sides; default cpu")
+        made.add_argument("--large", action="store_true",
+                          help="a random encoder of RoBERTa-large's shape, which serves for speed, instead of MiniLM")
     made.add_argument("--shared", type=Path, default=SHARED,
                       help="folder with data/ and models/; default PTUNE_TEST_SHARED, else ../shared")
     made.add_argument("--table", action="store_true", help="print the table of what was measured, and stop")
     return made  # fmt: skip
+
+
+@contextmanager
+def common(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What all sides have in common."""
+    shared = options.shared.resolve()
+    found = {"shared": str(shared), "device": options.device}
+    if not options.large:
+        yield found
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        random_encoder(Path(folder), shared / BACKBONE)
+        yield {**found, "backbone": folder}
+
+
+def random_encoder(folder: Path, tokenizer: Path, layers: int = 24, hidden: int = 1024) -> None:
+    """A BERT with random weights, 64 a head, with the tokenizer of another checkpoint."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokens = AutoTokenizer.from_pretrained(str(tokenizer))
+    config = BertConfig(vocab_size=len(tokens), hidden_size=hidden, num_hidden_layers=layers,
+                        num_attention_heads=hidden // 64, intermediate_size=4 * hidden)  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    tokens.save_pretrained(folder)
 
 
 def comparison(
