@@ -143,7 +143,7 @@ class Train:
     held_out_seed: int | None = None  # of what is held out; null: the run's
     select_on: str = "dev"
     report_on: str | None = None  # null: test where it has labels, else dev
-    precision: str = "float32"  # float32 | bfloat16 (autocast)
+    precision: str = "float32"  # float32 | bfloat16 (autocast; frozen weights are kept in it)
     gradient_checkpointing: bool = False
     cache_layers: bool = False  # keep what frozen layers below the prompt give a row: faster, and without their dropout
     deterministic: bool = True

@@ -155,10 +155,9 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
     with at_once(len(live) if model.apart else 1) as mapped:
         while live:
             started = time.perf_counter()
-            batches = {id(run): list(run.stream(run.step)) for run in live}
             torch.manual_seed(mix(live[0].seed, "step", live[0].step))
             model.train()
-            totals = gradients(model, live, batches, mapped)
+            totals, batches = gradients(model, live, mapped)
             for run in list(live):
                 try:
                     update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
@@ -185,12 +184,17 @@ def at_once(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def gradients(
-    model: Trainable, live: Sequence[Run], batches: Mapping[int, Sequence[Batch]], mapped: Callable[..., Iterable[Any]]
-) -> dict[int, float]:
-    """Gradients of every run's loss, in one pass for all or in one for each; returns the losses."""
-    passes = [[run] for run in live] if model.apart else [live]
-    found = mapped(lambda group: accumulate(model, group, batches), passes)
-    return {run: loss for losses in found for run, loss in losses.items()}
+    model: Trainable, live: Sequence[Run], mapped: Callable[..., Iterable[Any]]
+) -> tuple[dict[int, float], dict[int, list[Batch]]]:
+    """Gradients of every run's loss, in one pass for all or in one for each; returns losses and batches by run."""
+    batches: dict[int, list[Batch]] = {}
+
+    def taken(group: Sequence[Run]) -> dict[int, float]:
+        batches.update({id(run): list(run.stream(run.step)) for run in group})
+        return accumulate(model, group, batches)
+
+    found = mapped(taken, [[run] for run in live] if model.apart else [live])
+    return {run: loss for losses in found for run, loss in losses.items()}, batches
 
 
 def accumulate(model: Trainable, live: Sequence[Run], batches: Mapping[int, Sequence[Batch]]) -> dict[int, float]:
