@@ -617,7 +617,7 @@ def test_spans_head():
     states = torch.arange(12.0).reshape(2, 3, 2)
     head = Spans.__new__(Spans)
     torch.nn.Module.__init__(head)
-    head.marks, head.dropout = ["span1", "span2"], 0.0
+    head.marks, head.dropout = ["span1", "span2"], torch.nn.Identity()
     head.linear = torch.nn.Identity()
     rows = [
         Row(0, [1, 2, 3], [0] * 3, {"cls": [0], "span1": [1, 2], "span2": [2]}, target=0),
