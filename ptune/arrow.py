@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -102,12 +103,14 @@ class Mapped:
     def __init__(self, path: Path) -> None:
         self.reader = pa.ipc.open_file(pa.memory_map(str(path)))
         self._batches: dict[int, dict[str, Any]] = {}
+        self._reading = threading.Lock()
 
     def __call__(self, row: int) -> tuple[dict[str, Any], int]:
         """The columns of a row's batch, and its place in them."""
         number, place = divmod(row, PER_BATCH)
         if number not in self._batches:
-            batch = self.reader.get_batch(number)
+            with self._reading:  # Arrow's readers are of one thread
+                batch = self.reader.get_batch(number)
             self._batches[number] = {name: viewed(batch.column(name)) for name in batch.schema.names}
         return self._batches[number], place
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ptune.batch import Draw, Example, RowOutput
 from ptune.model import Model
 from ptune.rendered import Rendered, stepwise
 from ptune.tasks import Prediction, Task
+from ptune.threads import at_once
 
 EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time
 
@@ -37,8 +39,13 @@ def predict(
     was_training = model.training
     model.eval()
     outputs: list[list[RowOutput]] = [[] for _ in examples]
-    for indices in stepwise(rendered, batch_size):
-        for output in model.outputs(member, rendered.batch(indices, EVALUATION, "eval")):
+    batches = stepwise(rendered, batch_size)
+
+    def said(indices: Sequence[int]) -> list[RowOutput]:
+        return model.outputs(member, rendered.batch(indices, EVALUATION, "eval"))
+
+    with at_once(len(batches) if model.apart else 1) as mapped:
+        for output in chain.from_iterable(mapped(said, batches)):
             outputs[output.example].append(output)
     model.train(was_training)
     return [task.decode(example, rows) for example, rows in zip(examples, outputs, strict=True)]

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from ptune.batch import Batch
 from ptune.errors import DivergedError
 from ptune.seeds import mix
+from ptune.threads import at_once
 
 Work = Sequence[tuple[int, Batch]]
 Losses = Sequence[tuple[Tensor, int]]
@@ -170,17 +170,6 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
                 if run.failure or run.step == run.steps or run.stopper.stop:
                     live.remove(run)
     return list(runs)
-
-
-@contextmanager
-def at_once(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """`map` for `count` things to compute: over as many threads as torch would compute each with, one for each."""
-    threads = min(count, torch.get_num_threads())
-    if threads < 2:
-        yield map
-        return
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield pool.map
 
 
 def gradients(
