@@ -260,13 +260,13 @@ class Backbone(nn.Module, ABC):
 
     # Injection
 
-    def layers(self) -> list[nn.Module]:
+    def layers(self) -> list[Any]:
         """The layers, from the lowest."""
         return list(self.base.encoder.layer)
 
     def attentions(self) -> list[nn.Module]:
         """The attention module of each layer."""
-        return [layer.attention.self for layer in self.layers()]  # type: ignore[union-attr, misc]
+        return [layer.attention.self for layer in self.layers()]
 
     def install(self) -> Slot:
         """Put the slot for prefixes into the attention modules and return it."""

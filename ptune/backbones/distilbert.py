@@ -28,13 +28,13 @@ class DistilBert(Backbone):
         names = {"num_hidden_layers": "n_layers", "num_attention_heads": "n_heads", "hidden_size": "dim"}
         return super().sizes({**config, **{ours: config[theirs] for ours, theirs in names.items()}})
 
-    def layers(self) -> list[nn.Module]:
+    def layers(self) -> list[Any]:
         """See Backbone."""
         return list(self.base.transformer.layer)
 
     def attentions(self) -> list[nn.Module]:
         """See Backbone."""
-        return [layer.attention for layer in self.base.transformer.layer]
+        return [layer.attention for layer in self.layers()]
 
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """See Backbone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,13 +26,13 @@ class ModernBert(Backbone):
     token_types = False
     relative = True
 
-    def layers(self) -> list[nn.Module]:
+    def layers(self) -> list[Any]:
         """See Backbone."""
         return list(self.base.layers)
 
     def attentions(self) -> list[nn.Module]:
         """See Backbone."""
-        return [layer.attn for layer in self.base.layers]
+        return [layer.attn for layer in self.layers()]
 
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """See Backbone."""
