@@ -229,7 +229,7 @@ def missing(task: Any, splits: Collection[str], origin: Mapping[str, Any]) -> st
         return ""
     if origin["source"] == "hub":
         theirs = " or ".join(task.source["hub"]["splits"].get(split, "(none)") for split in without)
-        wanted = f"parquet files with {theirs} in their names"
+        wanted = f"{endings(task)} files with {theirs} in their names"
     else:
         wanted = looked_for(task, without) + elsewhere(task)
     return f"{task.name}: no {' and no '.join(without)} data in {origin['root']}; looked for {wanted}"
@@ -381,8 +381,13 @@ def on_hub(task: Any) -> tuple[str, str, list[str], str]:
     if "hub" not in task.source:
         raise UnavailableError(not_on_the_hub(task))
     hub = task.source["hub"]
-    config = hub.get("config")
-    return hub["path"], hub["revision"], [f"{config}/*.parquet" if config else "*.parquet"], "dataset"
+    wanted = f"*.{endings(task)}"
+    return hub["path"], hub["revision"], [f"{hub['config']}/{wanted}" if hub.get("config") else wanted], "dataset"
+
+
+def endings(task: Any) -> str:
+    """How the names of the data set's files end on the Hub."""
+    return str(task.source["hub"].get("format", "parquet"))
 
 
 def out_of_reach(task: Any) -> UnavailableError:
@@ -395,7 +400,7 @@ def out_of_reach(task: Any) -> UnavailableError:
 
 
 def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
-    """Each split's parquet files on the Hub at the task's revision."""
+    """Each split's files on the Hub at the task's revision."""
     folder = snapshot(*on_hub(task))
     if folder is None:
         raise out_of_reach(task)
@@ -411,7 +416,7 @@ def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
     found = {}
     for split, theirs in hub["splits"].items():
         pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
-        paths = sorted(p for p in folder.rglob("*.parquet") if pattern.search(str(p.relative_to(folder))))
+        paths = sorted(p for p in folder.rglob(f"*.{endings(task)}") if pattern.search(str(p.relative_to(folder))))
         if paths:
             where = f"{hub['path']} {theirs}"
             read = partial(reader.files, paths, where, hub.get("columns", {}))

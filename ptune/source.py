@@ -48,11 +48,13 @@ HUB = {
     "path": TEXT,
     "config": TEXT,
     "revision": TEXT,
+    "format": TEXT,
     "splits": Kind(Mapping, "a mapping, as {train: train, dev: validation}"),
     "columns": Kind(Mapping, "a mapping of our names to the data set's"),
     "leave_out": KINDS["leave_out"],
 }
 HUB_NEEDS = ("path", "revision", "splits")
+HUB_FORMATS = ("parquet", "jsonl")
 
 
 def made(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Task:
@@ -161,6 +163,8 @@ def hub(task: Task, given: Mapping[str, Any], key: str) -> Iterator[Problem]:
         if name not in HUB:
             yield f"{key}.{name}", f"not a setting of a data set on the Hub; {nearest(name, HUB)}"
     yield from kinds(given, HUB, HUB_NEEDS, key)
+    if given.get("format") not in (None, *HUB_FORMATS):
+        yield f"{key}.format", f"'{given['format']}' is not a choice; {nearest(given['format'], HUB_FORMATS)}"
     if isinstance(given.get("leave_out"), Mapping):
         yield from lists(given["leave_out"], f"{key}.leave_out", "values")
     yield from named(task, given, given, key)

@@ -225,7 +225,11 @@ def test_hub_and_files_give_the_same(name, tmp_path, monkeypatch):
         table = datasets.Dataset.from_list([row]).cast_column(label, class_label(name))
     config = hub.get("config") or "default"
     for theirs in set(hub["splits"].values()):
-        table.to_parquet(str(tmp_path / "hub" / config / f"{theirs}-00000-of-00001.parquet"))
+        if hub.get("format") == "jsonl":
+            (tmp_path / "hub").mkdir(exist_ok=True)
+            table.to_json(str(tmp_path / "hub" / f"{theirs}.jsonl"))
+        else:
+            table.to_parquet(str(tmp_path / "hub" / config / f"{theirs}-00000-of-00001.parquet"))
     if hub.get("config"):
         table.remove_columns(label).to_parquet(str(tmp_path / "hub" / "other" / "validation-00000-of-00001.parquet"))
     monkeypatch.setattr("ptune.data.snapshot", lambda *_, **__: tmp_path / "hub")

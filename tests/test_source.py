@@ -100,6 +100,11 @@ CASES: dict[str, tuple[str, Edit, list[str]]] = {
         of("hub.columns", {"token": "tokens"}),
         ["task.source.hub.columns.token: not a value that wnut17 reads; did you mean 'tokens'?"],
     ),
+    "unknown format of the Hub": (
+        "wnut17",
+        of("hub.format", "csv"),
+        ["task.source.hub.format: 'csv' is not a choice; one of: parquet, jsonl"],
+    ),
     "misspelled key of the Hub": (
         "wnut17",
         of("hub.colums", {}),

@@ -15,18 +15,20 @@ from ptune.readers import LONGEST_LINE, POINTER, Each, Record, strict
 
 
 def files(paths: Sequence[Path], where: str, columns: Mapping[str, str], each: Each = strict) -> Iterator[Record]:
-    """As `read`, of the parquet files of a split. Raises UnreadableError for one that is none."""
+    """As `read`, of the parquet or jsonl files of a split. Raises UnreadableError for one that is none."""
     for path in paths:
         with path.open("rb") as file:
             if file.read(len(POINTER)) == POINTER.encode():
                 raise UnreadableError(f"{path}:1: a Git LFS pointer instead of the data; git lfs pull fetches it")
         try:
-            pq.read_schema(path)
+            if path.suffix == ".parquet":
+                pq.read_schema(path)
         except (pa.ArrowInvalid, OSError) as error:
             said = str(error).splitlines()[0]
             raise UnreadableError(f"{path}: not parquet ({said}); is its download complete?") from None
+    load = datasets.Dataset.from_parquet if paths[0].suffix == ".parquet" else datasets.Dataset.from_json
     try:
-        dataset = datasets.Dataset.from_parquet([str(path) for path in paths])
+        dataset = load([str(path) for path in paths])
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError) as error:
         said = str(error.__cause__ or error).splitlines()[0]
         raise UnreadableError(f"{paths[0].parent}: not to be read ({said}); is its download complete?") from None
