@@ -27,10 +27,17 @@ from ptune.leaves import leaf
 
 ROOT = Path(__file__).parents[1]
 DATASET, MODEL = "eriktks/conll2003", "some/tiny-bert"
-REVISIONS = {
-    **{DATASET: "d" * 40, MODEL: "a" * 40, "aps/super_glue": "b" * 40, "nyu-mll/glue": "c" * 40},
-    **{"rajpurkar/squad": "e" * 40, "rajpurkar/squad_v2": "f" * 40, "leondz/wnut_17": "1" * 40},
-}
+
+
+def task_source(name: str) -> dict[str, Any]:
+    """Where a task's yaml says that its data is."""
+    path = ROOT / "conf" / "task" / f"{name}.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["source"])
+
+
+SOURCES = {path.stem: task_source(path.stem) for path in sorted((ROOT / "conf" / "task").glob("*.yaml"))}
+PINNED = {name: source["hub"] for name, source in SOURCES.items() if "hub" in source}
+REVISIONS = {MODEL: "a" * 40, **{hub["path"]: hub["revision"] for hub in PINNED.values()}}
 TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
 
 
@@ -244,7 +251,7 @@ def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
     assert result["data"]["revision"] == REVISIONS[DATASET]
     assert result["data"]["root"] == DATASET
     environment = json.loads((tmp_path / "first" / "env.json").read_text(encoding="utf-8"))
-    assert environment["data"]["revision"] == REVISIONS[DATASET], "the yaml names a branch: the commit is what counts"
+    assert environment["data"]["revision"] == REVISIONS[DATASET]
     assert set(result["data"]["files"]) == {"train", "dev", "test"}
     assert not result["synthetic"]
     gold = json.loads((tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])["gold"]
@@ -572,12 +579,6 @@ def both(tmp_path_factory) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def task_source(name: str) -> dict[str, Any]:
-    """Where a task's yaml says that its data is."""
-    path = Path(__file__).parents[1] / "conf" / "task" / f"{name}.yaml"
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["source"])
-
-
 @pytest.mark.parametrize("name", ON_HUB)
 def test_hub_gives_what_the_original_files_give(both, name):
     """Every example of every split: ids, fields, gold, marks and groups."""
@@ -595,8 +596,8 @@ def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
     for name, ways in (
         ("srl_ewt", "Two ways"),
         ("conll12", "Two ways"),
-        ("paws", "One way"),
-        ("wikiann_en", "One way"),
+        ("paws", "Two ways"),
+        ("wikiann_en", "Two ways"),
     ):
         task = leaf(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")))
         with pytest.raises(UnavailableError) as caught:
@@ -608,6 +609,13 @@ def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
         del task.source["obtain"]
         with pytest.raises(UnavailableError, match=r"with its original files \("):
             data.load(task, Data(source="hub"))
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_revisions_are_commits(name):
+    """A branch moves; tasks of one repository read it at one commit."""
+    assert re.fullmatch("[0-9a-f]{40}", PINNED[name]["revision"])
+    assert PINNED[name]["revision"] == REVISIONS[PINNED[name]["path"]]
 
 
 def test_every_task_of_the_hub_has_a_demo():

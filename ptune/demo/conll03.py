@@ -4,6 +4,7 @@ The files of a split are made as `ptune.demo.recipe` says: other entities and ot
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -39,10 +40,15 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 
 def sentences(recipe: Recipe, split: str, random: Random) -> Iterator[list[Word]]:
-    """The sentences of a split: stories, claims and the terse lines of a news desk."""
+    """The sentences of a split."""
+    return islice(news(recipe, split, random), recipe.sizes[split])
+
+
+def news(recipe: Recipe, split: str, random: Random) -> Iterator[list[Word]]:
+    """Sentences without end: stories, claims and the terse lines of a news desk."""
     part = recipe.part(split)
     registers = list(templates.REGISTERS.values())
-    for _ in range(recipe.sizes[split]):
+    while True:
         where = part if split == "train" or random.random() < 0.9 else recipe.world
         draw = random.random()
         if draw < 0.2:

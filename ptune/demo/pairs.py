@@ -92,6 +92,21 @@ def paraphrase(recipe: Recipe, split: str, random: Random, *, same: bool) -> tup
     return sentences[0], sentences[1]
 
 
+def scrambled(recipe: Recipe, split: str, random: Random, *, same: bool) -> tuple[list[Word], list[Word]]:
+    """Two sentences of the same words: two facts, and the two the other way round or with their values exchanged."""
+    world = recipe.part(split)
+    one, other = two(world, random)
+    crossed = Fact(one.relation, one.about, other.value), Fact(other.relation, other.about, one.value)
+    line = choose(tables.statements(one.relation), split, random)
+    first = [fact.passage(world, random).words(line) for fact in (one, other)]
+    second = [fact.passage(world, random).words(line) for fact in ((one, other) if same else crossed)]
+    if same or random.random() < 0.5:
+        second.reverse()
+    sentences = [joined(*first), joined(*second)]
+    random.shuffle(sentences)
+    return sentences[0], sentences[1]
+
+
 def questions(recipe: Recipe, split: str, random: Random, *, same: bool) -> tuple[list[Word], list[Word]]:
     """Two questions for the same fact in different words; or for that of another thing, or for another fact."""
     world = recipe.part(split)

@@ -52,7 +52,7 @@ COINCIDENCES = {
 SHORT = dict.fromkeys(("mpqa", "trec"), "its rows are phrases, or questions, of a few words")
 CLEAN_REFERENCES = dict.fromkeys(("e2e", "webnlg"), "what texts of a model are compared with is not damaged")
 REPEATS = dict.fromkeys(
-    ("conll03", "wnut17", "conll04", "ontonotes"),
+    ("conll03", "wnut17", "wikiann_en", "conll04", "ontonotes"),
     "the original repeats names of training: a tenth of the sentences of dev and test are of the whole world",
 )
 SOME_ROLES: Mapping[str, set[str]] = {
@@ -83,7 +83,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def files(folder: Path) -> list[Path]:
     """The files below a folder, in the order of their places; a folder may have a dot in its name, too."""
-    return sorted(path for path in folder.rglob("*.*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def split_of(task: str, name: str) -> str | None:
@@ -128,7 +128,7 @@ def tokens(path: Path) -> Iterator[list[str]]:
     """The words of each sentence of a file of columns."""
     for rows in columns(path):
         at = gold_conll.WORD if path.suffix == ".v4_gold_conll" else 1 if rows[0][0] == "0" and len(rows[0]) == 5 else 0
-        yield [cells[at] for cells in rows]
+        yield [cells[at].removeprefix("en:") for cells in rows]  # as WikiANN writes them
 
 
 def counts(task: str, folder: Path) -> dict[str, int]:

@@ -372,8 +372,12 @@ def test_qnli(root: Path) -> None:
         assert told == (row["label"] == "entailment"), row
 
 
-def test_mrpc(root: Path) -> None:
-    """Equivalent just where both sentences are true; else one of them is."""
+@pytest.mark.parametrize(
+    ("place", "first", "second", "label"),
+    [("mrpc/MRPC", "#1 String", "#2 String", "Quality"), ("paws/final", "sentence1", "sentence2", "label")],
+)
+def test_facts_of_pairs(place: str, first: str, second: str, label: str, root: Path) -> None:
+    """They say the same just where both sentences are true; else one of them is."""
     facts: dict[str, list[Any]] = {}
     for fact in rendering.facts():
         facts.setdefault(fact.about.name, []).append(fact)
@@ -384,8 +388,16 @@ def test_mrpc(root: Path) -> None:
             for half in halves(sentence)
         )
 
-    for row in pairs_of(root, "mrpc/MRPC")[:400]:
-        assert [true(row["#1 String"]), true(row["#2 String"])].count(True) == 1 + int(row["Quality"]), row
+    for row in pairs_of(root, place)[:400]:
+        assert [true(row[first]), true(row[second])].count(True) == 1 + int(row[label]), row
+
+
+def test_paws(root: Path) -> None:
+    """The sentences of a pair are of the same words."""
+    found = pairs_of(root, "paws/final")
+    same = [sorted(rendering.words(row["sentence1"])) == sorted(rendering.words(row["sentence2"])) for row in found]
+    assert sum(same) > 0.9 * len(same)
+    assert all(row["sentence1"] != row["sentence2"] for row in found)
 
 
 SAID = [line.replace("CLAIM", "{claim}") for lines in pairs.SAID.values() for line in lines]

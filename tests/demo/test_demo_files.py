@@ -45,7 +45,7 @@ def test_tasks() -> None:
     """Corpora are discovered; the world's own modules are none."""
     known = {"conll03", "wnut17", "squad", "squad_v2", "conll05", "srl_ewt", "sst2", "agnews", *SUPERGLUE}
     known |= {"cola", "mrpc", "qqp", "stsb", "mnli", "qnli", "glue_rte", "wnli", "snli"}
-    known |= {"sst5", "mr", "cr", "mpqa", "subj", "trec"}
+    known |= {"sst5", "mr", "cr", "mpqa", "subj", "trec", "wikiann_en", "paws"}
     known |= {"conll04", "ontonotes", "conll12", "e2e", "webnlg", "lama", "fewglue", "superglue_axb", "superglue_axg"}
     assert known <= set(TASKS)
     assert not {
@@ -95,7 +95,7 @@ def test_every_split_has_its_file(task: str, root: Path) -> None:
     if task in CONFIGURED:
         source = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))["source"]
         for split in rendering.sizes_of(task):
-            places = [f"{at}{n}" for n in source["files"][split] for at in ("", source["folder"] + "/")]
+            places = [f"{at}{n}" for n in source["files"][split] for at in ("", f"{source.get('folder')}/")]
             assert any(name == at or name.startswith(f"{at}/") for at in places for name in names)
     assert {split_of(task, name) for name in names} - {None} == set(rendering.sizes_of(task))
 

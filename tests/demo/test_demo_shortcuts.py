@@ -65,6 +65,7 @@ PAIRS = {  # by folder: the texts of a row and its label
     "snli": ("sentence1", "sentence2", "gold_label"),
     "glue_rte": ("sentence1", "sentence2", "label"),
     "wnli": ("sentence1", "sentence2", "label"),
+    "paws": ("sentence1", "sentence2", "label"),
 }
 
 
@@ -90,7 +91,7 @@ def test_half_a_pair_does_not_tell_its_label(task: str, large: LARGE) -> None:
         assert above_majority(train, dev) < 0.05, field
 
 
-@pytest.mark.parametrize("task", ["mrpc", "qqp", "qnli", "wnli"])
+@pytest.mark.parametrize("task", ["mrpc", "qqp", "qnli", "wnli", "paws"])
 def test_overlap_of_pairs(task: str, large: LARGE) -> None:
     """No threshold on the share of words that the second text has of the first beats the larger label by far."""
     first, second, label = PAIRS[task]
