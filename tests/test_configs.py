@@ -51,15 +51,6 @@ def test_every_published_script_has_its_experiment() -> None:
     assert named == {f"ptv2_{row['script'].removeprefix('run_')}" for row in rows}
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "task").glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_branch_of_the_hub_is_pinned_or_said_to_be_one(path: Path) -> None:
-    """A revision is a commit, or its line says where a run records which commit the branch was."""
-    for revision, said in re.findall(r"^ +revision: (\S+)(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
-        assert re.fullmatch("[0-9a-f]{40}", revision) or {"env.json", "task.source.hub.revision"} <= {
-            *re.split("[ ;]", said)
-        }
-
-
 TASKS = sorted((CONF / "task").glob("*.yaml"))
 BRIEF = ("wikiann_en", "paws")  # what CONTRIBUTING.md shows of a corpus that is a yaml and nothing else
 
