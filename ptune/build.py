@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device")
 UNTRACKED_DATA = ("cache",)
+LEAST = 8  # examples of a micro-batch that is trained on beside others
 
 
 def settings(cfg: DictConfig) -> Train:
@@ -136,6 +137,25 @@ def identity(s: Train) -> str:
     values = {name: value for name, value in asdict(s).items() if name not in UNTRACKED}
     values["data"] = {name: value for name, value in values["data"].items() if name not in UNTRACKED_DATA}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def apart(s: Train) -> bool:
+    """Whether micro-batches are trained on at once, as Model.apart says when it is there."""
+    if s.method["tune"] != "none" or s.gradient_checkpointing:
+        return False
+    return target(s.backbone["_target_"], s.packages).threads and device(s.device).type == "cpu"
+
+
+def micro_batches(s: Train, runs: int = 1) -> int:
+    """Into how many micro-batches a step is divided, where so many runs train side by side.
+
+    Unless `accumulate` says it: where they are trained on at once, one for each of torch's threads.
+    """
+    if s.accumulate is not None or not apart(s):
+        return s.accumulate or 1
+    import torch
+
+    return max(1, min(torch.get_num_threads() // runs, s.batch_size // LEAST))
 
 
 def assemble(runs: Sequence[Train], task: Any) -> Model:

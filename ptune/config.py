@@ -131,7 +131,7 @@ class Train:
     epochs: int = 10
     max_steps: int | None = None  # ends training earlier than `epochs` would
     batch_size: int = 16  # examples a step, over all micro-batches
-    accumulate: int = 1  # micro-batches a step
+    accumulate: int | None = None  # micro-batches a step; null: one, or one a CPU thread of at least 8 examples
     eval_batch_size: int = 64
     eval_every: int | None = None  # steps between evaluations; null: each epoch
     patience: int | None = None  # evaluations without a better score before stopping; null: never

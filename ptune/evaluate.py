@@ -44,7 +44,7 @@ def predict(
     def said(indices: Sequence[int]) -> list[RowOutput]:
         return model.outputs(member, rendered.batch(indices, EVALUATION, "eval"))
 
-    with at_once(len(batches) if model.apart else 1) as mapped:
+    with at_once(model.threads) as mapped:
         for output in chain.from_iterable(mapped(said, batches)):
             outputs[output.example].append(output)
     model.train(was_training)

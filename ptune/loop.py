@@ -1,8 +1,8 @@
 """THE training loop: batches, a loss, an optimizer; it knows no method, task or family.
 
-It trains one or more runs that share a backbone, its forward and backward pass too where that pays; one run is the
-ordinary case. Each run keeps its own data order, optimizer, clipping, schedule, evaluations and early stop, and leaves
-without disturbing the others.
+It trains one or more runs that share a backbone, its forward and backward pass too where that pays; elsewhere passes go
+on at once, those of the runs as those of a run's micro-batches. One run is the ordinary case. Each keeps its own data
+order, optimizer, clipping, schedule, evaluations and early stop, and leaves without disturbing the others.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Trainable(Protocol):
 
     @property
     def apart(self) -> bool:
-        """Whether each run takes a pass of its own; several may go on at once."""
+        """Whether each micro-batch takes a pass of its own; several may go on at once."""
 
     def losses(self, work: Work) -> AbstractContextManager[Losses]:
         """(sum of losses, labels) for each item of work; the backward pass belongs inside the context."""
@@ -152,7 +152,7 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
     A single run that diverges raises DivergedError; among several it is marked failed and the others go on.
     """
     live = [run for run in runs if run.step < run.steps and not run.stopper.stop]
-    with at_once(len(live) if model.apart else 1) as mapped:
+    with at_once(model.apart) as mapped:
         while live:
             started = time.perf_counter()
             torch.manual_seed(mix(live[0].seed, "step", live[0].step))
@@ -174,31 +174,41 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
 
 def gradients(
     model: Trainable, live: Sequence[Run], mapped: Callable[..., Iterable[Any]]
-) -> tuple[dict[int, float], dict[int, list[Batch]]]:
-    """Gradients of every run's loss, in one pass for all or in one for each; returns losses and batches by run."""
-    batches: dict[int, list[Batch]] = {}
+) -> tuple[dict[int, float], dict[int, Sequence[Batch]]]:
+    """Gradients of every run's loss over the micro-batches of its step; returns losses and micro-batches by run.
 
-    def taken(group: Sequence[Run]) -> dict[int, float]:
-        batches.update({id(run): list(run.stream(run.step)) for run in group})
-        return accumulate(model, group, batches)
-
-    found = mapped(taken, [[run] for run in live] if model.apart else [live])
-    return {run: loss for losses in found for run, loss in losses.items()}, batches
-
-
-def accumulate(model: Trainable, live: Sequence[Run], batches: Mapping[int, Sequence[Batch]]) -> dict[int, float]:
-    """Gradients of every run's loss over its micro-batches, which the runs take side by side; returns the losses."""
+    The runs take their micro-batches side by side, in a joint pass for each of them or in passes apart.
+    """
+    batches = {id(run): run.stream(run.step) for run in live}
     scales = {id(run): run.normalizer or float(max(1, sum(b.labels for b in batches[id(run)]))) for run in live}
+    most = max(len(of_run) for of_run in batches.values())
+    joint = [[(run, i) for run in live if i < len(batches[id(run)])] for i in range(most)]
+    passes = [[one] for items in joint for one in items] if model.apart else joint
+
+    def taken(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
+        first, index = items[0]
+        with (
+            model.drawing(mix(first.seed, "dropout", first.step, index)),
+            model.losses([(run.member, batches[id(run)][i]) for run, i in items]) as losses,
+        ):
+            scaled = [loss / scales[id(run)] for (run, _), (loss, _) in zip(items, losses, strict=True)]
+            total = torch.stack(scaled).sum()
+            found: Sequence[Tensor | None] = ()
+            if model.apart:
+                found = torch.autograd.grad(total, list(first.trained.values()), allow_unused=True)
+            else:
+                total.backward()
+        return [float(loss.detach()) for loss in scaled], found
+
     totals = dict.fromkeys(scales, 0.0)
-    with model.drawing(mix(live[0].seed, "dropout", live[0].step)):
-        for index in range(max(len(batches[id(run)]) for run in live)):
-            taking = [run for run in live if index < len(batches[id(run)])]
-            with model.losses([(run.member, batches[id(run)][index]) for run in taking]) as losses:
-                scaled = [loss / scales[id(run)] for run, (loss, _) in zip(taking, losses, strict=True)]
-                torch.stack(scaled).sum().backward()
-            for run, loss in zip(taking, scaled, strict=True):
-                totals[id(run)] += float(loss.detach())
-    return totals
+    for items, (losses, found) in zip(passes, mapped(taken, passes), strict=True):
+        for (run, _), loss in zip(items, losses, strict=True):
+            totals[id(run)] += loss
+        for parameter, gradient in zip(items[0][0].trained.values(), found, strict=False):
+            if gradient is not None:
+                held = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = held.add_(gradient)
+    return totals, batches
 
 
 def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, seconds: float) -> None:

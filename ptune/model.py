@@ -48,14 +48,19 @@ class Model(nn.Module):
         return next(self.backbone.parameters()).device
 
     @property
-    def apart(self) -> bool:
-        """Whether runs take passes of their own, which may go on at once: on a CPU, that a joint one would not fill."""
+    def threads(self) -> bool:
+        """Whether passes may go on at once, one a thread: on a CPU, which a small one does not fill."""
         return self.device.type == "cpu" and self.backbone.threads and not self.backbone.recomputes
+
+    @property
+    def apart(self) -> bool:
+        """Whether micro-batches are trained on at once; not where each would have gradients of a whole backbone."""
+        return self.threads and not any(p.requires_grad for p in self.backbone.parameters())
 
     @contextmanager
     def drawing(self, seed: int) -> Iterator[None]:
-        """Dropout is drawn from this seed inside; from torch's own random numbers where passes are not apart."""
-        if self.apart:
+        """Dropout is drawn from this seed inside; from torch's own random numbers where no passes go on at once."""
+        if self.threads:
             with seeded(seed):
                 yield
         else:  # a GPU has no others, and with them a pass that is computed again draws the same

@@ -58,8 +58,9 @@ class Session:
         overrides: Sequence[str],
         progress: Progress,
         corpora: dict[str, Any] | None = None,
+        runs: int = 1,
     ) -> None:
-        """corpora: those that were read for runs beside this one, by their settings."""
+        """corpora: those that were read for runs beside this one, by their settings; runs: how many, with this one."""
         from ptune.cache import Cache
         from ptune.data import cache_folder
         from ptune.stored import account
@@ -73,6 +74,7 @@ class Session:
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
             _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
+            settings.accumulate = build.micro_batches(settings, runs)
         settings.report_on = self.report_on
         folder.write_config(build.as_config(settings))
         self.identity = folder.write_environment(
@@ -253,7 +255,7 @@ class Session:
         from ptune.rendered import Stream
 
         s = self.settings
-        stream = Stream(rendered, s.batch_size, s.accumulate, s.seed, s.data.bucket)
+        stream = Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket)
         steps = s.epochs * stream.steps_per_epoch
         steps = min(steps, s.max_steps) if s.max_steps is not None else steps
         trained = model.trained(self.member)

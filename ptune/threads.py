@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
 
 @contextmanager
-def at_once(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """`map` for `count` things to compute: over as many threads as torch would compute each with, one for each."""
-    threads = min(count, torch.get_num_threads())
-    if threads < 2:
-        yield map
-        return
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield pool.map
+def at_once(allowed: bool) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` over a list of things to compute, at once where that is allowed: torch's threads are shared among them."""
+    total = torch.get_num_threads()
+    pools: dict[int, ThreadPoolExecutor] = {}
+    with ExitStack() as stack:
+
+        def mapped(compute: Callable[[Any], Any], things: list[Any]) -> Iterable[Any]:
+            workers = min(len(things), total)
+            if not allowed or workers < 2:
+                return map(compute, things)
+            if workers not in pools:
+                pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(total // workers,))
+                pools[workers] = stack.enter_context(pool)
+            return pools[workers].map(compute, things)
+
+        yield mapped

@@ -94,7 +94,8 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
     corpora: dict[str, Any] = {}
     with Progress(quiet) as progress:
         sessions = [
-            Session(settings, RunFolder(folder), overrides, progress, corpora) for settings, folder, overrides in jobs
+            Session(settings, RunFolder(folder), overrides, progress, corpora, len(jobs))
+            for settings, folder, overrides in jobs
         ]
         for session, figures in zip(sessions, train(sessions), strict=True):
             if isinstance(figures, Exception):

@@ -510,7 +510,7 @@ def wire(examples) -> Callable[..., Wired]:
         for member, s in enumerate(several):
             laid_out = Rendered(chosen, task, model.members[member].template, s.data.max_length)
             laid_out.examples = chosen
-            stream = Stream(laid_out, s.batch_size, s.accumulate, s.seed, s.data.bucket)
+            stream = Stream(laid_out, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket)
             steps = min(s.epochs * stream.steps_per_epoch, s.max_steps or 10**9)
             trained = model.trained(member)
             groups = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from copy import deepcopy
 
 import pytest
 import torch
 
-from ptune import loop, optim
+from ptune import build, loop, optim
 from ptune.config import Optim
 from ptune.errors import DivergedError
 from ptune.model import Model
@@ -194,6 +195,79 @@ def test_a_single_run_that_diverges_names_step_and_examples(train, wire):
         {n: t.nan_to_num() for n, t in parameters(wired).items()},
     )
     assert run.step == 2
+
+
+# Micro-batches
+
+
+@pytest.mark.parametrize("method", ["ptv2", "prompt_tuning", "linear_probe"])
+def test_micro_batches_at_once_are_those_one_after_the_other(train, wire, method):
+    """To the last bit, with dropout; three of them, in one thread and in two."""
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            line = (f"method={method}", "batch_size=6", "accumulate=3", "max_steps=4")
+            wired = fitted(wire(train(*line, dropout=True)))
+        finally:
+            torch.set_num_threads(before)
+        assert wired.model.apart
+        assert len(wired.runs[0].stream(0)) == 3
+        found.append((wired.losses(), parameters(wired)))
+    assert found[0][0] == found[1][0]
+    assert_same_bits(found[0][1], found[1][1])
+
+
+def test_each_micro_batch_draws_its_own_dropout(train, wire):
+    """Two micro-batches of the same example lose differently."""
+    wired = wire(train("method=ptv2", "batch_size=1", "max_steps=1", dropout=True))
+    run, stream = wired.runs[0], wired.runs[0].stream
+    run.stream = lambda step: [*stream(0), *stream(0)]
+    seen = []
+    losses = wired.model.losses
+
+    @contextmanager
+    def watched(work):
+        with losses(work) as found:
+            seen.extend(float(loss.detach()) for loss, _ in found)
+            yield found
+
+    wired.model.losses = watched
+    wired.fit()
+    assert len(seen) == 2
+    assert seen[0] != seen[1]
+
+
+def test_gradients_of_a_whole_backbone_are_not_summed_in_memory(train, wire):
+    """A tuned one trains its micro-batches one after the other, a frozen one at once; both are evaluated at once."""
+    frozen, tuned = wire(train("method=ptv2")).model, wire(train("method=finetune")).model
+    assert (frozen.apart, tuned.apart) == (True, False)
+    assert frozen.threads
+    assert tuned.threads
+
+
+@pytest.mark.parametrize(
+    ("words", "threads", "runs", "count"),
+    [
+        ((), 1, 1, 1),
+        ((), 2, 1, 2),
+        ((), 8, 1, 2),
+        (("batch_size=64",), 4, 1, 4),
+        (("batch_size=64",), 4, 2, 2),
+        ((), 2, 8, 1),
+        (("batch_size=15",), 2, 1, 1),
+        (("accumulate=1",), 2, 1, 1),
+        (("accumulate=5",), 1, 8, 5),
+        (("method=finetune",), 2, 1, 1),
+        (("gradient_checkpointing=true",), 2, 1, 1),
+        (("backbone=albert_xxlarge_v2",), 2, 1, 1),
+    ],
+)
+def test_into_how_many_micro_batches(settings, monkeypatch, words, threads, runs, count):
+    """Of 8 examples at least, one a thread that no other run takes, where they can be at once; or as many as asked."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    s = settings("method=ptv2", "task=rte", "backbone=bert_base_cased", "batch_size=16", "device=cpu", *words)
+    assert build.micro_batches(s, runs) == count
 
 
 # The step's loss

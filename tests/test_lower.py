@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ptune.errors import ConfigError
-from ptune.loop import accumulate
+from ptune.loop import gradients
 
 STILL = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0", "method.head.dropout=0.0")
 FAMILIES = ("bert", "roberta", "xlm_roberta", "electra", "distilbert", "modernbert")
@@ -39,8 +39,7 @@ def test_the_losses_are_those_of_the_whole_model(train, wire, request, family, m
     assert len(rows) > 1
     calls = []
     kept.model.backbone.attentions()[0].register_forward_hook(lambda *_: calls.append(1))
-    batches = {id(run): list(run.stream(0)) for run in kept.runs}
-    accumulate(kept.model, kept.runs, batches)
+    gradients(kept.model, kept.runs, map)
     assert not calls
 
 

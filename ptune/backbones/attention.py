@@ -77,9 +77,10 @@ def attend_with_prefix(
 def plain(query: Tensor, key: Tensor, options: Mapping[str, Any]) -> bool:
     """Whether `attend` can and should do it: where a CPU trains, its fused attention is far slower than its parts.
 
-    The fused one's backward pass in bfloat16 takes ten times as long, and with dropout there is none.
+    The fused one's backward pass in bfloat16 takes ten times as long, and with dropout there is none; torch's other one
+    would draw from random numbers that all threads share.
     """
-    training = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
+    training = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or bool(options.get("dropout")))
     same = query.device.type == "cpu" and query.shape[1] == key.shape[1]
     return training and same and options.get("position_bias") is None and options.get("softcap") is None
 

@@ -107,8 +107,10 @@ class FusedLauncher(Launcher):
 
     def room(self, settings: Train) -> int:
         """How many runs like this one a group may have."""
+        from ptune import build
+
         most = self.runs or 2**10
-        if apart_on(settings):
+        if build.apart(settings):  # their memory does not add up
             return most
         return max(1, min(most, int((self.memory * 1e9 if self.memory else free(settings)) / needed(settings))))
 
@@ -219,18 +221,9 @@ def shared(s: Train) -> str:
     return json.dumps([values, twice], sort_keys=True, default=str)
 
 
-def apart_on(s: Train) -> bool:
-    """Whether runs take passes of their own, see Model.apart: their memory does not add up."""
-    from ptune import build
-    from ptune.leaves import target
-
-    cpu = build.device(s.device).type == "cpu"
-    return cpu and target(s.backbone["_target_"], s.packages).threads and not s.gradient_checkpointing
-
-
 def needed(s: Train) -> float:
     """Bytes that a run's step keeps for its backward pass, at most: every row as long as rows may be."""
-    rows = -(-s.batch_size // s.accumulate)
+    rows = -(-s.batch_size // (s.accumulate or 1))
     length = (s.data.max_length or 256) + (s.prompt_length.value or 0)
     width, bytes_each = int(s.backbone["hidden"]), 2 if s.precision == "bfloat16" else 4
     layer = rows * length * (KEPT * width + 2 * int(s.backbone["heads"]) * length) * bytes_each

@@ -176,7 +176,8 @@ def run_ptune(s: Side) -> None:
             ]  # fmt: skip
             with hydra.initialize_config_module("ptune.conf", version_base="1.3"):
                 settings = build.settings(hydra.compose("train", overrides=words))
-            sessions.append(session.Session(settings, RunFolder(Path(base) / str(seed)), words, progress, corpora))
+            folder = RunFolder(Path(base) / str(seed))
+            sessions.append(session.Session(settings, folder, words, progress, corpora, s.runs))
         first = sessions[0]
         if s.kind == "eval":
             dev = first.corpus.splits["dev"]
