@@ -46,6 +46,7 @@ AT_LEAST_ONE = (
     "batch_size",
     "accumulate",
     "eval_batch_size",
+    "batch_tokens",
     "eval_every",
     "patience",
     "data.max_length",

@@ -33,13 +33,19 @@ class Evaluation:
 
 
 def predict(
-    model: Model, member: int, task: Task, examples: Sequence[Example], rendered: Rendered, batch_size: int
+    model: Model,
+    member: int,
+    task: Task,
+    examples: Sequence[Example],
+    rendered: Rendered,
+    batch_size: int,
+    tokens: int | None = None,
 ) -> list[Prediction]:
-    """A prediction for each example; the model is left as it was, training or not."""
+    """A prediction for each example, from batches of so many rows and tokens; the model is left as it was."""
     was_training = model.training
     model.eval()
     outputs: list[list[RowOutput]] = [[] for _ in examples]
-    batches = stepwise(rendered, batch_size)
+    batches = stepwise(rendered, batch_size, tokens)
 
     def said(indices: Sequence[int]) -> list[RowOutput]:
         return model.outputs(member, rendered.batch(indices, EVALUATION, "eval"))
@@ -52,11 +58,18 @@ def predict(
 
 
 def evaluate(
-    model: Model, member: int, task: Task, split: str, examples: Sequence[Example], rendered: Rendered, batch_size: int
+    model: Model,
+    member: int,
+    task: Task,
+    split: str,
+    examples: Sequence[Example],
+    rendered: Rendered,
+    batch_size: int,
+    tokens: int | None = None,
 ) -> Evaluation:
     """Predict a labeled split and score it with the task's official metrics."""
     started = time.perf_counter()
-    predictions = predict(model, member, task, examples, rendered, batch_size)
+    predictions = predict(model, member, task, examples, rendered, batch_size, tokens)
     seconds = time.perf_counter() - started
     return Evaluation(split, task.score(examples, predictions), predictions, examples, seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -115,9 +116,18 @@ class Stream:
 
     BLOCK = 32  # batches that are sorted by length together
 
-    def __init__(self, rendered: Rendered, batch_size: int, accumulate: int, seed: int, bucket: bool) -> None:
+    def __init__(
+        self,
+        rendered: Rendered,
+        batch_size: int,
+        accumulate: int,
+        seed: int,
+        bucket: bool,
+        tokens: int | None = None,
+    ) -> None:
+        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further."""
         self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
-        self.seed, self.bucket = seed, bucket
+        self.seed, self.bucket, self.tokens = seed, bucket, tokens
         self.steps_per_epoch = -(-len(rendered) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
@@ -150,19 +160,24 @@ class Stream:
         indices = self.epoch(epoch)[index]
         size = -(-len(indices) // self.accumulate)
         draw = Draw(self.seed, epoch)
-        return [
-            self.rendered.batch(indices[start : start + size], draw, "train") for start in range(0, len(indices), size)
-        ]
+        parts = (indices[start : start + size] for start in range(0, len(indices), size))
+        micro = [few for part in parts for few in fitting(self.rendered, part, sys.maxsize, self.tokens)]
+        return [self.rendered.batch(few, draw, "train") for few in micro]
 
 
-def stepwise(rendered: Rendered, rows: int) -> list[list[int]]:
-    """Example indices in batches of at most `rows` rows (or one example), longest first, for evaluation."""
+def stepwise(rendered: Rendered, rows: int, tokens: int | None = None) -> list[list[int]]:
+    """Example indices in batches for evaluation, longest first, see `fitting`."""
+    return fitting(rendered, sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i]), rows, tokens)
+
+
+def fitting(rendered: Rendered, indices: Iterable[int], rows: int, tokens: int | None) -> list[list[int]]:
+    """Example indices as they come in batches of at most so many rows, and tokens with padding; or of one example."""
     batches: list[list[int]] = []
-    count = rows
-    for index in sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i]):
-        count += rendered.counts[index]
-        if count > rows:
+    count = longest = 0
+    for index in indices:
+        count, longest = count + rendered.counts[index], max(longest, rendered.lengths[index])
+        if not batches or count > rows or (tokens is not None and count * longest > tokens):
             batches.append([])
-            count = rendered.counts[index]
+            count, longest = rendered.counts[index], rendered.lengths[index]
         batches[-1].append(index)
     return batches

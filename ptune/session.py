@@ -255,7 +255,7 @@ class Session:
         from ptune.rendered import Stream
 
         s = self.settings
-        stream = Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket)
+        stream = Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
         steps = s.epochs * stream.steps_per_epoch
         steps = min(steps, s.max_steps) if s.max_steps is not None else steps
         trained = model.trained(self.member)
@@ -312,6 +312,7 @@ class Session:
             self.corpus.splits[split],
             rendered[split],
             self.settings.eval_batch_size,
+            self.settings.batch_tokens,
         )
 
     def _event(self, model: Any, rendered: Mapping[str, Any], step: int) -> dict[str, Any]:

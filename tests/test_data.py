@@ -597,6 +597,24 @@ def test_stream_accumulates(rendered):
         assert sum(part.labels for part in parts) == one(step)[0].labels
 
 
+@pytest.mark.parametrize("tokens", [40, 100, 160])
+def test_a_budget_of_tokens(rendered, tokens):
+    """Micro-batches and batches of evaluation keep to it, padded; what a step holds is the same, in the same order."""
+    whole, divided = Stream(rendered, 8, 1, 5, True), Stream(rendered, 8, 1, 5, True, tokens)
+    most = 0
+    for step in range(8):
+        parts = divided(step)
+        most = max(most, len(parts))
+        assert [i for part in parts for i in part.example.tolist()] == whole(step)[0].example.tolist()
+        assert all(part.ids.numel() <= tokens or len(set(part.example.tolist())) == 1 for part in parts)
+    assert most > 1
+    for indices in (found := stepwise(rendered, 64, tokens)):
+        batch = rendered.batch(indices, Draw(0, 0), "eval")
+        assert batch.ids.numel() <= tokens or len(indices) == 1
+    assert sorted(i for indices in found for i in indices) == list(range(61))
+    assert len(found) > len(stepwise(rendered, 64))
+
+
 def test_buckets_group_lengths(rendered):
     """Batches of similar length hold far less padding; the order of lengths is not the order of training."""
 

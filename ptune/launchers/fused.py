@@ -225,6 +225,8 @@ def needed(s: Train) -> float:
     """Bytes that a run's step keeps for its backward pass, at most: every row as long as rows may be."""
     rows = -(-s.batch_size // (s.accumulate or 1))
     length = (s.data.max_length or 256) + (s.prompt_length.value or 0)
+    if s.batch_tokens:
+        rows = max(1, min(rows, s.batch_tokens // (s.data.max_length or 256)))
     width, bytes_each = int(s.backbone["hidden"]), 2 if s.precision == "bfloat16" else 4
     layer = rows * length * (KEPT * width + 2 * int(s.backbone["heads"]) * length) * bytes_each
     return float(layer * (1 if s.gradient_checkpointing else int(s.backbone["layers"])))
