@@ -60,6 +60,8 @@ def refuse(run: Restored) -> None:
         )
     if not run.model.backbone.cached:
         wrong.append("a backbone that takes past_key_values")
+    if run.model.backbone.causal:
+        wrong.append("an encoder, whose layer reads the first token")
     if run.settings.method["tune"] != "none":
         wrong.append("a frozen backbone (method.tune=none)")
     if wrong:

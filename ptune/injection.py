@@ -17,7 +17,10 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a backbone that prompts, heads and checks need; known before its weights are loaded."""
+    """The sizes of a backbone that prompts, heads and checks need; known before its weights are loaded.
+
+    heads, head_dim: of keys, which several query heads may share; causal: whether a token sees only those before it.
+    """
 
     layers: int
     heads: int
@@ -28,6 +31,7 @@ class Shape:
     vocab: int
     lm_head: bool
     pooler: bool
+    causal: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,13 @@ class Frame:
 class Tokens:
     """Wraps a fast Hugging Face tokenizer; every piece of text is tokenized on its own, so nothing straddles."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, causal: bool = False) -> None:
+        """causal: of a model that predicts the next token: a mask only says where; a line break parts two segments."""
+        self.tokenizer, self.causal = tokenizer, causal
         self.pad_id: int = tokenizer.pad_token_id or 0
         self.unk_id: int = tokenizer.unk_token_id or 0
-        self.mask_id: int | None = tokenizer.mask_token_id
+        self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
         self.frames = {1: self._frame(1), 2: self._frame(2)}
 
     @property
@@ -83,11 +85,12 @@ class Tokens:
         if segments == 1:
             return Frame(tuple(ids[:first]), (), tuple(ids[end:]), (types[first],), (), types[-1])
         second = next(i for i in range(end, len(ids)) if ids[i : i + len(b)] == b)
+        parted = self.causal and second == end
         return Frame(
             before=tuple(ids[:first]),
-            between=tuple(ids[end:second]),
+            between=tuple(self.encode("\n") if parted else ids[end:second]),
             after=tuple(ids[second + len(b) :]),
             types=(types[first], types[second]),
-            between_types=tuple(types[end:second]),
+            between_types=tuple([types[first]] * len(self.encode("\n")) if parted else types[end:second]),
             after_type=types[-1],
         )

@@ -240,6 +240,74 @@ def modernbert_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory) -> Path:
+    """A GPT-2; its head is tied."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    shape = {"n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "n_positions": POSITIONS}
+    config = GPT2Config(vocab_size=write_gpt2_tokenizer(folder), bos_token_id=0, eos_token_id=0, **shape)
+    write_checkpoint(GPT2LMHeadModel(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opt_folder(tmp_path_factory) -> Path:
+    """An OPT, whose texts begin with </s>."""
+    from transformers import OPTConfig, OPTForCausalLM
+
+    folder = tmp_path_factory.mktemp("opt")
+    given = sizes(write_gpt2_tokenizer(folder, before=True))
+    given["ffn_dim"] = given.pop("intermediate_size")
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 0}
+    config = OPTConfig(**given, **special, max_position_embeddings=POSITIONS, word_embed_proj_dim=HIDDEN)
+    config.attention_dropout = 0.1
+    write_checkpoint(OPTForCausalLM(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gpt_neox_folder(tmp_path_factory) -> Path:
+    """A Pythia, of an output layer of its own; a quarter of each head is rotated."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    folder = tmp_path_factory.mktemp("gpt_neox")
+    vocab = write_gpt2_tokenizer(folder)
+    special = {"bos_token_id": 0, "eos_token_id": 0}
+    write_checkpoint(
+        GPTNeoXForCausalLM(GPTNeoXConfig(**sizes(vocab), max_position_embeddings=POSITIONS, **special)), folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory) -> Path:
+    """A Llama, whose texts begin with a token of their own; two query heads share a key head."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("llama")
+    vocab = write_gpt2_tokenizer(folder, before=True)
+    special = {"bos_token_id": 0, "eos_token_id": 0, "num_key_value_heads": HEADS // 2}
+    write_checkpoint(
+        LlamaForCausalLM(LlamaConfig(**sizes(vocab), max_position_embeddings=POSITIONS, **special)), folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen3_folder(tmp_path_factory) -> Path:
+    """A Qwen3, tied, of heads wider than their share of the states."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    folder = tmp_path_factory.mktemp("qwen3")
+    vocab = write_gpt2_tokenizer(folder)
+    shape = {"num_key_value_heads": HEADS // 2, "head_dim": 16, "max_position_embeddings": POSITIONS}
+    special = {"bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": True}
+    write_checkpoint(Qwen3ForCausalLM(Qwen3Config(**sizes(vocab), **shape, **special)), folder)
+    return folder
+
+
 def relative() -> dict[str, Any]:
     """The relative positions of the published DeBERTa checkpoints."""
     return {
@@ -332,6 +400,28 @@ def write_roberta_tokenizer(folder: Path) -> int:
         bos_token=bos,
         eos_token=eos,
     )
+
+
+def write_gpt2_tokenizer(folder: Path, before: bool = False) -> int:
+    """A byte-level BPE vocabulary without a frame, or with one token `before` each text; returns its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    end, pad = special = ["<|endoftext|>", "<pad>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=special, show_progress=False, initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator(SENTENCES * 3, trainer)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    if before:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{end} $A", pair=f"{end} $A {end} $B", special_tokens=[(end, 0)]
+        )
+        return save_tokenizer(tokenizer, folder, bos_token=end, eos_token=end, pad_token=pad)
+    return save_tokenizer(tokenizer, folder, bos_token=end, eos_token=end, unk_token=end)
 
 
 def save_tokenizer(tokenizer: Any, folder: Path, **special: str) -> int:

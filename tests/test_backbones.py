@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 import torch
-from transformers import AlbertConfig, AutoModel, AutoModelForMaskedLM, DynamicCache, ModernBertConfig
+import transformers
+from transformers import AlbertConfig, AutoModel, DynamicCache, ModernBertConfig
 
 from ptune import build
 from ptune.backbones import local
@@ -18,8 +19,12 @@ from ptune.prompts.deep import Deep
 from ptune.prompts.none import NoPrompt
 
 LENGTHS = (7, 5, 4)
-CACHED = ["bert", "roberta", "xlm_roberta", "electra"]  # transformers ignores past_key_values in the others
+GROUPED = ["qwen3", "llama"]
+ROTARY = ["gpt_neox", *GROUPED]
+CAUSAL = ["gpt2", "opt", *ROTARY]
+CACHED = ["bert", "roberta", "xlm_roberta", "electra", *CAUSAL]  # transformers ignores past_key_values in the others
 DEBERTAS = ["deberta", "deberta_v2", "deberta_v3"]
+PLAIN = ["modernbert", *GROUPED]  # of no biases
 FAMILIES = [*CACHED, "distilbert", "albert", "grouped_albert", *DEBERTAS, "modernbert"]
 BUT_ALBERT = [name for name in FAMILIES if "albert" not in name]
 
@@ -68,7 +73,7 @@ def make_rows(backbone, lengths=LENGTHS, slots=0, seed=0):
 
 
 def pad_id(backbone):
-    return backbone.base.config.pad_token_id
+    return backbone.base.config.pad_token_id or 0
 
 
 def random_kv(backbone, length, layers=None, rows=1, seed=0):
@@ -144,9 +149,8 @@ def cache_route(model, batch, kv):
         cache.update(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1), layer)
     seen = torch.ones(rows, cache.get_seq_length(), dtype=torch.long)
     mask = torch.cat([seen, batch.mask.long()], 1)
-    return model(
-        input_ids=batch.ids, token_type_ids=batch.types, attention_mask=mask, past_key_values=cache
-    ).last_hidden_state
+    types = {"token_type_ids": batch.types} if hasattr(model.config, "type_vocab_size") else {}
+    return model(input_ids=batch.ids, attention_mask=mask, past_key_values=cache, **types).last_hidden_state
 
 
 def assert_equals_cache_route(folder):
@@ -524,6 +528,7 @@ def test_embedded_pads_are_those_of_a_mask_of_ones(deberta_v2_folder, monkeypatc
         assert_close(row[mask], own)
 
 
+@of_families(*[name for name in FAMILIES if name not in CAUSAL])
 def test_whole_embedding_embeds_the_text_twice(folder, backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     once = front(backbone, 2)
@@ -543,6 +548,28 @@ def test_whole_embedding_embeds_the_text_twice(folder, backbone):
     ).last_hidden_state
     assert_close(found, [row[2:][mask] for row, mask in zip(states, batch.mask, strict=True)])
     assert not torch.allclose(found[0], real_states(backbone, batch, once)[0][0], atol=1e-2)
+
+
+@of_families("gpt2", "opt")
+def test_whole_embedding_of_causal_models_adds_positions_twice(folder, backbone):
+    batch = collate(make_rows(backbone, (7, 7)), pad_id(backbone))
+    injection = Injection(whole_embedding=True)
+    found, _ = real_states(backbone, batch, injection)
+    model = plain_model(folder)
+    table = model.wpe.weight if folder.name.startswith("gpt2") else model.decoder.embed_positions.weight[2:]
+    states = model(inputs_embeds=model.get_input_embeddings()(batch.ids) + table[:7]).last_hidden_state
+    assert_close(found, list(states))
+
+
+@of_families(*CAUSAL)
+def test_a_token_sees_those_before_it(backbone):
+    """And the prefix; another last token changes no state but its own."""
+    (row,) = make_rows(backbone, (6,))
+    other = Row(0, [*row.ids[:5], row.ids[5] + 1], row.types, row.read)
+    injection = deep(backbone, 3)
+    (one,), (two,) = (real_states(backbone, collate([each], pad_id(backbone)), injection)[0] for each in (row, other))
+    assert_close([one[:5]], [two[:5]], atol=0)
+    assert not torch.allclose(one[5], two[5], atol=1e-3)
 
 
 def test_positions_count_real_tokens_and_shift():
@@ -636,7 +663,8 @@ def test_language_model_logits_are_the_librarys(folder):
         hidden = backbone(batch, Injection())
         found = hidden.words(hidden.states[:, 2], ids)
         legacy = {"legacy": "v2" in folder.name} if "deberta" in folder.name else {}
-        library = AutoModelForMaskedLM.from_pretrained(str(folder), dtype=torch.float32, **legacy).eval()
+        library = getattr(transformers, backbone.lm_class).from_pretrained(str(folder), dtype=torch.float32, **legacy)
+        library.eval()
         types = {"token_type_ids": batch.types} if backbone.token_types else {}
         logits = library(input_ids=batch.ids, attention_mask=batch.mask.long(), **types).logits
     torch.testing.assert_close(found, logits[:, 2, ids], atol=1e-5, rtol=1e-5)
@@ -653,12 +681,12 @@ def test_an_lm_head_that_is_not_there_is_not_made_up(electra_discriminator_folde
     )
 
 
-PROJECTIONS = {"key": 0, "value": 1, "k_lin": 0, "v_lin": 1, "key_proj": 0, "value_proj": 1}
+PROJECTIONS = {"key": 0, "value": 1, "k_lin": 0, "v_lin": 1, "key_proj": 0, "value_proj": 1, "k_proj": 0, "v_proj": 1}
 
 
-@of_families(*[name for name in FAMILIES if name not in ("deberta", "modernbert")])
+@of_families(*[name for name in FAMILIES if name not in ("deberta", "modernbert", "gpt2", *ROTARY)])
 def test_key_values_are_those_of_the_text(folder, backbone):
-    """Where a projection gives them; ModernBERT's are rotated, and proven by standing for their text."""
+    """Where a projection gives them alone; others are proven by standing for their text."""
     ids = [9, 7, 12]
     backbone.model.train()
     found = backbone.key_values(ids)
@@ -691,7 +719,7 @@ def test_key_values_of_a_fused_projection_have_its_bias(folder, backbone):
         torch.testing.assert_close(found[layer][1][0], value, atol=1e-5, rtol=1e-5)
 
 
-@of_families(*[name for name in FAMILIES if name != "modernbert"])
+@of_families(*[name for name in FAMILIES if name not in PLAIN])
 def test_tune_chooses_what_learns(folder):
     backbone = loaded(folder)
     every = dict(backbone.model.named_parameters())
@@ -705,13 +733,28 @@ def test_tune_chooses_what_learns(folder):
     assert not any(p.requires_grad for p in every.values())
 
 
-@of_families("modernbert")
+@of_families(*PLAIN)
 def test_tune_bias_needs_biases(folder):
     with pytest.raises(PtuneError) as caught:
         loaded(folder).tune("bias")
     assert str(caught.value) == f"method.tune: 'bias', but backbone {opened(folder).name} has none"
 
 
+@of_families("opt", *ROTARY)
+def test_dropout_of_models_that_drop_by_a_function(folder):
+    """What the config says is what the modules use; Llama's layout drops in attention alone."""
+    kept, changed = opened(folder), opened(folder, dropout=0.3, attention_dropout=0.2)
+    for backbone in (kept, changed):
+        backbone.load(lm=False)
+    usual = 0.1 if folder.name.startswith("opt") else 0.0
+    for backbone, rate in ((kept, usual), (changed, 0.2)):
+        for attention in backbone.attentions():
+            assert getattr(attention, "attention_dropout", getattr(attention, "dropout", None)) == rate
+    config = changed.base.config
+    assert {getattr(config, name) for name in changed.dropouts} <= {0.3}
+
+
+@of_families(*[name for name in FAMILIES if name not in ("opt", *ROTARY)])
 def test_dropout_is_the_checkpoints_or_the_settings(folder):
     kept, changed = opened(folder), opened(folder, dropout=0.3, attention_dropout=0.2)
     for backbone in (kept, changed):
@@ -752,7 +795,9 @@ def test_local_reads_sizes_and_heads_from_the_files(request):
             name == "pooled_bert",
         )
         assert (shape.layers, shape.embed) == (4, 16 if name in ("electra", "albert") else 32)
-        assert (shape.heads, shape.head_dim, shape.hidden, shape.positions) == (4, 8, 32, 192)
+        of_keys = {"llama": (2, 8), "qwen3": (2, 16)}.get(name, (4, 8))
+        assert (shape.heads, shape.head_dim, shape.hidden, shape.positions) == (*of_keys, 32, 192)
+        assert shape.causal == (name in CAUSAL)
 
 
 @of_families(*DEBERTAS)

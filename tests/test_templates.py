@@ -412,8 +412,60 @@ def test_slots_choose_the_pattern():
     patterns = task("rte")["patterns"]
 
     class Any:
-        unk_id, mask_id = 1, 2
+        unk_id, mask_id, causal = 1, 2, False
 
     assert Pattern(Any(), PAIR, patterns, slots=3).name == "ptuning"
     assert Pattern(Any(), PAIR, patterns).name == "pet0"
     assert Pattern(Any(), PAIR, patterns, name="pet2", slots=3).name == "pet2"
+
+
+# Models that predict the next token
+
+
+@pytest.fixture(scope="module", params=["gpt2_folder", "llama_folder"])
+def causal(request):
+    """Of no frame, and with a token before each text."""
+    return Tokens(AutoTokenizer.from_pretrained(str(request.getfixturevalue(request.param))), causal=True)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_causal_row_is_read_at_its_end(causal, text):
+    """The tokenizer's own ids; of nothing one token is read."""
+    row = only(Plain(causal, ["text"]), {"text": text})
+    assert list(row.ids) == (causal.tokenizer(text)["input_ids"] or [causal.start_id])
+    assert row.read["cls"] == row.read["mask"] == [len(row.ids) - 1]
+
+
+def test_two_causal_segments_are_lines_unless_the_tokenizer_parts_them(causal):
+    row = only(Plain(causal, PAIR), {"premise": "The mill stands.", "hypothesis": "It stands."})
+    both = causal.tokenizer("The mill stands.", "It stands.")["input_ids"]
+    lines = [*causal.encode("The mill stands."), *causal.encode("\n"), *causal.encode("It stands.")]
+    assert list(row.ids) == (both if causal.frames[1].before else lines)
+
+
+@pytest.mark.parametrize("ending", ["", ".", " or not."])
+def test_a_causal_pattern_ends_where_its_mask_stands(causal, ending):
+    """The token that stands for the mask is predicted from the one before it."""
+    text = "{premise} Question: {hypothesis} Answer: {mask}"
+    template = Pattern(causal, PAIR, {"only": {"text": text + ending}})
+    row = only(template, {"premise": "The mill stands.", "hypothesis": "Does it stand?"})
+    ids = [
+        *causal.frames[1].before,
+        *causal.encode("The mill stands."),
+        *causal.encode(" Question:"),
+        *causal.encode(" Does it stand?"),
+        *causal.encode(" Answer:"),
+    ]
+    assert list(row.ids) == ids
+    assert row.read["mask"] == [len(ids) - 1]
+
+
+def test_a_causal_pattern_is_one_that_says_all_before_its_mask(causal):
+    patterns = {
+        "first": {"text": "{mask}: {premise}"},
+        "middle": {"text": "{premise}? {mask}, {hypothesis}"},
+        "slots": {"text": "{premise} {hypothesis} {mask} {prompt}"},
+        "last": {"text": "{premise} {hypothesis} {mask}."},
+    }
+    assert Pattern(causal, PAIR, patterns).name == "last"
+    assert Pattern(causal, PAIR, patterns, slots=2).name == "last"

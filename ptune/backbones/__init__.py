@@ -43,7 +43,7 @@ class Backbone(nn.Module, ABC):
     (null where the family has none); dropouts, attention_dropouts: what its config calls them; registered: whether its
     attention dispatches through transformers' registry; cached: whether it takes past_key_values, as PEFT needs;
     token_types: whether it has any; relative: whether it counts distances in columns, so that nothing may stand between
-    a prompt and the text.
+    a prompt and the text; causal: whether a token sees only those before it; lm_class: of transformers, with the head.
     """
 
     model_type: ClassVar[str]
@@ -57,6 +57,8 @@ class Backbone(nn.Module, ABC):
     relative: ClassVar[bool] = False
     threads: ClassVar[bool] = True
     stacked: ClassVar[bool] = True
+    causal: ClassVar[bool] = False
+    lm_class: ClassVar[str] = "AutoModelForMaskedLM"
 
     def __init__(
         self,
@@ -76,11 +78,17 @@ class Backbone(nn.Module, ABC):
         dropout: float | None = None,
         attention_dropout: float | None = None,
         weights: Literal["safetensors", "bin"] = "safetensors",
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.name, self.checkpoint, self.revision, self.path = name, checkpoint, revision, path
         self.sha256 = sha256
-        self.shape = Shape(layers, heads, hidden // heads, hidden, embed or hidden, positions, vocab, lm_head, pooler)
+        of_heads = kv_heads or heads, head_dim or hidden // heads
+        self.shape = Shape(
+            layers, *of_heads, hidden, embed or hidden, positions, vocab, lm_head, pooler, causal=self.causal
+        )
+        self.stated = {**vars(self.shape), "heads": heads, "kv_heads": kv_heads or heads}
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
         self.recomputes = False
         self.lower: Lower | None = None
@@ -114,12 +122,12 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: its tokenizer is {pieces[0].name} alone, which takes sentencepiece to read: "
                 "pip install 'ptune[sentencepiece]'"
             )
-        return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True))
+        return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True), self.causal)
 
     def verify(self) -> None:
         """Compare the yaml's sizes and checksum with the checkpoint. Raises ConfigError, one line a difference."""
         actual = self.sizes_of(self.folder)
-        stated = vars(self.shape)
+        stated = self.stated
         wrong = [
             f"backbone.{key}: {stated[key]}, but {self.folder / 'config.json'} says {value}"
             for key, value in actual.items()
@@ -162,7 +170,7 @@ class Backbone(nn.Module, ABC):
 
     def load(self, lm: bool) -> None:
         """Load the weights as float32, with the language-model head when `lm`."""
-        from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+        import transformers
         from transformers.utils import logging
 
         from ptune.backbones import attention
@@ -170,9 +178,9 @@ class Backbone(nn.Module, ABC):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
         self.verify()
-        config = AutoConfig.from_pretrained(str(self.folder))
+        config = transformers.AutoConfig.from_pretrained(str(self.folder))
         self.configure(config, lm)
-        kind: Any = AutoModelForMaskedLM if lm else AutoModel
+        kind: Any = getattr(transformers, self.lm_class if lm else "AutoModel")
         extra = {} if lm or self.pooler_key is None else {"add_pooling_layer": False}
         try:
             self.model, found = kind.from_pretrained(
@@ -249,7 +257,7 @@ class Backbone(nn.Module, ABC):
 
         device = self.base.get_input_embeddings().weight.device
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-        self.lower = Lower([self.base.embeddings], self.layers()[:count], SHARE * free)
+        self.lower = Lower(self.still(), self.layers()[:count], SHARE * free)
 
     def train(self, mode: bool = True) -> Self:
         """Switch dropout on or off, where it is not off for good."""
@@ -263,6 +271,10 @@ class Backbone(nn.Module, ABC):
     def layers(self) -> list[Any]:
         """The layers, from the lowest."""
         return list(self.base.encoder.layer)
+
+    def still(self) -> list[nn.Module]:
+        """What drops before the first layer."""
+        return [self.base.embeddings]
 
     def attentions(self) -> list[nn.Module]:
         """The attention module of each layer."""

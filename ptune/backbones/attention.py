@@ -70,6 +70,8 @@ def attend_with_prefix(
         if bias is not None:
             kwargs["position_bias"] = F.pad(bias, (kv.k.shape[2], 0))
     if plain(query, key, kwargs):
+        if (shared := query.shape[1] // key.shape[1]) > 1:
+            key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
         return attend(query, key, value, attention_mask, kwargs.get("scaling"), kwargs.get("dropout", 0.0)), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
@@ -81,8 +83,12 @@ def plain(query: Tensor, key: Tensor, options: Mapping[str, Any]) -> bool:
     would draw from random numbers that all threads share.
     """
     training = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or bool(options.get("dropout")))
-    same = query.device.type == "cpu" and query.shape[1] == key.shape[1]
-    return training and same and options.get("position_bias") is None and options.get("softcap") is None
+    return (
+        training
+        and query.device.type == "cpu"
+        and options.get("position_bias") is None
+        and options.get("softcap") is None
+    )
 
 
 def attend(

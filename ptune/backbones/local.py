@@ -11,6 +11,8 @@ import ptune.backbones
 from ptune.backbones import Backbone, checkpoint_folder, read_config, weight_names
 from ptune.errors import PtuneError, nearest
 
+NO_FAMILIES = ("attention", "causal", "local", "lower")  # modules of this package
+
 
 def settings(given: dict[str, Any]) -> dict[str, Any]:
     """The full settings of the folder `given["path"]`; what is given besides goes before what the files say."""
@@ -36,7 +38,7 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
 def family_of(model_type: str, folder: Path) -> type[Backbone]:
     """The class for a config.json's model_type, by the module's name. Raises PtuneError for an unknown family."""
     module = model_type.replace("-", "_")
-    known = [m.name for m in pkgutil.iter_modules(ptune.backbones.__path__) if m.name not in ("attention", "local")]
+    known = [m.name for m in pkgutil.iter_modules(ptune.backbones.__path__) if m.name not in NO_FAMILIES]
     if module not in known:
         raise PtuneError(
             f"backbone.path: {folder} is of family '{model_type}', which ptune does not know; {nearest(module, known)}"

@@ -213,6 +213,8 @@ class Template(ABC):
                 types.extend(frame.between_types)
                 segment = piece.segment
             here = len(ids)
+            if piece.kind == "mask" and self.tokens.causal:
+                break  # it is predicted from the last token
             if piece.kind == "mask":
                 masks.extend(range(here, here + len(piece.ids)))
             elif piece.kind == "slot":
@@ -226,10 +228,14 @@ class Template(ABC):
                 read[name] = [here + place for place in marked if place < len(piece.ids)]
             ids.extend(piece.ids)
             types.extend([frame.types[segment]] * len(piece.ids))
-        ids.extend(frame.after)
-        types.extend([frame.after_type] * len(frame.after))
+        else:
+            ids.extend(frame.after)
+            types.extend([frame.after_type] * len(frame.after))
         if masks:
             read["mask"] = masks
+        if self.tokens.causal:
+            ids, types = ids or [self.tokens.start_id], types or [frame.types[0]]
+            read["cls"] = read["mask"] = [len(ids) - 1]
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
             target = tuple(target[start : start + len(read["words"])])

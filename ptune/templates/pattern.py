@@ -81,6 +81,14 @@ class Pattern(Template):
                     parse(task.patterns[chosen]["text"], task.fields, task.windows)
                 except ValueError as error:
                     yield "name", f"task.patterns.{chosen}: {error}"
+                    return
+            ended = [each for each in task.patterns if ends_with_mask(task.patterns[each]["text"], task.fields)]
+            if shape.causal and (name or next(iter(ended), None)) not in ended:
+                others = f"'{ended[0]}' does" if ended else "none of its patterns does"
+                yield (
+                    "name",
+                    f"a causal model reads nothing after {{mask}}, so that a pattern has to end with it; {others}",
+                )
 
     def __init__(
         self,
@@ -94,7 +102,8 @@ class Pattern(Template):
         windows: Windows | None = None,
     ) -> None:
         super().__init__(tokens, overflow, windows)
-        self.name = name or preferred(patterns, slots)
+        fit = {n: p for n, p in patterns.items() if not tokens.causal or ends_with_mask(p["text"], fields)}
+        self.name = name or preferred(fit, slots)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
@@ -121,6 +130,12 @@ class Pattern(Template):
                 text = _formed(example.fields[piece.text].strip(), piece.form)
                 out.append(Part("text", self.tokens.encode(text, piece.lead), piece.segment))
         return Parts(index, out, target, self.segments)
+
+
+def ends_with_mask(pattern: str, fields: Sequence[str]) -> bool:
+    """Whether nothing but literal words stands after the mask, and something before it; or there is no mask."""
+    kinds = [piece.kind for piece in parse(pattern, fields)]
+    return "mask" not in kinds or (kinds[0] != "mask" and set(kinds[kinds.index("mask") + 1 :]) <= {"literal"})
 
 
 def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
