@@ -141,7 +141,7 @@ def identity(s: Train) -> str:
 
 def apart(s: Train) -> bool:
     """Whether micro-batches are trained on at once, as Model.apart says when it is there."""
-    if s.method["tune"] != "none" or s.gradient_checkpointing:
+    if s.method["tune"] == "all" or s.gradient_checkpointing:
         return False
     return target(s.backbone["_target_"], s.packages).threads and device(s.device).type == "cpu"
 
@@ -179,7 +179,8 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
     tokens = backbone.tokens()
     parts = [surroundings(s, task, backbone, tokens) for s in runs]
     backbone.load(lm=any(head.lm for _, head in parts))
-    backbone.tune(first.method["tune"])
+    torch.manual_seed(mix(first.seed, "adapter"))
+    backbone.tune(first.method["tune"], first.method.get("adapter"))
     members = []
     for s, (template, head) in zip(runs, parts, strict=True):
         torch.manual_seed(mix(s.seed, "prompt"))

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ptune.adapters import ADAPTERS, problems
 from ptune.config import Data, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
-METHOD = ("name", "template", "prompt", "head", "procedure", "tune", "lr", "backbone_lr", "prompt_lr", "head_lr")
+METHOD = (
+    *("name", "template", "prompt", "head", "procedure", "tune", "adapter"),
+    *("lr", "backbone_lr", "prompt_lr", "head_lr"),
+)
 SHORTEST_TEXT = 128
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.source": ("hub", "local", "demo"),
@@ -27,7 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "select_on": ("dev", "test", "train", "held_out"),
     "report_on": ("dev", "test", "train"),
     "precision": ("float32", "bfloat16"),
-    "method.tune": ("none", "all", "bias"),
+    "method.tune": ("none", "all", "bias", *ADAPTERS),
     "compat.position_offset": ("length", "none"),
     "compat.pooler": ("published",),
     "compat.selection": ("published",),
@@ -126,6 +130,7 @@ def check_together(s: Train) -> Iterator[str]:
             "has no LM-head weights; choose method/head=linear or a backbone with them"
         )
     yield from check_positions(s, backbone, task)
+    yield from check_adapter(s.method["tune"], s.method.get("adapter"))
     yield from check_lower(s, backbone)
     yield from check_metric(s, task)
     yield from check_classes(s.data, task)
@@ -161,6 +166,14 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
         )
     elif not given:
         s.data.max_length = min(wanted, room)
+
+
+def check_adapter(tune: str, given: Any) -> Iterator[str]:
+    """An adapter's settings are those of its class, and of no use without it."""
+    if given is not None and (tune not in ADAPTERS or not isinstance(given, Mapping)):
+        yield f"method.adapter: for method.tune={' or '.join(ADAPTERS)}, a mapping of its settings"
+    elif tune in ADAPTERS:
+        yield from (f"method.adapter.{key}: {text}" for key, text in problems(tune, given or {}))
 
 
 def below(s: Train, shape: Any) -> int:

@@ -55,7 +55,7 @@ class Model(nn.Module):
     @property
     def apart(self) -> bool:
         """Whether micro-batches are trained on at once; not where each would have gradients of a whole backbone."""
-        return self.threads and not any(p.requires_grad for p in self.backbone.parameters())
+        return self.threads and not all(p.requires_grad for p in self.backbone.parameters())
 
     @contextmanager
     def drawing(self, seed: int) -> Iterator[None]:

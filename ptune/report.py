@@ -25,10 +25,9 @@ from ptune.errors import ConfigError, PtuneError, nearest
 from ptune.progress import NARROW, bracketed, table
 
 Row = Mapping[str, Any]
+TUNING = ("finetune", "bitfit", "lora", "ia3")  # methods whose names say what they tune
 COLUMNS: dict[str, Callable[[Row], str]] = {
-    "method": lambda r: (
-        r["method"] + ("" if r["tune"] == "none" or r["method"] in ("finetune", "bitfit") else f" (tune {r['tune']})")
-    ),
+    "method": lambda r: r["method"] + ("" if r["tune"] == "none" or r["method"] in TUNING else f" (tune {r['tune']})"),
     "task": lambda r: r["task"] + layout(r) + (" (synthetic)" if r["synthetic"] else ""),
     "backbone": lambda r: r["backbone"],
     "P": lambda r: str(r["prompt_length"] or ""),

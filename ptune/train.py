@@ -110,7 +110,9 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     metric, split = result["metric"], result["report_on"]
     marked = " (also selected on: optimistic)" if result["selected_on_reported"] and result["steps"] else ""
     parameters = result["parameters"]
-    tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}[result["tune"]]
+    tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}.get(
+        result["tune"], f"{result['tune']} in the backbone"
+    )
     rows = [
         [f"{split} {metric}", scored(result["score"], result["interval"]) + marked],
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],

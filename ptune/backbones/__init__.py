@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ptune import dropout
+from ptune.adapters import ADAPTERS, inject
 from ptune.batch import Batch, Hidden
 from ptune.errors import ConfigError, PtuneError
 from ptune.hub import files_of, no_checkpoint, snapshot
@@ -236,8 +237,15 @@ class Backbone(nn.Module, ABC):
                         found[key.rsplit(".", 1)[1]] = tensors.get_tensor(key).float()
         return found or None
 
-    def tune(self, what: str) -> None:
-        """Choose what learns: none, all, or bias (every bias, as BitFit). Raises PtuneError where there is no bias."""
+    def tune(self, what: str, adapter: Mapping[str, Any] | None = None) -> None:
+        """Choose what learns: none, all, bias (every bias, as BitFit), or an adapter (see ptune.adapters) put in here.
+
+        Raises PtuneError where there is no bias, or no place for the adapter.
+        """
+        if what in ADAPTERS:
+            inject(self.model, what, adapter or {})
+            dropout.install(self.model)
+            return
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(what == "all" or (what == "bias" and name.endswith("bias")))
         if what == "bias" and not any(parameter.requires_grad for parameter in self.model.parameters()):
