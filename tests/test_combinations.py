@@ -15,7 +15,7 @@ from ptune.errors import ConfigError, PtuneError
 from ptune.export import refuse
 
 PROMPTS = ("none", "soft", "pseudo", "deep", "deep_mlp")
-TUNES = ("none", "all", "bias")
+TUNES = ("none", "all", "bias", "lora")
 COMBINATIONS = [
     *(
         ("rte", template, prompt, head)

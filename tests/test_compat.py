@@ -13,7 +13,9 @@ from ptune.errors import ConfigError
 METHODS = (
     "bitfit",
     "finetune",
+    "ia3",
     "linear_probe",
+    "lora",
     "majority",
     "pattern_finetune",
     "prefix",
@@ -22,7 +24,7 @@ METHODS = (
     "ptv2",
     "zero_shot",
 )
-PROMPTLESS = ("bitfit", "finetune", "linear_probe", "majority", "pattern_finetune", "zero_shot")
+PROMPTLESS = ("bitfit", "finetune", "ia3", "linear_probe", "lora", "majority", "pattern_finetune", "zero_shot")
 
 ROWS = [
     # row, what stands on the command line, the key, what changes
