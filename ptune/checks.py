@@ -138,6 +138,8 @@ def check_together(s: Train) -> Iterator[str]:
         yield "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
     procedure = target(s.method["procedure"]["_target_"], s.packages)
     prompt = target(s.method["prompt"]["_target_"], s.packages)
+    if procedure.trains and s.method["head"].get("calibrate"):
+        yield "method.head.calibrate: for methods that train nothing, as zero_shot; leave it out"
     if procedure.trains and s.optim.lr is None:
         yield f"optim.lr: method {s.method['name']} has no learning rate of its own; set optim.lr"
     if procedure.trains and not head.learns and prompt.place == "none" and s.method["tune"] == "none":

@@ -127,8 +127,13 @@ class Session:
 
     def untrained(self) -> dict[str, Any]:
         """Report the model as it is."""
-        model = build.assemble([self.settings], self.task)
-        splits = {self.settings.select_on, self.report_on}
+        s = self.settings
+        model = build.assemble([s], self.task)
+        if s.method["head"].get("calibrate"):
+            from ptune.calibration import calibrate
+
+            calibrate(model, self.member, self.task, int(s.data.max_length or 0))
+        splits = {s.select_on, self.report_on}
         rendered = {split: self._render(model, split) for split in splits}
         event = {**self._event(model, rendered, 0), "step": 0, "epoch": 0.0}
         point = self._point(model, rendered, event, keep=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +15,10 @@ from ptune.injection import Shape
 
 
 class Verbalizer(Head):
-    """A label's score is the mean logit of its words; each word is one token of the backbone's vocabulary.
+    """A label's score comes of the logits of its words; each word is one token of the backbone's vocabulary.
 
+    aggregate: mean of the logits (PET), or logsumexp, the mass that the words have together. calibrate: scores are
+    shifted until texts without content get every label alike, for methods that train nothing (see ptune.calibration).
     A number (readout "scalar") lies between the labels as their scores share out the mass (LM-BFF, arXiv 2012.15723).
 
     verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
@@ -26,7 +28,8 @@ class Verbalizer(Head):
     lm = True
     learns = False
     ids: Tensor
-    owner: Tensor
+    owner: Tensor  # [W, C], which word stands for which label
+    shift: Tensor
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -55,8 +58,12 @@ class Verbalizer(Head):
         encode: Callable[[str], Sequence[int]],
         preferred: str | None = None,
         name: str | None = None,
+        aggregate: Literal["mean", "logsumexp"] = "mean",
+        calibrate: bool = False,
     ) -> None:
         super().__init__()
+        self.aggregate = aggregate
+        self.register_buffer("shift", torch.zeros(len(labels)), persistent=calibrate)
         self.scalar = readout == "scalar"
         if self.scalar:
             self.ends = scale_of(labels)
@@ -71,14 +78,17 @@ class Verbalizer(Head):
                         f"'{word}' ({label}) is {len(pieces)} tokens of this backbone; choose a word that is one"
                     )
                 ids.append(pieces[0])
-                owner.append([float(i == index) / len(words[label]) for i in range(len(labels))])
+                owner.append([i == index for i in range(len(labels))])
         self.register_buffer("ids", torch.tensor(ids), persistent=False)
         self.register_buffer("owner", torch.tensor(owner), persistent=False)
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
         """[B, C]."""
         states = hidden.at(batch.read["mask"])[:, 0]
-        return hidden.words(states, self.ids).float() @ self.owner
+        words = hidden.words(states, self.ids).float()
+        if self.aggregate == "logsumexp":
+            return words[..., None].masked_fill(~self.owner, -torch.inf).logsumexp(1) + self.shift
+        return words @ (self.owner / self.owner.sum(0)) + self.shift
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
         """See Head; of a number, the number."""

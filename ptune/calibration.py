@@ -1,0 +1,32 @@
+"""Contextual calibration of a model that is not trained (Zhao et al. 2021, arXiv 2102.09690).
+
+Of two texts every field says the same nothing: where a model takes that for an answer, as "Yes, it follows",
+calibration takes it away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ptune.batch import Draw, Example
+from ptune.heads.verbalizer import Verbalizer
+from ptune.model import Model
+from ptune.rendered import Rendered
+
+CONTENT_FREE = ("N/A", "", "[MASK]")  # what every field says in turn
+
+
+def calibrate(model: Model, member: int, task: Any, max_len: int) -> None:
+    """Shift the head's scores so that texts without content get the same probability of every label, on average."""
+    own = model.member(member)
+    assert isinstance(own.head, Verbalizer)
+    examples = [Example(f"content-free {i}", dict.fromkeys(task.fields, text)) for i, text in enumerate(CONTENT_FREE)]
+    rendered = Rendered(examples, task, own.template, max_len)
+    model.eval()
+    own.head.shift.zero_()
+    batch = rendered.batch(range(len(examples)), Draw(0, 0), "content-free").to(model.device)
+    with torch.inference_mode(), model.hidden([(member, batch)]) as ((head, hidden, _),):
+        said = head.logits(hidden, batch).float().softmax(-1).mean(0)
+    own.head.shift.copy_(-said.log())
