@@ -161,6 +161,7 @@ def micro_batches(s: Train, runs: int = 1) -> int:
 def assemble(runs: Sequence[Train], task: Any) -> Model:
     """The model of one or more runs that share a backbone: on its device, weights loaded, prompts drawn from the seeds.
 
+    task: of all of them, or a list of each one's.
     Raises ConfigError for what only the tokenizer can tell (a label word that is several tokens), before weights.
     """
     import torch
@@ -177,18 +178,19 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
         raise ValueError("runs that tune the backbone cannot share it")
     backbone = leaf(first.backbone, first.packages)
     tokens = backbone.tokens()
-    parts = [surroundings(s, task, backbone, tokens) for s in runs]
+    tasks = task if isinstance(task, list) else [task] * len(runs)
+    parts = [surroundings(s, of_run, backbone, tokens) for s, of_run in zip(runs, tasks, strict=True)]
     backbone.load(lm=any(head.lm for _, head in parts))
     torch.manual_seed(mix(first.seed, "adapter"))
     backbone.tune(first.method["tune"], first.method.get("adapter"))
     members = []
-    for s, (template, head) in zip(runs, parts, strict=True):
+    for s, of_run, (template, head) in zip(runs, tasks, parts, strict=True):
         torch.manual_seed(mix(s.seed, "prompt"))
         vocabulary = Vocabulary(
             embedding=backbone.base.get_input_embeddings().weight.detach(),
             encode=lambda text: tokens.encode(text, lead=True),
             states=lambda text: backbone.key_values(tokens.encode(text)),
-            labels=[label.replace("_", " ") for label in task.labels],
+            labels=[label.replace("_", " ") for label in of_run.labels],
             special=tokens.special_ids,
         )
         prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape, vocabulary=vocabulary)

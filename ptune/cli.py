@@ -289,8 +289,10 @@ def override(command: str, word: str) -> str:
     from ptune.explain import options
 
     if "=" in word or word.startswith("~"):
-        check_choice(*word.partition("=")[::2])
-        return word
+        key, _, value = word.partition("=")
+        check_choice(key, value)
+        several = command == "predict" and key == POSITIONAL["predict"] and value[:1] not in ("'", '"')
+        return f"{key}={quote(value)}" if several else word
     if command not in POSITIONAL:
         homes = [f"{group}={name}" for group, name in options() if name == word]
         hint = f"; did you mean {homes[0]}?" if homes else ""

@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.cache import Cache
     from ptune.data import cache_folder, load
     from ptune.errors import ConfigError
-    from ptune.evaluate import constant, evaluate, prediction_rows
+    from ptune.evaluate import Asked, constant, evaluate, prediction_rows
     from ptune.rendered import Rendered
     from ptune.restore import restore
     from ptune.session import SYNTHETIC, read_corpus
@@ -58,7 +58,7 @@ def main(cfg: DictConfig) -> None:
         assert run.settings.data.max_length is not None
         template, most = run.model.member(0).template, run.settings.data.max_length
         rendered = Rendered(examples, task, template, most, cache, split)
-        found = evaluate(run.model, 0, task, split, examples, rendered, s.batch_size)
+        found = evaluate(run.model, Asked(0, task, examples, rendered), split, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)
         metric = str(run.settings.metric) if s.task is None else task.headline
         interval = found.interval(task, metric)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptune.batch import Draw, Example, RowOutput
 from ptune.model import Model
-from ptune.rendered import Rendered, stepwise
+from ptune.rendered import Rendered, fitting
 from ptune.tasks import Prediction, Task
 from ptune.threads import at_once
 
@@ -32,46 +32,54 @@ class Evaluation:
         return task.interval(self.examples, self.predictions, name)
 
 
-def predict(
-    model: Model,
-    member: int,
-    task: Task,
-    examples: Sequence[Example],
-    rendered: Rendered,
-    batch_size: int,
-    tokens: int | None = None,
-) -> list[Prediction]:
+class Asked(NamedTuple):
+    """What a member of a model is to predict."""
+
+    member: int
+    task: Task
+    examples: Sequence[Example]
+    rendered: Rendered
+
+
+def predict(model: Model, asked: Asked, batch_size: int, tokens: int | None = None) -> list[Prediction]:
     """A prediction for each example, from batches of so many rows and tokens; the model is left as it was."""
+    return predict_together(model, [asked], batch_size, tokens)[0]
+
+
+def predict_together(
+    model: Model, several: Sequence[Asked], batch_size: int, tokens: int | None = None
+) -> list[list[Prediction]]:
+    """As `predict` for each of several members, whose rows share batches."""
     was_training = model.training
     model.eval()
-    outputs: list[list[RowOutput]] = [[] for _ in examples]
-    batches = stepwise(rendered, batch_size, tokens)
+    outputs: list[list[list[RowOutput]]] = [[[] for _ in asked.examples] for asked in several]
+    rows = [(number, i) for number, asked in enumerate(several) for i in range(len(asked.examples))]
+    rows.sort(key=lambda row: -several[row[0]].rendered.lengths[row[1]])
+    batches = fitting(rows, lambda row: several[row[0]].rendered.size(row[1]), batch_size, tokens)
 
-    def said(indices: Sequence[int]) -> list[RowOutput]:
-        return model.outputs(member, rendered.batch(indices, EVALUATION, "eval"))
+    def said(batch: Sequence[tuple[int, int]]) -> list[tuple[int, list[RowOutput]]]:
+        numbers = sorted({number for number, _ in batch})
+        chosen = {number: [i for one, i in batch if one == number] for number in numbers}
+        work = [(several[n].member, several[n].rendered.batch(chosen[n], EVALUATION, "eval")) for n in numbers]
+        return list(zip(numbers, model.answers(work), strict=True))
 
     with at_once(model.threads) as mapped:
-        for output in chain.from_iterable(mapped(said, batches)):
-            outputs[output.example].append(output)
+        for number, found in chain.from_iterable(mapped(said, batches)):
+            for output in found:
+                outputs[number][output.example].append(output)
     model.train(was_training)
-    return [task.decode(example, rows) for example, rows in zip(examples, outputs, strict=True)]
+    return [
+        [asked.task.decode(example, rows) for example, rows in zip(asked.examples, of_one, strict=True)]
+        for asked, of_one in zip(several, outputs, strict=True)
+    ]
 
 
-def evaluate(
-    model: Model,
-    member: int,
-    task: Task,
-    split: str,
-    examples: Sequence[Example],
-    rendered: Rendered,
-    batch_size: int,
-    tokens: int | None = None,
-) -> Evaluation:
+def evaluate(model: Model, asked: Asked, split: str, batch_size: int, tokens: int | None = None) -> Evaluation:
     """Predict a labeled split and score it with the task's official metrics."""
     started = time.perf_counter()
-    predictions = predict(model, member, task, examples, rendered, batch_size, tokens)
+    predictions = predict(model, asked, batch_size, tokens)
     seconds = time.perf_counter() - started
-    return Evaluation(split, task.score(examples, predictions), predictions, examples, seconds)
+    return Evaluation(split, asked.task.score(asked.examples, predictions), predictions, asked.examples, seconds)
 
 
 def constant(task: Task, train: Sequence[Example], split: str, examples: Sequence[Example]) -> Evaluation:

@@ -102,9 +102,12 @@ class Model(nn.Module):
 
     def outputs(self, member: int, batch: Batch) -> list[RowOutput]:
         """What a member's head says of a batch."""
-        with torch.inference_mode(), self.hidden([(member, batch)]) as parts:
-            head, hidden, moved = parts[0]
-            return head.outputs(hidden, moved)
+        return self.answers([(member, batch)])[0]
+
+    def answers(self, work: Sequence[tuple[int, Batch]]) -> list[list[RowOutput]]:
+        """What the members' heads say of their batches, in one pass."""
+        with torch.inference_mode(), self.hidden(work) as parts:
+            return [head.outputs(hidden, moved) for head, hidden, moved in parts]
 
     def stored(self, member: int = 0) -> dict[str, Tensor]:
         """What a finished run keeps: the folded prompt, the head with what it froze at random, tuned weights."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from itertools import islice
@@ -30,7 +30,7 @@ CHUNK = 16  # batches read ahead, so that rows of similar length meet
 def main(cfg: DictConfig) -> None:
     """Write one JSON object for each input line: its fields, the prediction, and scores where there are some.
 
-    With `submission`, write a leaderboard's files instead.
+    Of several runs, a line's "run" says which one answers it. With `submission`, write a leaderboard's files instead.
     """
     from ptune.build import settings_of
 
@@ -41,24 +41,58 @@ def main(cfg: DictConfig) -> None:
         raise PtuneError(f"input: there is no file {s.input}; name one, or - for standard input")
     if s.scheme not in (None, *schemes.LETTERS):
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
-    from ptune.restore import restore
+    from ptune.restore import together
 
-    run = restore(s.run, s.device)
+    paths = folders(s.run)
+    if s.submission and len(paths) > 1:
+        raise ConfigError(["run: a submission is of one run"])
+    runs = together(paths, s.device)
     if s.submission:
         from ptune.submission import submit
 
         with Progress(s.quiet) as progress:
-            submit(s, run, progress)
+            submit(s, runs[0], progress)
         return
-    if s.scheme and run.task.readout != "token":
-        raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
+    for run in runs:
+        if s.scheme and run.task.readout != "token":
+            raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
     with ExitStack() as files:
         source = sys.stdin.buffer if s.input == "-" else files.enter_context(open(s.input, "rb"))
         target = sys.stdout if s.output == "-" else files.enter_context(open(s.output, "w", encoding="utf-8"))
-        name = "standard input" if s.input == "-" else s.input
-        records = parsed(decoded(source, name), run.task)
+        lines = decoded(source, "standard input" if s.input == "-" else s.input)
+        if len(runs) > 1:
+            records = sorted_out(lines, dict(zip(paths, runs, strict=True)))
+        else:
+            records = ((runs[0], record) for record in parsed(lines, runs[0].task))
         while chunk := list(islice(records, CHUNK * s.batch_size)):
-            write(run, chunk, s.batch_size, target, s.scheme)
+            write(chunk, s.batch_size, target, s.scheme)
+
+
+def folders(run: str) -> list[str]:
+    """One run's folder, or several parted by commas, which may stand in their names too."""
+    if Path(run).is_dir():
+        return [run]
+    found = [""]
+    for part in run.split(","):
+        if found[-1] and Path(found[-1]).is_dir():
+            found.append(part)
+        else:
+            found[-1] = f"{found[-1]},{part}" if found[-1] else part
+    return found
+
+
+def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -> Iterator[tuple[Restored, Record]]:
+    """Each record with the run that answers it, which its "run" names: the folder as given, or its last part."""
+    known = {name: run for path, run in runs.items() for name in (path, Path(path).name)}
+    for where, text in lines:
+        if not text.strip():
+            continue
+        name = parse(text, where).get("run")
+        if name not in known:
+            said = f"'{name}' is none of the runs" if name is not None else 'no "run" says which of the runs answers'
+            raise DataError(f"{where}: {said}; {nearest(str(name), runs)}")
+        for record in parsed([(where, text)], known[name].task):
+            yield known[name], Record(record.where, {"run": name, **record.values})
 
 
 def misplaced(s: Predict) -> Iterator[str]:
@@ -96,15 +130,28 @@ def unlabeled(record: Record, task: Task) -> Record:
     return Record(record.where, {name: record.values[name] for name in task.inputs if name in record.values})
 
 
-def write(run: Restored, chunk: list[Record], batch_size: int, target: TextIO, scheme: str | None = None) -> None:
+def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: TextIO, scheme: str | None = None) -> None:
     """Predict a chunk and write it in its order, tags in `scheme` if one is given."""
-    from ptune.evaluate import predict
+    from ptune.evaluate import Asked, predict_together
     from ptune.rendered import Rendered
 
-    examples = [run.task.example(unlabeled(record, run.task), i) for i, record in enumerate(chunk)]
-    assert run.settings.data.max_length is not None
-    rendered = Rendered(examples, run.task, run.model.member(0).template, run.settings.data.max_length)
-    for record, prediction in zip(chunk, predict(run.model, 0, run.task, examples, rendered, batch_size), strict=True):
+    runs = {run.member: run for run, _ in chunk}
+    places = {member: [i for i, (run, _) in enumerate(chunk) if run.member == member] for member in runs}
+    asked = []
+    for member, run in runs.items():
+        records = [chunk[i][1] for i in places[member]]
+        examples = [run.task.example(unlabeled(record, run.task), i) for i, record in enumerate(records)]
+        assert run.settings.data.max_length is not None
+        rendered = Rendered(examples, run.task, run.model.member(member).template, run.settings.data.max_length)
+        asked.append(Asked(member, run.task, examples, rendered))
+    found = predict_together(next(iter(runs.values())).model, asked, batch_size)
+    predictions = {
+        place: prediction
+        for member, of_run in zip(runs, found, strict=True)
+        for place, prediction in zip(places[member], of_run, strict=True)
+    }
+    for place, (_, record) in enumerate(chunk):
+        prediction = predictions[place]
         told = schemes.from_iob2(prediction.value, scheme) if scheme else prediction.value
         row = {**record.values, "prediction": told}
         if prediction.scores:

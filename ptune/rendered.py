@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from ptune.encoded import FIGURES, Laid
 from ptune.seeds import mix
 from ptune.stored import name
 from ptune.templates import Parts, Template, lost_labels
+
+T = TypeVar("T")
 
 
 class Rendered:
@@ -90,6 +92,10 @@ class Rendered:
             "lost_labels": self.lost,
         }
 
+    def size(self, index: int) -> tuple[int, int]:
+        """An example's rows, and the tokens of the longest one."""
+        return self.counts[index], self.lengths[index]
+
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of one example, those of its candidates side by side."""
         if index in self._rows:
@@ -161,23 +167,22 @@ class Stream:
         size = -(-len(indices) // self.accumulate)
         draw = Draw(self.seed, epoch)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
-        micro = [few for part in parts for few in fitting(self.rendered, part, sys.maxsize, self.tokens)]
+        micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
         return [self.rendered.batch(few, draw, "train") for few in micro]
 
 
-def stepwise(rendered: Rendered, rows: int, tokens: int | None = None) -> list[list[int]]:
-    """Example indices in batches for evaluation, longest first, see `fitting`."""
-    return fitting(rendered, sorted(range(len(rendered)), key=lambda i: -rendered.lengths[i]), rows, tokens)
+def fitting(items: Iterable[T], size: Callable[[T], tuple[int, int]], rows: int, tokens: int | None) -> list[list[T]]:
+    """Items as they come in batches of at most so many rows, and tokens with padding; or of one item.
 
-
-def fitting(rendered: Rendered, indices: Iterable[int], rows: int, tokens: int | None) -> list[list[int]]:
-    """Example indices as they come in batches of at most so many rows, and tokens with padding; or of one example."""
-    batches: list[list[int]] = []
+    size: an item's rows and the longest one's tokens.
+    """
+    batches: list[list[T]] = []
     count = longest = 0
-    for index in indices:
-        count, longest = count + rendered.counts[index], max(longest, rendered.lengths[index])
+    for item in items:
+        more, length = size(item)
+        count, longest = count + more, max(longest, length)
         if not batches or count > rows or (tokens is not None and count * longest > tokens):
             batches.append([])
-            count, longest = rendered.counts[index], rendered.lengths[index]
-        batches[-1].append(index)
+            count, longest = more, length
+        batches[-1].append(item)
     return batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,24 +24,48 @@ class Restored:
     task: Task
     model: Model
     folder: RunFolder
+    member: int = 0  # of the model
 
 
 def restore(path: str, device: str) -> Restored:
     """Open the run in `path`. Raises PtuneError where it is unfinished, damaged, or has no model."""
-    folder = RunFolder(Path(path))
+    return together([path], device)[0]
+
+
+def together(paths: Sequence[str], device: str) -> list[Restored]:
+    """Open finished runs that share a frozen backbone as members of one model, see `restore`."""
+    folders = [RunFolder(Path(path)) for path in paths]
+    settings = [stored(folder, device) for folder in folders]
+    if len(settings) > 1:
+        for path, s in zip(paths, settings, strict=True):
+            if s.method["tune"] != "none":
+                raise PtuneError(f"{path}: tunes the backbone ({s.method['name']}); it answers alone")
+            if (s.backbone, s.precision) != (settings[0].backbone, settings[0].precision):
+                first = settings[0].backbone["name"]
+                raise PtuneError(
+                    f"{path}: has {s.backbone['name']} and {paths[0]} has {first}, or other settings of it; runs that "
+                    "answer together share one backbone"
+                )
+    tasks: list[Task] = [leaf(s.task, s.packages) for s in settings]
+    model = build.assemble(settings, tasks)
+    for member, folder in enumerate(folders):
+        try:
+            model.load_stored(folder.read_tensors(), member)
+        except (KeyError, RuntimeError) as error:
+            raise PtuneError(
+                f"{folder.file('tuned.safetensors')}: does not fit config.yaml ({str(error).splitlines()[0]})"
+            ) from None
+    model.eval()
+    parts = zip(settings, tasks, folders, strict=True)
+    return [Restored(s, task, model, folder, member) for member, (s, task, folder) in enumerate(parts)]
+
+
+def stored(folder: RunFolder, device: str) -> Train:
+    """The settings of a finished run, for inference."""
     settings = build.stored(folder.read_config())
     settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
     procedure: Any = target(settings.method["procedure"]["_target_"], settings.packages)
     if not procedure.backbone:
-        raise PtuneError(f"{path}: a {settings.method['name']} run has no model; its figures are in result.json")
-    task: Task = leaf(settings.task, settings.packages)
-    model = build.assemble([settings], task)
-    try:
-        model.load_stored(folder.read_tensors())
-    except (KeyError, RuntimeError) as error:
-        raise PtuneError(
-            f"{folder.file('tuned.safetensors')}: does not fit config.yaml ({str(error).splitlines()[0]})"
-        ) from None
-    model.eval()
-    return Restored(settings, task, model, folder)
+        raise PtuneError(f"{folder.path}: a {settings.method['name']} run has no model; its figures are in result.json")
+    return settings

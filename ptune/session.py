@@ -307,18 +307,11 @@ class Session:
                 parameter.copy_(parameters[name])
 
     def _evaluate(self, model: Any, rendered: Mapping[str, Any], split: str) -> Any:
-        from ptune.evaluate import evaluate
+        from ptune.evaluate import Asked, evaluate
 
-        return evaluate(
-            model,
-            self.member,
-            self.task,
-            split,
-            self.corpus.splits[split],
-            rendered[split],
-            self.settings.eval_batch_size,
-            self.settings.batch_tokens,
-        )
+        s = self.settings
+        asked = Asked(self.member, self.task, self.corpus.splits[split], rendered[split])
+        return evaluate(model, asked, split, s.eval_batch_size, s.batch_tokens)
 
     def _event(self, model: Any, rendered: Mapping[str, Any], step: int) -> dict[str, Any]:
         from ptune.breakdown import figures

@@ -29,7 +29,7 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     from ptune.cache import Cache
     from ptune.data import cache_folder, load
     from ptune.eval import another, unsized
-    from ptune.evaluate import predict
+    from ptune.evaluate import Asked, predict
     from ptune.rendered import Rendered
     from ptune.session import SYNTHETIC
 
@@ -49,7 +49,7 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     for split, name in told["files"].items():
         examples = corpus.splits[split]
         rendered = Rendered(examples, task, template, most, cache, split)
-        predictions = predict(run.model, 0, task, examples, rendered, s.batch_size)
+        predictions = predict(run.model, Asked(0, task, examples, rendered), s.batch_size)
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in FORMATS[told["format"]](task, name, examples, predictions).items():
             (folder / file).write_text(text, encoding="utf-8")

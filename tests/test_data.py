@@ -16,7 +16,7 @@ from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
 from ptune.data import Corpus, drawn, hold_out
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
-from ptune.rendered import Rendered, Stream, stepwise
+from ptune.rendered import Rendered, Stream, fitting
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
 from ptune.templates import Parts
@@ -608,11 +608,11 @@ def test_a_budget_of_tokens(rendered, tokens):
         assert [i for part in parts for i in part.example.tolist()] == whole(step)[0].example.tolist()
         assert all(part.ids.numel() <= tokens or len(set(part.example.tolist())) == 1 for part in parts)
     assert most > 1
-    for indices in (found := stepwise(rendered, 64, tokens)):
+    for indices in (found := fitting(range(61), rendered.size, 64, tokens)):
         batch = rendered.batch(indices, Draw(0, 0), "eval")
         assert batch.ids.numel() <= tokens or len(indices) == 1
     assert sorted(i for indices in found for i in indices) == list(range(61))
-    assert len(found) > len(stepwise(rendered, 64))
+    assert len(found) > len(fitting(range(61), rendered.size, 64, None))
 
 
 def test_buckets_group_lengths(rendered):
@@ -644,14 +644,12 @@ def test_rendered(rendered):
     assert any(len(rendered.rows(i, Draw(0, 0))) > 1 for i in range(61))
 
 
-def test_stepwise(rendered):
-    """Evaluation takes everything once, longest first."""
-    batches = stepwise(rendered, 16)
-    order = [i for batch in batches for i in batch]
-    assert sorted(order) == list(range(61))
-    assert max(map(len, batches)) == 16
-    lengths = [rendered.lengths[i] for i in order]
-    assert lengths == sorted(lengths, reverse=True)
+def test_fitting():
+    """Batches take what fits, in order; what fits into none has one of its own."""
+    sizes = {"a": (2, 5), "b": (2, 5), "c": (1, 9), "d": (7, 1), "e": (1, 1)}
+    assert fitting("abcde", sizes.get, 4, None) == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert fitting("abcde", sizes.get, 99, 20) == [["a", "b"], ["c"], ["d", "e"]]
+    assert fitting("abcde", sizes.get, 99, None) == [["a", "b", "c", "d", "e"]]
 
 
 def test_draws_are_by_epoch():

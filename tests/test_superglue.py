@@ -22,7 +22,7 @@ from ptune.errors import DataError
 from ptune.heads.spans import Spans
 from ptune.leaves import check_leaf, leaf
 from ptune.readers import Record, multirc, record
-from ptune.rendered import Rendered, stepwise
+from ptune.rendered import Rendered, fitting
 from ptune.tasks import Prediction
 from ptune.templates.plain import Plain
 from ptune.tokens import Tokens
@@ -583,8 +583,8 @@ def test_rows_of_candidates(tokens):
         assert batch.labels == 2 * labels / 3
         text = tokens.tokenizer.decode(batch.ids[1][batch.mask[1]])
         assert "bo left." in text.lower()
-        assert stepwise(rendered, 8) == [[0, 1], [2]]
-        assert stepwise(rendered, 1) == [[0], [1], [2]]
+        assert fitting(range(3), rendered.size, 8, None) == [[0, 1], [2]]
+        assert fitting(range(3), rendered.size, 1, None) == [[0], [1], [2]]
 
 
 # Marked words

@@ -156,7 +156,7 @@ def run_ptune(s: Side) -> None:
     import hydra
 
     from ptune import build, config, session
-    from ptune.evaluate import evaluate
+    from ptune.evaluate import Asked, evaluate
     from ptune.progress import Progress
     from ptune.run import RunFolder
 
@@ -184,7 +184,8 @@ def run_ptune(s: Side) -> None:
             model = build.assemble([first.settings], first.task)
             first.begin(model, 0, {})
             rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
-            repeat(Gate(len(dev)), lambda: evaluate(model, 0, first.task, "dev", dev, rendered, batch))
+            asked = Asked(0, first.task, dev, rendered)
+            repeat(Gate(len(dev)), lambda: evaluate(model, asked, "dev", batch))
         gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
         begin = session.Session.begin
 
