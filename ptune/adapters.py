@@ -57,6 +57,11 @@ def problems(kind: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     except ValidationError as error:
         for problem in error.errors():
             yield ".".join(str(part) for part in problem["loc"]), told(problem, ADAPTERS[kind], model.model_fields)
+        return
+    if given.get("r", 1) < 1:
+        yield "r", f"{given['r']} is too small; at least 1"
+    if not 0 <= given.get("dropout", 0) < 1:
+        yield "dropout", f"{given['dropout']} is not a share below 1"
 
 
 def inject(model: nn.Module, kind: str, given: Mapping[str, Any]) -> None:
@@ -68,10 +73,14 @@ def inject(model: nn.Module, kind: str, given: Mapping[str, Any]) -> None:
         from peft import inject_adapter_in_model
     except ImportError:
         raise PtuneError(f"method.tune: '{kind}' takes the PEFT library: pip install 'ptune[peft]'") from None
+    from ptune.optim import SCALE
+
     try:
         inject_adapter_in_model(ADAPTERS[kind](**given).config(), model)
+        for parameter in (p for p in model.parameters() if p.requires_grad and kind == "ia3"):
+            setattr(parameter, SCALE, True)
     except ValueError as error:
         raise PtuneError(
             f"method.tune: PEFT has no place for '{kind}' in this backbone ({str(error).splitlines()[0].rstrip('.')}); "
-            "method.adapter.targets=[...] names its layers"
+            f"method.adapter.targets=[...] names its layers{' (and method.adapter.feedforward)' * (kind == 'ia3')}"
         ) from None

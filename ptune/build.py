@@ -133,7 +133,10 @@ def as_config(s: Train) -> dict[str, Any]:
 
 
 def identity(s: Train) -> str:
-    """A hash of every setting that can change a figure: runs that share it are the same run."""
+    """A hash of every setting that can change a figure: runs that share it are the same run.
+
+    Of accumulate=null too, whose number depends on the machine and on what trains beside the run, and dropout on that.
+    """
     values = {name: value for name, value in asdict(s).items() if name not in UNTRACKED}
     values["data"] = {name: value for name, value in values["data"].items() if name not in UNTRACKED_DATA}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

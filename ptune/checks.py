@@ -129,6 +129,9 @@ def check_together(s: Train) -> Iterator[str]:
             f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "
             "has no LM-head weights; choose method/head=linear or a backbone with them"
         )
+    for key in ("dropout", "attention_dropout"):
+        if getattr(backbone, key) and not getattr(backbone, f"{key}s"):
+            yield f"backbone.{key}: {type(backbone).__name__} has none to set; leave it out"
     yield from check_positions(s, backbone, task)
     yield from check_adapter(s.method["tune"], s.method.get("adapter"))
     yield from check_lower(s, backbone)

@@ -387,7 +387,7 @@ def on_hub(task: Any) -> tuple[str, str, list[str], str]:
 
 def endings(task: Any) -> str:
     """How the names of the data set's files end on the Hub."""
-    return str(task.source["hub"].get("format", "parquet"))
+    return str(task.source["hub"].get("format") or "parquet")
 
 
 def out_of_reach(task: Any) -> UnavailableError:

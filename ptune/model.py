@@ -39,8 +39,10 @@ class Model(nn.Module):
         self.backbone = backbone
         self.members = nn.ModuleList(members)
         self.precision = precision
-        if precision == "bfloat16" and not any(p.requires_grad for p in backbone.parameters()):
-            backbone.to(torch.bfloat16)  # what is tuned is kept as float32
+        if precision == "bfloat16" and (backbone.adapted or not any(p.requires_grad for p in backbone.parameters())):
+            for parameter in backbone.parameters():  # not the buffers: rotary frequencies need their digits
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(torch.bfloat16)
 
     @property
     def device(self) -> torch.device:

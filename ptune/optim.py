@@ -67,14 +67,20 @@ class Stepper:
         self.optimizer.load_state_dict({**whole, "state": state})
 
 
+SCALE = "ptune_scale"  # an attribute of parameters that have two axes and are vectors
+
+
 def optimizer(settings: Optim, groups: Mapping[str, Sequence[nn.Parameter]]) -> torch.optim.Optimizer:
-    """The optimizer of the parameters of prompt, head and backbone, each with its own rate; vectors are not decayed."""
+    """The optimizer of the parameters of prompt, head and backbone, each with its own rate; vectors are not decayed.
+
+    Nor is what `ptune.adapters` says to be scales.
+    """
     rates = {"prompt": settings.prompt_lr, "head": settings.head_lr, "backbone": settings.backbone_lr}
     entries = []
     for name, parameters in groups.items():
         lr = settings.lr if rates[name] is None else rates[name]
         for decay in (True, False):
-            chosen = [p for p in parameters if (p.dim() > 1) is decay]
+            chosen = [p for p in parameters if (p.dim() > 1 and not hasattr(p, SCALE)) is decay]
             if chosen:
                 entries.append({"params": chosen, "lr": lr, "weight_decay": settings.weight_decay if decay else 0.0})
     if settings.name == "adamw":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
@@ -82,14 +83,15 @@ def folders(run: str) -> list[str]:
 
 
 def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -> Iterator[tuple[Restored, Record]]:
-    """Each record with the run that answers it, which its "run" names: the folder as given, or its last part."""
-    known = {name: run for path, run in runs.items() for name in (path, Path(path).name)}
+    """Each record with the run that answers it, which its "run" names: the folder as given, or a last part of one."""
+    last = Counter(Path(path).name for path in runs)
+    known = {Path(path).name: run for path, run in runs.items() if last[Path(path).name] == 1} | dict(runs)
     for where, text in lines:
         if not text.strip():
             continue
         name = parse(text, where).get("run")
-        if name not in known:
-            said = f"'{name}' is none of the runs" if name is not None else 'no "run" says which of the runs answers'
+        if not isinstance(name, str) or name not in known:
+            said = f"{name!r} is none of the runs" if name is not None else 'no "run" says which of the runs answers'
             raise DataError(f"{where}: {said}; {nearest(str(name), runs)}")
         for record in parsed([(where, text)], known[name].task):
             yield known[name], Record(record.where, {"run": name, **record.values})

@@ -31,6 +31,7 @@ from ptune.errors import PtuneError
 
 PACKAGES = (
     "torch",
+    "peft",
     "transformers",
     "datasets",
     "tokenizers",

@@ -74,6 +74,8 @@ class Session:
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
             _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
+            if settings.accumulate is None and folder.file("config.yaml").is_file():  # it goes on as it began
+                settings.accumulate = folder.read_config().get("accumulate")
             settings.accumulate = build.micro_batches(settings, runs)
         settings.report_on = self.report_on
         folder.write_config(build.as_config(settings))

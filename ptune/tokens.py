@@ -28,8 +28,13 @@ class Tokens:
     """Wraps a fast Hugging Face tokenizer; every piece of text is tokenized on its own, so nothing straddles."""
 
     def __init__(self, tokenizer: Any, causal: bool = False) -> None:
-        """causal: of a model that predicts the next token: a mask only says where; a line break parts two segments."""
+        """causal: of a model that predicts the next token: a mask only says where it stands, and a line break parts two
+        segments that the tokenizer does not part itself.
+        """
         self.tokenizer, self.causal = tokenizer, causal
+        alone, spaced = (tokenizer.tokenize(text) for text in ("a", " a"))
+        # Llama 1 and 2 put a space before every text, beside one that is there.
+        self.space = "" if alone[0].startswith("\u2581") and len(spaced) > len(alone) else " "
         self.pad_id: int = tokenizer.pad_token_id or 0
         self.unk_id: int = tokenizer.unk_token_id or 0
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
@@ -44,7 +49,8 @@ class Tokens:
 
     def encode(self, text: str, lead: bool = False) -> list[int]:
         """Ids of `text` without special tokens; `lead` puts a space in front, which byte-level vocabularies see."""
-        return list(self.tokenizer(" " + text if lead else text, add_special_tokens=False, verbose=False)["input_ids"])
+        given = self.space + text if lead else text
+        return list(self.tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"])
 
     def located(self, text: str, lead: bool = False) -> tuple[list[int], np.ndarray]:
         """As `encode`, with the characters of `text` that each token stands for: [n, 2], begin and end.
@@ -52,12 +58,11 @@ class Tokens:
         White space that byte-level vocabularies keep at a token's ends is not part of it; a token of nothing else
         ends where it begins.
         """
-        coded = self.tokenizer(
-            " " + text if lead else text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
+        given = self.space + text if lead else text
+        coded = self.tokenizer(given, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         offsets = np.array(coded["offset_mapping"], dtype=np.int32).reshape(-1, 2)
         if lead:
-            offsets = np.maximum(offsets - 1, 0)
+            offsets = np.maximum(offsets - len(self.space), 0)
         for i, (begin, end) in enumerate(offsets.tolist()):
             piece = text[begin:end]
             if piece != piece.strip():
@@ -67,7 +72,8 @@ class Tokens:
 
     def words(self, words: Sequence[str]) -> list[list[int]]:
         """Ids of each word, every one as it stands after a space; a word without any piece is one unknown token."""
-        encoded = self.tokenizer([" " + word for word in words], add_special_tokens=False, verbose=False)["input_ids"]
+        spaced = [self.space + word for word in words]
+        encoded = self.tokenizer(spaced, add_special_tokens=False, verbose=False)["input_ids"]
         return [list(ids) or [self.unk_id] for ids in encoded]
 
     def named(self, word: str) -> list[int]:

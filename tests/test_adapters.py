@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ptune import build
+from ptune import build, optim
+from ptune.config import Optim
 from ptune.leaves import leaf
 
 DEMO = [
@@ -65,6 +66,21 @@ def test_seeds_draw_an_adapter(assembled):
     assert not torch.equal(first, other)
 
 
+def test_the_frozen_weights_beside_an_adapter_are_in_bfloat16(assembled):
+    backbone = assembled("method=lora", "precision=bfloat16").backbone
+    kinds = {p.requires_grad: p.dtype for p in backbone.parameters()}
+    assert kinds == {True: torch.float32, False: torch.bfloat16}
+
+
+def test_scales_are_not_decayed(assembled):
+    """IA3's are matrices of one row or column; decay would pull them to 0, and 1 is where they change nothing."""
+    for method, decays in (("lora", {True}), ("ia3", {False})):
+        model = assembled(f"method={method}")
+        adapter = [p for name, p in model.trained().items() if name.startswith("backbone")]
+        groups = optim.optimizer(Optim(lr=0.1, weight_decay=0.1), {"backbone": adapter}).param_groups
+        assert {group["weight_decay"] > 0 for group in groups} == decays
+
+
 @pytest.mark.parametrize("method", ["lora", "ia3"])
 def test_a_run_keeps_its_adapter_alone(ptune, tmp_path, method):
     """And eval, from the folder, scores what training did."""
@@ -98,6 +114,8 @@ def test_a_prompt_and_an_adapter_learn_together(ptune, tmp_path):
             ["method=lora", "+method.adapter.rank=4"],
             "method.adapter.rank: not a setting of ptune.adapters.Lora; one of: r, alpha, dropout, targets",
         ),
+        (["method=lora", "method.adapter.r=0"], "method.adapter.r: 0 is too small; at least 1"),
+        (["method=lora", "method.adapter.dropout=1.0"], "method.adapter.dropout: 1.0 is not a share below 1"),
         (
             ["method=ptv2", "+method.adapter.r=3"],
             "method.adapter: for method.tune=lora or ia3, a mapping of its settings",

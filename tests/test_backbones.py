@@ -561,6 +561,18 @@ def test_whole_embedding_of_causal_models_adds_positions_twice(folder, backbone)
     assert_close(found, list(states))
 
 
+@of_families("modernbert", *ROTARY)
+def test_rotary_frequencies_keep_their_digits(folder, settings):
+    """In bfloat16 the angle of a position would be off by a tenth within some hundred tokens."""
+    s = settings("method=ptv2", "task=rte", "backbone=local", f"backbone.path={folder}", "precision=bfloat16",
+                 "prompt_length.value=2", "data.max_length=64")  # fmt: skip
+    model = build.assemble([s], build.leaf(s.task))
+    frequencies = [b for name, b in model.backbone.named_buffers() if name.endswith("inv_freq")]
+    assert frequencies
+    assert all(buffer.dtype == torch.float32 for buffer in frequencies)
+    assert {p.dtype for p in model.backbone.parameters()} == {torch.bfloat16}
+
+
 @of_families(*CAUSAL)
 def test_a_token_sees_those_before_it(backbone):
     """And the prefix; another last token changes no state but its own."""

@@ -150,7 +150,18 @@ def test_roberta_trains_and_comes_back(composed, wire, roberta_folder, task, tem
         assert_trains_and_returns(wire, composed(task, template, prompt, head, roberta_folder), tune)
 
 
-OTHERS = ("xlm_roberta", "electra", "distilbert", "albert", "deberta", "deberta_v2", "deberta_v3", "modernbert")
+CAUSAL = ("gpt2", "opt", "gpt_neox", "qwen3", "llama")
+OTHERS = (
+    *CAUSAL,
+    "xlm_roberta",
+    "electra",
+    "distilbert",
+    "albert",
+    "deberta",
+    "deberta_v2",
+    "deberta_v3",
+    "modernbert",
+)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +170,7 @@ OTHERS = ("xlm_roberta", "electra", "distilbert", "albert", "deberta", "deberta_
         ("rte", "plain", "deep", "linear"),
         ("rte", "pattern", "pseudo", "verbalizer"),
         ("conll03", "plain", "soft", "linear"),
+        ("squad_v2", "plain", "deep", "linear"),
     ],
 )
 @pytest.mark.parametrize("family", OTHERS)

@@ -8,6 +8,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+import yaml
 
 from ptune import build, loop, optim
 from ptune.config import Optim
@@ -268,6 +269,19 @@ def test_into_how_many_micro_batches(settings, monkeypatch, words, threads, runs
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     s = settings("method=ptv2", "task=rte", "backbone=bert_base_cased", "batch_size=16", "device=cpu", *words)
     assert build.micro_batches(s, runs) == count
+
+
+def test_a_run_goes_on_with_the_micro_batches_that_it_began_with(ptune, tmp_path, monkeypatch):
+    """Whatever the threads of the machine are then."""
+    words = ["train", "experiment=demo", "data.demo.train=40", "data.demo.dev=8", "data.demo.test=8", "quiet=true"]
+    words += ["tracker=none", "max_steps=4", "eval_every=2", f"hydra.run.dir={tmp_path}"]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert ptune(*words).code == 0
+    kept = yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8"))["accumulate"]
+    (tmp_path / "result.json").unlink()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert ptune(*words).code == 0
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8"))["accumulate"] == kept == 2
 
 
 # The step's loss

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from ptune.batch import IGNORED, Draw, Example
+from ptune.batch import IGNORED, NOWHERE, Draw, Example, Windows
 from ptune.leaves import leaf
 from ptune.templates import Part, lost_labels, shorten
 from ptune.templates.pattern import Pattern, parse
@@ -434,6 +435,36 @@ def test_a_causal_row_is_read_at_its_end(causal, text):
     row = only(Plain(causal, ["text"]), {"text": text})
     assert list(row.ids) == (causal.tokenizer(text)["input_ids"] or [causal.start_id])
     assert row.read["cls"] == row.read["mask"] == [len(row.ids) - 1]
+
+
+@pytest.mark.parametrize("most", [12, 112])
+def test_a_causal_context_ends_with_a_token_that_says_no_answer(causal, most):
+    """Which is none of the context's, in every window."""
+    windows = Windows("context", stride=2, limit=8, longest=5)
+    template = Plain(causal, ["question", "context"], windows=windows)
+    fields = {"question": "Who?", "context": "The old mill stands by the river."}
+    rows = template.rows(template.parts(0, Example("0", fields), NOWHERE), NO_DRAW, most)
+    assert (len(rows) > 1) == (most == 12)
+    for row in rows:
+        assert row.read["cls"] == [len(row.ids) - 1]
+        assert row.read["cls"][0] not in row.read["context"]
+        assert row.ids[-1] == causal.encode("\n")[-1]
+        assert len(row.ids) <= most
+
+
+def test_words_of_a_vocabulary_that_puts_a_space_before_every_text(llama_folder):
+    """As Llama 2's, beside one that is there: a word is its own pieces, without a space alone in front."""
+    tokenizer = AutoTokenizer.from_pretrained(str(llama_folder))
+    pieces = Tokenizer(models.BPE({"\u2581": 0, "a": 1, "b": 2, "\u2581a": 3}, [("\u2581", "a")]))
+    pieces.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    assert Tokens(tokenizer, causal=True).space == " "
+    tokens = Tokens(PreTrainedTokenizerFast(tokenizer_object=pieces), causal=True)
+    assert tokens.tokenizer.tokenize(" a") == ["\u2581", "\u2581a"]
+    assert tokens.words(["a", "ab"]) == [[3], [3, 2]]
+    assert tokens.encode("a", lead=True) == [3]
+    ids, offsets = tokens.located("ab", lead=True)
+    assert ids == [3, 2]
+    assert offsets.tolist() == [[0, 1], [1, 2]]
 
 
 def test_two_causal_segments_are_lines_unless_the_tokenizer_parts_them(causal):

@@ -88,6 +88,23 @@ def test_a_line_that_no_run_answers(ptune, finished, tmp_path, line, said):
     assert len(done.err.splitlines()) == 1
 
 
+def test_a_name_that_two_runs_share_is_none(ptune, finished, tmp_path):
+    """A folder as it is given goes before another's last part."""
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "run").symlink_to(finished / ("stars" if place == "one" else "names"))
+    line = {"run": "run", "sentence": "dull"}
+    (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    done = ptune("predict", "run=one/run,two/run", "input=lines.jsonl")
+    assert "lines.jsonl:1: 'run' is none of the runs; did you mean 'two/run'?" in done.err
+    (row,) = answered(ptune, tmp_path, [{**line, "run": "one/run"}], "one/run,two/run")
+    assert row["prediction"] in ("negative", "positive")
+    line = {"run": ["a"], "sentence": "dull"}
+    (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    done = ptune("predict", "run=one/run,two/run", "input=lines.jsonl")
+    assert "lines.jsonl:1: ['a'] is none of the runs; " in done.err
+
+
 def test_runs_that_cannot_answer_together(ptune, finished):
     done = ptune("predict", f"run={finished / 'stars'},{finished / 'tuned'}")
     assert done.err == f"{finished / 'tuned'}: tunes the backbone (bitfit); it answers alone"

@@ -91,7 +91,7 @@ class Backbone(nn.Module, ABC):
         )
         self.stated = {**vars(self.shape), "heads": heads, "kv_heads": kv_heads or heads}
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
-        self.recomputes = False
+        self.recomputes = self.adapted = False
         self.lower: Lower | None = None
         self._folder: Path | None = None
 
@@ -245,6 +245,7 @@ class Backbone(nn.Module, ABC):
         if what in ADAPTERS:
             inject(self.model, what, adapter or {})
             dropout.install(self.model)
+            self.adapted = True
             return
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(what == "all" or (what == "bias" and name.endswith("bias")))

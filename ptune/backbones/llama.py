@@ -1,4 +1,4 @@
-"""Llama 1 to 3 (Touvron et al. 2023, arXiv 2302.13971; Grattafiori et al. 2024, arXiv 2407.21783)."""
+"""Llama (Touvron et al. 2023, arXiv 2302.13971; Grattafiori et al. 2024, arXiv 2407.21783)."""
 
 from ptune.backbones.causal import Grouped
 

@@ -215,20 +215,20 @@ def apart(job: Job, identities: set[str]) -> str:
 
 def shared(s: Train) -> str:
     """What runs of a group have in common, as text."""
+    from ptune.restore import twice
+
     values = {name: value for name, value in asdict(s).items() if name in TOGETHER}
     values["data"] = {name: value for name, value in values["data"].items() if name not in OF_A_RUN}
-    twice = bool(s.method["prompt"].get("double_embedding"))  # a property of the whole pass
-    return json.dumps([values, twice], sort_keys=True, default=str)
+    return json.dumps([values, twice(s)], sort_keys=True, default=str)
 
 
 def needed(s: Train) -> float:
     """Bytes that a run's step keeps for its backward pass, at most: every row as long as rows may be."""
-    rows = -(-s.batch_size // (s.accumulate or 1))
-    length = (s.data.max_length or 256) + (s.prompt_length.value or 0)
-    if s.batch_tokens:
-        rows = max(1, min(rows, s.batch_tokens // (s.data.max_length or 256)))
+    rows, prompt = -(-s.batch_size // (s.accumulate or 1)), s.prompt_length.value or 0
+    length = (s.data.max_length or 256) + prompt
+    tokens = rows * length if s.batch_tokens is None else min(rows * length, s.batch_tokens + rows * prompt)
     width, bytes_each = int(s.backbone["hidden"]), 2 if s.precision == "bfloat16" else 4
-    layer = rows * length * (KEPT * width + 2 * int(s.backbone["heads"]) * length) * bytes_each
+    layer = tokens * (KEPT * width + 2 * int(s.backbone["heads"]) * length) * bytes_each
     return float(layer * (1 if s.gradient_checkpointing else int(s.backbone["layers"])))
 
 

@@ -81,6 +81,8 @@ class Template(ABC):
         windows: Windows | None = None,
     ) -> None:
         self.tokens, self.overflow, self.windows = tokens, overflow, windows
+        # A causal model says at a token of its own, after the context, that there is no answer in it.
+        self.closing = tokens.encode("\n")[-1:] if windows is not None and tokens.causal else []
         self._context: tuple[str, Part] | None = None
         self._encoded: dict[str, list[int]] = {}
 
@@ -119,7 +121,7 @@ class Template(ABC):
         `draw` is where templates that sample (demonstrations) take their randomness from.
         """
         frame = self.tokens.frames[parts.segments]
-        fixed = sum(len(p.ids) for p in parts.parts if p.kind in ("literal", "mask"))
+        fixed = sum(len(p.ids) for p in parts.parts if p.kind in ("literal", "mask")) + len(self.closing)
         budget = max(max_len - len(frame) - fixed, 1)
         if self.windows is not None:
             return self._spans(parts, self.windows, budget)
@@ -235,6 +237,8 @@ class Template(ABC):
             read["mask"] = masks
         if self.tokens.causal:
             ids, types = ids or [self.tokens.start_id], types or [frame.types[0]]
+            ids.extend(self.closing)
+            types.extend([frame.types[segment]] * len(self.closing))
             read["cls"] = read["mask"] = [len(ids) - 1]
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
