@@ -238,11 +238,12 @@ class Session:
         }
 
     def determinism(self, model: Any) -> None:
+        """Take no algorithm whose result depends on how threads meet."""
         import torch
 
-        if self.settings.deterministic and model.device.type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(self.settings.deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it did not write
 
     def _render(self, model: Any, split: str) -> Any:
         from ptune.rendered import Rendered

@@ -284,6 +284,19 @@ def test_a_run_goes_on_with_the_micro_batches_that_it_began_with(ptune, tmp_path
     assert yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8"))["accumulate"] == kept == 2
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_algorithm_depends_on_how_threads_meet(ptune, tmp_path, wanted):
+    """On a CPU too: where states are gathered, the sums of the backward pass differed from run to run."""
+    words = ["train", "experiment=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "quiet=true"]
+    words += ["tracker=none", "max_steps=1", f"deterministic={wanted}", f"hydra.run.dir={tmp_path}"]
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        assert ptune(*words).code == 0
+        assert torch.are_deterministic_algorithms_enabled() is wanted
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 # The step's loss
 
 
