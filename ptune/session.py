@@ -243,7 +243,8 @@ class Session:
 
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(self.settings.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it did not write
+        # Nothing reads what it did not write.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def _render(self, model: Any, split: str) -> Any:
         from ptune.rendered import Rendered
