@@ -146,7 +146,7 @@ class Batch:
 class RowOutput(NamedTuple):
     """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`.
 
-    With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at the first token (0) and at the K of the context.
+    With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at no answer (0) and at the K of the context.
     """
 
     example: int

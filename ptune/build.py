@@ -149,6 +149,11 @@ def apart(s: Train) -> bool:
     return target(s.backbone["_target_"], s.packages).threads and device(s.device).type == "cpu"
 
 
+def twice(s: Train) -> bool:
+    """Whether texts are embedded twice, which is a property of the whole pass."""
+    return bool(s.method["prompt"].get("double_embedding"))
+
+
 def micro_batches(s: Train, runs: int = 1) -> int:
     """Into how many micro-batches a step is divided, where so many runs train side by side.
 

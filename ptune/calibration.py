@@ -19,7 +19,7 @@ CONTENT_FREE = ("N/A", "", "[MASK]")  # what every field says in turn
 
 
 def calibrate(model: Model, member: int, task: Any, max_len: int) -> None:
-    """Shift the head's scores so that texts without content get the same probability of every label, on average."""
+    """Shift the head's scores by the log-probabilities that texts without content get on average."""
     own = model.member(member)
     assert isinstance(own.head, Verbalizer)
     examples = [Example(f"content-free {i}", dict.fromkeys(task.fields, text)) for i, text in enumerate(CONTENT_FREE)]

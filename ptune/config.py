@@ -133,7 +133,7 @@ class Train:
     batch_size: int = 16  # examples a step, over all micro-batches
     accumulate: int | None = None  # micro-batches a step; null: one, or one a CPU thread of at least 8 examples
     eval_batch_size: int = 64  # rows
-    batch_tokens: int | None = None  # of a micro-batch or of a batch of evaluation at most, with padding; null: any
+    batch_tokens: int | None = None  # of a pass at most, with padding, without prompts; null: any number
     eval_every: int | None = None  # steps between evaluations; null: each epoch
     patience: int | None = None  # evaluations without a better score before stopping; null: never
     metric: str | None = None  # what selects the best evaluation; null: the task's headline

@@ -40,8 +40,8 @@ def together(paths: Sequence[str], device: str) -> list[Restored]:
         for path, s in zip(paths, settings, strict=True):
             if s.method["tune"] != "none":
                 raise PtuneError(f"{path}: tunes the backbone ({s.method['name']}); it answers alone")
-            if twice(s) != twice(settings[0]):
-                raise PtuneError(f"{path}: embeds texts {1 + twice(s)} times, {paths[0]} does not; they answer apart")
+            if build.twice(s) != build.twice(settings[0]):
+                raise PtuneError(f"{path}: of it and {paths[0]} one alone embeds texts twice; they answer apart")
             if (s.backbone, s.precision) != (settings[0].backbone, settings[0].precision):
                 first = settings[0].backbone["name"]
                 raise PtuneError(
@@ -60,11 +60,6 @@ def together(paths: Sequence[str], device: str) -> list[Restored]:
     model.eval()
     parts = zip(settings, tasks, folders, strict=True)
     return [Restored(s, task, model, folder, member) for member, (s, task, folder) in enumerate(parts)]
-
-
-def twice(s: Train) -> bool:
-    """Whether texts are embedded twice, which is a property of the whole pass."""
-    return bool(s.method["prompt"].get("double_embedding"))
 
 
 def stored(folder: RunFolder, device: str) -> Train:

@@ -1,4 +1,4 @@
-"""A linear layer on the first token's state, on the first sub-token of each word, or on every token of a context."""
+"""A linear layer on a row's state, on the first sub-token of each word, or on every token of a context."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Linear(Head):
     none: nothing. pretrained: the checkpoint's, frozen. random_frozen: drawn at the start and frozen, what the
     published P-Tuning v2 code does to RoBERTa. trained: learned, from the checkpoint's where it has one.
 
-    Answers (readout "span") begin and end at positions of the context, or at the first token where there is none; the
+    Answers (readout "span") begin and end at positions of the context, or where a row is read as a whole (its first
+    token; of a causal model the last) if there is none; the
     loss is the mean of both cross-entropies (Devlin et al. 2019, arXiv 1810.04805, section 4.2). Candidates (readout
     "choice") have a score each; a number (readout "scalar") is one output, and its loss the squared error.
     """
@@ -65,7 +66,7 @@ class Linear(Head):
         }
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C], C being 1 for a number, or [B, K, C]; of spans [B, 2, 1 + K]: begin and end at the first token and at
+        """[B, C], C being 1 for a number, or [B, K, C]; of spans [B, 2, 1 + K]: begin and end at no answer and at
         the K of the context.
         """
         if self.reads == "context":

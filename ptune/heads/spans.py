@@ -1,4 +1,4 @@
-"""A linear layer on the first token's state beside those of marked words (SuperGLUE's baseline of WiC)."""
+"""A linear layer on the state that stands for a row beside those of marked words (SuperGLUE's baseline of WiC)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ptune.injection import Shape
 
 
 class Spans(Head):
-    """The first token's state and, for each of the task's marks, the mean state of the marked tokens (Wang et al. 2019,
+    """The state of the first token (of a causal model the last) and, for each of the task's marks, the mean state of
+    the marked tokens (Wang et al. 2019,
     arXiv 1905.00537, section 4); zeros where the marked words were cut off.
     """
 

@@ -215,11 +215,11 @@ def apart(job: Job, identities: set[str]) -> str:
 
 def shared(s: Train) -> str:
     """What runs of a group have in common, as text."""
-    from ptune.restore import twice
+    from ptune import build
 
     values = {name: value for name, value in asdict(s).items() if name in TOGETHER}
     values["data"] = {name: value for name, value in values["data"].items() if name not in OF_A_RUN}
-    return json.dumps([values, twice(s)], sort_keys=True, default=str)
+    return json.dumps([values, build.twice(s)], sort_keys=True, default=str)
 
 
 def needed(s: Train) -> float:
