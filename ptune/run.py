@@ -131,6 +131,10 @@ class RunFolder:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self.file(name), text.encode())
 
+    def read_jsonl(self, name: str) -> list[dict[str, Any]]:
+        """What `write_jsonl` stored. Raises FileNotFoundError where it is missing."""
+        return [json.loads(line) for line in self.file(name).read_text(encoding="utf-8").splitlines()]
+
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl, in one write."""
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as file:
