@@ -547,11 +547,12 @@ def changed(given: Any, changes: Any) -> Any:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Their values of the settings, by dotted names, that differ from ours; one that they have not is None."""
+    """Their values of the settings, by dotted names, that differ from ours; one that they have not is None, and a leaf
+    of another class is told as a whole."""
     out: dict[str, Any] = {}
     for name in {**ours, **theirs}:
         our, their = ours.get(name), theirs.get(name)
-        if isinstance(our, Mapping) and isinstance(their, Mapping):
+        if isinstance(our, Mapping) and isinstance(their, Mapping) and our.get("_target_") == their.get("_target_"):
             out |= differences(our, their, f"{prefix}{name}.")
         elif our != their:
             out[prefix + name] = their

@@ -89,7 +89,7 @@ def test_stages_are_runs_of_their_own(go, tmp_path, monkeypatch) -> None:
             "max_steps": 4,
             "eval_every": 2,
             "optim.lr": 1e-3,
-            "method.procedure._target_": "ptune.procedures.single.Single",
+            "method.procedure": {"_target_": "ptune.procedures.single.Single"},
         }
         assert (config["seed"], config["max_steps"], config["held_out_seed"]) == (seed, 4, 1)  # what is held out stays
         assert (stage["score"], stage["selected"], stage["steps"]) == (own["score"], own["selected"], 4)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ptune.batch import Example
-from ptune.procedures.pet import UNLABELED, UNTRAINED, Pet, Scored, merged, pet_patterns, softmax, summary
+from ptune.procedures.pet import UNTRAINED, Pet, Scored, merged, pet_patterns, softmax, summary
 from ptune.seeds import mix
 
 if TYPE_CHECKING:
@@ -91,25 +91,22 @@ class Ipet(Pet):
             for pattern in patterns:
                 for rep in range(1, self.reps + 1):
                     name = f"generation{generation}-{pattern}-{rep}"
-                    others = [each for each in last if each.name.partition("-")[2] != f"{pattern}-{rep}"]
-                    if self.zero_shot and generation == 2:
-                        others = [each for each in last if each.pattern != pattern]
+                    others = [each for each in last if each.pattern != pattern or each.rep not in (0, rep)]
                     rng = np.random.default_rng(mix(session.settings.seed, "grow", name))
                     new = self.grown(session.task.labels, unlabeled, others, weights, counts, generation, rng)
-                    found.append(self.train(session, name, pattern, unlabeled, [*labeled, *new]))
+                    found.append(self.train(session, name, pattern, rep, unlabeled, [*labeled, *new]))
             told.append({**summary(session, found, weights), "train": len(labeled) + len(new)})
         return found, {"generations": told, **{k: v for k, v in told[-1].items() if k != "train"}}
 
     def first(self, session: Session, patterns: Sequence[str], unlabeled: Sequence[Example]) -> list[Scored]:
         """The first generation: trained on the labeled examples, or not at all."""
         if not self.zero_shot:
-            named = [(f"generation1-{p}-{rep}", p) for p in patterns for rep in range(1, self.reps + 1)]
-            return [self.train(session, name, pattern, unlabeled) for name, pattern in named]
+            each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
+            return [self.train(session, f"generation1-{p}-{rep}", p, rep, unlabeled) for p, rep in each]
         found = []
         for pattern in patterns:
             child = session.child(f"generation1-{pattern}", method=self.method(pattern, UNTRAINED))
-            score = child.complete()["score"]
-            found.append(self.scored(session, child, f"generation1-{pattern}", pattern, score, unlabeled))
+            found.append(self.scored(session, child, pattern, 0, unlabeled))
         return found
 
     def counts(self, labels: Sequence[str], labeled: Sequence[Example], generation: int) -> list[int]:

@@ -24,10 +24,10 @@ UNTRAINED = {"procedure": {"_target_": "ptune.procedures.zero_shot.ZeroShot"}, "
 
 class Scored(NamedTuple):
     """A trained pattern: its score in percent on the reported split, and its log-probabilities [N, C] there and on the
-    unlabeled examples. Means of them are those of logits, up to a constant of each example."""
+    unlabeled examples, whose means are those of logits but for a constant of each example. rep: 0 where untrained."""
 
-    name: str
     pattern: str
+    rep: int
     score: float
     reported: np.ndarray
     unlabeled: np.ndarray
@@ -126,7 +126,7 @@ class Pet(Procedure):
         for pattern in patterns:
             child = session.child(f"{pattern}-untrained", method=self.method(pattern, UNTRAINED))
             child.complete()
-            said = scores_of(child, "train.jsonl", train, session.task).argmax(1)
+            said = scores_of(child, "train.jsonl", train).argmax(1)
             found[pattern] = float(np.mean([label_of(session.task, e) == i for e, i in zip(train, said, strict=True)]))
             self.done(child)
         return found if any(found.values()) else dict.fromkeys(patterns, 1.0)
@@ -135,8 +135,8 @@ class Pet(Procedure):
         self, session: Session, patterns: Sequence[str], weights: Mapping[str, float], unlabeled: Sequence[Example]
     ) -> tuple[list[Scored], dict[str, Any]]:
         """The models whose mean the classifier learns from, and their scores."""
-        names = {f"{pattern}-{rep}": pattern for pattern in patterns for rep in range(1, self.reps + 1)}
-        found = [self.train(session, name, pattern, unlabeled) for name, pattern in names.items()]
+        each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
+        found = [self.train(session, f"{pattern}-{rep}", pattern, rep, unlabeled) for pattern, rep in each]
         return found, summary(session, found, weights)
 
     def train(
@@ -144,6 +144,7 @@ class Pet(Procedure):
         session: Session,
         name: str,
         pattern: str,
+        rep: int,
         unlabeled: Sequence[Example],
         examples: Sequence[Example] | None = None,
     ) -> Scored:
@@ -151,17 +152,15 @@ class Pet(Procedure):
         s = session.settings
         changes = {**training(s, self.pattern_steps), "seed": mix(s.seed, name)}
         child = session.child(name, examples, method=self.method(pattern, {"name": "pattern_finetune"}), **changes)
-        score = child.complete()["score"]
-        return self.scored(session, child, name, pattern, score, unlabeled)
+        return self.scored(session, child, pattern, rep, unlabeled)
 
-    def scored(
-        self, session: Session, child: Session, name: str, pattern: str, score: float, unlabeled: Sequence[Example]
-    ) -> Scored:
-        """What a finished stage says; its weights are of no more use."""
-        said = scores_of(child, UNLABELED, unlabeled, session.task)
+    def scored(self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]) -> Scored:
+        """What a stage says at its end; its weights are of no more use."""
+        score = child.complete()["score"]
+        said = scores_of(child, UNLABELED, unlabeled)
         reported = table(child.folder.read_jsonl("predictions.jsonl"))
         self.done(child)
-        return Scored(name, pattern, score, reported, said)
+        return Scored(pattern, rep, score, reported, said)
 
     def method(self, pattern: str, more: Mapping[str, Any]) -> dict[str, Any]:
         """The method of a pattern's run."""
@@ -198,7 +197,7 @@ def training(s: Any, steps: int) -> dict[str, Any]:
     return {"max_steps": steps, "epochs": steps, "eval_every": s.eval_every or steps}
 
 
-def scores_of(child: Session, name: str, examples: Sequence[Example], task: Task) -> np.ndarray:
+def scores_of(child: Session, name: str, examples: Sequence[Example]) -> np.ndarray:
     """Log-probabilities [N, C] that a finished stage gives the labels of examples, read from its folder if they are
     there: its weights may not be."""
     if not child.folder.file(name).is_file():
