@@ -128,10 +128,11 @@ def test_soft_labels_reach_the_loss(wire, settings, bert_folder, examples) -> No
     ]
     s = settings(
         *("task=rte", "method=finetune", "backbone=local", f"backbone.path={bert_folder}", "data.max_length=64"),
-        *("batch_size=4", "max_steps=1", "method.head.dropout=0", "backbone.dropout=0"),
+        *("batch_size=4", "max_steps=1"),
     )
     wired = wire(s, data=soft)
     assert wired.runs[0].normalizer == 4  # labels a step: a soft one is one
+    wired.model.eval()
     batch = wired.rendered[0].batch([3, 0, 5], Draw(0, 0), "train")
     with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, moved),):
         total, labels = head.loss(hidden, moved)
@@ -272,9 +273,14 @@ def test_unlabeled_examples_are_the_file_or_the_rest_of_train(settings) -> None:
     assert {e.gold for e in found} == {None}
 
 
-def test_without_a_source_of_them_it_says_so(settings) -> None:
-    with pytest.raises(ConfigError, match="rte has no examples beside the labeled ones"):
-        unlabeled(settings("task=rte", "data=demo", "data.demo.train=8", "backbone=tiny_encoder"))
+def test_without_any_a_test_split_that_has_no_labels_is_taken(settings) -> None:
+    small = ["data=demo", "data.demo.train=8", "data.demo.dev=8", "data.demo.test=8", "backbone=tiny_encoder"]
+    found, which, _ = unlabeled(settings("task=rte", *small))
+    assert (len(found), which) == (8, "test, which has no labels")
+    with pytest.raises(ConfigError, match="agnews has no examples beside the labeled ones"):
+        unlabeled(
+            settings("task=agnews", "data=demo", "data.demo.train=8", "data.demo.test=8", "backbone=tiny_encoder")
+        )
 
 
 @pytest.mark.parametrize(

@@ -244,14 +244,14 @@ def summary(session: Session, found: Sequence[Scored], weights: Mapping[str, flo
     by_pattern: dict[str, list[float]] = {}
     for each in found:
         by_pattern.setdefault(each.pattern, []).append(each.score)
-    patterns = {name: {"mean": float(np.mean(scores)), "scores": scores} for name, scores in by_pattern.items()}
-    best = max(patterns, key=lambda name: patterns[name]["mean"])
+    means = {name: float(np.mean(scores)) for name, scores in by_pattern.items()}
+    best = max(means, key=means.__getitem__)
     logits = merged([each.reported for each in found], [weights[each.pattern] for each in found])
     said = [Prediction(task.labels[index]) for index in logits.argmax(1)]
     scores = task.score(session.corpus.splits[session.report_on], said)
     return {
-        "patterns": patterns,
+        "patterns": {name: {"mean": means[name], "scores": scores} for name, scores in by_pattern.items()},
         "mean": float(np.mean([each.score for each in found])),
-        "oracle": {"pattern": best, "score": patterns[best]["mean"]},
+        "oracle": {"pattern": best, "score": means[best]},
         "ensemble": {"score": scores[metric], "scores": scores},
     }
