@@ -89,9 +89,10 @@ def resolve(s: Train) -> Iterator[str]:
     if s.data.root:
         s.data.root = str(Path(s.data.root).expanduser().absolute())  # eval and resume may come from elsewhere
     yield from resolve_length(s)
-    for name in ("lr", "backbone_lr", "prompt_lr", "head_lr"):
+    for name in ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"):
         if getattr(s.optim, name) is None:
             setattr(s.optim, name, s.method.get(name))
+    s.optim.weight_decay = s.optim.weight_decay or 0.0
 
 
 def resolve_length(s: Train) -> Iterator[str]:

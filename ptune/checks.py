@@ -14,7 +14,7 @@ from ptune.leaves import check_leaf, leaf, target, with_defaults
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 METHOD = (
     *("name", "template", "prompt", "head", "procedure", "tune", "adapter"),
-    *("lr", "backbone_lr", "prompt_lr", "head_lr"),
+    *("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"),
 )
 SHORTEST_TEXT = 128
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -73,7 +73,7 @@ def check(s: Train) -> Iterator[str]:
             choices = (*choices, *(split for split in second(s.task) if split not in choices))
         if value is not None and value not in choices:
             yield f"{key}: '{value}' is not a choice; {nearest(value, choices)}"
-    for key in (key for key in METHOD if key.endswith("lr")):
+    for key in (key for key in METHOD if key.endswith("lr") or key == "weight_decay"):
         if not isinstance(s.method.get(key), (int, float, type(None))):
             yield f"method.{key}: {s.method[key]!r} is not a number"
     for key in AT_LEAST_ONE:
@@ -116,7 +116,7 @@ def check_together(s: Train) -> Iterator[str]:
 
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
     yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))
-    for part in ("template", "prompt", "head"):
+    for part in ("template", "prompt", "head", "procedure"):
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])
         for key, text in kind.problems(given, shape=backbone.shape, task=task):

@@ -55,14 +55,14 @@ class Data:
 
 @dataclass
 class Optim:
-    """The optimizer and its schedule; lr null is the method's own, the others default to lr."""
+    """The optimizer and its schedule; lr and weight_decay null are the method's own, other rates default to lr."""
 
     name: str = "adamw"  # adamw | adafactor
     lr: float | None = None
     backbone_lr: float | None = None
     prompt_lr: float | None = None
     head_lr: float | None = None
-    weight_decay: float = 0.0
+    weight_decay: float | None = None  # null: the method's, else 0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     eps: float = 1e-8
     clip: float | None = 1.0  # of the gradient's norm; null: none

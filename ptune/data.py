@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from itertools import islice
@@ -122,6 +122,40 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
     if settings.source != "demo" and (warning := unlike_original(task, counts)):
         origin["warning"] = warning
     return Corpus(splits, origin)
+
+
+def without_labels(task: Any, settings: Data, corpus: Corpus, cache: Cache | None = None) -> tuple[list[Example], str]:
+    """Examples whose labels, if they have some, are dropped, and which ones they are: the corpus's file of them, else
+    the training examples that its settings left out, else a test split without labels.
+
+    None that says the same as one whose label the run knows. Raises ConfigError where there is no such example.
+    """
+    found: Sequence[Example]
+    if "unlabeled" in corpus.splits:
+        path = Path(corpus.origin["files"]["unlabeled"]["path"])
+        found, which = corpus.splits["unlabeled"], f"{path.parent.name}/{path.name}"
+    elif settings.max_train is not None or settings.per_class is not None:
+        source = sources(task, settings, {})["train"]
+        found, which = read(task, "train", source, settings.lenient, cache)[0], "the rest of train"
+    elif corpus.splits.get("test") and not corpus.labeled("test"):
+        found, which = corpus.splits["test"], "test, which has no labels"
+    else:
+        found, which = (), ""
+    known = {said(e) for split in ("train", "held_out") for e in corpus.splits.get(split, ())}
+    left = [replace(e, gold=None) for e in found if said(e) not in known]
+    if not left:
+        raise ConfigError(
+            [
+                f"data: {task.name} has no examples beside the labeled ones here; data.max_train=32 leaves the rest of "
+                "train unlabeled, and data.layout=fewglue has a file of them where the task has that layout"
+            ]
+        )
+    return left, which
+
+
+def said(example: Example) -> str:
+    """What an example says, whatever its id and its label."""
+    return json.dumps(example.fields, sort_keys=True, default=repr)
 
 
 def look(task: Any, settings: Data) -> None:

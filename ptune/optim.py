@@ -82,7 +82,9 @@ def optimizer(settings: Optim, groups: Mapping[str, Sequence[nn.Parameter]]) -> 
         for decay in (True, False):
             chosen = [p for p in parameters if (p.dim() > 1 and not hasattr(p, SCALE)) is decay]
             if chosen:
-                entries.append({"params": chosen, "lr": lr, "weight_decay": settings.weight_decay if decay else 0.0})
+                entries.append(
+                    {"params": chosen, "lr": lr, "weight_decay": (settings.weight_decay or 0.0) if decay else 0.0}
+                )
     if settings.name == "adamw":
         return torch.optim.AdamW(entries, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps)
     from transformers.optimization import Adafactor

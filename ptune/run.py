@@ -6,6 +6,7 @@ metrics.jsonl      the record of truth, one line a step or an evaluation
 result.json        final figures, written last: its presence means "finished"
 predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
+stages/NAME/       runs of their own that a procedure asked for, each a run folder
 checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """
 
@@ -130,6 +131,10 @@ class RunFolder:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self.file(name), text.encode())
 
+    def read_jsonl(self, name: str) -> list[dict[str, Any]]:
+        """What `write_jsonl` stored. Raises FileNotFoundError where it is missing."""
+        return [json.loads(line) for line in self.file(name).read_text(encoding="utf-8").splitlines()]
+
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl, in one write."""
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -169,6 +174,11 @@ class RunFolder:
             return dict(load_file(path))
         except (FileNotFoundError, SafetensorError) as error:
             raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
+
+    def drop_tensors(self) -> None:
+        """Delete the tensors and the checkpoints."""
+        self.file("tuned.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(self.file("checkpoints"), ignore_errors=True)
 
     def save_checkpoint(
         self,

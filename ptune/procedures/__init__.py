@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from ptune.injection import Shape
 
 
 class Stage(NamedTuple):
@@ -20,3 +23,8 @@ class Procedure:
     trains: ClassVar[bool] = True
     backbone: ClassVar[bool] = True
     fuses: ClassVar[bool] = False
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
+        yield from ()

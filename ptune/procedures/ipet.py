@@ -1,0 +1,150 @@
+"""iPET (Schick and Schuetze 2021, arXiv 2001.07676, section 3.3): generations of patterns that label for each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ptune.batch import Example
+from ptune.procedures.pet import UNTRAINED, Pet, Scored, merged, pet_patterns, softmax, summary
+from ptune.seeds import mix
+
+if TYPE_CHECKING:
+    from ptune.injection import Shape
+    from ptune.session import Session
+
+FIRST = 10  # examples of the first training set where none is labeled
+MOST_LIKELY = 100  # and of each label the examples that it is drawn from
+
+
+class Ipet(Pet):
+    """PET whose models are trained `generations` times over, from scratch, on training sets that grow.
+
+    After each generation every model's training set is drawn anew: the labeled examples, and with them so many of the
+    others that it is `scale` times as large as the last one, in the labels' proportions. A share (`others`) of the
+    other models labels them by their weighted mean; those it is sure of are likelier to be drawn.
+
+    n_most_likely: after the first generation a label's examples are drawn from so many that are likeliest to have it,
+    whatever the label they are given. zero_shot: no label is used: the first generation is of untrained models, its
+    successors learn from 10 examples, 50, ...; weights are uniform and n_most_likely is 100.
+    """
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Procedure."""
+        yield from (found := list(super().problems(given, shape, task)))
+        for key in ("generations", "n_most_likely"):
+            if given[key] is not None and given[key] < 1:
+                yield key, f"{given[key]} is too small; at least 1"
+        if given["scale"] <= 1:
+            yield "scale", f"{given['scale']} is not above 1: training sets grow by it"
+        if not 0 < given["others"] <= 1:
+            yield "others", f"{given['others']} is not a share above 0, of at most 1"
+        repeated = 1 if given["zero_shot"] else given["reps"]
+        if not found and len(given["patterns"] or pet_patterns(task)) * repeated < 2:
+            yield "patterns", "one model alone has no others to label for it; name more patterns, or reps=2"
+
+    def __init__(
+        self,
+        pattern: dict[str, Any],
+        patterns: list[str] | None = None,
+        reps: int = 3,
+        pattern_steps: int = 250,
+        weights: Literal["accuracy", "uniform"] = "accuracy",
+        steps: int = 5000,
+        sc_reps: int = 1,
+        temperature: float = 2.0,
+        unlabeled: int | None = None,
+        keep_weights: bool = False,
+        generations: int = 3,
+        scale: float = 5.0,
+        others: float = 0.25,
+        n_most_likely: int | None = None,
+        zero_shot: bool = False,
+    ) -> None:
+        weights = "uniform" if zero_shot else weights
+        super().__init__(
+            pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, temperature, unlabeled, keep_weights
+        )
+        self.generations, self.scale, self.others, self.zero_shot = generations, scale, others, zero_shot
+        self.n_most_likely = n_most_likely or (MOST_LIKELY if zero_shot else None)
+
+    def count(self, patterns: int) -> int:
+        """See Pet."""
+        trained = self.generations - self.zero_shot
+        return super().count(patterns) + patterns * (self.reps * (trained - 1) + self.zero_shot)
+
+    def teach(
+        self, session: Session, patterns: Sequence[str], weights: Mapping[str, float], unlabeled: Sequence[Example]
+    ) -> tuple[list[Scored], dict[str, Any]]:
+        """See Pet; the models are those of the last generation."""
+        labeled = [] if self.zero_shot else list(session.corpus.splits["train"])
+        found, told = self.first(session, patterns, unlabeled), list[dict[str, Any]]()
+        told.append({**summary(session, found, weights), "train": len(labeled)})
+        for generation in range(2, self.generations + 1):
+            last, found = found, []
+            counts = self.counts(session.task.labels, labeled, generation)
+            for pattern in patterns:
+                for rep in range(1, self.reps + 1):
+                    name = f"generation{generation}-{pattern}-{rep}"
+                    others = [each for each in last if each.pattern != pattern or each.rep not in (0, rep)]
+                    rng = np.random.default_rng(mix(session.settings.seed, "grow", name))
+                    new = self.grown(session.task.labels, unlabeled, others, weights, counts, generation, rng)
+                    found.append(self.train(session, name, pattern, rep, unlabeled, [*labeled, *new]))
+            told.append({**summary(session, found, weights), "train": len(labeled) + len(new)})
+        return found, {"generations": told, **{k: v for k, v in told[-1].items() if k != "train"}}
+
+    def first(self, session: Session, patterns: Sequence[str], unlabeled: Sequence[Example]) -> list[Scored]:
+        """The first generation: trained on the labeled examples, or not at all."""
+        if not self.zero_shot:
+            each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
+            return [self.train(session, f"generation1-{p}-{rep}", p, rep, unlabeled) for p, rep in each]
+        found = []
+        for pattern in patterns:
+            child = session.child(f"generation1-{pattern}", method=self.method(pattern, UNTRAINED))
+            found.append(self.scored(session, child, pattern, 0, unlabeled))
+        return found
+
+    def counts(self, labels: Sequence[str], labeled: Sequence[Example], generation: int) -> list[int]:
+        """How many new examples of each label a generation's training set has, beside the labeled ones."""
+        if not labeled:
+            return [int(FIRST * self.scale ** (generation - 2) / len(labels))] * len(labels)
+        seen = Counter(example.gold for example in labeled)
+        return [int(seen[label] * (self.scale ** (generation - 1) - 1)) for label in labels]
+
+    def grown(
+        self,
+        labels: Sequence[str],
+        unlabeled: Sequence[Example],
+        others: Sequence[Scored],
+        weights: Mapping[str, float],
+        counts: Sequence[int],
+        generation: int,
+        rng: np.random.Generator,
+    ) -> list[Example]:
+        """So many examples of each label, as a share of the other models labels them; of one that none is given, none.
+
+        Drawn without replacement, in proportion to the highest probability; where there are too few each stands for
+        several.
+        """
+        asked = rng.choice(len(others), max(1, round(self.others * len(others))), replace=False)
+        logits = merged([others[i].unlabeled for i in asked], [weights[others[i].pattern] for i in asked])
+        probabilities = softmax(logits)
+        given, new = probabilities.argmax(1), list[Example]()
+        for index, (label, count) in enumerate(zip(labels, counts, strict=True)):
+            chances = probabilities.max(1)
+            if self.n_most_likely is not None and generation == 2:
+                chances = probabilities[:, index]
+                among = np.argsort(-chances, kind="stable")[: self.n_most_likely]
+            else:
+                among = np.flatnonzero(given == index)
+            if not len(among):
+                continue
+            among = np.tile(among, -(-count // len(among)) or 1)
+            drawn = rng.choice(among, count, replace=False, p=chances[among] / chances[among].sum())
+            new += [replace(unlabeled[i], gold=label) for i in drawn]
+        return new
