@@ -22,7 +22,8 @@ from ptune import compat
 from ptune.checks import below, check
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
-from ptune.leaves import leaf, target
+from ptune.leaves import check_leaf, leaf, target
+from ptune.where import option
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +90,7 @@ def resolve(s: Train) -> Iterator[str]:
     if s.data.root:
         s.data.root = str(Path(s.data.root).expanduser().absolute())  # eval and resume may come from elsewhere
     yield from resolve_length(s)
+    yield from resolve_tasks(s)
     for name in ("lr", "backbone_lr", "prompt_lr", "head_lr"):
         if getattr(s.optim, name) is None:
             setattr(s.optim, name, s.method.get(name))
@@ -116,6 +118,23 @@ def resolve_length(s: Train) -> Iterator[str]:
     if s.prompt_length.value is None:
         yield "prompt_length.value: must be a number of virtual tokens, as prompt_length.value=20"
     prompt["length"] = s.prompt_length.value
+
+
+def resolve_tasks(s: Train) -> Iterator[str]:
+    """Put the settings of tasks in the place of names that a procedure has, so that the run folder is complete."""
+    procedure = s.method.get("procedure")
+    names = procedure.get("tasks") if isinstance(procedure, dict) else None
+    if not isinstance(names, list):
+        return
+    tasks: dict[str, Any] = {}
+    for name in names:
+        try:
+            tasks[name] = option("task", name)
+        except PtuneError as error:
+            yield f"method.procedure.tasks: {error}"
+        else:
+            yield from check_leaf(f"method.procedure.tasks.{name}", tasks[name], s.packages)
+    procedure["tasks"] = tasks
 
 
 def paper_lengths() -> dict[tuple[str, str], int]:
