@@ -123,8 +123,7 @@ def resolve_length(s: Train) -> Iterator[str]:
 def resolve_tasks(s: Train) -> Iterator[str]:
     """Put the settings of tasks in the place of names that a procedure has, so that the run folder is complete."""
     procedure = s.method.get("procedure")
-    names = procedure.get("tasks") if isinstance(procedure, dict) else None
-    if not isinstance(names, list):
+    if not isinstance(procedure, dict) or not isinstance(names := procedure.get("tasks"), list):
         return
     tasks: dict[str, Any] = {}
     for name in names:
