@@ -22,7 +22,8 @@ from ptune import compat
 from ptune.checks import below, check
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
-from ptune.leaves import leaf, target
+from ptune.leaves import check_leaf, leaf, target
+from ptune.where import option
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +90,7 @@ def resolve(s: Train) -> Iterator[str]:
     if s.data.root:
         s.data.root = str(Path(s.data.root).expanduser().absolute())  # eval and resume may come from elsewhere
     yield from resolve_length(s)
+    yield from resolve_tasks(s)
     for name in ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"):
         if getattr(s.optim, name) is None:
             setattr(s.optim, name, s.method.get(name))
@@ -117,6 +119,22 @@ def resolve_length(s: Train) -> Iterator[str]:
     if s.prompt_length.value is None:
         yield "prompt_length.value: must be a number of virtual tokens, as prompt_length.value=20"
     prompt["length"] = s.prompt_length.value
+
+
+def resolve_tasks(s: Train) -> Iterator[str]:
+    """Put the settings of tasks in the place of names that a procedure has, so that the run folder is complete."""
+    procedure = s.method.get("procedure")
+    if not isinstance(procedure, dict) or not isinstance(names := procedure.get("tasks"), list):
+        return
+    tasks: dict[str, Any] = {}
+    for name in names:
+        try:
+            tasks[name] = option("task", name)
+        except PtuneError as error:
+            yield f"method.procedure.tasks: {error}"
+        else:
+            yield from check_leaf(f"method.procedure.tasks.{name}", tasks[name], s.packages)
+    procedure["tasks"] = tasks
 
 
 def paper_lengths() -> dict[tuple[str, str], int]:
@@ -167,10 +185,11 @@ def micro_batches(s: Train, runs: int = 1) -> int:
     return max(1, min(torch.get_num_threads() // runs, s.batch_size // LEAST))
 
 
-def assemble(runs: Sequence[Train], task: Any) -> Model:
+def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any]] = ()) -> Model:
     """The model of one or more runs that share a backbone: on its device, weights loaded, prompts drawn from the seeds.
 
-    task: of all of them, or a list of each one's.
+    task: of all of them, or a list of each one's. beside: settings and task of further members, which have the first
+    run's prompt, and a template and a head of their own.
     Raises ConfigError for what only the tokenizer can tell (a label word that is several tokens), before weights.
     """
     import torch
@@ -189,7 +208,8 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
     tokens = backbone.tokens()
     tasks = task if isinstance(task, list) else [task] * len(runs)
     parts = [surroundings(s, of_run, backbone, tokens) for s, of_run in zip(runs, tasks, strict=True)]
-    backbone.load(lm=any(head.lm for _, head in parts))
+    further = [surroundings(s, of_source, backbone, tokens) for s, of_source in beside]
+    backbone.load(lm=any(head.lm for _, head in (*parts, *further)))
     torch.manual_seed(mix(first.seed, "adapter"))
     backbone.tune(first.method["tune"], first.method.get("adapter"))
     members = []
@@ -204,6 +224,7 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
         )
         prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape, vocabulary=vocabulary)
         members.append(Member(template, prompt, head))
+    members += [Member(template, members[0].prompt, head) for template, head in further]
     model = Model(backbone, members, first.precision)
     if first.gradient_checkpointing:
         backbone.checkpointing()

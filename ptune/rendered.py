@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -138,9 +139,13 @@ class Stream:
         seed: int,
         bucket: bool,
         tokens: int | None = None,
+        source: str = "train",
     ) -> None:
-        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further."""
-        self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
+        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further.
+
+        source: the name of the batches.
+        """
+        self.rendered, self.batch_size, self.accumulate, self.source = rendered, batch_size, accumulate, source
         self.seed, self.bucket, self.tokens = seed, bucket, tokens
         self.steps_per_epoch = -(-len(rendered) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
@@ -176,7 +181,61 @@ class Stream:
         draw = Draw(self.seed, epoch)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
-        return [self.rendered.batch(few, draw, "train") for few in micro]
+        return [self.rendered.batch(few, draw, self.source) for few in micro]
+
+
+def side_by_side(streams: Sequence[Stream]) -> Callable[[int], list[Batch]]:
+    """The micro-batches of a step of every stream, those of the first one in front."""
+    if len(streams) == 1:
+        return streams[0]
+    return lambda step: [batch for stream in streams for batch in stream(step)]
+
+
+class Drawn:
+    """Batches of several streams, those of one stream a step: which one is a pure function of (seed, step).
+
+    An epoch has as many steps as theirs have together. Of these a stream has a share in proportion to its own to the
+    power of 1/temperature: at 1 each batch comes once, at more the shares are more alike, and the same where it is None
+    (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2); their order is drawn.
+    """
+
+    def __init__(self, streams: Sequence[Stream], seed: int, temperature: float | None = 1.0) -> None:
+        self.streams, self.seed = streams, seed
+        sizes = [stream.steps_per_epoch for stream in streams]
+        self.steps_per_epoch = sum(sizes)
+        self.shares = shares(sizes, 0.0 if temperature is None else 1 / temperature)
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def order(self, epoch: int) -> list[int]:
+        """The number of the stream of every step of an epoch."""
+        if self._order[0] != epoch:
+            each = [number for number, share in enumerate(self.shares) for _ in range(share)]
+            generator = torch.Generator().manual_seed(mix(self.seed, "sources", epoch))
+            self._order = (epoch, [each[i] for i in torch.randperm(len(each), generator=generator).tolist()])
+        return self._order[1]
+
+    def taken(self, steps: int, stream: int) -> int:
+        """How many of the first steps are of a stream."""
+        epoch, index = divmod(steps, self.steps_per_epoch)
+        return epoch * self.shares[stream] + self.order(epoch)[:index].count(stream)
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        number = self.order(epoch)[index]
+        return self.streams[number](self.taken(step, number))
+
+
+def shares(sizes: Sequence[int], power: float) -> list[int]:
+    """The sum of the sizes, divided in proportion to their powers by largest remainders, each at least 1."""
+    weights = [size**power for size in sizes]
+    exact = [sum(sizes) * weight / sum(weights) for weight in weights]
+    found = [max(1, math.floor(share)) for share in exact]
+    while (missing := sum(sizes) - sum(found)) != 0:
+        sign = 1 if missing > 0 else -1
+        open_ = [i for i, share in enumerate(found) if sign > 0 or share > 1]
+        found[max(open_, key=lambda i: sign * (exact[i] - found[i]))] += sign
+    return found
 
 
 def fitting(items: Iterable[T], size: Callable[[T], tuple[int, int]], rows: int, tokens: int | None) -> list[list[T]]:

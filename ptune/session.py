@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptune import build
@@ -53,10 +54,27 @@ class Recorder:
         self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Examples that every step of a run takes beside its own: another template and head around the run's prompt.
+
+    name: of their batches; settings: the run's with other parts of the method, and a batch size of their own; weight:
+    of their loss, the mean over their labels.
+    """
+
+    name: str
+    settings: Train
+    task: Any
+    examples: Sequence[Any]
+    weight: float = 1.0
+
+
 class Session:
     """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder.
 
     expected: how many stages with runs of their own the procedure will ask for, where it knows; for the display alone.
+    beside: further sources of the run's batches, which a procedure may set before it trains; weight: of the loss of
+    the run's own beside them; start: values that what learns begins with, by name, where it is not as drawn.
     """
 
     def __init__(
@@ -85,6 +103,9 @@ class Session:
         self.examples = None if stage is None else stage.examples
         self.model: Any = None
         self.member = self.bytes = 0
+        self.beside: Sequence[Beside] = ()
+        self.weight = 1.0
+        self.start: Mapping[str, Any] = {}
         read = bool(corpora)  # for another run, which has said what there is to say
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
@@ -143,13 +164,17 @@ class Session:
         """What the run is called while it goes on."""
         return run_name(self.settings) if self.stage is None else f"{self.stage.label}  {run_name(self.settings)}"
 
-    def complete(self) -> dict[str, Any]:
-        """Take the run to its end by its procedure, or read what it has ended with already; returns its result."""
+    def complete(self, figures: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Take the run to its end by its procedure, or read what it has ended with already; returns its result.
+
+        figures: those of a run that has been trained with another one.
+        """
         if not self.folder.finished:
-            figures: dict[str, Any] = {}
-            for step in leaf(self.settings.method["procedure"], self.settings.packages).stages(self):
-                log.info("%s: %s", self.label, step.name)
-                figures = step.action()
+            if figures is None:
+                figures = {}
+                for step in leaf(self.settings.method["procedure"], self.settings.packages).stages(self):
+                    log.info("%s: %s", self.label, step.name)
+                    figures = step.action()
             self.finish(figures)
         result = self.folder.read_json("result.json")  # the same, whether it was there already or not
         if self.stage is not None:
@@ -273,6 +298,12 @@ class Session:
 
         member: its number among the runs of the model; rendered: splits as runs with the same settings see them.
         """
+        training = self._run(model, self._lay_out(model, member, rendered))
+        self._restore(training)
+        return training
+
+    def _lay_out(self, model: Any, member: int, rendered: dict[str, Any]) -> Any:
+        """Take the run's place in a model, see `begin`; returns what it trains on as its template lays it out."""
         s = self.settings
         self.model, self.member = model, member
         own = None if self.examples is None else self._render(model, "train", self.examples)
@@ -280,9 +311,7 @@ class Session:
         self.rendered = {split: self._shared(split, rendered) for split in read}
         given = self.rendered["train"] if own is None else own
         self.rendered.setdefault("train", given)
-        training = self._run(model, given, Recorder(self.folder, self.tracker, self.progress))
-        self._restore(training)
-        return training
+        return given
 
     def _shared(self, split: str, rendered: dict[str, Any]) -> Any:
         """A split as the template lays it out, perhaps for another run already."""
@@ -305,10 +334,14 @@ class Session:
 
     def conclude(self, training: Any, seconds: float, runs: int) -> dict[str, Any]:
         """The figures of a run that the loop has ended; so many runs took so many seconds together."""
-        s, model, rendered = self.settings, self.model, self.rendered
-        last = self._point(model, rendered, training.history[-1])
-        best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
+        last = self._point(self.model, self.rendered, training.history[-1])
         self._load_best(training)
+        return self._concluded(training, last, seconds, runs)
+
+    def _concluded(self, training: Any, last: dict[str, Any], seconds: float, runs: int) -> dict[str, Any]:
+        """See `conclude`; the model is as it was at its best."""
+        s, model, rendered = self.settings, self.model, self.rendered
+        best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
         best = self._point(model, rendered, best_event, keep=True)
         examples = training.step * s.batch_size
         return {
@@ -348,35 +381,70 @@ class Session:
             self.progress.say(note + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
         return rendered
 
-    def _run(self, model: Any, rendered: Any, recorder: Recorder) -> Any:
+    def _run(self, model: Any, rendered: Any) -> Any:
+        from ptune import loop
+        from ptune.rendered import side_by_side
+
+        stream = self._stream(rendered)
+        sources = {stream.source: loop.Source(self.member, self._normalizer(stream), self.weight)}
+        streams = [stream]
+        for member, beside in enumerate(self.beside, len(model.members) - len(self.beside)):
+            streams.append(self._stream_beside(beside, model.member(member).template))
+            sources[beside.name] = loop.Source(member, self._normalizer(streams[-1]), beside.weight)
+        return self._training(model, side_by_side(streams), stream.steps_per_epoch, sources)
+
+    def _training(self, model: Any, stream: Any, steps_per_epoch: int, sources: Mapping[str, Any]) -> Any:
+        """A run of the loop over the batches of sources, of which the first is the run's own."""
+        import torch
+
         from ptune import loop, optim
-        from ptune.rendered import Stream
 
         s = self.settings
-        stream = Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
-        steps = s.epochs * stream.steps_per_epoch
+        steps = s.epochs * steps_per_epoch
         steps = min(steps, s.max_steps) if s.max_steps is not None else steps
-        trained = model.trained(self.member)
+        others = {name: source.member for name, source in sources.items() if source.member != self.member}
+        trained = model.trained(self.member, others)
+        with torch.no_grad():
+            for name, tensor in self.start.items():
+                trained[name].copy_(tensor)
         groups = {
             g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")
         }
-        stepper = optim.Stepper(
-            optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)
-        )
+        stepper = optim.Stepper(optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, steps_per_epoch))
         return loop.Run(
             member=self.member,
             stream=stream,
             stepper=stepper,
             trained=trained,
-            recorder=recorder,
+            recorder=Recorder(self.folder, self.tracker, self.progress),
             steps=steps,
-            steps_per_epoch=stream.steps_per_epoch,
-            eval_every=s.eval_every or stream.steps_per_epoch,
+            steps_per_epoch=steps_per_epoch,
+            eval_every=s.eval_every or steps_per_epoch,
             seed=s.seed,
-            normalizer=stream.expected_labels if s.loss.normalize == "constant" else None,
             clip=s.optim.clip,
+            sources=sources,
             stopper=loop.Stopper(s.patience),
         )
+
+    def _stream(self, rendered: Any, source: str = "train") -> Any:
+        from ptune.rendered import Stream
+
+        s = self.settings
+        batching = (s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
+        return Stream(rendered, *batching, source=source)
+
+    def _normalizer(self, stream: Any) -> float | None:
+        """What the loss of a stream's steps is divided by, see loop.Run."""
+        return float(stream.expected_labels) if self.settings.loss.normalize == "constant" else None
+
+    def _stream_beside(self, beside: Beside, template: Any) -> Any:
+        from ptune.rendered import Rendered, Stream
+
+        s = beside.settings
+        most = int(s.data.max_length or 0)
+        rendered = Rendered(beside.examples, beside.task, template, most, self.cache, beside.name)
+        batching = (s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
+        return Stream(rendered, *batching, source=beside.name)
 
     def _restore(self, training: Any) -> None:
         path = self.folder.newest_checkpoint(self.progress.warn)
@@ -547,12 +615,16 @@ def changed(given: Any, changes: Any) -> Any:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Their values of the settings, by dotted names, that differ from ours; one that they have not is None, and a leaf
-    of another class is told as a whole."""
+    """Their values of the settings, by dotted names, that differ from ours; one that they have not is None.
+
+    Of an option of another name, the name; a leaf of another class is told as a whole.
+    """
     out: dict[str, Any] = {}
     for name in {**ours, **theirs}:
         our, their = ours.get(name), theirs.get(name)
-        if isinstance(our, Mapping) and isinstance(their, Mapping) and our.get("_target_") == their.get("_target_"):
+        if isinstance(our, Mapping) and isinstance(their, Mapping) and our.get("name") != their.get("name"):
+            out[prefix + name] = their.get("name")
+        elif isinstance(our, Mapping) and isinstance(their, Mapping) and our.get("_target_") == their.get("_target_"):
             out |= differences(our, their, f"{prefix}{name}.")
         elif our != their:
             out[prefix + name] = their
@@ -560,11 +632,15 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
 
 
 def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
-    """Train runs that share a backbone side by side; the figures of each, or what ended it."""
+    """Train runs that share a backbone side by side; the figures of each, or what ended it.
+
+    A run with sources beside its own trains alone.
+    """
     from ptune import loop
 
     first = sessions[0]
-    model = build.assemble([session.settings for session in sessions], first.task)
+    beside = [(each.settings, each.task) for each in first.beside]
+    model = build.assemble([session.settings for session in sessions], first.task, beside)
     first.determinism(model)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
@@ -578,6 +654,54 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     first.progress.end()
     both = zip(sessions, runs, strict=True)
     return [run.failure or session.conclude(run, seconds, len(runs)) for session, run in both]
+
+
+def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
+    """Train one prompt, with a head for each of several runs' tasks, on a batch of one task a step.
+
+    The first run's settings hold; its folder has the history, and the checkpoints, of which the one with the best mean
+    of the tasks' scores counts. temperature: see rendered.Drawn. Returns the figures of each run, `own_steps` among
+    them: how many had a batch of its task; None of one that has ended before.
+    """
+    from ptune import loop
+    from ptune.rendered import Drawn
+
+    runs = [first, *others]
+    model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
+    first.determinism(model)
+    names = [run.task.name for run in runs]
+    laid_out = [run._lay_out(model, member, {}) for member, run in enumerate(runs)]
+    streams = [run._stream(given, name) for run, given, name in zip(runs, laid_out, names, strict=True)]
+    drawn = Drawn(streams, first.settings.seed, temperature)
+    sources = {name: loop.Source(member, first._normalizer(streams[member])) for member, name in enumerate(names)}
+    training = first._training(model, drawn, drawn.steps_per_epoch, sources)
+    first._restore(training)
+
+    def event(training: Any) -> dict[str, Any]:
+        each = {name: run.event(training) for name, run in zip(names, runs, strict=True)}
+        mean = statistics.fmean(found["selected"] for found in each.values())
+        return {**each[names[0]], "selected": mean, "tasks": each}
+
+    first.progress.begin(first.label, training.steps, training.step)
+    started = time.perf_counter()
+    loop.fit([training], model, event)
+    seconds = time.perf_counter() - started
+    first.progress.end()
+    views = [
+        replace(training, history=[{**found, **found["tasks"][name]} for found in training.history]) for name in names
+    ]
+    both = list(zip(runs, views, strict=True))
+    ended = [run.folder.finished for run in runs]
+    last = [
+        None if e else r._point(model, r.rendered, view.history[-1]) for e, (r, view) in zip(ended, both, strict=True)
+    ]
+    first._load_best(training)
+    return [
+        None
+        if then is None
+        else {**run._concluded(view, then, seconds, 1), "own_steps": drawn.taken(training.step, member)}
+        for member, (then, (run, view)) in enumerate(zip(last, both, strict=True))
+    ]
 
 
 def breakdown_file(split: str, step: int) -> str:

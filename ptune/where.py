@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.errors import MissingConfigException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from ptune.errors import PtuneError, nearest
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,19 @@ class Where:
             ):
                 return result.parent
         return None
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """The settings of an option by itself, as data. Raises PtuneError where there is none."""
+    chosen = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
+    try:
+        composed = compose(f"{group}/{name}", [word for word in chosen if word.startswith("hydra.searchpath=")])
+    except MissingConfigException:
+        known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        raise PtuneError(f"no {group} '{name}'; {nearest(name, known)}") from None
+    found = OmegaConf.to_container(composed[group], resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def here() -> Where:

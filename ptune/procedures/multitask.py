@@ -1,0 +1,154 @@
+"""MPT-2: one prompt is trained on several tasks at once, then with each task alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from ptune.errors import PtuneError
+from ptune.procedures import Procedure, Stage
+from ptune.run import RunFolder, intact, read_checkpoint
+from ptune.session import jointly
+
+JOINT = "joint"  # the stage, and its folder
+
+
+class Multitask(Procedure):
+    """Multi-task P-Tuning v2 (Liu et al. 2022, arXiv 2110.07602, section 3.3), whose code was never published.
+
+    Tasks share the prompt, and each has a head of its own, as their labels differ; a batch is of one task (the authors
+    in issue 22 of THUDM/P-tuning-v2). With what this joint phase ends with, the prompt and the task's head, training
+    goes on with each task alone, as the run's own settings say.
+
+    tasks: by name (lists of names are replaced when the configuration is read); the run's own is one of them, there or
+    not, and its figures are the run's. epochs, max_steps, lr: of the joint phase; lr null: the run's rates.
+    temperature: of how often a task's batches come; 1: in proportion to their number, more: more alike, null: equally
+    often. data: by task, what its data settings have other than the run's, as {conll04: {root: DIR}}.
+    """
+
+    def __init__(
+        self,
+        tasks: dict[str, Any],
+        epochs: int = 10,
+        max_steps: int | None = None,
+        lr: float | None = None,
+        temperature: float | None = 1.0,
+        data: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.tasks, self.temperature, self.data = tasks, temperature, data
+        self.joint: dict[str, Any] = {"epochs": epochs, "max_steps": max_steps}
+        if lr is not None:
+            self.joint["optim"] = {"lr": lr, "prompt_lr": None, "head_lr": None, "backbone_lr": None}
+
+    def stages(self, session: Any) -> Iterator[Stage]:
+        """The joint phase, then each task alone, the run's own last."""
+        others = further(self.tasks, self.data, session.task.name)
+        session.expected = 1 + len(others)
+        yield Stage(JOINT, partial(self.together, session))
+        for name in others:
+            yield Stage(name, partial(self.alone, session, name, others))
+        yield Stage("train", partial(self.own, session, others))
+
+    def together(self, session: Any) -> dict[str, Any]:
+        """Train on all tasks."""
+        settings = {"tasks": self.tasks, "temperature": self.temperature, "data": self.data}
+        procedure = {"_target_": f"{Joint.__module__}.{Joint.__name__}", **settings}
+        found: dict[str, Any] = session.child(JOINT, **self.joint, method={"procedure": procedure}).complete()
+        return found
+
+    def alone(self, session: Any, name: str, others: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with another task than the run's."""
+        child = session.child(name, **others[name])
+        child.start = start(session, name, others)
+        found: dict[str, Any] = child.complete()
+        return found
+
+    def own(self, session: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with the run's own task, and put everybody's figures together."""
+        session.start = start(session, session.task.name, others)
+        figures = session.train()
+        joint = joint_folder(session).read_json("result.json")
+        score = figures["best"]["report"][str(session.settings.metric)]
+        ended = {session.task.name: {"score": score, "steps": figures["steps"]}, **session.stages}
+        tasks = {
+            name: {**told, "continued": ended[name]["score"], "continued_steps": ended[name]["steps"]}
+            for name, told in joint["tasks"].items()
+        }
+        total = joint["steps"] + sum(told["continued_steps"] for told in tasks.values())
+        return {**figures, "tasks": tasks, "joint_steps": joint["steps"], "total_steps": total}
+
+
+class Joint(Procedure):
+    """Train a prompt, with a head a task, on several tasks at once; see `Multitask`."""
+
+    def __init__(
+        self,
+        tasks: dict[str, Any],
+        temperature: float | None = 1.0,
+        data: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.tasks, self.temperature, self.data = tasks, temperature, data
+
+    def stages(self, session: Any) -> Iterator[Stage]:
+        """One stage."""
+        yield Stage("train", partial(self.train, session))
+
+    def train(self, session: Any) -> dict[str, Any]:
+        """Train to the end; a stage has the figures of each further task."""
+        changes = further(self.tasks, self.data, session.task.name)
+        others = [session.child(name, **changed) for name, changed in changes.items()]
+        figures, *of_others = jointly(session, others, self.temperature)
+        assert figures is not None
+        metric = str(session.settings.metric)
+        score = {"score": figures["best"]["report"][metric], "interval": figures["best"]["interval"]}
+        results = [{"metric": metric, **score, "own_steps": figures["own_steps"]}]
+        results += [other.complete(found) for other, found in zip(others, of_others, strict=True)]
+        tasks = {
+            run.task.name: {
+                "metric": result["metric"],
+                "examples": len(run.corpus.splits["train"]),
+                "joint": result["score"],
+                "joint_steps": result["own_steps"],
+            }
+            for run, result in zip([session, *others], results, strict=True)
+        }
+        return {**figures, "tasks": tasks}
+
+
+def further(
+    tasks: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]] | None, own: str
+) -> dict[str, dict[str, Any]]:
+    """By task, what a run of it has other than a run of `own`; a layout of files is of that one's corpus."""
+    return {
+        name: {
+            **{"task": task, "metric": None, "report_on": None},
+            "data": {"layout": None, **(data or {}).get(name, {})},
+        }
+        for name, task in tasks.items()
+        if name != own
+    }
+
+
+def joint_folder(session: Any) -> RunFolder:
+    """The run folder of the joint phase."""
+    return RunFolder(session.folder.file("stages") / JOINT)
+
+
+def start(session: Any, task: str, others: Mapping[str, Any]) -> dict[str, Any]:
+    """What the joint phase, at its best, has learned of a task: by name, as a run of it alone has it.
+
+    Raises PtuneError where it is damaged.
+    """
+    folder = joint_folder(session)
+    path = folder.file("checkpoints") / f"{folder.read_json('result.json')['best']['step']:08d}"
+    if not intact(path):
+        raise PtuneError(f"{path}, the best of the joint phase, is damaged; without {folder.path} it is trained again")
+    learned, _, _ = read_checkpoint(path)
+    heads = {name: f"head.{name}." for name in others}
+    found = {name: tensor for name, tensor in learned.items() if not name.startswith(tuple(heads.values()))}
+    if task not in heads:
+        return found
+    shared = {name: tensor for name, tensor in found.items() if not name.startswith("head.")}
+    own = {name: tensor for name, tensor in learned.items() if name.startswith(heads[task])}
+    return shared | {f"head.{name.removeprefix(heads[task])}": tensor for name, tensor in own.items()}
