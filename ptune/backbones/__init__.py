@@ -337,7 +337,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
-        """Language-model logits [K, W] of the tokens `ids` [W] for `states` [K, H]."""
+        """Language-model logits [K, W] of the tokens `ids` [W], or EVERY one, for `states` [K, H]."""
 
     def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
         """Positions [B, N] of tokens under `mask` [B, N], counted from 0 and shifted by `offset`; padding anywhere."""
@@ -348,31 +348,37 @@ class Backbone(nn.Module, ABC):
         """Inject prefixes into every forward pass inside; must span the backward pass as well."""
         if unknown := injection.kv.keys() - self.slots.keys():
             raise RuntimeError(f"a prefix at {', '.join(sorted(unknown))} would be ignored: there is no such site")
+        before = {site: slot.filled for site, slot in self.slots.items()}
         for site, slot in self.slots.items():
             slot.fill(dict(injection.kv.get(site, {})))
         try:
             yield
         finally:
-            for slot in self.slots.values():
-                slot.fill(None)
+            for site, slot in self.slots.items():
+                slot.fill(before[site])
 
     def expect(self, injection: Injection) -> None:
         """Raise RuntimeError for a prefix that `injected` does not hold."""
         if injection.kv and not any(slot.kv for slot in self.slots.values()):
             raise RuntimeError("a prefix outside of `injected` would be ignored")
 
-    def forward(self, batch: Batch, injection: Injection) -> Hidden:
-        """States [B, N, H] of the rows of `batch`. Raises RuntimeError for a prefix that `injected` does not hold."""
+    def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
+        """States [B, N, H] of the rows of `batch`; options: of the model's own forward pass.
+
+        Raises RuntimeError for a prefix that `injected` does not hold.
+        """
         self.expect(injection)
         source = self.source(batch, injection)
         inputs = {"input_ids": batch.ids} if source.embeds is None else {"inputs_embeds": source.embeds}
         if self.token_types:
             inputs["token_type_ids"] = source.types
-        with self.lower.rows(batch, injection.offset) if self.lower is not None else nullcontext():
+        lower = None if "past_key_values" in options else self.lower  # whose layers give no keys and values
+        with lower.rows(batch, injection.offset) if lower is not None else nullcontext():
             states = self.base(
                 **inputs,
                 attention_mask=source.mask.long(),
                 position_ids=self.position_ids(source.mask, injection.offset),
+                **options,
             ).last_hidden_state
         return Hidden(source.own(states), self.lm_logits)
 
