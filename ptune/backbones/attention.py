@@ -37,9 +37,15 @@ class Slot:
         self.own = threading.local()
 
     @property
+    def filled(self) -> dict[int, KV] | None:
+        """What this thread injects itself."""
+        own: dict[int, KV] | None = getattr(self.own, "kv", None)
+        return own
+
+    @property
     def kv(self) -> dict[int, KV]:
         """Layer -> prefix, of the pass under way."""
-        own: dict[int, KV] | None = getattr(self.own, "kv", None)
+        own = self.filled
         return self.last if own is None else own
 
     def fill(self, kv: dict[int, KV] | None) -> None:
@@ -72,7 +78,8 @@ def attend_with_prefix(
     if plain(query, key, kwargs):
         if (shared := query.shape[1] // key.shape[1]) > 1:
             key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-        return attend(query, key, value, attention_mask, kwargs.get("scaling"), kwargs.get("dropout", 0.0)), None
+        scaling, dropped, bias = (kwargs.get(name) for name in ("scaling", "dropout", "position_bias"))
+        return attend(query, key, value, attention_mask, scaling, dropped or 0.0, bias), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
@@ -83,20 +90,28 @@ def plain(query: Tensor, key: Tensor, options: Mapping[str, Any]) -> bool:
     would draw from random numbers that all threads share.
     """
     training = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or bool(options.get("dropout")))
-    return (
-        training
-        and query.device.type == "cpu"
-        and options.get("position_bias") is None
-        and options.get("softcap") is None
-    )
+    return training and query.device.type == "cpu" and options.get("softcap") is None
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None = None, dropout_p: float = 0.0
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    scaling: float | None = None,
+    dropout_p: float = 0.0,
+    position_bias: Tensor | None = None,
 ) -> Tensor:
-    """Attention [B, N, A, D] as a product, a softmax and a product; mask [B, 1, N, L] of bools, key [B, A, L, D]."""
+    """Attention [B, N, A, D] as a product, a softmax and a product; mask [B, 1, N, L] of bools, key [B, A, L, D].
+
+    position_bias: what is added to the scores [1|B, A, N, L], T5's.
+    """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, torch.finfo(query.dtype).min)
+    least = torch.finfo(query.dtype).min
+    if position_bias is None:
+        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, least)
+    else:
+        bias = torch.where(mask, position_bias.to(query.dtype), least)
     weights = (torch.matmul(query * scale, key.transpose(2, 3)) + bias).softmax(-1)
     return torch.matmul(dropout(weights, dropout_p), value).transpose(1, 2).contiguous()
 

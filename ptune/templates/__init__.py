@@ -68,6 +68,7 @@ class Template(ABC):
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
+    mask: bool = True  # whether heads read at the mask, if there is one
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -240,6 +241,9 @@ class Template(ABC):
             ids.extend(self.closing)
             types.extend([frame.types[segment]] * len(self.closing))
             read["cls"] = read["mask"] = [len(ids) - 1]
+        if self.tokens.decodes:  # what the decoder is given goes by what is read of it: a mask, or anything else
+            read["cls"] = [len(ids) - 1]
+            read = {name: at for name, at in read.items() if (name == "mask") == (self.mask and bool(masks))}
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
             target = tuple(target[start : start + len(read["words"])])
