@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IGNORED = -100
+EVERY = slice(None)  # all tokens of a vocabulary
 
 
 class Extent(NamedTuple):
@@ -274,15 +275,15 @@ def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
 class Hidden:
     """What a backbone gives for a batch: states [B, N, H], in the coordinates of the rows (prompts taken out).
 
-    words: (vectors [K, H], ids [W]) -> language-model logits [K, W] over those tokens.
+    words: (vectors [K, H], ids [W] or EVERY) -> language-model logits [K, W] over those tokens.
     output: [B, M, H], the states that predict each token of the batch's output when those before it are given; None
     where the batch has none.
-    generate: generate(limit=, beams=, ...) -> token ids of each row's continuation under the same injection, without
-    the end token; None for a backbone that generates nothing.
+    generate: generate(end=, limit=, beams=, ...), see ptune.backbones.search.Search -> token ids of each row's
+    continuation under the same injection, without the end token; None for a backbone that generates nothing.
     """
 
     states: Tensor
-    words: Callable[[Tensor, Tensor], Tensor]
+    words: Callable[[Tensor, Any], Tensor]
     output: Tensor | None = None
     generate: Callable[..., list[list[int]]] | None = None
 

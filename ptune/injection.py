@@ -76,6 +76,26 @@ class Injection:
     offset: int | Tensor = 0
     whole_embedding: bool = False
 
+    def of(self, rows: Tensor) -> Injection:
+        """The injection of some of its rows [K], in that order; what all share they share still."""
+
+        def some(tensor: Tensor | None) -> Tensor | None:
+            return tensor if tensor is None or len(tensor) == 1 else tensor[rows]
+
+        def each(kv: KV) -> KV:
+            own = [tensor if len(tensor) == 1 else tensor[rows] for tensor in (kv.k, kv.v)]
+            return KV(*own, None if kv.length is None else kv.length[rows])
+
+        shared = isinstance(self.offset, int) or self.offset.dim() == 0
+        return Injection(
+            front=some(self.front),
+            front_length=None if self.front_length is None else self.front_length[rows],
+            slots=some(self.slots),
+            kv={site: {layer: each(kv) for layer, kv in layers.items()} for site, layers in self.kv.items()},
+            offset=self.offset if shared else self.offset[rows],
+            whole_embedding=self.whole_embedding,
+        )
+
 
 def join(injections: Sequence[Injection], counts: Sequence[int]) -> Injection:
     """One injection for the rows of several runs, `counts[i]` rows of `injections[i]`; shorter ones are masked.

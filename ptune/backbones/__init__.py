@@ -297,7 +297,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
-        """Language-model logits [K, W] of the tokens `ids` [W] for `states` [K, H]."""
+        """Language-model logits [K, W] of the tokens `ids` [W], or EVERY one, for `states` [K, H]."""
 
     def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
         """Positions [B, N] of tokens under `mask` [B, N], counted from 0 and shifted by `offset`; padding anywhere."""
@@ -306,14 +306,18 @@ class Backbone(nn.Module, ABC):
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
         """Inject prefixes into every forward pass inside; must span the backward pass as well."""
+        before = self.slot.filled
         self.slot.fill(dict(injection.kv.get("encoder", {})))
         try:
             yield
         finally:
-            self.slot.fill(None)
+            self.slot.fill(before)
 
-    def forward(self, batch: Batch, injection: Injection) -> Hidden:
-        """States [B, N, H] of the rows of `batch`. Raises RuntimeError for a prefix that `injected` does not hold."""
+    def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
+        """States [B, N, H] of the rows of `batch`; options: of the model's own forward pass.
+
+        Raises RuntimeError for a prefix that `injected` does not hold.
+        """
         if injection.kv and not self.slot.kv:
             raise RuntimeError("a prefix outside of `injected` would be ignored")
         mask = batch.mask
@@ -340,9 +344,10 @@ class Backbone(nn.Module, ABC):
             inputs = {"inputs_embeds": taken(inputs["inputs_embeds"], order)}
         if self.token_types:
             inputs["token_type_ids"] = types
-        with self.lower.rows(batch, injection.offset) if self.lower is not None else nullcontext():
+        lower = None if "past_key_values" in options else self.lower  # whose layers give no keys and values
+        with lower.rows(batch, injection.offset) if lower is not None else nullcontext():
             states = self.base(
-                **inputs, attention_mask=mask.long(), position_ids=self.position_ids(mask, injection.offset)
+                **inputs, attention_mask=mask.long(), position_ids=self.position_ids(mask, injection.offset), **options
             ).last_hidden_state
         if order is not None:
             states = taken(states, order.argsort(1))

@@ -37,9 +37,15 @@ class Slot:
         self.own = threading.local()
 
     @property
+    def filled(self) -> dict[int, KV] | None:
+        """What this thread injects itself."""
+        own: dict[int, KV] | None = getattr(self.own, "kv", None)
+        return own
+
+    @property
     def kv(self) -> dict[int, KV]:
         """Layer -> prefix, of the pass under way."""
-        own: dict[int, KV] | None = getattr(self.own, "kv", None)
+        own = self.filled
         return self.last if own is None else own
 
     def fill(self, kv: dict[int, KV] | None) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptune.backbones import Backbone
+from ptune.backbones import Backbone, front_mask
+from ptune.backbones.search import Search, search
+from ptune.batch import EVERY, IGNORED, Batch, Hidden
+from ptune.injection import Injection
 
 
 class Causal(Backbone):
-    """A row is read at its last token, and a mask is the token after it: nothing stands behind.
+    """A row is read at its last token, and a mask is the token after it: nothing stands behind but the row's output,
+    which is read in the same pass.
 
     lm_key: the language-model head's weights; a checkpoint without them ties them to the word embeddings.
     """
@@ -30,7 +36,7 @@ class Causal(Backbone):
         return True
 
     def configure(self, config: Any, lm: bool) -> None:
-        """See Backbone; what is generated later is not prepared for."""
+        """See Backbone; keys and values are kept for generation alone, which asks for it."""
         super().configure(config, lm)
         config.use_cache = False
 
@@ -54,6 +60,73 @@ class Causal(Backbone):
         """See Backbone; of the token after each state."""
         head = self.model.get_output_embeddings()
         return F.linear(states, head.weight[ids], None if head.bias is None else head.bias[ids])
+
+    def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
+        """See Backbone. Outputs stand in columns behind the widest source, each right after its own to the model."""
+
+        def generate(**how: Any) -> list[list[int]]:
+            return self.generate(batch, injection, Search(**how))
+
+        if not batch.output.shape[1]:
+            return replace(super().forward(batch, injection, **options), generate=generate)
+        given = batch.output[:, :-1]
+        behind = (0, given.shape[1])
+        whole = replace(
+            batch,
+            ids=torch.cat([batch.ids, given.clamp(min=0)], 1),
+            types=F.pad(batch.types, behind),
+            mask=torch.cat([batch.mask, given != IGNORED], 1),
+        )
+        hidden = super().forward(whole, injection, **options)
+        source, output = hidden.states.split([batch.ids.shape[1], given.shape[1]], 1)
+        first = replace(hidden, states=source).at(last(batch.mask))
+        return Hidden(source, hidden.words, torch.cat([first, output], 1), generate)
+
+    def generate(self, batch: Batch, injection: Injection, how: Search) -> list[list[int]]:
+        """What each row goes on with under the injection, see `search`; one pass for the sources, then one a token."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        source = self.sources(batch, injection, cache)
+        mask = batch.mask
+        if injection.front is not None:
+            mask = torch.cat([front_mask(injection, len(batch)), mask], 1)
+        rows = torch.arange(len(batch), device=mask.device)
+
+        def advance(tokens: Tensor, origin: Tensor) -> Tensor:
+            nonlocal mask, rows
+            rows = rows[origin]
+            mask = F.pad(mask[origin], (0, 1), value=True)
+            cache.reorder_cache(origin)
+            own = injection.of(rows)
+            with self.injected(own):
+                states = self.base(
+                    input_ids=tokens[:, None],
+                    attention_mask=mask.long(),
+                    position_ids=self.position_ids(mask, own.offset)[:, -1:],
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state
+            return self.logits(states[:, 0])
+
+        return search(self.logits(source), advance, how)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits [B, V] of every word."""
+        words: Callable[[Tensor, Any], Tensor] = self.lm_logits
+        return words(states, EVERY)
+
+    def sources(self, batch: Batch, injection: Injection, cache: Any) -> Tensor:
+        """The state of each row's last token, [B, H]; keys and values of all of them go into the cache."""
+        only = replace(batch, output=batch.output[:, :0])
+        hidden = super().forward(only, injection, past_key_values=cache, use_cache=True)
+        return hidden.at(last(batch.mask))[:, 0]
+
+
+def last(mask: Tensor) -> Tensor:
+    """[B, 1]: the last column in use of each row of a mask [B, N]."""
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    return (columns * mask).amax(1, keepdim=True)
 
 
 class Grouped(Causal):

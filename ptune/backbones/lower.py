@@ -41,7 +41,7 @@ class Lower:
 
     def through(self, number: int, last: bool, forward: Any, states: Tensor, *args: Any, **named: Any) -> Tensor:
         """A layer's forward pass, or what is kept of it."""
-        given: Tensor | None = self.now.given
+        given: Tensor | None = getattr(self.now, "given", None)  # nothing outside of `rows`
         if given is not None:
             return states if number else given
         states = forward(states, *args, **named)
