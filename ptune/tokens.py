@@ -38,6 +38,7 @@ class Tokens:
         self.pad_id: int = tokenizer.pad_token_id or 0
         self.unk_id: int = tokenizer.unk_token_id or 0
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        self.end_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
         self.frames = {1: self._frame(1), 2: self._frame(2)}
 
@@ -51,6 +52,11 @@ class Tokens:
         """Ids of `text` without special tokens; `lead` puts a space in front, which byte-level vocabularies see."""
         given = self.space + text if lead else text
         return list(self.tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, without special tokens and white space at its ends."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text.strip()
 
     def located(self, text: str, lead: bool = False) -> tuple[list[int], np.ndarray]:
         """As `encode`, with the characters of `text` that each token stands for: [n, 2], begin and end.
