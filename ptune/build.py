@@ -197,11 +197,11 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
         vocabulary = Vocabulary(
             embedding=backbone.base.get_input_embeddings().weight.detach(),
             encode=lambda text: tokens.encode(text, lead=True),
-            states=lambda text: backbone.key_values(tokens.encode(text)),
+            states=lambda text, site: backbone.key_values(tokens.encode(text), site),
             labels=[label.replace("_", " ") for label in of_run.labels],
             special=tokens.special_ids,
         )
-        prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape, vocabulary=vocabulary)
+        prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape.of(of_run.readout), vocabulary=vocabulary)
         members.append(Member(template, prompt, head))
     model = Model(backbone, members, first.precision)
     if first.gradient_checkpointing:

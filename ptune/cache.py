@@ -177,8 +177,9 @@ def tokenizer(tokens: Tokens) -> list[Any]:
         raise TypeError(f"the tokenizer is a {named(inner)}, which cannot be written down")
     frames = {segments: asdict(frame) for segments, frame in tokens.frames.items()}
     splits = getattr(inner, "split_special_tokens", None)
-    ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, tokens.causal, inner.all_special_ids]
-    return [named(tokens), named(inner), inner.backend_tokenizer.to_str(), splits, ids, frames]
+    ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, inner.all_special_ids]
+    kind = [tokens.causal, tokens.decodes]
+    return [named(tokens), named(inner), inner.backend_tokenizer.to_str(), splits, ids, kind, frames]
 
 
 def packages(*things: Any) -> set[str]:

@@ -119,7 +119,7 @@ def check_together(s: Train) -> Iterator[str]:
     for part in ("template", "prompt", "head"):
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])
-        for key, text in kind.problems(given, shape=backbone.shape, task=task):
+        for key, text in kind.problems(given, shape=backbone.shape.of(task.readout), task=task):
             yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
     head, template = (target(s.method[part]["_target_"], s.packages) for part in ("head", "template"))
     if getattr(head, "reads", None) == "marks" and not template.marks:
@@ -151,7 +151,7 @@ def check_together(s: Train) -> Iterator[str]:
 
 def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
-    taken = prompt_positions(s)
+    taken = prompt_positions(s, backbone.shape)
     room = backbone.shape.positions - taken
     wanted = s.data.max_length if s.data.max_length is not None else task.max_length
     given = s.data.max_length is not None
@@ -202,10 +202,10 @@ def check_lower(s: Train, backbone: Any) -> Iterator[str]:
         yield f"cache_layers: no layer is below the prompt; {f'{top} leaves some' if deep else 'leave it out'}"
 
 
-def prompt_positions(s: Train) -> int:
+def prompt_positions(s: Train, shape: Any) -> int:
     """How many positions of the backbone the prompt takes."""
-    length = int(s.prompt_length.value or 0)
-    return 0 if s.method["prompt"].get("position_offset") == "none" else length
+    length, offset = int(s.prompt_length.value or 0), s.method["prompt"].get("position_offset")
+    return 0 if offset == "none" or (offset and shape.decoder_layers) else length
 
 
 def check_metric(s: Train, task: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ E embedding width, C classes, R runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,9 @@ from torch.nn import functional as F
 class Shape:
     """The sizes of a backbone that prompts, heads and checks need; known before its weights are loaded.
 
-    heads, head_dim: of keys, which several query heads may share; causal: whether a token sees only those before it.
+    heads, head_dim: of keys, which several query heads may share; causal: whether a token sees only those before it;
+    decoder_layers: of a decoder beside the encoder, whose layers are `layers`; encoder_tags: whether words are tagged
+    by the encoder's states.
     """
 
     layers: int
@@ -32,6 +34,18 @@ class Shape:
     lm_head: bool
     pooler: bool
     causal: bool = False
+    decoder_layers: int = 0
+    encoder_tags: bool = False
+
+    @property
+    def sites(self) -> dict[str, int]:
+        """Where prefixes can be, and how many layers each of the places has."""
+        decoder = {"decoder": self.decoder_layers, "cross": self.decoder_layers} if self.decoder_layers else {}
+        return {"encoder": self.layers, **decoder}
+
+    def of(self, readout: str) -> Shape:
+        """What a task's read-out uses of the backbone: without a decoder where the encoder's states are read."""
+        return replace(self, decoder_layers=0) if readout == "token" and self.encoder_tags else self
 
 
 @dataclass(frozen=True)
@@ -39,13 +53,13 @@ class Vocabulary:
     """The words a prompt can start from.
 
     embedding: [V, E], the backbone's input embeddings; encode: text -> token ids without special tokens;
-    states: text -> {layer: (K, V)}, each [1, A, n, D], the backbone's keys and values on that text;
+    states: (text, site) -> {layer: (K, V)}, each [1, A, n, D], the backbone's keys and values on that text;
     labels: the task's label words.
     """
 
     embedding: Tensor
     encode: Callable[[str], list[int]]
-    states: Callable[[str], dict[int, tuple[Tensor, Tensor]]]
+    states: Callable[[str, str], dict[int, tuple[Tensor, Tensor]]]
     labels: Sequence[str] = ()
     special: frozenset[int] = frozenset()
 

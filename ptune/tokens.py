@@ -24,14 +24,20 @@ class Frame:
         return len(self.before) + len(self.between) + len(self.after)
 
 
+SENTINEL = "<extra_id_0>"  # T5's first
+
+
 class Tokens:
     """Wraps a fast Hugging Face tokenizer; every piece of text is tokenized on its own, so nothing straddles."""
 
-    def __init__(self, tokenizer: Any, causal: bool = False) -> None:
+    def __init__(self, tokenizer: Any, causal: bool = False, decodes: bool = False) -> None:
         """causal: of a model that predicts the next token: a mask only says where it stands, and a line break parts two
         segments that the tokenizer does not part itself.
+
+        decodes: of an encoder-decoder: each segment ends with the end token, whatever the tokenizer does, and the first
+        sentinel is the mask of a vocabulary that has no other.
         """
-        self.tokenizer, self.causal = tokenizer, causal
+        self.tokenizer, self.causal, self.decodes = tokenizer, causal, decodes
         alone, spaced = (tokenizer.tokenize(text) for text in ("a", " a"))
         # Llama 1 and 2 put a space before every text, beside one that is there.
         self.space = "" if alone[0].startswith("\u2581") and len(spaced) > len(alone) else " "
@@ -40,6 +46,8 @@ class Tokens:
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self.end_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
+        if decodes and self.mask_id is None:
+            self.mask_id = tokenizer.get_vocab().get(SENTINEL)
         self.frames = {1: self._frame(1), 2: self._frame(2)}
 
     @property
@@ -94,15 +102,16 @@ class Tokens:
         types = list(self.tokenizer(*["a", "b"][:segments], return_token_type_ids=True)["token_type_ids"])
         first = next(i for i in range(len(ids)) if ids[i : i + len(a)] == a)
         end = first + len(a)
+        closing = [self.end_id] if self.decodes and self.end_id is not None else []
         if segments == 1:
-            return Frame(tuple(ids[:first]), (), tuple(ids[end:]), (types[first],), (), types[-1])
+            return Frame(tuple(ids[:first]), (), tuple(ids[end:] or closing), (types[first],), (), types[-1])
         second = next(i for i in range(end, len(ids)) if ids[i : i + len(b)] == b)
-        parted = self.causal and second == end
+        parting = [] if second > end else self.encode("\n") if self.causal else closing
         return Frame(
             before=tuple(ids[:first]),
-            between=tuple(self.encode("\n") if parted else ids[end:second]),
-            after=tuple(ids[second + len(b) :]),
+            between=tuple(parting or ids[end:second]),
+            after=tuple(ids[second + len(b) :] or closing),
             types=(types[first], types[second]),
-            between_types=tuple([types[first]] * len(self.encode("\n")) if parted else types[end:second]),
+            between_types=tuple([types[first]] * len(parting) or types[end:second]),
             after_type=types[-1],
         )

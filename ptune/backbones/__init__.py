@@ -9,6 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,26 @@ if TYPE_CHECKING:
     from ptune.backbones.lower import Lower
 
 
+@dataclass(frozen=True)
+class Source:
+    """Rows as a model's first layer is given them, a prompt of `in_front` tokens before each of them.
+
+    embeds [B, P+N, E], None where the ids alone say it; mask, types [B, P+N]; order: for each column which of
+    [prompt, text] stands there, None where they stand as they are.
+    """
+
+    embeds: Tensor | None
+    mask: Tensor
+    types: Tensor
+    in_front: int = 0
+    order: Tensor | None = None
+
+    def own(self, states: Tensor) -> Tensor:
+        """Of states [B, P+N, H] those of the rows' own tokens [B, N, H], in their order."""
+        states = states if self.order is None else taken(states, self.order.argsort(1))
+        return states[:, self.in_front :]
+
+
 class Backbone(nn.Module, ABC):
     """A pretrained model with its sizes stated before any weight is loaded.
 
@@ -44,7 +65,8 @@ class Backbone(nn.Module, ABC):
     (null where the family has none); dropouts, attention_dropouts: what its config calls them; registered: whether its
     attention dispatches through transformers' registry; cached: whether it takes past_key_values, as PEFT needs;
     token_types: whether it has any; relative: whether it counts distances in columns, so that nothing may stand between
-    a prompt and the text; causal: whether a token sees only those before it; lm_class: of transformers, with the head.
+    a prompt and the text; causal: whether a token sees only those before it; encoder_tags: whether, beside a decoder,
+    the encoder tags words; lm_class: of transformers, with the head.
     """
 
     model_type: ClassVar[str]
@@ -59,6 +81,7 @@ class Backbone(nn.Module, ABC):
     threads: ClassVar[bool] = True
     stacked: ClassVar[bool] = True
     causal: ClassVar[bool] = False
+    encoder_tags: ClassVar[bool] = False
     lm_class: ClassVar[str] = "AutoModelForMaskedLM"
 
     def __init__(
@@ -81,13 +104,24 @@ class Backbone(nn.Module, ABC):
         weights: Literal["safetensors", "bin"] = "safetensors",
         kv_heads: int | None = None,
         head_dim: int | None = None,
+        decoder_layers: int = 0,
     ) -> None:
         super().__init__()
         self.name, self.checkpoint, self.revision, self.path = name, checkpoint, revision, path
         self.sha256 = sha256
         of_heads = kv_heads or heads, head_dim or hidden // heads
         self.shape = Shape(
-            layers, *of_heads, hidden, embed or hidden, positions, vocab, lm_head, pooler, causal=self.causal
+            layers,
+            *of_heads,
+            hidden,
+            embed or hidden,
+            positions,
+            vocab,
+            lm_head,
+            pooler,
+            causal=self.causal,
+            decoder_layers=decoder_layers,
+            encoder_tags=self.encoder_tags,
         )
         self.stated = {**vars(self.shape), "heads": heads, "kv_heads": kv_heads or heads}
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
@@ -123,7 +157,8 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: its tokenizer is {pieces[0].name} alone, which takes sentencepiece to read: "
                 "pip install 'ptune[sentencepiece]'"
             )
-        return Tokens(AutoTokenizer.from_pretrained(str(self.folder), use_fast=True), self.causal)
+        tokenizer = AutoTokenizer.from_pretrained(str(self.folder), use_fast=True)
+        return Tokens(tokenizer, self.causal, decodes=self.shape.decoder_layers > 0)
 
     def verify(self) -> None:
         """Compare the yaml's sizes and checksum with the checkpoint. Raises ConfigError, one line a difference."""
@@ -204,7 +239,7 @@ class Backbone(nn.Module, ABC):
                 "choose method/head=linear or a backbone with them"
             )
         dropout.install(self.model)
-        self.slot = self.install()
+        self.slots = self.install()
 
     def configure(self, config: Any, lm: bool) -> None:
         """Change the checkpoint's config, to be loaded with its LM head or without, as the settings ask."""
@@ -289,11 +324,16 @@ class Backbone(nn.Module, ABC):
         """The attention module of each layer."""
         return [layer.attention.self for layer in self.layers()]
 
-    def install(self) -> Slot:
-        """Put the slot for prefixes into the attention modules and return it."""
+    def install(self) -> dict[str, Slot]:
+        """Put a slot for prefixes into the attention modules of each site and return them."""
         from ptune.backbones.attention import install
 
-        return install(self.attentions())
+        return {"encoder": install(self.attentions())}
+
+    @property
+    def slot(self) -> Slot:
+        """The slot of the encoder, or of the only stack."""
+        return self.slots["encoder"]
 
     @abstractmethod
     def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
@@ -306,27 +346,47 @@ class Backbone(nn.Module, ABC):
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
         """Inject prefixes into every forward pass inside; must span the backward pass as well."""
-        before = self.slot.filled
-        self.slot.fill(dict(injection.kv.get("encoder", {})))
+        if unknown := injection.kv.keys() - self.slots.keys():
+            raise RuntimeError(f"a prefix at {', '.join(sorted(unknown))} would be ignored: there is no such site")
+        before = {site: slot.filled for site, slot in self.slots.items()}
+        for site, slot in self.slots.items():
+            slot.fill(dict(injection.kv.get(site, {})))
         try:
             yield
         finally:
-            self.slot.fill(before)
+            for site, slot in self.slots.items():
+                slot.fill(before[site])
+
+    def expect(self, injection: Injection) -> None:
+        """Raise RuntimeError for a prefix that `injected` does not hold."""
+        if injection.kv and not any(slot.kv for slot in self.slots.values()):
+            raise RuntimeError("a prefix outside of `injected` would be ignored")
 
     def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
         """States [B, N, H] of the rows of `batch`; options: of the model's own forward pass.
 
         Raises RuntimeError for a prefix that `injected` does not hold.
         """
-        if injection.kv and not self.slot.kv:
-            raise RuntimeError("a prefix outside of `injected` would be ignored")
-        mask = batch.mask
-        inputs: dict[str, Tensor] = {"input_ids": batch.ids}
-        types = batch.types
-        embeddings = self.base.get_input_embeddings()
-        in_front = 0
+        self.expect(injection)
+        source = self.source(batch, injection)
+        inputs = {"input_ids": batch.ids} if source.embeds is None else {"inputs_embeds": source.embeds}
+        if self.token_types:
+            inputs["token_type_ids"] = source.types
+        lower = None if "past_key_values" in options else self.lower  # whose layers give no keys and values
+        with lower.rows(batch, injection.offset) if lower is not None else nullcontext():
+            states = self.base(
+                **inputs,
+                attention_mask=source.mask.long(),
+                position_ids=self.position_ids(source.mask, injection.offset),
+                **options,
+            ).last_hidden_state
+        return Hidden(source.own(states), self.lm_logits)
+
+    def source(self, batch: Batch, injection: Injection) -> Source:
+        """What the first layer is given: the rows of `batch`, with prompts in front of them and in their slots."""
+        embeds, mask, types, in_front = None, batch.mask, batch.types, 0
         if injection.slots is not None or injection.front is not None or injection.whole_embedding:
-            embeds = embeddings(batch.ids)
+            embeds = self.base.get_input_embeddings()(batch.ids)
             if injection.whole_embedding:
                 embeds = self.embedded(embeds, types, self.position_ids(mask, 0))
                 types = torch.zeros_like(types)
@@ -337,63 +397,59 @@ class Backbone(nn.Module, ABC):
                 embeds = torch.cat([injection.front.expand(len(batch), -1, -1).to(embeds.dtype), embeds], 1)
                 mask = torch.cat([front_mask(injection, len(batch)), mask], 1)
                 types = nn.functional.pad(types, (in_front, 0))
-            inputs = {"inputs_embeds": embeds}
-        order = against_text(batch.mask, in_front) if self.relative and in_front else None
-        if order is not None:
-            mask, types = mask.gather(1, order), types.gather(1, order)
-            inputs = {"inputs_embeds": taken(inputs["inputs_embeds"], order)}
-        if self.token_types:
-            inputs["token_type_ids"] = types
-        lower = None if "past_key_values" in options else self.lower  # whose layers give no keys and values
-        with lower.rows(batch, injection.offset) if lower is not None else nullcontext():
-            states = self.base(
-                **inputs, attention_mask=mask.long(), position_ids=self.position_ids(mask, injection.offset), **options
-            ).last_hidden_state
-        if order is not None:
-            states = taken(states, order.argsort(1))
-        return Hidden(states[:, in_front:], self.lm_logits)
+        if not self.relative or not in_front:
+            return Source(embeds, mask, types, in_front)
+        assert embeds is not None
+        order = against_text(batch.mask, in_front)
+        return Source(taken(embeds, order), mask.gather(1, order), types.gather(1, order), in_front, order)
 
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """Word embeddings [B, N, E] with all that the model adds to them before its first layer."""
         embedded: Tensor = self.base.embeddings(inputs_embeds=embeds, token_type_ids=types, position_ids=positions)
         return embedded
 
-    def key_values(self, ids: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
-        """Keys and values [1, A, n, D] of every layer for a text, without special tokens."""
-        self.slot.seen = {}
+    def key_values(self, ids: Sequence[int], site: str = "encoder") -> dict[int, tuple[Tensor, Tensor]]:
+        """Keys and values [1, A, n, D] of every layer of a site for a text, without special tokens."""
+        slot = self.slots[site]
+        slot.seen = {}
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad():
                 device = self.base.get_input_embeddings().weight.device
-                tokens = torch.tensor([list(ids)], device=device)
-                self.base(
-                    input_ids=tokens, position_ids=self.position_ids(torch.ones_like(tokens, dtype=torch.bool), 0)
-                )
-            return dict(self.slot.seen)
+                self.read(torch.tensor([list(ids)], device=device))
+            return dict(slot.seen)
         finally:
-            self.slot.seen = None
+            slot.seen = None
             self.model.train(was_training)
 
+    def read(self, ids: Tensor) -> None:
+        """Pass a text [1, n] through the whole model."""
+        self.base(input_ids=ids, position_ids=self.position_ids(torch.ones_like(ids, dtype=torch.bool), 0))
+
     def canary(self, batch: Batch) -> None:
-        """Prove that a random prefix changes the states and gets a gradient in every layer; else raise PtuneError.
+        """Prove that a random prefix changes the states and gets a gradient in every layer of every site; else raise
+        PtuneError.
 
         Families that ignore a prefix do so silently, and a run would report a plain model's score as a prompt's.
         """
         self.model.eval()
         shape, device = self.shape, batch.ids.device
-        kv = {
-            layer: KV(
-                *(torch.randn(1, shape.heads, 2, shape.head_dim, device=device, requires_grad=True) for _ in "kv")
-            )
-            for layer in range(shape.layers)
+        sites = {
+            site: {
+                layer: KV(
+                    *(torch.randn(1, shape.heads, 2, shape.head_dim, device=device, requires_grad=True) for _ in "kv")
+                )
+                for layer in range(layers)
+            }
+            for site, layers in shape.sites.items()
         }
-        injection = Injection(kv={"encoder": kv})
+        injection = Injection(kv=sites)
         with torch.no_grad():
             plain = self(batch, Injection()).states
         with self.injected(injection):
             changed = self(batch, injection).states
-            tensors = [tensor for layer in kv.values() for tensor in layer[:2]]
+            tensors = [tensor for kv in sites.values() for layer in kv.values() for tensor in layer[:2]]
             probe = (changed * torch.randn_like(changed)).sum()  # a LayerNorm would fix a plain sum, or one of squares
             grads = torch.autograd.grad(probe, tensors, allow_unused=True) if probe.requires_grad else [None]
         if torch.equal(plain, changed) or any(grad is None or not grad.abs().sum() > 0 for grad in grads):

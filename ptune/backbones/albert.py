@@ -36,9 +36,9 @@ class Albert(Backbone):
         groups = self.base.encoder.albert_layer_groups
         return [layer.attention for group in groups for layer in group.albert_layers]
 
-    def install(self) -> Slot:
+    def install(self) -> dict[str, Slot]:
         """See Backbone; a module learns with each call which layer it is."""
-        slot = super().install()
+        slots = super().install()
         called: list[nn.Module] = []
 
         def begin(*_: Any) -> None:
@@ -56,7 +56,7 @@ class Albert(Backbone):
             module.register_forward_pre_hook(number)
         self.base.encoder.register_forward_pre_hook(begin)
         self.base.encoder.register_forward_hook(end)
-        return slot
+        return slots
 
     def checkpointing(self) -> None:
         """Raises PtuneError: transformers has none for ALBERT."""

@@ -69,6 +69,7 @@ def attend_with_prefix(
     kv = prefix_of(module)
     if kv is not None:
         rows = key.shape[0]
+        kv = for_rows(kv, rows)
         prefix = [t.expand(rows, -1, -1, -1).to(key.dtype) for t in (kv.k, kv.v)]
         key, value = torch.cat([prefix[0], key], 2), torch.cat([prefix[1], value], 2)
         attention_mask = with_prefix(attention_mask, kv, rows)
@@ -78,7 +79,8 @@ def attend_with_prefix(
     if plain(query, key, kwargs):
         if (shared := query.shape[1] // key.shape[1]) > 1:
             key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-        return attend(query, key, value, attention_mask, kwargs.get("scaling"), kwargs.get("dropout", 0.0)), None
+        scaling, dropped, bias = (kwargs.get(name) for name in ("scaling", "dropout", "position_bias"))
+        return attend(query, key, value, attention_mask, scaling, dropped or 0.0, bias), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
@@ -89,20 +91,28 @@ def plain(query: Tensor, key: Tensor, options: Mapping[str, Any]) -> bool:
     would draw from random numbers that all threads share.
     """
     training = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or bool(options.get("dropout")))
-    return (
-        training
-        and query.device.type == "cpu"
-        and options.get("position_bias") is None
-        and options.get("softcap") is None
-    )
+    return training and query.device.type == "cpu" and options.get("softcap") is None
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None = None, dropout_p: float = 0.0
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    scaling: float | None = None,
+    dropout_p: float = 0.0,
+    position_bias: Tensor | None = None,
 ) -> Tensor:
-    """Attention [B, N, A, D] as a product, a softmax and a product; mask [B, 1, N, L] of bools, key [B, A, L, D]."""
+    """Attention [B, N, A, D] as a product, a softmax and a product; mask [B, 1, N, L] of bools, key [B, A, L, D].
+
+    position_bias: what is added to the scores [1|B, A, N, L], T5's.
+    """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, torch.finfo(query.dtype).min)
+    least = torch.finfo(query.dtype).min
+    if position_bias is None:
+        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, least)
+    else:
+        bias = torch.where(mask, position_bias.to(query.dtype), least)
     weights = (torch.matmul(query * scale, key.transpose(2, 3)) + bias).softmax(-1)
     return torch.matmul(dropout(weights, dropout_p), value).transpose(1, 2).contiguous()
 
@@ -112,6 +122,15 @@ def prefix_of(module: nn.Module) -> KV | None:
     slot: Slot | None = getattr(module, "ptune_slot", None)
     layer: int = getattr(module, "ptune_layer", -1)
     return None if slot is None else slot.kv.get(layer)
+
+
+def for_rows(kv: KV, rows: int) -> KV:
+    """A prefix a row for so many rows, each of which is several when beams are searched; a shared one as it is."""
+    times = rows // max(kv.k.shape[0], 1)
+    if kv.k.shape[0] == 1 or times == 1:
+        return kv
+    length = None if kv.length is None else kv.length.repeat_interleave(times)
+    return KV(kv.k.repeat_interleave(times, 0), kv.v.repeat_interleave(times, 0), length)
 
 
 def record(module: nn.Module, key: Tensor, value: Tensor) -> None:

@@ -44,12 +44,12 @@ class Deberta(Backbone):
         if lm:
             config.legacy = self.lm_key not in weight_names(self.folder, self.weights)
 
-    def install(self) -> Slot:
+    def install(self) -> dict[str, Slot]:
         """See Backbone."""
-        slot = super().install()
+        slots = super().install()
         for attention in self.attentions():
             self.hook(attention)
-        return slot
+        return slots
 
     def hook(self, attention: nn.Module) -> None:
         """Let an attention module attend to its prefix."""

@@ -64,7 +64,7 @@ class DebertaV2(Deberta):
         )
         self.embed_pads = embed_pads
 
-    def install(self) -> Slot:
+    def install(self) -> dict[str, Slot]:
         """See Backbone."""
         if self.embed_pads:
             self.base.embeddings.register_forward_pre_hook(

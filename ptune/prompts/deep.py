@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptune.dropout import dropout
+from ptune.errors import nearest
 from ptune.injection import KV, Injection, Shape, Vocabulary
 from ptune.prompts import Prompt
 
@@ -17,10 +18,14 @@ from ptune.prompts import Prompt
 class Deep(Prompt):
     """P virtual tokens with a key and a value in each chosen layer; the others see no prefix.
 
+    sites: where an encoder-decoder has them, a table and a reparameterization for each: null is wherever the task's
+    read-out comes by, as Prefix-Tuning's BART has them in the encoder, the decoder and its attention to the encoder
+    ("cross"). `layers` counts those of each site.
     reparam mlp: Embedding(P, H) -> Linear(mid) -> Tanh -> Linear(2LH), dropped after training.
     layers: "all", or one-based numbers and ranges as "17-24" or "1,3,5".
     init: normal(0, init_std), or activations: the keys and values of `init_text` in the backbone.
-    position_offset: "length" shifts the text's positions by P as the published code does, "none" leaves them.
+    position_offset: "length" shifts the text's positions by P as the published code does, "none" leaves them; those of
+    an encoder-decoder stay, as in Prefix-Tuning's code for BART.
     """
 
     place = "layers"
@@ -28,10 +33,17 @@ class Deep(Prompt):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Prompt."""
-        try:
-            chosen_layers(given.get("layers", "all"), shape.layers)
-        except ValueError as error:
-            yield "layers", str(error)
+        sites = given.get("sites")
+        if sites is not None and not sites:
+            yield "sites", f"at least one of {', '.join(shape.sites)}"
+        for site in sites or ():
+            if site not in shape.sites:
+                yield "sites", f"{task.name} with this backbone reads nothing of '{site}'; {nearest(site, shape.sites)}"
+        for layers in dict.fromkeys(shape.sites[site] for site in sites or shape.sites if site in shape.sites):
+            try:
+                chosen_layers(given.get("layers", "all"), layers)
+            except ValueError as error:
+                yield "layers", str(error)
         if given.get("init") == "activations" and not given.get("init_text"):
             yield "init_text", "init=activations needs the words to start from, as init_text='summarize the table'"
 
@@ -53,12 +65,14 @@ class Deep(Prompt):
         init_text: str | None = None,
         dropout: float = 0.0,
         position_offset: Literal["length", "none"] = "length",
+        sites: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.length, self.dropout = length, dropout
         self.heads, self.head_dim = shape.heads, shape.head_dim
-        self.layers = chosen_layers(layers, shape.layers)
-        self.offset = length if position_offset == "length" else 0
+        self.site, *others = [site for site in shape.sites if sites is None or site in sites]
+        self.layers = chosen_layers(layers, shape.sites[self.site])
+        self.offset = length if position_offset == "length" and not shape.decoder_layers else 0
         flat = 2 * len(self.layers) * shape.heads * shape.head_dim
         start = self._activations(vocabulary, init_text, length) if init == "activations" else None
         if reparam == "mlp":
@@ -73,10 +87,12 @@ class Deep(Prompt):
         else:
             self.mlp = None
             self.table = nn.Parameter(torch.randn(length, flat) * init_std if start is None else start)
+        given = (shape, vocabulary, length, reparam, mid, layers, init, init_std, init_text, dropout, position_offset)
+        self.others = nn.ModuleList(Deep(*given, sites=[site]) for site in others)
 
     def _activations(self, vocabulary: Vocabulary, text: str | None, length: int) -> Tensor:
         """[P, 2LAD]: the keys and values of `text`, its words repeated until there are P."""
-        states = vocabulary.states(text or "")
+        states = vocabulary.states(text or "", self.site)
         flat = []
         for layer in self.layers:
             for tensor in states[layer]:
@@ -89,25 +105,34 @@ class Deep(Prompt):
         return self.table if self.mlp is None else self.mlp(self.table)
 
     def forward(self, index: Tensor) -> Injection:
-        """kv of the encoder: layer -> K, V [1, A, P, D]; [B, A, P, D] while dropout draws for each example."""
+        """kv of each site: layer -> K, V [1, A, P, D]; [B, A, P, D] while dropout draws for each example."""
         flat = self.flat()[None]
         if self.training and self.dropout:
             flat = dropout(flat.expand(len(index), -1, -1), self.dropout)
         split = flat.view(flat.shape[0], self.length, 2 * len(self.layers), self.heads, self.head_dim)
         pairs = split.permute(2, 0, 3, 1, 4).split(2)
-        return Injection(
-            kv={"encoder": {layer: KV(pair[0], pair[1]) for layer, pair in zip(self.layers, pairs, strict=True)}},
-            offset=self.offset,
-        )
+        kv = {self.site: {layer: KV(pair[0], pair[1]) for layer, pair in zip(self.layers, pairs, strict=True)}}
+        for other in self.of_others():
+            kv |= other(index).kv
+        return Injection(kv=kv, offset=self.offset)
 
     def fold(self) -> dict[str, Tensor]:
-        """prefix [P, 2LAD]."""
-        return {"prefix": self.flat().detach()}
+        """prefix [P, 2LAD] of the only or first site, SITE.prefix of further ones."""
+        others = {f"{other.site}.{name}": tensor for other in self.of_others() for name, tensor in other.fold().items()}
+        return {"prefix": self.flat().detach(), **others}
 
     def load(self, folded: Mapping[str, Tensor]) -> None:
         """See Prompt."""
         self.table = nn.Parameter(folded["prefix"].to(self.table))
         self.mlp = None
+        for other in self.of_others():
+            other.load({"prefix": folded[f"{other.site}.prefix"]})
+
+    def of_others(self) -> Iterator[Deep]:
+        """The prompts of further sites."""
+        for other in self.others:
+            assert isinstance(other, Deep)
+            yield other
 
 
 def chosen_layers(layers: str | int, depth: int) -> list[int]:

@@ -70,6 +70,7 @@ class Template(ABC):
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
+    mask: bool = True  # whether heads read at the mask, if there is one
     written: Sequence[str] | None = None  # for a head that generates: what each label is called, if there are any
     longest: int = 0  # tokens of a text to be generated, the end token counted
 
@@ -268,6 +269,9 @@ class Template(ABC):
             ids.extend(self.closing)
             types.extend([frame.types[segment]] * len(self.closing))
             read["cls"] = read["mask"] = [len(ids) - 1]
+        if self.tokens.decodes:  # what the decoder is given goes by what is read of it: a mask, or anything else
+            read["cls"] = [len(ids) - 1]
+            read = {name: at for name, at in read.items() if (name == "mask") == (self.mask and bool(masks))}
         if self.written is not None:  # what is generated stands behind all that is read
             read = {}
         target = parts.target

@@ -102,7 +102,11 @@ class Pattern(Template):
         windows: Windows | None = None,
     ) -> None:
         super().__init__(tokens, overflow, windows)
-        fit = {n: p for n, p in patterns.items() if not tokens.causal or ends_with_mask(p["text"], fields)}
+        self.mask = mask
+        fit = dict(patterns)
+        if tokens.causal or tokens.decodes:  # a decoder goes on from the text's end
+            ended = {n: p for n, p in patterns.items() if ends_with_mask(p["text"], fields)}
+            fit = ended if tokens.causal else {**ended, **patterns}
         self.name = name or preferred(fit, slots)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)

@@ -1,0 +1,199 @@
+"""What encoder-decoders share: a row is the encoder's text, and what its decoder is given goes by what is read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptune.backbones import Backbone, weight_names
+from ptune.batch import IGNORED, Batch, Hidden
+from ptune.errors import PtuneError
+from ptune.injection import Injection
+
+if TYPE_CHECKING:
+    from ptune.backbones.attention import Slot
+
+
+class EncoderDecoder(Backbone):
+    """States are the decoder's, to which the row's text is given once more behind the start token: that of the end
+    token stands for the row as a whole (Lewis et al. 2020, arXiv 1910.13461, section 3). Two families' exceptions:
+
+    encoder_tags: words to be tagged are read in the encoder, and the decoder is not run for them.
+    sentinels: a mask is a sentinel of the encoder's text, and what is read there is the decoder's state behind the
+    start token and that sentinel, which foretells the first token that it stands for.
+
+    Texts to be generated are given to the decoder behind the start token. Prompts in front of the text and in its slots
+    are the encoder's, those in slots the decoder's too where it is given the text.
+    """
+
+    lm_class = "AutoModelForSeq2SeqLM"
+    pooler_key = None
+    token_types = False
+    cached = False
+    stacked = False
+    sentinels: ClassVar[bool] = False
+
+    @classmethod
+    def has_lm_head(cls, tensors: set[str]) -> bool:
+        """See Backbone; where it is tied there is nothing to be seen of it but the decoder."""
+        return any("decoder." in name for name in tensors)
+
+    def configure(self, config: Any, lm: bool) -> None:
+        """See Backbone. Raises PtuneError for a checkpoint of an encoder alone, whose decoder would be random."""
+        super().configure(config, lm)
+        if not self.has_lm_head(weight_names(self.folder, self.weights)):
+            raise PtuneError(f"backbone {self.name}: its checkpoint has no decoder; choose one that has")
+        config.use_cache = False
+        self.start_id: int = config.decoder_start_token_id
+        self.pad_id: int = config.pad_token_id
+        self.end_id: int = config.eos_token_id
+        self.generates = lm
+
+    @abstractmethod
+    def cross_attentions(self) -> list[nn.Module]:
+        """The modules by which each layer of the decoder attends to the encoder."""
+
+    @abstractmethod
+    def decoder_attentions(self) -> list[nn.Module]:
+        """The modules by which each layer of the decoder attends to what was decoded."""
+
+    def install(self) -> dict[str, Slot]:
+        """See Backbone."""
+        from ptune.backbones.attention import install
+
+        decoder = {"decoder": install(self.decoder_attentions()), "cross": install(self.cross_attentions())}
+        return {**super().install(), **decoder}
+
+    def forward(self, batch: Batch, injection: Injection) -> Hidden:
+        """See Backbone."""
+        self.expect(injection)
+        source = self.source(batch, injection)
+        embeds = self.embed(batch.ids) if source.embeds is None else source.embeds
+        encoded = self.encode(embeds, source.mask, injection.offset)
+        states = self.states(batch, source.own(embeds), source.own(encoded), encoded, source.mask)
+        output = self.taught(batch.output, encoded, source.mask) if batch.output.shape[1] else None
+        generate = partial(self.generate, encoded, source.mask) if self.generates else None
+        return Hidden(states, self.lm_logits, output, generate)
+
+    def states(self, batch: Batch, embeds: Tensor, own: Tensor, encoded: Tensor, seen: Tensor) -> Tensor:
+        """What is read of the rows [B, N, H], given their embeddings [B, N, E] and `own`, the encoder's states of them.
+
+        encoded: all its states [B, P+N, H], those of a prompt in front too, under the mask `seen` [B, P+N].
+        """
+        tagged = reads(batch, ["words"] if self.encoder_tags else [])
+        cloze = reads(batch, ["mask"] if self.sentinels else [])
+        text = reads(batch, batch.read) & ~tagged & ~cloze
+        states = own
+        if text.any():
+            said = self.decode(self.behind_start(embeds, batch.mask), encoded, seen, batch.mask)
+            states = torch.where(text[:, None, None], said, states)
+        if cloze.any():
+            at = batch.read["mask"][:, :1].clamp(min=0)
+            said = self.decode(self.embed(self.after_start(batch.ids.gather(1, at))), encoded, seen)[:, 1:]
+            filled = states.scatter(1, at[..., None].expand_as(said), said.to(states.dtype))
+            states = torch.where(cloze[:, None, None], filled, states)
+        return states
+
+    def taught(self, output: Tensor, encoded: Tensor, seen: Tensor) -> Tensor:
+        """The states [B, M, H] that predict each token of `output` [B, M] behind those before it."""
+        before = output.masked_fill(output == IGNORED, self.pad_id)[:, :-1]
+        return self.decode(self.embed(self.after_start(before)), encoded, seen)
+
+    def after_start(self, ids: Tensor) -> Tensor:
+        """Ids [B, M] behind the start token, [B, 1+M]."""
+        return F.pad(ids, (1, 0), value=self.start_id)
+
+    def behind_start(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """A text's embeddings [B, N, E] but the last, behind that of the start token; padding anywhere."""
+        start = self.embed(torch.tensor([[self.start_id]], device=mask.device))
+        first = mask & (mask.cumsum(1) == 1)
+        return torch.where(first[..., None], start, F.pad(embeds[:, :-1], (0, 0, 1, 0)))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word embeddings [B, N, E]."""
+        embeds: Tensor = self.base.get_input_embeddings()(ids)
+        return embeds
+
+    def encode(self, embeds: Tensor, mask: Tensor, offset: int | Tensor) -> Tensor:
+        """The encoder's states [B, N, H], with positions shifted by `offset`."""
+        states: Tensor = self.base.encoder(inputs_embeds=embeds, attention_mask=mask.long()).last_hidden_state
+        return states
+
+    def decode(self, embeds: Tensor, encoded: Tensor, seen: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The decoder's states [B, M, H] of embeddings [B, M, E] under `mask` [B, M], padding on the right without."""
+        states: Tensor = self.base.decoder(
+            inputs_embeds=embeds,
+            attention_mask=None if mask is None else mask.long(),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=seen.long(),
+            use_cache=False,
+        ).last_hidden_state
+        return states
+
+    def read(self, ids: Tensor) -> None:
+        """See Backbone; the decoder is given the text behind the start token."""
+        mask, embeds = torch.ones_like(ids, dtype=torch.bool), self.embed(ids)
+        self.decode(self.behind_start(embeds, mask), self.encode(embeds, mask, 0), mask, mask)
+
+    def generate(
+        self,
+        encoded: Tensor,
+        seen: Tensor,
+        limit: int,
+        beams: int = 1,
+        least: int = 0,
+        penalty: float = 1.0,
+        banned: Sequence[int] = (),
+        cache: bool = True,
+    ) -> list[list[int]]:
+        """Token ids that the decoder writes for each row, of greedy search or of so many beams; see Hidden.
+
+        limit, least: how many tokens there are at most and at least, the end token not counted; penalty: of a text's
+        log-likelihood, which is divided by the number of its tokens to this power; banned: tokens that never come;
+        cache: whether keys and values of what was written are kept.
+        """
+        from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
+        from transformers.modeling_outputs import BaseModelOutput
+
+        config = GenerationConfig(
+            max_new_tokens=limit + 1,
+            min_new_tokens=least or None,
+            num_beams=beams,
+            length_penalty=penalty,
+            suppress_tokens=list(banned) or None,
+            do_sample=False,
+            use_cache=cache,
+            decoder_start_token_id=self.start_id,
+            pad_token_id=self.pad_id,
+            eos_token_id=self.end_id,
+        )
+        # Sized by what comes, as transformers would make it of the encoder's depth.
+        kept = {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if cache else {}
+        self.model.generation_config = GenerationConfig()  # what a checkpoint asks for besides is not asked for here
+        found = self.model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+            attention_mask=seen.long(),
+            generation_config=config,
+            **kept,
+        )
+        return [ended(row[1:], self.end_id)[:limit] for row in found.tolist()]
+
+
+def reads(batch: Batch, names: Iterable[str]) -> Tensor:
+    """Which rows have a position among those of some read-outs, [B]."""
+    found = torch.zeros(len(batch), dtype=torch.bool, device=batch.ids.device)
+    for name in names:
+        if name in batch.read:
+            found = found | (batch.read[name] >= 0).any(1)
+    return found
+
+
+def ended(ids: Sequence[int], end: int) -> list[int]:
+    """Ids up to the end token."""
+    return list(ids[: ids.index(end)]) if end in ids else list(ids)
