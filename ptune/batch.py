@@ -160,6 +160,7 @@ class RowOutput(NamedTuple):
     """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`.
 
     With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at no answer (0) and at the K of the context.
+    text: what was generated; scores of the labels that it may be are 1 or 0.
     """
 
     example: int
@@ -167,6 +168,7 @@ class RowOutput(NamedTuple):
     start: int = 0
     candidate: int = 0
     offsets: np.ndarray | None = None
+    text: str | None = None
 
 
 def collate(
@@ -278,7 +280,7 @@ class Hidden:
     words: (vectors [K, H], ids [W] or EVERY) -> language-model logits [K, W] over those tokens.
     output: [B, M, H], the states that predict each token of the batch's output when those before it are given; None
     where the batch has none.
-    generate: generate(end=, limit=, beams=, ...), see ptune.backbones.search.Search -> token ids of each row's
+    generate: generate(limit=, beams=, ...), see ptune.backbones.search.Search -> token ids of each row's
     continuation under the same injection, without the end token; None for a backbone that generates nothing.
     """
 

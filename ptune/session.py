@@ -404,6 +404,7 @@ class Session:
             "interval": figures["best"]["interval"],
             "majority": majority.scores[metric],
             **figures,
+            **({"caveat": self.task.caveat} if self.task.caveat else {}),
             "data": self.corpus.origin,
             "checksums": {split: told["sha256"] for split, told in self.splits.items()},
         }
