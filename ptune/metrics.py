@@ -383,7 +383,7 @@ def chrf(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> float:
     from sacrebleu.metrics.chrf import CHRF
 
     most = max(len(refs) for refs in gold)
-    streams = [[refs[i] if i < len(refs) else None for refs in gold] for i in range(most)]
+    streams: list[Any] = [[refs[i] if i < len(refs) else None for refs in gold] for i in range(most)]
     return float(CHRF().corpus_score(list(predicted), streams).score)
 
 
