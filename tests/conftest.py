@@ -308,6 +308,64 @@ def qwen3_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def t5_folder(tmp_path_factory) -> Path:
+    """A T5: its head is tied, its decoder has a layer less."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("t5")
+    write_checkpoint(T5ForConditionalGeneration(T5Config(**text_to_text(write_t5_tokenizer(folder)))), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def t5_v1_1_folder(tmp_path_factory) -> Path:
+    """A T5 1.1, as it is published: gated, of an output layer of its own, which its config says by not being tied."""
+    from torch import nn
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("t5_v1_1")
+    given = text_to_text(write_t5_tokenizer(folder)) | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    model = T5ForConditionalGeneration(T5Config(**given))
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    write_checkpoint(model, folder)
+    without(folder, "scale_decoder_outputs")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tie_word_embeddings": False}))
+    return folder
+
+
+def text_to_text(vocab: int) -> dict[str, Any]:
+    """What the tiny T5s have in common."""
+    return {
+        "vocab_size": vocab,
+        "d_model": HIDDEN,
+        "d_kv": HIDDEN // HEADS,
+        "d_ff": 2 * HIDDEN,
+        "num_layers": LAYERS,
+        "num_decoder_layers": LAYERS - 1,
+        "num_heads": HEADS,
+        "n_positions": POSITIONS,
+        "decoder_start_token_id": 0,
+    }
+
+
+@pytest.fixture(scope="session")
+def bart_folder(tmp_path_factory) -> Path:
+    """A BART, whose decoder has a layer less."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("bart")
+    heads = {f"{stack}_attention_heads": HEADS for stack in ("encoder", "decoder")}
+    wide = {f"{stack}_ffn_dim": 2 * HIDDEN for stack in ("encoder", "decoder")}
+    depth = {"encoder_layers": LAYERS, "decoder_layers": LAYERS - 1, "max_position_embeddings": POSITIONS}
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
+    vocab = write_roberta_tokenizer(folder)
+    config = BartConfig(vocab_size=vocab, d_model=HIDDEN, **heads, **wide, **depth, **special)
+    write_checkpoint(BartForConditionalGeneration(config), folder)
+    return folder
+
+
 def relative() -> dict[str, Any]:
     """The relative positions of the published DeBERTa checkpoints."""
     return {
@@ -345,6 +403,7 @@ def write_checkpoint(model: Any, folder: Path) -> None:
         for name, parameter in model.named_parameters():
             centre = 1.0 if name.lower().endswith("norm.weight") else 0.0
             std = 0.25 if parameter.dim() > 1 else 0.1
+            std = std / (HIDDEN // HEADS) ** 0.5 if name.endswith(".q.weight") else std  # T5 does not scale its scores
             parameter.copy_(centre + std * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(folder)
 
@@ -424,7 +483,30 @@ def write_gpt2_tokenizer(folder: Path, before: bool = False) -> int:
     return save_tokenizer(tokenizer, folder, bos_token=end, eos_token=end, unk_token=end)
 
 
-def save_tokenizer(tokenizer: Any, folder: Path, **special: str) -> int:
+def write_t5_tokenizer(folder: Path) -> int:
+    """A byte-level BPE vocabulary in T5's frame, with three sentinels; returns its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = pad, end, unknown = ["<pad>", "</s>", "<unk>"]
+    sentinels = [f"<extra_id_{i}>" for i in range(3)]
+    tokenizer = Tokenizer(models.BPE(unk_token=unknown))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=special, show_progress=False, initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator(SENTENCES * 3, trainer)
+    tokenizer.add_special_tokens(sentinels[::-1])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, 1)]
+    )
+    return save_tokenizer(
+        tokenizer, folder, pad_token=pad, eos_token=end, unk_token=unknown, additional_special_tokens=sentinels
+    )
+
+
+def save_tokenizer(tokenizer: Any, folder: Path, **special: Any) -> int:
     """Write it as transformers does; returns the size of the vocabulary."""
     from transformers import PreTrainedTokenizerFast
 

@@ -24,8 +24,11 @@ ROTARY = ["gpt_neox", *GROUPED]
 CAUSAL = ["gpt2", "opt", *ROTARY]
 CACHED = ["bert", "roberta", "xlm_roberta", "electra", *CAUSAL]  # transformers ignores past_key_values in the others
 DEBERTAS = ["deberta", "deberta_v2", "deberta_v3"]
-PLAIN = ["modernbert", *GROUPED]  # of no biases
-FAMILIES = [*CACHED, "distilbert", "albert", "grouped_albert", *DEBERTAS, "modernbert"]
+T5S = ["t5", "t5_v1_1"]
+DECODERS = [*T5S, "bart"]  # beside an encoder
+PLAIN = ["modernbert", *GROUPED, *T5S]  # of no biases
+UNPLACED = [*DEBERTAS, *T5S]  # of relative positions, which a prefix has none of
+FAMILIES = [*CACHED, "distilbert", "albert", "grouped_albert", *DEBERTAS, "modernbert", *DECODERS]
 BUT_ALBERT = [name for name in FAMILIES if "albert" not in name]
 
 
@@ -87,8 +90,18 @@ def random_kv(backbone, length, layers=None, rows=1, seed=0):
 
 
 def deep(backbone, length, layers=None, rows=1, seed=0):
-    """A deep injection that shifts the text, as the published code does."""
-    return Injection(kv={"encoder": random_kv(backbone, length, layers, rows, seed)}, offset=length)
+    """A deep injection at every site that shifts the text, as the published code does."""
+    kv = {}
+    for number, (site, depth) in enumerate(backbone.shape.sites.items()):
+        chosen = [layer for layer in (range(depth) if layers is None else layers) if layer < depth]
+        kv[site] = random_kv(backbone, length, chosen, rows, seed + 100 * number)
+    return Injection(kv=kv, offset=length)
+
+
+def changed(injection, change):
+    """The same with `change` of each KV."""
+    kv = {site: {layer: change(kv) for layer, kv in layers.items()} for site, layers in injection.kv.items()}
+    return Injection(kv=kv, offset=injection.offset)
 
 
 def front(backbone, length, seed=0):
@@ -136,10 +149,19 @@ def plain_model(folder):
     return AutoModel.from_pretrained(str(folder), dtype=torch.float32).eval().requires_grad_(False)
 
 
+def besides(folder, batch, types=None):
+    """What its forward pass is given beside the text: token types, or for a decoder the text behind the start token."""
+    backbone = opened(folder)
+    if backbone.shape.decoder_layers:
+        start = json.loads((folder / "config.json").read_text())["decoder_start_token_id"]
+        return {"decoder_input_ids": torch.nn.functional.pad(batch.ids[:, :-1], (1, 0), value=start)}
+    return {"token_type_ids": batch.types if types is None else types} if backbone.token_types else {}
+
+
 def plain_states(folder, batch):
     """What it makes of a batch."""
-    types = {"token_type_ids": batch.types} if opened(folder).token_types else {}
-    return plain_model(folder)(input_ids=batch.ids, attention_mask=batch.mask.long(), **types).last_hidden_state
+    model = plain_model(folder)
+    return model(input_ids=batch.ids, attention_mask=batch.mask.long(), **besides(folder, batch)).last_hidden_state
 
 
 def cache_route(model, batch, kv):
@@ -174,9 +196,12 @@ def test_prefix_equals_the_cache_route_in_outputs_and_gradients(folder):
     assert_equals_cache_route(folder)
 
 
-@of_families(*[name for name in FAMILIES if name not in DEBERTAS])
+@of_families(*[name for name in FAMILIES if name not in (*UNPLACED, *DECODERS)])
 def test_the_keys_and_values_of_a_text_stand_for_it(folder):
-    """A text's beginning as a prefix is as good as itself; not in DeBERTa, where a prefix has no relative position."""
+    """A text's beginning as a prefix is as good as itself; not in DeBERTa, where a prefix has no relative position.
+
+    Nor where a decoder is given the rest of the text alone.
+    """
     backbone = loaded(folder)
     backbone.base.config.local_attention = 64  # ModernBERT's window must not part the text from its beginning
     (row,) = make_rows(backbone, (9,))
@@ -326,7 +351,7 @@ def test_prefix_changes_every_row_at_every_token(backbone):
         assert ((one - other).abs().amax(-1) > 1e-3).all()
 
 
-@of_families(*[name for name in FAMILIES if name not in DEBERTAS])
+@of_families(*[name for name in FAMILIES if name not in UNPLACED])
 def test_offset_shifts_positions_and_nothing_else_does(backbone):
     """In ModernBERT, which has no absolute positions, too: the text moves away from a prefix that is not rotated."""
     batch = collate(make_rows(backbone), pad_id(backbone))
@@ -339,15 +364,15 @@ def test_offset_shifts_positions_and_nothing_else_does(backbone):
     assert_close(real_states(backbone, batch, shifted)[0], real_states(backbone, batch, per_row)[0], atol=0)
 
 
-@of_families(*DEBERTAS, "modernbert")
+@of_families(*UNPLACED, "modernbert")
 def test_offset_without_absolute_positions(folder, backbone):
-    """Shifting the text alone changes nothing; in DeBERTa, shifting it against a prefix changes nothing either."""
+    """Shifting the text alone changes nothing; in DeBERTa and T5, shifting it against a prefix does not either."""
     batch = collate(make_rows(backbone), pad_id(backbone))
     assert_close(
         real_states(backbone, batch, Injection(offset=3))[0], real_states(backbone, batch, Injection())[0], atol=1e-5
     )
     shifted = deep(backbone, 3)
-    if folder.name.startswith("deberta"):
+    if folder.name.startswith(("deberta", "t5")):
         left = Injection(kv=shifted.kv, offset=0)
         assert_close(real_states(backbone, batch, shifted)[0], real_states(backbone, batch, left)[0], atol=0)
 
@@ -356,11 +381,11 @@ def test_order_of_prefix_rows_does_not_matter(backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     injection = deep(backbone, 4)
     order = torch.tensor([2, 0, 3, 1])
-    permuted = {layer: KV(kv.k[:, :, order], kv.v[:, :, order]) for layer, kv in injection.kv["encoder"].items()}
-    keys_only = {layer: KV(kv.k[:, :, order], kv.v) for layer, kv in injection.kv["encoder"].items()}
+    permuted = changed(injection, lambda kv: KV(kv.k[:, :, order], kv.v[:, :, order]))
+    keys_only = changed(injection, lambda kv: KV(kv.k[:, :, order], kv.v))
     expected, _ = real_states(backbone, batch, injection)
-    found, _ = real_states(backbone, batch, Injection(kv={"encoder": permuted}, offset=4))
-    torn, _ = real_states(backbone, batch, Injection(kv={"encoder": keys_only}, offset=4))
+    found, _ = real_states(backbone, batch, permuted)
+    torn, _ = real_states(backbone, batch, keys_only)
     assert_close(found, expected)
     assert not torch.allclose(torn[0], expected[0], atol=1e-3)
 
@@ -389,10 +414,8 @@ def test_a_prefix_a_row_reaches_its_own_row_only(backbone):
     together = deep(backbone, 3, rows=3)
     found, _ = real_states(backbone, collate(rows, pad_id(backbone)), together)
     for index, row in enumerate(rows):
-        own = {
-            layer: KV(kv.k[index : index + 1], kv.v[index : index + 1]) for layer, kv in together.kv["encoder"].items()
-        }
-        alone, _ = real_states(backbone, collate([row], pad_id(backbone)), Injection(kv={"encoder": own}, offset=3))
+        own = changed(together, lambda kv, i=index: KV(kv.k[i : i + 1], kv.v[i : i + 1]))
+        alone, _ = real_states(backbone, collate([row], pad_id(backbone)), own)
         assert_close([found[index]], alone)
 
 
@@ -483,12 +506,13 @@ def test_front_comes_back_in_the_coordinates_of_the_rows(folder, backbone):
     states = model(
         inputs_embeds=embeds,
         attention_mask=torch.cat([torch.ones(3, 3, dtype=torch.long), batch.mask.long()], 1),
-        **({"token_type_ids": types} if backbone.token_types else {}),
+        **besides(folder, batch, types),
     ).last_hidden_state
+    in_front = 0 if backbone.shape.decoder_layers else 3
     assert found.shape == (3, 7, backbone.shape.hidden)
     assert_close(
         [row[mask] for row, mask in zip(found, batch.mask, strict=True)],
-        [row[3:][mask] for row, mask in zip(states, batch.mask, strict=True)],
+        [row[in_front:][mask] for row, mask in zip(states, batch.mask, strict=True)],
     )
 
 
@@ -528,7 +552,7 @@ def test_embedded_pads_are_those_of_a_mask_of_ones(deberta_v2_folder, monkeypatc
         assert_close(row[mask], own)
 
 
-@of_families(*[name for name in FAMILIES if name not in CAUSAL])
+@of_families(*[name for name in FAMILIES if name not in (*CAUSAL, *DECODERS)])
 def test_whole_embedding_embeds_the_text_twice(folder, backbone):
     batch = collate(make_rows(backbone), pad_id(backbone))
     once = front(backbone, 2)
@@ -636,7 +660,8 @@ def test_canary_catches_a_backbone_that_ignores_prefixes(backbone):
 @of_families(*[name for name in FAMILIES if name not in DEBERTAS])
 def test_canary_catches_an_attention_that_is_not_ours(backbone):
     """DeBERTa's attention is transformers' own, with hooks."""
-    backbone.base.config._attn_implementation = "sdpa"
+    for attention in backbone.attentions():
+        attention.config._attn_implementation = "sdpa"
     with pytest.raises(PtuneError, match="ignores prefixes"):
         backbone.canary(a_row(backbone))
 
@@ -677,8 +702,8 @@ def test_language_model_logits_are_the_librarys(folder):
         legacy = {"legacy": "v2" in folder.name} if "deberta" in folder.name else {}
         library = getattr(transformers, backbone.lm_class).from_pretrained(str(folder), dtype=torch.float32, **legacy)
         library.eval()
-        types = {"token_type_ids": batch.types} if backbone.token_types else {}
-        logits = library(input_ids=batch.ids, attention_mask=batch.mask.long(), **types).logits
+        given = besides(folder, batch)
+        logits = library(input_ids=batch.ids, attention_mask=batch.mask.long(), **given).logits
     torch.testing.assert_close(found, logits[:, 2, ids], atol=1e-5, rtol=1e-5)
 
 
@@ -696,7 +721,7 @@ def test_an_lm_head_that_is_not_there_is_not_made_up(electra_discriminator_folde
 PROJECTIONS = {"key": 0, "value": 1, "k_lin": 0, "v_lin": 1, "key_proj": 0, "value_proj": 1, "k_proj": 0, "v_proj": 1}
 
 
-@of_families(*[name for name in FAMILIES if name not in ("deberta", "modernbert", "gpt2", *ROTARY)])
+@of_families(*[name for name in FAMILIES if name not in ("deberta", "modernbert", "gpt2", *ROTARY, *DECODERS)])
 def test_key_values_are_those_of_the_text(folder, backbone):
     """Where a projection gives them alone; others are proven by standing for their text."""
     ids = [9, 7, 12]
@@ -766,7 +791,7 @@ def test_dropout_of_models_that_drop_by_a_function(folder):
     assert {getattr(config, name) for name in changed.dropouts} <= {0.3}
 
 
-@of_families(*[name for name in FAMILIES if name not in ("opt", *ROTARY)])
+@of_families(*[name for name in FAMILIES if name not in ("opt", *ROTARY, *DECODERS)])
 def test_dropout_is_the_checkpoints_or_the_settings(folder):
     kept, changed = opened(folder), opened(folder, dropout=0.3, attention_dropout=0.2)
     for backbone in (kept, changed):
@@ -799,7 +824,7 @@ def test_local_reads_sizes_and_heads_from_the_files(request):
     for name in (*FAMILIES, "pooled_bert", "electra_discriminator"):
         backbone = opened(request.getfixturevalue(f"{name}_folder"))
         shape = backbone.shape
-        types = {"pooled_bert": "bert", "grouped_albert": "albert", "electra_discriminator": "electra"}
+        types = {"pooled_bert": "bert", "grouped_albert": "albert", "electra_discriminator": "electra", "t5_v1_1": "t5"}
         expected = types.get(name, "deberta_v2" if name == "deberta_v3" else name)
         assert backbone.model_type.replace("-", "_") == expected
         assert (shape.lm_head, shape.pooler) == (
@@ -810,6 +835,7 @@ def test_local_reads_sizes_and_heads_from_the_files(request):
         of_keys = {"llama": (2, 8), "qwen3": (2, 16)}.get(name, (4, 8))
         assert (shape.heads, shape.head_dim, shape.hidden, shape.positions) == (*of_keys, 32, 192)
         assert shape.causal == (name in CAUSAL)
+        assert shape.decoder_layers == (3 if name in DECODERS else 0)
 
 
 @of_families(*DEBERTAS)

@@ -33,7 +33,7 @@ def vocabulary():
     """Forty words, the first five special; a text's words are its letters' places in the alphabet."""
     generator = torch.Generator().manual_seed(0)
 
-    def states(text):
+    def states(text, site):
         n = len(text)
         return {
             layer: tuple(
@@ -240,7 +240,7 @@ def test_activations_are_the_backbones_keys_and_values(bert_folder, layers):
     text = "the mill in oslo ."
     assert len(encode(text)) == 5
     real = Vocabulary(
-        backbone.base.get_input_embeddings().weight.detach(), encode, lambda t: backbone.key_values(encode(t))
+        backbone.base.get_input_embeddings().weight.detach(), encode, lambda t, site: backbone.key_values(encode(t), site)
     )
     kv = Deep(backbone.shape, real, 5, layers=layers, init="activations", init_text=text)(INDEX).kv["encoder"]
     states = backbone.key_values(encode(text))

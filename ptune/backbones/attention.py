@@ -69,7 +69,6 @@ def attend_with_prefix(
     kv = prefix_of(module)
     if kv is not None:
         rows = key.shape[0]
-        kv = for_rows(kv, rows)
         prefix = [t.expand(rows, -1, -1, -1).to(key.dtype) for t in (kv.k, kv.v)]
         key, value = torch.cat([prefix[0], key], 2), torch.cat([prefix[1], value], 2)
         attention_mask = with_prefix(attention_mask, kv, rows)
@@ -122,15 +121,6 @@ def prefix_of(module: nn.Module) -> KV | None:
     slot: Slot | None = getattr(module, "ptune_slot", None)
     layer: int = getattr(module, "ptune_layer", -1)
     return None if slot is None else slot.kv.get(layer)
-
-
-def for_rows(kv: KV, rows: int) -> KV:
-    """A prefix a row for so many rows, each of which is several when beams are searched; a shared one as it is."""
-    times = rows // max(kv.k.shape[0], 1)
-    if kv.k.shape[0] == 1 or times == 1:
-        return kv
-    length = None if kv.length is None else kv.length.repeat_interleave(times)
-    return KV(kv.k.repeat_interleave(times, 0), kv.v.repeat_interleave(times, 0), length)
 
 
 def record(module: nn.Module, key: Tensor, value: Tensor) -> None:

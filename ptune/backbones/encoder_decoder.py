@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptune.backbones import Backbone, weight_names
-from ptune.batch import IGNORED, Batch, Hidden
+from ptune.backbones.search import Search, search
+from ptune.batch import EVERY, IGNORED, Batch, Hidden
 from ptune.errors import PtuneError
 from ptune.injection import Injection
 
@@ -52,8 +52,6 @@ class EncoderDecoder(Backbone):
         config.use_cache = False
         self.start_id: int = config.decoder_start_token_id
         self.pad_id: int = config.pad_token_id
-        self.end_id: int = config.eos_token_id
-        self.generates = lm
 
     @abstractmethod
     def cross_attentions(self) -> list[nn.Module]:
@@ -70,15 +68,18 @@ class EncoderDecoder(Backbone):
         decoder = {"decoder": install(self.decoder_attentions()), "cross": install(self.cross_attentions())}
         return {**super().install(), **decoder}
 
-    def forward(self, batch: Batch, injection: Injection) -> Hidden:
-        """See Backbone."""
+    def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
+        """See Backbone; there are no options."""
         self.expect(injection)
         source = self.source(batch, injection)
         embeds = self.embed(batch.ids) if source.embeds is None else source.embeds
         encoded = self.encode(embeds, source.mask, injection.offset)
         states = self.states(batch, source.own(embeds), source.own(encoded), encoded, source.mask)
         output = self.taught(batch.output, encoded, source.mask) if batch.output.shape[1] else None
-        generate = partial(self.generate, encoded, source.mask) if self.generates else None
+
+        def generate(**how: Any) -> list[list[int]]:
+            return self.generate(encoded, source.mask, injection, Search(**how))
+
         return Hidden(states, self.lm_logits, output, generate)
 
     def states(self, batch: Batch, embeds: Tensor, own: Tensor, encoded: Tensor, seen: Tensor) -> Tensor:
@@ -141,48 +142,30 @@ class EncoderDecoder(Backbone):
         mask, embeds = torch.ones_like(ids, dtype=torch.bool), self.embed(ids)
         self.decode(self.behind_start(embeds, mask), self.encode(embeds, mask, 0), mask, mask)
 
-    def generate(
-        self,
-        encoded: Tensor,
-        seen: Tensor,
-        limit: int,
-        beams: int = 1,
-        least: int = 0,
-        penalty: float = 1.0,
-        banned: Sequence[int] = (),
-        cache: bool = True,
-    ) -> list[list[int]]:
-        """Token ids that the decoder writes for each row, of greedy search or of so many beams; see Hidden.
+    def generate(self, encoded: Tensor, seen: Tensor, injection: Injection, how: Search) -> list[list[int]]:
+        """What the decoder writes for each row under the injection, see `search`; one pass a token."""
+        from transformers import DynamicCache, EncoderDecoderCache
 
-        limit, least: how many tokens there are at most and at least, the end token not counted; penalty: of a text's
-        log-likelihood, which is divided by the number of its tokens to this power; banned: tokens that never come;
-        cache: whether keys and values of what was written are kept.
-        """
-        from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
-        from transformers.modeling_outputs import BaseModelOutput
+        # Not transformers' own choice, which has as many layers as the encoder.
+        cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        rows = torch.arange(len(encoded), device=encoded.device)
 
-        config = GenerationConfig(
-            max_new_tokens=limit + 1,
-            min_new_tokens=least or None,
-            num_beams=beams,
-            length_penalty=penalty,
-            suppress_tokens=list(banned) or None,
-            do_sample=False,
-            use_cache=cache,
-            decoder_start_token_id=self.start_id,
-            pad_token_id=self.pad_id,
-            eos_token_id=self.end_id,
-        )
-        # Sized by what comes, as transformers would make it of the encoder's depth.
-        kept = {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if cache else {}
-        self.model.generation_config = GenerationConfig()  # what a checkpoint asks for besides is not asked for here
-        found = self.model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
-            attention_mask=seen.long(),
-            generation_config=config,
-            **kept,
-        )
-        return [ended(row[1:], self.end_id)[:limit] for row in found.tolist()]
+        def advance(tokens: Tensor, origin: Tensor) -> Tensor:
+            nonlocal rows
+            rows = rows[origin]
+            cache.reorder_cache(origin)
+            with self.injected(injection.of(rows)):
+                states = self.base.decoder(
+                    input_ids=tokens[:, None],
+                    encoder_hidden_states=encoded[rows],
+                    encoder_attention_mask=seen[rows].long(),
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state
+            logits: Callable[[Tensor, Any], Tensor] = self.lm_logits
+            return logits(states[:, 0], EVERY)
+
+        return search(advance(torch.full_like(rows, self.start_id), rows), advance, how)
 
 
 def reads(batch: Batch, names: Iterable[str]) -> Tensor:
@@ -192,8 +175,3 @@ def reads(batch: Batch, names: Iterable[str]) -> Tensor:
         if name in batch.read:
             found = found | (batch.read[name] >= 0).any(1)
     return found
-
-
-def ended(ids: Sequence[int], end: int) -> list[int]:
-    """Ids up to the end token."""
-    return list(ids[: ids.index(end)]) if end in ids else list(ids)
