@@ -280,7 +280,7 @@ class Hidden:
     words: (vectors [K, H], ids [W] or EVERY) -> language-model logits [K, W] over those tokens.
     output: [B, M, H], the states that predict each token of the batch's output when those before it are given; None
     where the batch has none.
-    generate: generate(limit=, beams=, ...), see ptune.backbones.search.Search -> token ids of each row's
+    generate: generate(end=, limit=, beams=, ...), see ptune.backbones.search.Search -> token ids of each row's
     continuation under the same injection, without the end token; None for a backbone that generates nothing.
     """
 

@@ -15,7 +15,6 @@ from ptune.backbones import Backbone, front_mask
 from ptune.backbones.search import Search, search
 from ptune.batch import EVERY, IGNORED, Batch, Hidden
 from ptune.injection import Injection
-from ptune.tokens import Tokens
 
 
 class Causal(Backbone):
@@ -30,18 +29,11 @@ class Causal(Backbone):
     pooler_key = None
     token_types = False
     causal = True
-    end_id: int | None = None
 
     @classmethod
     def has_lm_head(cls, tensors: set[str]) -> bool:
         """See Backbone; where it is tied there is nothing to be seen of it."""
         return True
-
-    def tokens(self) -> Tokens:
-        """See Backbone; its end token ends what is generated."""
-        tokens = super().tokens()
-        self.end_id = tokens.end_id
-        return tokens
 
     def configure(self, config: Any, lm: bool) -> None:
         """See Backbone; keys and values are kept for generation alone, which asks for it."""
@@ -73,7 +65,7 @@ class Causal(Backbone):
         """See Backbone. Outputs stand in columns behind the widest source, each right after its own to the model."""
 
         def generate(**how: Any) -> list[list[int]]:
-            return self.generate(batch, injection, Search(**{"end": self.end_id, **how}))
+            return self.generate(batch, injection, Search(**how))
 
         if not batch.output.shape[1]:
             return replace(super().forward(batch, injection, **options), generate=generate)

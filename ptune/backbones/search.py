@@ -12,7 +12,7 @@ Advance = Callable[[Tensor, Tensor], Tensor]
 
 
 class Search(NamedTuple):
-    """end: the end token; limit, least: how many tokens there are at most and at least, the end token not counted.
+    """end: the end token; limit: how many tokens there are at most, the end token counted; least: at least, without it.
 
     penalty: of a text's log-likelihood, which is divided by the number of its tokens (the end token counts) to this
     power; banned: tokens that never come.
@@ -46,18 +46,18 @@ def greedy(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     """The likeliest token each time; see `search`."""
     said: list[list[int]] = [[] for _ in logits]
     live = list(range(len(said)))
-    for count in range(how.limit + 1):
+    for count in range(how.limit):
         words = how.allowed(logits, count).argmax(-1).tolist()
         going = [i for i, word in enumerate(words) if word != how.end]
         live = [live[i] for i in going]
         for row, i in zip(live, going, strict=True):
             said[row].append(words[i])
-        if not live or count == how.limit:
+        if not live or count + 1 == how.limit:
             break
         logits = advance(
             torch.tensor([words[i] for i in going], device=logits.device), torch.tensor(going, device=logits.device)
         )
-    return [words[: how.limit] for words in said]
+    return said
 
 
 class Beam(NamedTuple):
@@ -75,9 +75,9 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     """
     found: list[list[tuple[float, list[int]]]] = [[] for _ in logits]
     live = {row: [Beam(0.0, [], row)] for row in range(len(found))}
-    for count in range(how.limit + 1):
+    for count in range(how.limit):
         logs = how.allowed(logits, count)
-        length, last = (count + 1) ** how.penalty, count == how.limit
+        length, last = (count + 1) ** how.penalty, count + 1 == how.limit
         going: dict[int, list[Beam]] = {}
         for row, beams in live.items():
             on, ended = extended(beams, logs, how)
@@ -97,7 +97,7 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
         )
         places = iter(range(len(flat)))
         live = {row: [each._replace(origin=next(places)) for each in beams] for row, beams in going.items()}
-    return [texts[0][1][: how.limit] for texts in found]
+    return [texts[0][1] for texts in found]
 
 
 def extended(beams: Sequence[Beam], logs: Tensor, how: Search) -> tuple[list[Beam], list[tuple[float, list[int]]]]:

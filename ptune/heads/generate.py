@@ -67,7 +67,8 @@ class Generate(Head):
         self.written = [self.name(label, verbalizers.get(verbalizer or "", {})) for label in labels]
         shut = () if line_breaks else breaks(tokens)
         least = (5 if self.whole else 1) if least is None else least
-        self.search = {"limit": longest - 1, "beams": beams, "least": least, "penalty": penalty, "banned": shut}
+        length = {"limit": longest, "least": least, "penalty": penalty}
+        self.search = {"end": tokens.end_id, "beams": beams, "banned": shut, **length}
 
     @staticmethod
     def name(label: str, words: Mapping[str, Sequence[str]]) -> str:
