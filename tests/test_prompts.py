@@ -240,7 +240,9 @@ def test_activations_are_the_backbones_keys_and_values(bert_folder, layers):
     text = "the mill in oslo ."
     assert len(encode(text)) == 5
     real = Vocabulary(
-        backbone.base.get_input_embeddings().weight.detach(), encode, lambda t, site: backbone.key_values(encode(t), site)
+        backbone.base.get_input_embeddings().weight.detach(),
+        encode,
+        lambda t, site: backbone.key_values(encode(t), site),
     )
     kv = Deep(backbone.shape, real, 5, layers=layers, init="activations", init_text=text)(INDEX).kv["encoder"]
     states = backbone.key_values(encode(text))
