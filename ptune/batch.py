@@ -172,6 +172,7 @@ class RowOutput(NamedTuple):
     """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`.
 
     With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at no answer (0) and at the K of the context.
+    text: what was generated; scores of the labels that it may be are 1 or 0.
     """
 
     example: int
@@ -179,6 +180,7 @@ class RowOutput(NamedTuple):
     start: int = 0
     candidate: int = 0
     offsets: np.ndarray | None = None
+    text: str | None = None
 
 
 def collate(

@@ -258,6 +258,9 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         overflow=s.data.overflow,
         windows=task.windows,
     )
+    writes = getattr(head, "reads", None) == "text"
+    if writes and tokens.end_id is None:
+        raise ConfigError([f"method.head: the tokenizer of backbone {backbone.name} has no token that ends a text"])
     torch.manual_seed(mix(s.seed, "head"))
     try:
         built = leaf(
@@ -271,9 +274,13 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
             verbalizers=task.verbalizers,
             encode=lambda word: tokens.encode(word, template.mask_lead),
             preferred=template.verbalizer,
+            tokens=tokens,
+            longest=task.output_length,
         )
     except ValueError as error:
         raise ConfigError([f"task.verbalizers: {error}"]) from None
+    if writes:
+        template.generating(built.written, task.output_length)
     return template, built
 
 

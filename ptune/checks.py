@@ -124,6 +124,8 @@ def check_together(s: Train) -> Iterator[str]:
     head, template = (target(s.method[part]["_target_"], s.packages) for part in ("head", "template"))
     if getattr(head, "reads", None) == "marks" and not template.marks:
         yield "method/head: marked words are read in the plain template alone; use method/template=plain"
+    if getattr(head, "reads", None) == "text" and s.method["prompt"].get("double_embedding"):
+        yield "method.prompt.double_embedding: not for heads that write texts; leave it out"
     if head.lm and not backbone.shape.lm_head:
         yield (
             f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "
@@ -152,6 +154,9 @@ def check_together(s: Train) -> Iterator[str]:
 def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
     taken = prompt_positions(s, backbone.shape)
+    writes = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None) == "text"
+    if writes and backbone.shape.causal:
+        taken += task.output_length  # behind the text
     room = backbone.shape.positions - taken
     wanted = s.data.max_length if s.data.max_length is not None else task.max_length
     given = s.data.max_length is not None

@@ -358,6 +358,44 @@ def _compared(wanted: Sequence[str], found: Sequence[str], nothing: bool) -> tup
     return exact, 2 * precision * recall / (precision + recall)
 
 
+def bleu_counts(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> np.ndarray:
+    """Of each text [N, 10]: n-grams found (1 to 4), those there are, and the lengths of it and of the closest good one.
+
+    Counted by sacrebleu, which tokenizes as mteval-v13a does.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    bleu = BLEU(effective_order=True)
+    scores = [bleu.sentence_score(said, list(refs)) for said, refs in zip(predicted, gold, strict=True)]
+    return np.array([[*each.counts, *each.totals, each.sys_len, each.ref_len] for each in scores]).reshape(-1, 10)
+
+
+def bleu_of_counts(counts: np.ndarray) -> float:
+    """sacrebleu's BLEU of a corpus, in percent, from the counts [N, 10] of its texts."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    total = counts.sum(0).tolist()
+    return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score)
+
+
+def chrf(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> float:
+    """sacrebleu's chrF2 of a corpus, in percent; texts may have different numbers of good ones."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    most = max(len(refs) for refs in gold)
+    streams: list[Any] = [[refs[i] if i < len(refs) else None for refs in gold] for i in range(most)]
+    return float(CHRF().corpus_score(list(predicted), streams).score)
+
+
+def rouge_l(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> list[float]:
+    """F1 of the longest common subsequence of words with the good text that is nearest, each from 0 to 1."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"])
+    pairs = zip(gold, predicted, strict=True)
+    return [float(scorer.score_multi(list(refs), said)["rougeL"].fmeasure) for refs, said in pairs]
+
+
 def mean_percent(scores: Sequence[float]) -> float:
     """Their mean in percent, added up in their order, as the official scorers do: equal to the last digit."""
     return 100.0 * sum(scores) / len(scores)

@@ -64,13 +64,13 @@ class Rendered:
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
         parts = [
-            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped)
+            replace(self.template.laid(index, shown, target), candidate=number, grouped=task.grouped)
             for number, (shown, target) in enumerate(task.candidates(example))
         ]
         rows = self._made(parts, Draw(0, 0))
         return Laid(
             parts,
-            length=max(len(row.ids) for row in rows),
+            length=max(len(row.ids) + len(row.output) for row in rows),
             rows=len(rows),
             labels=sum(row.labels for row in rows),
             lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,

@@ -562,6 +562,7 @@ class Session:
             "majority": majority.scores[metric],
             **figures,
             **({"stages": list(self.stages.values())} if self.stages else {}),
+            **({"caveat": self.task.caveat} if self.task.caveat else {}),
             "data": self.corpus.origin,
             "checksums": {split: told["sha256"] for split, told in self.splits.items()},
         }

@@ -61,6 +61,11 @@ class Tokens:
         given = self.space + text if lead else text
         return list(self.tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"])
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, without special tokens and white space at its ends."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text.strip()
+
     def located(self, text: str, lead: bool = False) -> tuple[list[int], np.ndarray]:
         """As `encode`, with the characters of `text` that each token stands for: [n, 2], begin and end.
 

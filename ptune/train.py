@@ -134,6 +134,8 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])
+    if "caveat" in result:
+        rows.insert(1, ["note", result["caveat"]])
     title = f"{result['method']} on {result['task']} with {result['backbone']}" + (
         " (synthetic)" if result["synthetic"] else ""
     )

@@ -26,11 +26,11 @@ class Search(NamedTuple):
     banned: tuple[int, ...] = ()
 
     def allowed(self, logits: Tensor, count: int) -> Tensor:
-        """Logits [K, V] as float32, without what may not come after `count` tokens."""
-        logits = logits.float().clone()
+        """Log-likelihoods [K, V] of what may come after `count` tokens; of the rest none, which has had its share."""
+        logs = logits.float().log_softmax(-1)
         shut = [*self.banned, *([self.end] if count < self.least else ())]
-        logits[:, shut] = -torch.inf
-        return logits
+        logs[:, shut] = -torch.inf
+        return logs
 
 
 def search(first: Tensor, advance: Advance, how: Search) -> list[list[int]]:
@@ -76,7 +76,7 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     found: list[list[tuple[float, list[int]]]] = [[] for _ in logits]
     live = {row: [Beam(0.0, [], row)] for row in range(len(found))}
     for count in range(how.limit):
-        logs = how.allowed(logits, count).log_softmax(-1)
+        logs = how.allowed(logits, count)
         length, last = (count + 1) ** how.penalty, count + 1 == how.limit
         going: dict[int, list[Beam]] = {}
         for row, beams in live.items():

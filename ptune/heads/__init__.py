@@ -15,9 +15,10 @@ from ptune.injection import Shape
 
 
 class Head(nn.Module, ABC):
-    """reads: the read-out position it needs in a row, "cls", "words", "context", "mask" or "marks"; lm: whether it
-    needs the LM head; learns: whether it has parameters of its own; ends: of the scale of numbers (readout
-    "scalar"). One that drops does so with `ptune.dropout`, as runs that train side by side draw on their own.
+    """reads: the read-out position it needs in a row, "cls", "words", "context", "mask" or "marks", or "text" for what
+    it writes behind the row; lm: whether it needs the LM head; learns: whether it has parameters of its own; ends: of
+    the scale of numbers (readout "scalar"). One that drops does so with `ptune.dropout`, as runs that train side by
+    side draw on their own.
     """
 
     runtime: ClassVar[tuple[str, ...]] = (
@@ -29,6 +30,8 @@ class Head(nn.Module, ABC):
         "verbalizers",
         "encode",
         "preferred",
+        "tokens",
+        "longest",
     )
     reads: str
     ends: tuple[float, float] = (0.0, 1.0)

@@ -31,6 +31,11 @@ class Linear(Head):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
+        if task.readout == "text":
+            yield (
+                "",
+                f"a linear head gives labels or numbers, and {task.name} asks for a text; use method/head=generate",
+            )
         if given.get("pooler") == "pretrained" and task.readout in ROWS and not shape.pooler:
             yield (
                 "pooler",

@@ -35,7 +35,7 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.readout not in ("sequence", "scalar"):
-            asked = {"token": "one label a word", "choice": "one of several candidates"}
+            asked = {"token": "one label a word", "choice": "one of several candidates", "text": "a text to be written"}
             yield (
                 "",
                 f"a verbalizer answers for a whole text, and {task.name} asks for "

@@ -17,7 +17,7 @@ from ptune.errors import ConfigError, DataError, nearest
 from ptune.readers import Record
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
-Target = float | list[int] | Extent | None
+Target = float | list[int] | Extent | str | None
 SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # of a source, by all of its layouts
 
 
@@ -31,14 +31,16 @@ class Prediction(NamedTuple):
 class Task(ABC):
     """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, one a token
     of a context, one a row that is weighed against other rows, or one a row for a number between those that the labels
-    are; windows: how a long field is read; shortest: the
+    are; or what it writes, a text; windows: how a long field is read; shortest: the
     least data.max_length that will do, and why; marks: read-out positions that examples mark in their fields.
 
     label: the value of a record that is its gold; also: the values of one that are neither input nor gold, as its
     number; may_be_empty: the fields that records may have nothing in, None where no setting allows it.
     """
 
-    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar"]]
+    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar", "text"]]
+    caveat: ClassVar[str] = ""  # what is to be known of its scores
+    output_length: int = 16  # tokens of what a head may write for an example, the end token counted
     marks: ClassVar[tuple[str, ...]] = ()
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
@@ -80,7 +82,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, example: Example) -> Target:
-        """The class index (or one a word, an answer's characters, or a number) that the loss compares with, or None."""
+        """The class index (or one a word, an answer's characters, a number, or a text) that is learned, or None."""
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""

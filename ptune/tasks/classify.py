@@ -84,13 +84,15 @@ class Classify(Task):
         return None if example.gold is None else self.labels.index(example.gold)
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
-        """The label with the highest score; rows of one example are averaged."""
+        """The label with the highest score; rows of one example are averaged. Without any, what was written instead."""
         scores = np.mean([output.scores for output in outputs], axis=0)
+        if outputs[0].text is not None and not scores.any():
+            return Prediction(outputs[0].text)
         return Prediction(self.labels[int(scores.argmax())], dict(zip(self.labels, scores.tolist(), strict=True)))
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """See Task."""
-        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
+        gold, predicted = [e.gold for e in examples], self.said(examples, predictions)
         return {
             name: metric.f1(gold, predicted, self.labels[1]) if name == "f1" else getattr(metric, name)(gold, predicted)
             for name in self.metrics
@@ -101,7 +103,7 @@ class Classify(Task):
     ) -> tuple[float, float] | None:
         """Wilson's for accuracy, a bootstrap over examples for what is no share."""
         gold = np.array([self.labels.index(e.gold) for e in examples])
-        predicted = np.array([self.labels.index(p.value) for p in predictions])
+        predicted = np.array([self.labels.index(label) for label in self.said(examples, predictions)])
         name = name or self.headline
         if name == "accuracy":
             return metric.binomial(int((gold == predicted).sum()), len(gold))
@@ -116,11 +118,17 @@ class Classify(Task):
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task."""
-        gold, said = [e.gold for e in examples], [p.value for p in predictions]
+        gold, said = [e.gold for e in examples], self.said(examples, predictions)
         return {
             "labels": metric.label_report(gold, said, self.labels),
             "confusions": metric.confusion(gold, said, self.labels),
         }
+
+    def said(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[str]:
+        """The labels that are predicted; for a written text that is none, a wrong one: that after the right one."""
+        wrong = {label: self.labels[(i + 1) % len(self.labels)] for i, label in enumerate(self.labels)}
+        pairs = zip(examples, predictions, strict=True)
+        return [p.value if p.value in wrong else wrong[e.gold] for e, p in pairs]
 
     def majority(self, train: Iterable[Example]) -> Majority:
         """See Task; ties go to the label that comes first."""

@@ -95,5 +95,5 @@ class MultiRC(Classify):
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> tuple[list[bool], list[bool], list[str]]:
         right = self.labels[1]
-        gold, said = [e.gold == right for e in examples], [p.value == right for p in predictions]
+        gold, said = [e.gold == right for e in examples], [label == right for label in self.said(examples, predictions)]
         return gold, said, [str(e.group) for e in examples]

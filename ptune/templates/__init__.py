@@ -40,7 +40,8 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """An example ready to be laid out; depends on nothing drawn, so it can be cached. An extent is of characters."""
+    """An example ready to be laid out; depends on nothing drawn, so it can be cached. An extent is of characters;
+    output: token ids of the text to be generated."""
 
     example: int
     parts: Sequence[Part]
@@ -48,6 +49,7 @@ class Parts:
     segments: int = field(default=1)
     candidate: int = 0
     grouped: bool = False
+    output: Sequence[int] = ()
 
 
 class Template(ABC):
@@ -69,6 +71,8 @@ class Template(ABC):
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
     mask: bool = True  # whether heads read at the mask, if there is one
+    written: Sequence[str] | None = None  # for a head that generates: what each label is called, if there are any
+    longest: int = 0  # tokens of a text to be generated, the end token counted
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -90,6 +94,30 @@ class Template(ABC):
     @abstractmethod
     def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
         """Example number `index` as typed pieces; `target` as the task encodes it."""
+
+    def generating(self, written: Sequence[str], longest: int) -> None:
+        """From now on targets are texts to be generated: labels as they are `written`, at most `longest` tokens.
+
+        A causal model begins them after its start token, as Prefix-Tuning's inputs do (Li and Liang 2021, arXiv
+        2101.00190).
+        """
+        self.written, self.longest = list(written), longest
+        if self.tokens.causal:
+            self.closing = [self.tokens.start_id]
+
+    def laid(self, index: int, example: Example, target: float | Sequence[int] | Extent | str | None) -> Parts:
+        """As `parts`, with the target as a text where texts are generated."""
+        if self.written is None:
+            assert not isinstance(target, str)
+            return self.parts(index, example, target)
+        text = target if isinstance(target, str) or target is None else self.written[int(target)]  # type: ignore[arg-type]
+        parts = self.parts(index, example, None)
+        return parts if text is None else replace(parts, output=self.output(text))
+
+    def output(self, text: str) -> list[int]:
+        """The tokens of a text to be generated, cut to the longest, and the end token where there is room for it."""
+        assert self.tokens.end_id is not None
+        return [*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id][: self.longest]
 
     def context(self, text: str, segment: int, lead: bool = False) -> Part:
         """The windowed field; questions that follow one another on the same text share its tokens."""
@@ -244,11 +272,23 @@ class Template(ABC):
         if self.tokens.decodes:  # what the decoder is given goes by what is read of it: a mask, or anything else
             read["cls"] = [len(ids) - 1]
             read = {name: at for name, at in read.items() if (name == "mask") == (self.mask and bool(masks))}
+        if self.written is not None:  # what is generated stands behind all that is read
+            read = {}
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
             target = tuple(target[start : start + len(read["words"])])
         return Row(
-            parts.example, ids, types, read, slots, target, start, parts.candidate, cut=cut, grouped=parts.grouped
+            parts.example,
+            ids,
+            types,
+            read,
+            slots,
+            target,
+            start,
+            parts.candidate,
+            cut=cut,
+            grouped=parts.grouped,
+            output=parts.output,
         )
 
 

@@ -1,0 +1,48 @@
+"""The E2E NLG corpus: a table of meaning representations, as name[...], and of one text for each (arXiv 1706.09254)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ptune.errors import DataError
+from ptune.readers import Each, Record, delimited, strict
+
+ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\]]*)\]")
+
+
+def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Record]:
+    """Yield a record a row: table, "name : ... | type : ..." as Prefix-Tuning writes it, mr as it is, and refs, [ref].
+
+    joined: a record for all rows of the same mr, in the order of the first, with each of their texts in refs. Raises
+    DataError where a row is none of the table, or its mr no attributes.
+    """
+    columns = {"mr": "mr", "ref": "ref"}
+    found: dict[str, Record] = {}
+    for where, values, _ in delimited.read(path, ",", quoted=True, columns=columns, each=each):
+        with each():
+            mr, ref = values["mr"], values["ref"]
+            if not ref.strip():
+                raise DataError(f"{where}: nothing in 'ref'; each row has a text")
+            record = Record(where, {"table": linearized(mr, where), "mr": mr, "refs": [ref]})
+            if not joined:
+                yield record
+            elif mr in found:
+                found[mr].values["refs"].append(ref)
+            else:
+                found[mr] = record
+    yield from found.values()
+
+
+def linearized(mr: str, where: str) -> str:
+    """Attributes as a line of text. Raises DataError for something else."""
+    pairs = [(name.strip(), value) for name, value in ATTRIBUTE.findall(mr)]
+    if not pairs or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
+        raise DataError(f"{where}: {mr[:80]!r} is no list of attributes, as name[Aromi], eatType[pub]")
+    return " | ".join(f"{name} : {value}" for name, value in pairs)
+
+
+def attributes(pairs: Sequence[tuple[str, str]]) -> str:
+    """Attributes as the corpus writes them."""
+    return ", ".join(f"{name}[{value}]" for name, value in pairs)
