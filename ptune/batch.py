@@ -36,7 +36,7 @@ class Example:
     mark: the index of a word that templates mark in its place, or None; tail: words that stand after those that are
     tagged, in each of their windows; marks: by the name of a read-out position, a
     field and the characters of it that heads may read there; group: of examples that are scored together, which no
-    draw tears apart; all examples of a task have one, or none has.
+    draw tears apart; all examples of a task have one, or none has; prompt: which of the task's prompts it is given.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Example:
     marks: Mapping[str, tuple[str, Extent]] = field(default_factory=dict)
     group: str | None = None
     tail: Sequence[str] = ()
+    prompt: int = 0
 
 
 class Windows(NamedTuple):
@@ -69,7 +70,8 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills.
+    """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills, -1 for each
+    pseudo token of another prompt than the row's.
 
     target: class index, or one index a position of read["words"], or an extent over read["cls"] (0) and
     read["context"] (from 1), or a number (float), or None; start: index of the first word (or token of the context) it
@@ -147,6 +149,8 @@ class RowOutput(NamedTuple):
     """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`.
 
     With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at no answer (0) and at the K of the context.
+    With words: scores [K] of the K best words of the vocabulary, best first, and which of them is the gold one, -1 for
+    none.
     """
 
     example: int
@@ -154,6 +158,8 @@ class RowOutput(NamedTuple):
     start: int = 0
     candidate: int = 0
     offsets: np.ndarray | None = None
+    words: Sequence[str] = ()
+    gold: int = -1
 
 
 def collate(
@@ -206,7 +212,8 @@ def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) ->
     out = torch.full((len(lists), max((len(values) for values in lists), default=0)), fill, dtype=torch.long)
     for i, (values, shift) in enumerate(zip(lists, shifts, strict=True)):
         if len(values):
-            out[i, : len(values)] = torch.as_tensor(values) + shift
+            given = torch.as_tensor(values)
+            out[i, : len(values)] = torch.where(given < 0, given, given + shift)
     return out
 
 

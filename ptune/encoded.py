@@ -21,7 +21,7 @@ from ptune.arrow import INTEGERS, Mapped, NotPlain, Sheet, integers, seal
 from ptune.batch import Extent
 from ptune.templates import Part, Parts
 
-FORMAT = 2  # to be raised with every change of the schemas or of what they mean
+FORMAT = 3  # to be raised with every change of the schemas or of what they mean
 REMEMBERED = 65536  # pieces among which one is looked for again
 KINDS: tuple[Any, ...] = get_args(get_type_hints(Part)["kind"])
 NONE, INDEX, NUMBER, EACH, EXTENT = range(5)  # forms of a target
@@ -46,6 +46,7 @@ SCHEMAS = {
         "segments": pa.int8(),
         "candidate": pa.int32(),
         "grouped": pa.int8(),
+        "prompt": pa.int32(),
     },
     "examples": {
         "shown": pa.int32(),
@@ -90,6 +91,7 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
                     segments=parts.segments,
                     candidate=parts.candidate,
                     grouped=int(parts.grouped),
+                    prompt=parts.prompt,
                 )
             figures = {name: int(getattr(laid, name)) for name in FIGURES}
             sheets["examples"].add(shown=len(laid.parts), **figures)
@@ -177,6 +179,7 @@ class Encoded(Sequence[list[Parts]]):
             int(columns["segments"][place]),
             int(columns["candidate"][place]),
             bool(columns["grouped"][place]),
+            int(columns["prompt"][place]),
         )
 
     def _part(self, number: int) -> Part:

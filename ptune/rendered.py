@@ -60,7 +60,12 @@ class Rendered:
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
         parts = [
-            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped)
+            replace(
+                self.template.parts(index, shown, self.template.word(target) if isinstance(target, str) else target),
+                candidate=number,
+                grouped=task.grouped,
+                prompt=shown.prompt,
+            )
             for number, (shown, target) in enumerate(task.candidates(example))
         ]
         rows = self._made(parts, Draw(0, 0))

@@ -509,6 +509,7 @@ def read_corpus(
         s.select_on = "held_out"
     if not corpus.labeled("train"):
         raise ConfigError([f"task: no record of {task.name}'s train has its '{task.label}' in this source"])
+    suit(s, task, corpus)
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):
         if not corpus.labeled(split):
@@ -517,6 +518,16 @@ def read_corpus(
                 [f"{key}: {task.name} has no labels for '{split}' in this source; one of: {', '.join(have)}"]
             )
     return corpus, report
+
+
+def suit(s: Train, task: Any, corpus: Any) -> None:
+    """Let the corpus decide what it has to, and keep it; of examples that ask for a word those that can be answered."""
+    from ptune import data
+
+    if decided := task.decide(corpus.splits):
+        s.task = {**s.task, **decided}
+    if task.readout == "word" and target(s.method["procedure"]["_target_"], s.packages).backbone:
+        data.answerable(corpus, leaf(s.backbone, s.packages).tokens())
 
 
 def run_name(s: Train) -> str:

@@ -31,6 +31,8 @@ class Linear(Head):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
+        if task.readout == "word":
+            yield "", f"a linear layer has no output for each word, and {task.name} asks for one; use word"
         if given.get("pooler") == "pretrained" and task.readout in ROWS and not shape.pooler:
             yield (
                 "pooler",

@@ -17,7 +17,7 @@ from ptune.errors import ConfigError, DataError, nearest
 from ptune.readers import Record
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
-Target = float | list[int] | Extent | None
+Target = float | str | list[int] | Extent | None
 SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # of a source, by all of its layouts
 
 
@@ -30,15 +30,15 @@ class Prediction(NamedTuple):
 
 class Task(ABC):
     """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, one a token
-    of a context, one a row that is weighed against other rows, or one a row for a number between those that the labels
-    are; windows: how a long field is read; shortest: the
+    of a context, one a row that is weighed against other rows, one a row for a number between those that the labels
+    are, or one a row for a word of the backbone's vocabulary; windows: how a long field is read; shortest: the
     least data.max_length that will do, and why; marks: read-out positions that examples mark in their fields.
 
     label: the value of a record that is its gold; also: the values of one that are neither input nor gold, as its
     number; may_be_empty: the fields that records may have nothing in, None where no setting allows it.
     """
 
-    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar"]]
+    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar", "word"]]
     marks: ClassVar[tuple[str, ...]] = ()
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
@@ -70,9 +70,18 @@ class Task(ABC):
         """
         return []
 
+    @property
+    def prompts(self) -> int:
+        """How many prompts are told apart where a prompt can be, see Example.prompt."""
+        return 1
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for values that no type rules out."""
         yield from ()
+
+    def decide(self, splits: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+        """Take what the corpus decides; the settings that say it, for a run to keep."""
+        return {}
 
     @abstractmethod
     def example(self, record: Record, index: int) -> Example:
@@ -80,7 +89,8 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, example: Example) -> Target:
-        """The class index (or one a word, an answer's characters, or a number) that the loss compares with, or None."""
+        """The class index (or one a word, an answer's characters, a number, or a word) that the loss compares with, or
+        None."""
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""
@@ -225,11 +235,15 @@ def asked(question: str) -> str:
 
 
 class Majority(NamedTuple):
-    """A constant predictor; `tag` is a label, repeated for each word where the task reads words."""
+    """A constant predictor; `tag` is a label, repeated for each word where the task reads words, or with a `key` one for
+    each value of that field."""
 
     tag: Any
     words: str | None = None
+    key: str | None = None
 
     def __call__(self, example: Example) -> Prediction:
         """The constant, as often as the example needs it."""
+        if self.key is not None:
+            return Prediction(self.tag.get(example.fields[self.key]))
         return Prediction(self.tag if self.words is None else [self.tag] * len(example.fields[self.words]))

@@ -48,6 +48,7 @@ class Parts:
     segments: int = field(default=1)
     candidate: int = 0
     grouped: bool = False
+    prompt: int = 0
 
 
 class Template(ABC):
@@ -73,6 +74,11 @@ class Template(ABC):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
+
+    @classmethod
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
+        """How many pseudo tokens there are places for with these settings, where the template says it."""
+        return None
 
     def __init__(
         self,
@@ -240,12 +246,17 @@ class Template(ABC):
             ids.extend(self.closing)
             types.extend([frame.types[segment]] * len(self.closing))
             read["cls"] = read["mask"] = [len(ids) - 1]
+        slots = [-1] * (parts.prompt * len(slots)) + slots  # each prompt has as many
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
             target = tuple(target[start : start + len(read["words"])])
         return Row(
             parts.example, ids, types, read, slots, target, start, parts.candidate, cut=cut, grouped=parts.grouped
         )
+
+    def word(self, word: str) -> int | None:
+        """The token that a word is at the mask, None where it is several."""
+        return self.tokens.single(word, self.mask_lead)
 
 
 def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
