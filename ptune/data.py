@@ -53,18 +53,15 @@ class Corpus:
         """What is to be said aloud: sizes that are not the corpus's own, and what data.lenient skipped."""
         sizes = [self.origin["warning"]] if "warning" in self.origin else []
         several = [
-            f"{split}: {said['examples']:,} of {said['of']:,} examples are left out, whose answer is no single token of "
+            f"{split}: {said['examples']:,} of {said['of']:,} examples are left out: the answer is no single token of "
             f"the backbone, as '{said['first']}'"
             for split, said in self.origin.get("unanswerable", {}).items()
         ]
-        return (
-            sizes
-            + several
-            + [
-                f"{split}: {said['problems']:,} broken records are skipped (data.lenient), the first: {said['first']}"
-                for split, said in self.origin.get("skipped", {}).items()
-            ]
-        )
+        broken = [
+            f"{split}: {said['problems']:,} broken records are skipped (data.lenient), the first: {said['first']}"
+            for split, said in self.origin.get("skipped", {}).items()
+        ]
+        return [*sizes, *several, *broken]
 
     def beside(self, split: str) -> list[str]:
         """The labeled splits that stand beside one: MNLI's dev_mismatched beside dev, Brown's beside WSJ's test."""

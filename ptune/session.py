@@ -384,7 +384,8 @@ class Session:
         from ptune.evaluate import constant
 
         s = self.settings
-        majority = constant(self.task, self.corpus.splits["train"], self.report_on, self.corpus.splits[self.report_on])
+        report = self.corpus.splits[self.report_on]
+        majority = constant(self.task, self.corpus.splits.get("train", report), self.report_on, report)
         metric = str(s.metric)
         result = {
             "method": s.method["name"],
@@ -498,7 +499,9 @@ def read_corpus(
     if key not in read:
         read[key] = data.load(task, s.data, cache, few_shot=few_shot)
     corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))
-    if "train" not in corpus.splits:
+    procedure = target(s.method["procedure"]["_target_"], s.packages)
+    untrained = procedure.backbone and not procedure.trains and "train" not in corpus.splits
+    if "train" not in corpus.splits and not untrained:
         raise ConfigError(
             [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
         )
@@ -507,7 +510,7 @@ def read_corpus(
         data.hold_out(corpus, s.held_out_from, s.held_out_share, seed)
     if s.protocol != "standard":
         s.select_on = "held_out"
-    if not corpus.labeled("train"):
+    if not untrained and not corpus.labeled("train"):
         raise ConfigError([f"task: no record of {task.name}'s train has its '{task.label}' in this source"])
     suit(s, task, corpus)
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")

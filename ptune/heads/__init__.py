@@ -17,7 +17,8 @@ from ptune.injection import Shape
 class Head(nn.Module, ABC):
     """reads: the read-out position it needs in a row, "cls", "words", "context", "mask" or "marks"; lm: whether it
     needs the LM head; learns: whether it has parameters of its own; ends: of the scale of numbers (readout
-    "scalar"); instead: readout -> the class that does its work there. One that drops does so with `ptune.dropout`, as runs that train side by side draw on their own.
+    "scalar"); instead: readout -> the class that does its work there. One that drops does so with `ptune.dropout`, as
+    runs that train side by side draw on their own.
     """
 
     runtime: ClassVar[tuple[str, ...]] = (

@@ -1,4 +1,4 @@
-"""The language-model head at the mask, over all words: LAMA (Petroni et al. 2019, arXiv 1909.01066), P-Tuning's facts."""
+"""The language-model head at the mask, over all words: how LAMA asks for facts (Petroni et al., arXiv 1909.01066)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Word(Head):
         if task.readout != "word":
             yield (
                 "",
-                f"it answers with any word of the vocabulary, and {task.name} has labels; use verbalizer or linear",
+                f"word answers with any word of the vocabulary, and {task.name} asks for no word; use linear",
             )
 
     def __init__(self, shape: Shape, vocabulary: Callable[[], Mapping[str, int]]) -> None:

@@ -235,8 +235,8 @@ def asked(question: str) -> str:
 
 
 class Majority(NamedTuple):
-    """A constant predictor; `tag` is a label, repeated for each word where the task reads words, or with a `key` one for
-    each value of that field."""
+    """A constant predictor; `tag` is a label, repeated for each word where the task reads words; with a `key` it has a
+    label for each value of that field."""
 
     tag: Any
     words: str | None = None

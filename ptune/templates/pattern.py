@@ -74,11 +74,10 @@ class Pattern(Template):
     @classmethod
     def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
         """See Template. Raises ValueError for a pattern that is none."""
-        patterns = {
-            n: p for n, p in task.patterns.items() if not shape.causal or ends_with_mask(p["text"], task.fields)
-        }
-        name = given.get("name") or (preferred(patterns, 1) if patterns else None)
-        return sum(numbers(patterns[name]["text"])) or None if name in patterns else None
+        every = task.patterns
+        fit = {n: every[n] for n in every if not shape.causal or ends_with_mask(every[n]["text"], task.fields)}
+        name = given.get("name") or (preferred(fit, 1) if fit else None)
+        return sum(numbers(every[name]["text"])) or None if name in every else None
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
