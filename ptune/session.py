@@ -500,7 +500,8 @@ def read_corpus(
         read[key] = data.load(task, s.data, cache, few_shot=few_shot)
     corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))
     procedure = target(s.method["procedure"]["_target_"], s.packages)
-    untrained = procedure.backbone and not procedure.trains and "train" not in corpus.splits
+    evaluates = procedure.backbone and not procedure.trains and s.protocol == "standard"
+    untrained = evaluates and "train" not in corpus.splits
     if "train" not in corpus.splits and not untrained:
         raise ConfigError(
             [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
