@@ -49,7 +49,8 @@ class Example:
     mark: the index of a word that templates mark in its place, or None; tail: words that stand after those that are
     tagged, in each of their windows; marks: by the name of a read-out position, a
     field and the characters of it that heads may read there; group: of examples that are scored together, which no
-    draw tears apart; all examples of a task have one, or none has; soft: what to train on in place of the gold label.
+    draw tears apart; all examples of a task have one, or none has; soft: what to train on in place of the gold label;
+    prompt: which of the task's prompts it is given.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Example:
     group: str | None = None
     tail: Sequence[str] = ()
     soft: SoftLabel | None = None
+    prompt: int = 0
 
 
 class Windows(NamedTuple):
@@ -83,7 +85,8 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills.
+    """One model input. `read` names positions in `ids`; `slots` are those that a pseudo-token prompt fills, -1 for each
+    pseudo token of another prompt than the row's.
 
     target: class index, or one index a position of read["words"], or an extent over read["cls"] (0) and
     read["context"] (from 1), or a number (float), or None; start: index of the first word (or token of the context) it
@@ -173,6 +176,8 @@ class RowOutput(NamedTuple):
 
     With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at no answer (0) and at the K of the context.
     text: what was generated; scores of the labels that it may be are 1 or 0.
+    With words: scores [K] of the K best words of the vocabulary, best first, and which of them is the gold one, -1 for
+    none.
     """
 
     example: int
@@ -181,6 +186,8 @@ class RowOutput(NamedTuple):
     candidate: int = 0
     offsets: np.ndarray | None = None
     text: str | None = None
+    words: Sequence[str] = ()
+    gold: int = -1
 
 
 def collate(
@@ -234,7 +241,8 @@ def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) ->
     out = torch.full((len(lists), max((len(values) for values in lists), default=0)), fill, dtype=torch.long)
     for i, (values, shift) in enumerate(zip(lists, shifts, strict=True)):
         if len(values):
-            out[i, : len(values)] = torch.as_tensor(values) + shift
+            given = torch.as_tensor(values)
+            out[i, : len(values)] = torch.where(given < 0, given, given + shift)
     return out
 
 

@@ -22,7 +22,7 @@ from ptune import compat
 from ptune.checks import below, check
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
-from ptune.leaves import check_leaf, leaf, target
+from ptune.leaves import check_leaf, leaf, target, with_defaults
 from ptune.where import option
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def resolve(s: Train) -> Iterator[str]:
     compat.apply(s)
     if s.data.root:
         s.data.root = str(Path(s.data.root).expanduser().absolute())  # eval and resume may come from elsewhere
+    resolve_head(s)
     yield from resolve_length(s)
     yield from resolve_tasks(s)
     for name in ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"):
@@ -97,8 +98,22 @@ def resolve(s: Train) -> Iterator[str]:
     s.optim.weight_decay = s.optim.weight_decay or 0.0
 
 
+def resolve_head(s: Train) -> None:
+    """Take the head that does the given one's work for the task, if there is one; settings that are set go with it."""
+    try:
+        head, task = (target(str(node.get("_target_")), s.packages) for node in (s.method["head"], s.task))
+    except PtuneError:  # which `check` tells
+        return
+    other = head.instead.get(task.readout)
+    if other is not None:
+        own = with_defaults(head, {})
+        kept = {name: value for name, value in s.method["head"].items() if name not in own or value != own[name]}
+        s.method["head"] = {**kept, "_target_": other}
+
+
 def resolve_length(s: Train) -> Iterator[str]:
-    """Give the prompt the value of `prompt_length`, null for methods without one; look it up for `paper`."""
+    """Give the prompt the value of `prompt_length`, null for methods without one; look it up for `paper`, and in the
+    template for `pattern`."""
     prompt = s.method["prompt"]
     if "length" not in prompt:
         s.prompt_length.value = s.prompt_length.lookup = None
@@ -116,8 +131,21 @@ def resolve_length(s: Train) -> Iterator[str]:
             )
             return
         s.prompt_length.value = rows[task, backbone]
+    if s.prompt_length.value is None and s.prompt_length.lookup == "pattern":
+        nodes = {"method.template": s.method["template"], "backbone": s.backbone, "task": s.task}
+        if problems := [line for key, node in nodes.items() for line in check_leaf(key, node, s.packages)]:
+            yield from problems
+            return
+        try:
+            s.prompt_length.value = target(s.method["template"]["_target_"], s.packages).places(
+                s.method["template"], leaf(s.backbone, s.packages).shape, leaf(s.task, s.packages)
+            )
+        except ValueError as error:
+            yield f"task.patterns: {error}"
+            return
     if s.prompt_length.value is None:
-        yield "prompt_length.value: must be a number of virtual tokens, as prompt_length.value=20"
+        said = "no pattern says how many; " if s.prompt_length.lookup == "pattern" else ""
+        yield f"prompt_length.value: {said}must be a number of virtual tokens, as prompt_length.value=20"
     prompt["length"] = s.prompt_length.value
 
 
@@ -222,7 +250,13 @@ def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any
             labels=[label.replace("_", " ") for label in of_run.labels],
             special=tokens.special_ids,
         )
-        prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape.of(of_run.readout), vocabulary=vocabulary)
+        prompt = leaf(
+            s.method["prompt"],
+            s.packages,
+            shape=backbone.shape.of(of_run.readout),
+            vocabulary=vocabulary,
+            prompts=of_run.prompts,
+        )
         members.append(Member(template, prompt, head))
     members += [Member(template, members[0].prompt, head) for template, head in further]
     model = Model(backbone, members, first.precision)
@@ -276,6 +310,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
             preferred=template.verbalizer,
             tokens=tokens,
             longest=task.output_length,
+            vocabulary=lambda: tokens.vocabulary(template.mask_lead),
         )
     except ValueError as error:
         raise ConfigError([f"task.verbalizers: {error}"]) from None

@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.normalize": ("constant", "batch"),
     "tracker.name": ("wandb", "none"),
     "tracker.mode": ("offline", "online"),
-    "prompt_length.lookup": ("paper",),
+    "prompt_length.lookup": ("paper", "pattern"),
     "protocol": ("standard", "held_out", "few_shot"),
     "held_out_from": ("train", "dev"),
     "select_on": ("dev", "test", "train", "held_out"),

@@ -14,7 +14,8 @@ from omegaconf import MISSING, OmegaConf
 
 @dataclass
 class PromptLength:
-    """How many virtual tokens the prompt has; `lookup: paper` takes it from the published scripts."""
+    """How many virtual tokens the prompt has; `lookup: paper` takes it from the published scripts, `pattern` from the
+    task's pattern."""
 
     value: int | None = None
     lookup: str | None = None

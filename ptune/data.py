@@ -26,6 +26,7 @@ from ptune.readers import Reading, Record
 from ptune.run import sha256
 from ptune.seeds import mix
 from ptune.stored import Read, chosen
+from ptune.tokens import Tokens
 
 SPLITS = ("train", "dev", "test")
 LISTED = 2**14  # examples of a split that are kept in memory
@@ -51,10 +52,16 @@ class Corpus:
     def warnings(self) -> list[str]:
         """What is to be said aloud: sizes that are not the corpus's own, and what data.lenient skipped."""
         sizes = [self.origin["warning"]] if "warning" in self.origin else []
-        return sizes + [
+        several = [
+            f"{split}: {said['examples']:,} of {said['of']:,} examples are left out: the answer is no single token of "
+            f"the backbone, as '{said['first']}'"
+            for split, said in self.origin.get("unanswerable", {}).items()
+        ]
+        broken = [
             f"{split}: {said['problems']:,} broken records are skipped (data.lenient), the first: {said['first']}"
             for split, said in self.origin.get("skipped", {}).items()
         ]
+        return [*sizes, *several, *broken]
 
     def beside(self, split: str) -> list[str]:
         """The labeled splits that stand beside one: MNLI's dev_mismatched beside dev, Brown's beside WSJ's test."""
@@ -515,6 +522,26 @@ def demo_folder(task: str, seed: int, settings: Demo) -> Path:
         except OSError:  # another process wrote the same bytes first
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def answerable(corpus: Corpus, tokens: Tokens) -> None:
+    """Leave out examples whose gold is not one token; their number and the first one are kept. Raises DataError where
+    none is left."""
+    known: dict[str, bool] = {}
+    corpus.origin["examples"] = dict(corpus.origin["examples"])
+    for split, examples in corpus.splits.items():
+        gold = [example.gold for example in examples]
+        known |= {word: tokens.single(word) is not None for word in {*gold} - {*known} if word is not None}
+        kept = [i for i, word in enumerate(gold) if word is None or known[word]]
+        if len(kept) == len(gold):
+            continue
+        first = next(word for word in gold if word is not None and not known[word])
+        if not kept:
+            raise DataError(f"{split}: no answer is a single token of the backbone, as '{first}' is not")
+        told = {"examples": len(gold) - len(kept), "of": len(gold), "first": first}
+        corpus.origin["unanswerable"] = {**corpus.origin.get("unanswerable", {}), split: told}
+        corpus.origin["examples"][split] = len(kept)
+        corpus.splits[split] = chosen(examples, kept)
 
 
 def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:

@@ -47,6 +47,7 @@ SCHEMAS = {
         "candidate": pa.int32(),
         "grouped": pa.int8(),
         "output": INTEGERS,
+        "prompt": pa.int32(),
     },
     "examples": {
         "shown": pa.int32(),
@@ -92,6 +93,7 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
                     candidate=parts.candidate,
                     grouped=int(parts.grouped),
                     output=parts.output,
+                    prompt=parts.prompt,
                 )
             figures = {name: int(getattr(laid, name)) for name in FIGURES}
             sheets["examples"].add(shown=len(laid.parts), **figures)
@@ -180,6 +182,7 @@ class Encoded(Sequence[list[Parts]]):
             int(columns["candidate"][place]),
             bool(columns["grouped"][place]),
             columns["output"].at(place).tolist(),
+            int(columns["prompt"][place]),
         )
 
     def _part(self, number: int) -> Part:

@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.evaluate import Asked, constant, evaluate, prediction_rows
     from ptune.rendered import Rendered
     from ptune.restore import restore
-    from ptune.session import SYNTHETIC, read_corpus
+    from ptune.session import SYNTHETIC, read_corpus, suit
     from ptune.stored import account
 
     with Progress(s.quiet) as progress:
@@ -43,6 +43,7 @@ def main(cfg: DictConfig) -> None:
         if s.task is not None:
             task = another(s.task, run)
             corpus = load(task, s.data or unsized(run.settings.data), cache)
+            suit(run.settings, task, corpus)
             reported, prefix = "test", f"{task.name}_"
         else:
             corpus, reported = read_corpus(run.settings, task, cache)
@@ -136,4 +137,5 @@ def another(config: dict[str, Any], run: Restored) -> Task:
             raise ConfigError(
                 [f"task: {task.name} has other {what} ({theirs}) than the run's task {run.task.name} ({ours})"]
             )
-    return task
+    decided = run.task.decide({})  # by the corpus that was trained on
+    return made({**config, **decided}, run.settings.packages) if decided else task

@@ -88,6 +88,12 @@ def ranks(numbers: np.ndarray) -> np.ndarray:
     return found
 
 
+def mean_of_means(values: np.ndarray, groups: Sequence[str] | np.ndarray) -> float:
+    """The mean of the groups' means of values from 0 to 1, in percent: LAMA's macro-average over relations."""
+    _, group = np.unique(groups, return_inverse=True)
+    return 100.0 * float((np.bincount(group, weights=values) / np.bincount(group)).mean())
+
+
 def parity(predicted: Sequence[str], groups: Sequence[str]) -> float:
     """Share of groups whose predictions are all the same, in percent: SuperGLUE's gender parity of AX-g."""
     said: dict[str, set[str]] = {}

@@ -64,7 +64,9 @@ class Rendered:
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
         parts = [
-            replace(self.template.laid(index, shown, target), candidate=number, grouped=task.grouped)
+            replace(
+                self.template.laid(index, shown, target), candidate=number, grouped=task.grouped, prompt=shown.prompt
+            )
             for number, (shown, target) in enumerate(task.candidates(example))
         ]
         rows = self._made(parts, Draw(0, 0))

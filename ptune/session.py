@@ -541,7 +541,8 @@ class Session:
         from ptune.evaluate import constant
 
         s = self.settings
-        majority = constant(self.task, self.corpus.splits["train"], self.report_on, self.corpus.splits[self.report_on])
+        report = self.corpus.splits[self.report_on]
+        majority = constant(self.task, self.corpus.splits.get("train", report), self.report_on, report)
         metric = str(s.metric)
         result = {
             "method": s.method["name"],
@@ -769,7 +770,10 @@ def read_corpus(
     if key not in read:
         read[key] = data.load(task, s.data, cache, few_shot=few_shot)
     corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))
-    if "train" not in corpus.splits:
+    procedure = target(s.method["procedure"]["_target_"], s.packages)
+    evaluates = procedure.backbone and not procedure.trains and s.protocol == "standard"
+    untrained = evaluates and "train" not in corpus.splits
+    if "train" not in corpus.splits and not untrained:
         raise ConfigError(
             [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
         )
@@ -778,8 +782,9 @@ def read_corpus(
         data.hold_out(corpus, s.held_out_from, s.held_out_share, seed)
     if s.protocol != "standard":
         s.select_on = "held_out"
-    if not corpus.labeled("train"):
+    if not untrained and not corpus.labeled("train"):
         raise ConfigError([f"task: no record of {task.name}'s train has its '{task.label}' in this source"])
+    suit(s, task, corpus)
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):
         if not corpus.labeled(split):
@@ -788,6 +793,16 @@ def read_corpus(
                 [f"{key}: {task.name} has no labels for '{split}' in this source; one of: {', '.join(have)}"]
             )
     return corpus, report
+
+
+def suit(s: Train, task: Any, corpus: Any) -> None:
+    """Let the corpus decide what it has to, and keep it; of examples that ask for a word those that can be answered."""
+    from ptune import data
+
+    if decided := task.decide(corpus.splits):
+        s.task = {**s.task, **decided}
+    if task.readout == "word" and target(s.method["procedure"]["_target_"], s.packages).backbone:
+        data.answerable(corpus, leaf(s.backbone, s.packages).tokens())
 
 
 def run_name(s: Train) -> str:

@@ -90,6 +90,25 @@ class Tokens:
         encoded = self.tokenizer(spaced, add_special_tokens=False, verbose=False)["input_ids"]
         return [list(ids) or [self.unk_id] for ids in encoded]
 
+    def single(self, word: str, lead: bool = True) -> int | None:
+        """The id of a word that is one token, None where it is several or unknown."""
+        ids = self.encode(word, lead)
+        return ids[0] if len(ids) == 1 and ids[0] not in self.tokenizer.all_special_ids else None
+
+    def vocabulary(self, lead: bool = True) -> dict[str, int]:
+        """Every word with a letter or a digit that is one token by itself, with its id: no parts of words, no marks."""
+        special = self.special_ids
+        ids = [i for i in range(len(self.tokenizer)) if i not in special]
+        texts = self.tokenizer.batch_decode([[i] for i in ids], clean_up_tokenization_spaces=False)
+        words = [text.strip() for text in texts]
+        given = [self.space + word if lead else word for word in words]
+        coded = self.tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"]
+        return {
+            word: i
+            for i, word, back in zip(ids, words, coded, strict=True)
+            if list(back) == [i] and any(letter.isalnum() for letter in word)
+        }
+
     def named(self, word: str) -> list[int]:
         """As `words` of one word; of the name of a special token that token."""
         special = word in self.tokenizer.all_special_tokens

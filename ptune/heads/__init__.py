@@ -17,8 +17,8 @@ from ptune.injection import Shape
 class Head(nn.Module, ABC):
     """reads: the read-out position it needs in a row, "cls", "words", "context", "mask" or "marks", or "text" for what
     it writes behind the row; lm: whether it needs the LM head; learns: whether it has parameters of its own; ends: of
-    the scale of numbers (readout "scalar"). One that drops does so with `ptune.dropout`, as runs that train side by
-    side draw on their own.
+    the scale of numbers (readout "scalar"); instead: readout -> the class that does its work there. One that drops does
+    so with `ptune.dropout`, as runs that train side by side draw on their own.
     """
 
     runtime: ClassVar[tuple[str, ...]] = (
@@ -32,11 +32,13 @@ class Head(nn.Module, ABC):
         "preferred",
         "tokens",
         "longest",
+        "vocabulary",
     )
     reads: str
     ends: tuple[float, float] = (0.0, 1.0)
     lm: ClassVar[bool] = False
     learns: ClassVar[bool] = True
+    instead: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,8 @@ class Linear(Head):
                 "",
                 f"a linear head gives labels or numbers, and {task.name} asks for a text; use method/head=generate",
             )
+        if task.readout == "word":
+            yield "", f"a linear layer has no output for each word, and {task.name} asks for one; use word"
         if given.get("pooler") == "pretrained" and task.readout in ROWS and not shape.pooler:
             yield (
                 "pooler",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -27,6 +28,7 @@ class Verbalizer(Head):
     reads = "mask"
     lm = True
     learns = False
+    instead = MappingProxyType({"word": "ptune.heads.word.Word"})  # where every word stands for itself
     ids: Tensor
     owner: Tensor  # [W, C], which word stands for which label
     shift: Tensor

@@ -17,10 +17,10 @@ from ptune.injection import Injection, Shape
 class Prompt(nn.Module, ABC):
     """length: virtual tokens. place: where they go, "none", "front", "slots" or "layers".
 
-    runtime: constructor arguments that are not settings.
+    runtime: constructor arguments that are not settings; prompts: how many the task tells apart.
     """
 
-    runtime: ClassVar[tuple[str, ...]] = ("shape", "vocabulary")
+    runtime: ClassVar[tuple[str, ...]] = ("shape", "vocabulary", "prompts")
     place: ClassVar[str]
     length: int
 

@@ -15,7 +15,8 @@ from ptune.prompts import Prompt
 class Pseudo(Prompt):
     """Embedding(P, E) -> encoder, E being the width of the backbone's word embeddings (not its hidden width).
 
-    lstm: two bidirectional layers of width E, then Linear-ReLU-Linear; mlp: Linear-ReLU-Linear alone.
+    lstm: two bidirectional layers of width E, then Linear-ReLU-Linear; mlp: Linear-ReLU-Linear alone. A task that tells
+    G prompts apart has an embedding for each, and one encoder that reads them one by one.
     """
 
     place = "slots"
@@ -26,29 +27,30 @@ class Pseudo(Prompt):
         length: int,
         encoder: Literal["none", "lstm", "mlp"] = "lstm",
         init_std: float = 1.0,
+        prompts: int = 1,
     ) -> None:
         super().__init__()
         width = shape.embed
-        self.length = length
-        self.table = nn.Parameter(torch.randn(length, width) * init_std)
+        self.length, self.prompts = length, prompts
+        self.table = nn.Parameter(torch.randn(prompts * length, width) * init_std)
         self.lstm = nn.LSTM(width, width, 2, bidirectional=True, batch_first=True) if encoder == "lstm" else None
         wide = 2 * width if encoder == "lstm" else width
         mlp = nn.Sequential(nn.Linear(wide, width), nn.ReLU(), nn.Linear(width, width))
         self.mlp = None if encoder == "none" else mlp
 
     def encoded(self) -> Tensor:
-        """The pseudo tokens as the backbone sees them, [P, E]."""
-        out = self.table[None]
+        """The pseudo tokens as the backbone sees them, [GP, E], prompt by prompt."""
+        out = self.table.view(self.prompts, self.length, self.table.shape[1])
         if self.lstm is not None:
             out = self.lstm(out)[0]
-        return (out if self.mlp is None else self.mlp(out))[0]
+        return (out if self.mlp is None else self.mlp(out)).flatten(0, 1)
 
     def forward(self, index: Tensor) -> Injection:
-        """slots [1, P, E]."""
+        """slots [1, GP, E]."""
         return Injection(slots=self.encoded()[None])
 
     def fold(self) -> dict[str, Tensor]:
-        """embeddings [P, E]."""
+        """embeddings [GP, E]."""
         return {"embeddings": self.encoded().detach()}
 
     def load(self, folded: Mapping[str, Tensor]) -> None:

@@ -30,15 +30,16 @@ class Prediction(NamedTuple):
 
 class Task(ABC):
     """labels: the classes of the head, in order; readout: what a head reads, one vector a row, one a word, one a token
-    of a context, one a row that is weighed against other rows, or one a row for a number between those that the labels
-    are; or what it writes, a text; windows: how a long field is read; shortest: the
-    least data.max_length that will do, and why; marks: read-out positions that examples mark in their fields.
+    of a context, one a row that is weighed against other rows, one a row for a number between those that the labels
+    are, or one a row for a word of the backbone's vocabulary; or what it writes, a text; windows: how a long field is
+    read; shortest: the least data.max_length that will do, and why; marks: read-out positions that examples mark in
+    their fields.
 
     label: the value of a record that is its gold; also: the values of one that are neither input nor gold, as its
     number; may_be_empty: the fields that records may have nothing in, None where no setting allows it.
     """
 
-    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar", "text"]]
+    readout: ClassVar[Literal["sequence", "token", "span", "choice", "scalar", "word", "text"]]
     caveat: ClassVar[str] = ""  # what is to be known of its scores
     output_length: int = 16  # tokens of what a head may write for an example, the end token counted
     marks: ClassVar[tuple[str, ...]] = ()
@@ -72,9 +73,18 @@ class Task(ABC):
         """
         return []
 
+    @property
+    def prompts(self) -> int:
+        """How many prompts are told apart where a prompt can be, see Example.prompt."""
+        return 1
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for values that no type rules out."""
         yield from ()
+
+    def decide(self, splits: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+        """Take what the corpus decides; the settings that say it, for a run to keep."""
+        return {}
 
     @abstractmethod
     def example(self, record: Record, index: int) -> Example:
@@ -82,7 +92,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, example: Example) -> Target:
-        """The class index (or one a word, an answer's characters, a number, or a text) that is learned, or None."""
+        """What is learned, or None: a class index, or one a word, an answer's characters, a number, a word or a text."""
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""
@@ -227,11 +237,15 @@ def asked(question: str) -> str:
 
 
 class Majority(NamedTuple):
-    """A constant predictor; `tag` is a label, repeated for each word where the task reads words."""
+    """A constant predictor; `tag` is a label, repeated for each word where the task reads words; with a `key` it has a
+    label for each value of that field."""
 
     tag: Any
     words: str | None = None
+    key: str | None = None
 
     def __call__(self, example: Example) -> Prediction:
         """The constant, as often as the example needs it."""
+        if self.key is not None:
+            return Prediction(self.tag.get(example.fields[self.key]))
         return Prediction(self.tag if self.words is None else [self.tag] * len(example.fields[self.words]))

@@ -41,7 +41,7 @@ class Part(NamedTuple):
 @dataclass(frozen=True)
 class Parts:
     """An example ready to be laid out; depends on nothing drawn, so it can be cached. An extent is of characters;
-    output: token ids of the text to be generated."""
+    output: token ids of the text to be generated; prompt: see Example."""
 
     example: int
     parts: Sequence[Part]
@@ -50,6 +50,7 @@ class Parts:
     candidate: int = 0
     grouped: bool = False
     output: Sequence[int] = ()
+    prompt: int = 0
 
 
 class Template(ABC):
@@ -79,6 +80,11 @@ class Template(ABC):
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
 
+    @classmethod
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
+        """How many pseudo tokens there are places for with these settings, where the template says it."""
+        return None
+
     def __init__(
         self,
         tokens: Tokens,
@@ -106,10 +112,9 @@ class Template(ABC):
             self.closing = [self.tokens.start_id]
 
     def laid(self, index: int, example: Example, target: float | Sequence[int] | Extent | str | None) -> Parts:
-        """As `parts`, with the target as a text where texts are generated."""
+        """As `parts`, with the target as a text where texts are generated; elsewhere a text is the word at the mask."""
         if self.written is None:
-            assert not isinstance(target, str)
-            return self.parts(index, example, target)
+            return self.parts(index, example, self.word(target) if isinstance(target, str) else target)
         text = target if isinstance(target, str) or target is None else self.written[int(target)]  # type: ignore[arg-type]
         parts = self.parts(index, example, None)
         return parts if text is None else replace(parts, output=self.output(text))
@@ -274,6 +279,7 @@ class Template(ABC):
             read = {name: at for name, at in read.items() if (name == "mask") == (self.mask and bool(masks))}
         if self.written is not None:  # what is generated stands behind all that is read
             read = {}
+        slots = [-1] * (parts.prompt * len(slots)) + slots  # each prompt has as many
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
             target = tuple(target[start : start + len(read["words"])])
@@ -290,6 +296,10 @@ class Template(ABC):
             grouped=parts.grouped,
             output=parts.output,
         )
+
+    def word(self, word: str) -> int | None:
+        """The token that a word is at the mask, None where it is several."""
+        return self.tokens.single(word, self.mask_lead)
 
 
 def shorten(parts: Sequence[Part], budget: int) -> list[Part]:

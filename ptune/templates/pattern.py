@@ -1,7 +1,7 @@
 """Cloze patterns (PET, LM-BFF, P-Tuning): fields, literal anchor words, a mask, and slots for pseudo tokens.
 
 A pattern is text with `{field}`, `{field:bare}` (without final punctuation), `{field:lower}`, `{mask}`, `{prompt}`
-(where pseudo tokens go) and `{sep}` (what follows is the second segment).
+(where pseudo tokens go; `{prompt:3}` three of them) and `{sep}` (what follows is the second segment).
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -
         lead = bool(literal) and literal[-1].isspace()
         if name is None:
             continue
-        if name not in (*fields, *MARKS) or form not in FORMS:
+        counted = name == "prompt" and bool(form) and str(form).isdecimal()
+        if name not in (*fields, *MARKS) or (form not in FORMS and not counted):
             known = [f"{{{mark}}}" for mark in (*fields, *MARKS)]
             raise ValueError(
                 f"'{{{name}{':' + form if form else ''}}}' is neither a field nor a mark; known: {', '.join(known)}"
@@ -65,7 +66,18 @@ def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -
 
 
 class Pattern(Template):
-    """name: which of the task's patterns; slots are shared out over its {prompt} marks, or stand in front."""
+    """name: which of the task's patterns; slots are shared out over its {prompt} marks, or stand in front.
+
+    As many as the marks say, one where a mark says no number, stand as they say; others are shared out evenly.
+    """
+
+    @classmethod
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
+        """See Template. Raises ValueError for a pattern that is none."""
+        every = task.patterns
+        fit = {n: every[n] for n in every if not shape.causal or ends_with_mask(every[n]["text"], task.fields)}
+        name = given.get("name") or (preferred(fit, 1) if fit else None)
+        return sum(numbers(every[name]["text"])) or None if name in every else None
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -112,9 +124,11 @@ class Pattern(Template):
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
         self.mask_lead = any(piece.kind == "mask" and piece.lead for piece in self.pieces)
-        marks = sum(piece.kind == "prompt" for piece in self.pieces)
+        said = numbers(patterns[self.name]["text"])
+        marks = len(said)
         self.front = 0 if marks else slots
-        self.shares = [slots // marks + (i < slots % marks) for i in range(marks)] if marks else []
+        even = [slots // marks + (i < slots % marks) for i in range(marks)]
+        self.shares = said if sum(said) == slots else even
 
     def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
         """See Template."""
@@ -142,9 +156,15 @@ def ends_with_mask(pattern: str, fields: Sequence[str]) -> bool:
     return "mask" not in kinds or (kinds[0] != "mask" and set(kinds[kinds.index("mask") + 1 :]) <= {"literal"})
 
 
+def numbers(pattern: str) -> list[int]:
+    """How many pseudo tokens each {prompt} mark asks for, one where it says nothing."""
+    parts = string.Formatter().parse(pattern)
+    return [int(form or 1) for _, name, form, _ in parts if name == "prompt"]
+
+
 def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
     """The first pattern; with slots to fill, the first that says where they go."""
-    marked = [name for name, pattern in patterns.items() if "{prompt}" in pattern["text"]]
+    marked = [name for name, pattern in patterns.items() if numbers(pattern["text"])]
     return marked[0] if slots and marked else next(iter(patterns))
 
 
