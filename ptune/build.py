@@ -77,6 +77,8 @@ def _revived(kind: type[T], values: Mapping[str, Any]) -> T:
 
 def resolve(s: Train) -> Iterator[str]:
     """Fill in what other settings decide; yields what cannot be."""
+    if s.method.get("encoder"):
+        s.backbone = dict(s.method["encoder"])
     if s.backbone.get("_target_") == "ptune.backbones.local":
         from ptune.backbones import local
 

@@ -34,6 +34,7 @@ COMPANIONS = {  # what an option needs beside itself
     "backbone=local": ["backbone.path=pkg://ptune.assets/tiny_encoder"],
     "data=local": ["data.root=."],
     "method/head=spans": ["task=wic"],
+    "method/procedure=classic": ["method=bilstm"],
     "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
 }
 

@@ -13,7 +13,7 @@ from ptune.leaves import check_leaf, leaf, target, with_defaults
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 METHOD = (
-    *("name", "template", "prompt", "head", "procedure", "tune", "adapter"),
+    *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter"),
     *("lr", "backbone_lr", "prompt_lr", "head_lr"),
 )
 SHORTEST_TEXT = 128
@@ -140,6 +140,7 @@ def check_together(s: Train) -> Iterator[str]:
     if s.protocol == "few_shot" and s.data.per_class is None:
         yield "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
     procedure = target(s.method["procedure"]["_target_"], s.packages)
+    yield from (f"{key}: {text}" for key, text in procedure.problems(s, backbone.shape, task))
     prompt = target(s.method["prompt"]["_target_"], s.packages)
     if procedure.trains and s.method["head"].get("calibrate"):
         yield "method.head.calibrate: for methods that train nothing, as zero_shot; leave it out"

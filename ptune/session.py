@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -152,13 +152,18 @@ class Session:
 
     def constant(self) -> dict[str, Any]:
         """Report the class seen most in training."""
-        from ptune.evaluate import constant
+        majority = self.task.majority(self.corpus.splits["train"])
+        return self.predicted(lambda examples: [majority(example) for example in examples])
 
-        train = self.corpus.splits["train"]
-        select, report = (
-            constant(self.task, train, split, self.corpus.splits[split])
-            for split in (self.settings.select_on, self.report_on)
-        )
+    def scored(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Any:
+        """The evaluation of a predictor, a function from examples to predictions."""
+        from ptune.evaluate import told
+
+        return told(self.task, predict, split, self.corpus.splits[split])
+
+    def predicted(self, predict: Callable[[Sequence[Any]], list[Any]], learned: int = 0) -> dict[str, Any]:
+        """Report a predictor that is no model of ours, see `scored`; learned: how many parameters it has."""
+        select, report = (self.scored(predict, split) for split in (self.settings.select_on, self.report_on))
         for found in (select, report):
             self._break_down(found, 0)
         self._keep(report)
@@ -179,7 +184,7 @@ class Session:
             "selected": select.scores[metric],
             "seconds": {"training": 0.0},
             **reading({}),
-            "parameters": dict.fromkeys(COUNTED, 0),
+            "parameters": {**dict.fromkeys(COUNTED, 0), "trained": learned, "head": learned},
         }
 
     # Parts of a run

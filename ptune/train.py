@@ -113,6 +113,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}.get(
         result["tune"], f"{result['tune']} in the backbone"
     )
+    tuned = tuned if parameters["backbone_total"] else "no backbone"
     rows = [
         [f"{split} {metric}", scored(result["score"], result["interval"]) + marked],
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],
@@ -136,9 +137,9 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])
-    title = f"{result['method']} on {result['task']} with {result['backbone']}" + (
-        " (synthetic)" if result["synthetic"] else ""
-    )
+    title = f"{result['method']} on {result['task']}"
+    title += f" with {result['backbone']}" if parameters["backbone_total"] else ""
+    title += " (synthetic)" if result["synthetic"] else ""
     progress.say(title, style="bold")
     for name, value in rows:
         progress.say(f"  {name:<16}{value}")

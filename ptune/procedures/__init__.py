@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from ptune.config import Train
+    from ptune.injection import Shape
 
 
 class Stage(NamedTuple):
@@ -14,9 +18,16 @@ class Stage(NamedTuple):
 
 
 class Procedure:
-    """trains: whether it needs a learning rate; backbone: whether it needs a model at all; fuses: whether it is one
-    training and nothing else, which can share a backbone's pass with others."""
+    """trains: whether it needs a learning rate; backbone: whether it needs a pretrained model; fuses: whether it is one
+    training and nothing else, which can share a backbone's pass with others; keeps: whether a finished run has a model
+    that can be opened again."""
 
     trains: ClassVar[bool] = True
     backbone: ClassVar[bool] = True
     fuses: ClassVar[bool] = False
+    keeps: ClassVar[bool] = True
+
+    @classmethod
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """(setting, what is wrong with it) of a run of this procedure, before anything is read or loaded."""
+        yield from ()
