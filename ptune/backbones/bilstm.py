@@ -86,10 +86,6 @@ class BiLSTM(Backbone):
         self.model.requires_grad_(what == "all")
         self.drop = Dropout(self.rate)
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
-        """Raises RuntimeError: it predicts no words."""
-        raise RuntimeError(f"{self.name} has no language-model head")
-
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
         """See Backbone; nothing is injected."""

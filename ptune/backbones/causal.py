@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptune.backbones import Backbone
 
@@ -49,11 +48,6 @@ class Causal(Backbone):
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """See Backbone; rotary positions are added in the layers."""
         return embeds
-
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
-        """See Backbone; of the token after each state."""
-        head = self.model.get_output_embeddings()
-        return F.linear(states, head.weight[ids], None if head.bias is None else head.bias[ids])
 
 
 class Grouped(Causal):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ptune.injection import Shape
 
 
+READOUTS = ("sequence", "token", "choice", "scalar")
+
+
 class Classic(Procedure):
     """vectors: a text file of word vectors, null for none; max_words: the first of its words that are known beside
     those of the training set; min_count: how often one of these has to occur; lowercase: null for where whole texts
@@ -38,6 +41,8 @@ class Classic(Procedure):
                 f"{name} reads a question and its context one after the other and compares no word of the two, so "
                 f"that it cannot tell where the answer of {task.name} is; use a backbone",
             )
+        elif task.readout not in READOUTS:
+            yield "method", f"{name} labels texts and words, and {task.name} asks for something else; use a backbone"
         for part, only in (("template", "plain.Plain"), ("prompt", "none.NoPrompt")):
             if not str(given.method[part]["_target_"]).endswith(only):
                 yield f"method/{part}", f"{name} reads texts as they are; use method/{part}={only.partition('.')[0]}"
