@@ -6,6 +6,7 @@ metrics.jsonl      the record of truth, one line a step or an evaluation
 result.json        final figures, written last: its presence means "finished"
 predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
+stages/NAME/       runs of their own that a procedure asked for, each a run folder
 checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """
 
@@ -169,6 +170,11 @@ class RunFolder:
             return dict(load_file(path))
         except (FileNotFoundError, SafetensorError) as error:
             raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
+
+    def drop_tensors(self) -> None:
+        """Delete the tensors and the checkpoints."""
+        self.file("tuned.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(self.file("checkpoints"), ignore_errors=True)
 
     def save_checkpoint(
         self,
