@@ -99,6 +99,9 @@ def resolve(s: Train) -> Iterator[str]:
 def resolve_length(s: Train) -> Iterator[str]:
     """Give the prompt the value of `prompt_length`, null for methods without one; look it up for `paper`."""
     prompt = s.method["prompt"]
+    if "tokens" in prompt:  # its own number
+        s.prompt_length.value, s.prompt_length.lookup = prompt["tokens"], None
+        return
     if "length" not in prompt:
         s.prompt_length.value = s.prompt_length.lookup = None
         return
@@ -202,6 +205,7 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
             states=lambda text: backbone.key_values(tokens.encode(text)),
             labels=[label.replace("_", " ") for label in of_run.labels],
             special=tokens.special_ids,
+            mask=tokens.mask_id,
         )
         prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape, vocabulary=vocabulary)
         members.append(Member(template, prompt, head))

@@ -142,6 +142,8 @@ def check_together(s: Train) -> Iterator[str]:
     procedure = target(s.method["procedure"]["_target_"], s.packages)
     yield from (f"{key}: {text}" for key, text in procedure.problems(s, backbone.shape, task))
     prompt = target(s.method["prompt"]["_target_"], s.packages)
+    if prompt.discrete and not procedure.searches:
+        yield "method/prompt: words of the vocabulary are searched, not trained; use method=autoprompt"
     if procedure.trains and s.method["head"].get("calibrate"):
         yield "method.head.calibrate: for methods that train nothing, as zero_shot; leave it out"
     if procedure.trains and s.optim.lr is None:

@@ -57,6 +57,7 @@ class Session:
     """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder.
 
     expected: how many stages with runs of their own the procedure will ask for, where it knows; for the display alone.
+    adapt: what a procedure changes of the loop's run before it begins, as its stepper.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Session:
         self.corpora = {} if corpora is None else corpora
         self.stages: dict[str, dict[str, Any]] = {}
         self.expected: int | None = None
+        self.adapt: Callable[[Any], None] | None = None
         self.examples = None if stage is None else stage.examples
         self.model: Any = None
         self.member = self.bytes = 0
@@ -194,6 +196,14 @@ class Session:
         rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
         return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
 
+    def verbalize(self, name: str, words: Mapping[str, Sequence[str]]) -> None:
+        """Read the labels as these words from here on; the run's configuration says them, under that name."""
+        s = self.settings
+        verbalizers = {**s.task["verbalizers"], name: {label: list(of_label) for label, of_label in words.items()}}
+        s.task, s.method["head"]["name"] = {**s.task, "verbalizers": verbalizers}, name
+        self.task = leaf(s.task, s.packages)
+        self.folder.write_config(build.as_config(s))
+
     def drop_weights(self) -> None:
         """Delete the tensors and checkpoints of a finished run that nothing needs any more; its figures stay."""
         self.model = None
@@ -286,6 +296,8 @@ class Session:
         given = self.rendered["train"] if own is None else own
         self.rendered.setdefault("train", given)
         training = self._run(model, given, Recorder(self.folder, self.tracker, self.progress))
+        if self.adapt is not None:
+            self.adapt(training)
         self._restore(training)
         return training
 
@@ -617,6 +629,8 @@ def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -
     parts = {
         g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")
     }
+    if model.member(member).prompt.discrete:
+        parts["prompt"] = model.member(member).prompt.length
     total = sum(p.numel() for p in model.backbone.parameters())
     learned = sum(parts.values())
     kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}

@@ -132,12 +132,21 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])
+    for name, value in result.get("found", {}).items():
+        rows.insert(1, [name, told(value)])
     title = f"{result['method']} on {result['task']}"
     title += f" with {result['backbone']}" if parameters["backbone_total"] else ""
     title += " (synthetic)" if result["synthetic"] else ""
     progress.say(title, style="bold")
     for name, value in rows:
         progress.say(f"  {name:<16}{value}")
+
+
+def told(found: Any) -> str:
+    """What a search has found, in a line: words, or those of each label."""
+    if isinstance(found, Mapping):
+        return "; ".join(f"{name}: {told(value)}" for name, value in found.items())
+    return found if isinstance(found, str) else " ".join(found)
 
 
 def scored(score: float, interval: Sequence[float] | None) -> str:

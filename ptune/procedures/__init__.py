@@ -20,12 +20,13 @@ class Stage(NamedTuple):
 class Procedure:
     """trains: whether it needs a learning rate; backbone: whether it needs a pretrained model; fuses: whether it is one
     training and nothing else, which can share a backbone's pass with others; keeps: whether a finished run has a model
-    that can be opened again."""
+    that can be opened again; searches: whether it finds discrete prompts."""
 
     trains: ClassVar[bool] = True
     backbone: ClassVar[bool] = True
     fuses: ClassVar[bool] = False
     keeps: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
 
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
