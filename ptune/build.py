@@ -78,6 +78,8 @@ def _revived(kind: type[T], values: Mapping[str, Any]) -> T:
 
 def resolve(s: Train) -> Iterator[str]:
     """Fill in what other settings decide; yields what cannot be."""
+    if s.method.get("encoder"):
+        s.backbone = dict(s.method["encoder"])
     if s.backbone.get("_target_") == "ptune.backbones.local":
         from ptune.backbones import local
 
@@ -115,6 +117,9 @@ def resolve_length(s: Train) -> Iterator[str]:
     """Give the prompt the value of `prompt_length`, null for methods without one; look it up for `paper`, and in the
     template for `pattern`."""
     prompt = s.method["prompt"]
+    if "tokens" in prompt:  # its own number
+        s.prompt_length.value, s.prompt_length.lookup = prompt["tokens"], None
+        return
     if "length" not in prompt:
         s.prompt_length.value = s.prompt_length.lookup = None
         return
@@ -249,6 +254,7 @@ def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any
             states=lambda text, site: backbone.key_values(tokens.encode(text), site),
             labels=[label.replace("_", " ") for label in of_run.labels],
             special=tokens.special_ids,
+            mask=tokens.mask_id,
         )
         prompt = leaf(
             s.method["prompt"],

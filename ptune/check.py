@@ -34,6 +34,9 @@ COMPANIONS = {  # what an option needs beside itself
     "backbone=local": ["backbone.path=pkg://ptune.assets/tiny_encoder"],
     "data=local": ["data.root=."],
     "method/head=spans": ["task=wic"],
+    "method/procedure=autoprompt": ["method=autoprompt"],
+    "method/procedure=classic": ["method=bilstm"],
+    "method/prompt=trigger": ["method=autoprompt"],
     "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
 }
 

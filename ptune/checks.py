@@ -13,7 +13,7 @@ from ptune.leaves import check_leaf, leaf, target, with_defaults
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 METHOD = (
-    *("name", "template", "prompt", "head", "procedure", "tune", "adapter"),
+    *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter"),
     *("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"),
 )
 SHORTEST_TEXT = 128
@@ -116,7 +116,7 @@ def check_together(s: Train) -> Iterator[str]:
 
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
     yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))
-    for part in ("template", "prompt", "head", "procedure"):
+    for part in ("template", "prompt", "head"):
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])
         for key, text in kind.problems(given, shape=backbone.shape.of(task.readout), task=task):
@@ -142,7 +142,10 @@ def check_together(s: Train) -> Iterator[str]:
     if s.protocol == "few_shot" and s.data.per_class is None:
         yield "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
     procedure = target(s.method["procedure"]["_target_"], s.packages)
+    yield from (f"{key}: {text}" for key, text in procedure.problems(s, backbone.shape, task))
     prompt = target(s.method["prompt"]["_target_"], s.packages)
+    if prompt.discrete and not procedure.searches:
+        yield "method/prompt: words of the vocabulary are searched, not trained; use method=autoprompt"
     if procedure.trains and s.method["head"].get("calibrate"):
         yield "method.head.calibrate: for methods that train nothing, as zero_shot; leave it out"
     if procedure.trains and s.optim.lr is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -85,8 +85,17 @@ def evaluate(model: Model, asked: Asked, split: str, batch_size: int, tokens: in
 def constant(task: Task, train: Sequence[Example], split: str, examples: Sequence[Example]) -> Evaluation:
     """The score of the class seen most in training: what any model must beat."""
     majority = task.majority(train)
-    predictions = [majority(example) for example in examples]
-    return Evaluation(split, task.score(examples, predictions), predictions, examples, 0.0)
+    return told(task, lambda these: [majority(example) for example in these], split, examples)
+
+
+def told(
+    task: Task, predict: Callable[[Sequence[Example]], list[Prediction]], split: str, examples: Sequence[Example]
+) -> Evaluation:
+    """The score of a predictor that is no model of ours."""
+    started = time.perf_counter()
+    predictions = predict(examples)
+    seconds = time.perf_counter() - started
+    return Evaluation(split, task.score(examples, predictions), predictions, examples, seconds)
 
 
 def prediction_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ class Vocabulary:
 
     embedding: [V, E], the backbone's input embeddings; encode: text -> token ids without special tokens;
     states: (text, site) -> {layer: (K, V)}, each [1, A, n, D], the backbone's keys and values on that text;
-    labels: the task's label words.
+    labels: the task's label words; special: ids that stand for no text; mask: the mask's id, where there is one.
     """
 
     embedding: Tensor
@@ -62,6 +62,7 @@ class Vocabulary:
     states: Callable[[str, str], dict[int, tuple[Tensor, Tensor]]]
     labels: Sequence[str] = ()
     special: frozenset[int] = frozenset()
+    mask: int | None = None
 
 
 class KV(NamedTuple):

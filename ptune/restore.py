@@ -68,6 +68,8 @@ def stored(folder: RunFolder, device: str) -> Train:
     settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
     procedure: Any = target(settings.method["procedure"]["_target_"], settings.packages)
-    if not procedure.backbone:
+    if not procedure.keeps:
         raise PtuneError(f"{folder.path}: a {settings.method['name']} run has no model; its figures are in result.json")
+    if not procedure.backbone:
+        settings.backbone["path"] = str(folder.path)  # where the words of its own encoder are
     return settings

@@ -7,7 +7,7 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ class Session:
     expected: how many stages with runs of their own the procedure will ask for, where it knows; for the display alone.
     beside: further sources of the run's batches, which a procedure may set before it trains; weight: of the loss of
     the run's own beside them; start: values that what learns begins with, by name, where it is not as drawn.
+    adapt: what a procedure changes of the loop's run before it begins, as its stepper.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Session:
         self.beside: Sequence[Beside] = ()
         self.weight = 1.0
         self.start: Mapping[str, Any] = {}
+        self.adapt: Callable[[Any], None] | None = None
         read = bool(corpora)  # for another run, which has said what there is to say
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
@@ -219,6 +221,14 @@ class Session:
         rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
         return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
 
+    def verbalize(self, name: str, words: Mapping[str, Sequence[str]]) -> None:
+        """Read the labels as these words from here on; the run's configuration says them, under that name."""
+        s = self.settings
+        verbalizers = {**s.task["verbalizers"], name: {label: list(of_label) for label, of_label in words.items()}}
+        s.task, s.method["head"]["name"] = {**s.task, "verbalizers": verbalizers}, name
+        self.task = leaf(s.task, s.packages)
+        self.folder.write_config(build.as_config(s))
+
     def drop_weights(self) -> None:
         """Delete the tensors and checkpoints of a finished run that nothing needs any more; its figures stay."""
         self.model = None
@@ -261,13 +271,18 @@ class Session:
 
     def constant(self) -> dict[str, Any]:
         """Report the class seen most in training."""
-        from ptune.evaluate import constant
+        majority = self.task.majority(self.corpus.splits["train"])
+        return self.predicted(lambda examples: [majority(example) for example in examples])
 
-        train = self.corpus.splits["train"]
-        select, report = (
-            constant(self.task, train, split, self.corpus.splits[split])
-            for split in (self.settings.select_on, self.report_on)
-        )
+    def scored(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Any:
+        """The evaluation of a predictor, a function from examples to predictions."""
+        from ptune.evaluate import told
+
+        return told(self.task, predict, split, self.corpus.splits[split])
+
+    def predicted(self, predict: Callable[[Sequence[Any]], list[Any]], learned: int = 0) -> dict[str, Any]:
+        """Report a predictor that is no model of ours, see `scored`; learned: how many parameters it has."""
+        select, report = (self.scored(predict, split) for split in (self.settings.select_on, self.report_on))
         for found in (select, report):
             self._break_down(found, 0)
         self._keep(report)
@@ -288,7 +303,7 @@ class Session:
             "selected": select.scores[metric],
             "seconds": {"training": 0.0},
             **reading({}),
-            "parameters": dict.fromkeys(COUNTED, 0),
+            "parameters": {**dict.fromkeys(COUNTED, 0), "trained": learned, "head": learned},
         }
 
     # Parts of a run
@@ -299,6 +314,8 @@ class Session:
         member: its number among the runs of the model; rendered: splits as runs with the same settings see them.
         """
         training = self._run(model, self._lay_out(model, member, rendered))
+        if self.adapt is not None:
+            self.adapt(training)
         self._restore(training)
         return training
 
@@ -739,6 +756,8 @@ def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -
     parts = {
         g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")
     }
+    if model.member(member).prompt.discrete:
+        parts["prompt"] = model.member(member).prompt.length
     total = sum(p.numel() for p in model.backbone.parameters())
     learned = sum(parts.values())
     kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}

@@ -108,6 +108,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}.get(
         result["tune"], f"{result['tune']} in the backbone"
     )
+    tuned = tuned if parameters["backbone_total"] else "no backbone"
     rows = [
         [f"{split} {metric}", scored(result["score"], result["interval"]) + marked],
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],
@@ -136,12 +137,21 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])
     if "caveat" in result:
         rows.insert(1, ["note", result["caveat"]])
-    title = f"{result['method']} on {result['task']} with {result['backbone']}" + (
-        " (synthetic)" if result["synthetic"] else ""
-    )
+    for name, value in result.get("found", {}).items():
+        rows.insert(1, [name, told(value)])
+    title = f"{result['method']} on {result['task']}"
+    title += f" with {result['backbone']}" if parameters["backbone_total"] else ""
+    title += " (synthetic)" if result["synthetic"] else ""
     progress.say(title, style="bold")
     for name, value in rows:
         progress.say(f"  {name:<16}{value}")
+
+
+def told(found: Any) -> str:
+    """What a search has found, in a line: words, or those of each label."""
+    if isinstance(found, Mapping):
+        return "; ".join(f"{name}: {told(value)}" for name, value in found.items())
+    return found if isinstance(found, str) else " ".join(found)
 
 
 def scored(score: float, interval: Sequence[float] | None) -> str:

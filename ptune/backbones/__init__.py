@@ -6,7 +6,7 @@ A checkpoint of a known family is a yaml; a new family is a module with one clas
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -335,9 +335,19 @@ class Backbone(nn.Module, ABC):
         """The slot of the encoder, or of the only stack."""
         return self.slots["encoder"]
 
-    @abstractmethod
+    def lm_states(self, states: Tensor) -> Tensor:
+        """What the language-model head compares with words, [K, E] for `states` [K, H]."""
+        return states
+
+    def lm_words(self) -> tuple[Tensor, Tensor | None]:
+        """The words of the language-model head: vectors [V, E], and biases [V] where it has them."""
+        head = self.model.get_output_embeddings()
+        return head.weight, head.bias
+
     def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
         """Language-model logits [K, W] of the tokens `ids` [W], or EVERY one, for `states` [K, H]."""
+        vectors, bias = self.lm_words()
+        return nn.functional.linear(self.lm_states(states), vectors[ids], None if bias is None else bias[ids])
 
     def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
         """Positions [B, N] of tokens under `mask` [B, N], counted from 0 and shifted by `offset`; padding anywhere."""

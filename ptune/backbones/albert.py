@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptune.backbones import Backbone
 from ptune.errors import PtuneError
@@ -62,8 +61,8 @@ class Albert(Backbone):
         """Raises PtuneError: transformers has none for ALBERT."""
         raise PtuneError("gradient_checkpointing: not for ALBERT, whose shared layers transformers cannot recompute")
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
         head = self.model.predictions
-        states = head.LayerNorm(head.activation(head.dense(states)))
-        return F.linear(states, head.decoder.weight[ids], head.decoder.bias[ids])
+        transformed: Tensor = head.LayerNorm(head.activation(head.dense(states)))
+        return transformed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from ptune.backbones import Backbone
 
@@ -14,7 +13,7 @@ class Bert(Backbone):
     model_type = "bert"
     lm_key = "cls.predictions.transform.dense.weight"
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
-        head = self.model.cls.predictions
-        return F.linear(head.transform(states), head.decoder.weight[ids], head.decoder.bias[ids])
+        transformed: Tensor = self.model.cls.predictions.transform(states)
+        return transformed

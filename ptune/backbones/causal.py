@@ -56,11 +56,6 @@ class Causal(Backbone):
         """See Backbone; rotary positions are added in the layers."""
         return embeds
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
-        """See Backbone; of the token after each state."""
-        head = self.model.get_output_embeddings()
-        return F.linear(states, head.weight[ids], None if head.bias is None else head.bias[ids])
-
     def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
         """See Backbone. Outputs stand in columns behind the widest source, each right after its own to the model."""
 

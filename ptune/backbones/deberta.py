@@ -55,14 +55,21 @@ class Deberta(Backbone):
         """Let an attention module attend to its prefix."""
         Hooks(attention)
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
         if self.model.config.legacy:
-            legacy = self.model.cls.predictions
-            return F.linear(legacy.transform(states), legacy.decoder.weight[ids], legacy.decoder.bias[ids])
+            transformed: Tensor = self.model.cls.predictions.transform(states)
+            return transformed
         head = self.model.lm_predictions.lm_head
-        states = head.LayerNorm(head.transform_act_fn(head.dense(states)))
-        return F.linear(states, self.base.get_input_embeddings().weight[ids], head.bias[ids])
+        transformed = head.LayerNorm(head.transform_act_fn(head.dense(states)))
+        return transformed
+
+    def lm_words(self) -> tuple[Tensor, Tensor | None]:
+        """See Backbone."""
+        if self.model.config.legacy:
+            decoder = self.model.cls.predictions.decoder
+            return decoder.weight, decoder.bias
+        return self.base.get_input_embeddings().weight, self.model.lm_predictions.lm_head.bias
 
 
 class Hooks:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptune.backbones import Backbone
 
@@ -41,8 +40,8 @@ class DistilBert(Backbone):
         embedded: Tensor = self.base.embeddings(None, embeds, positions)
         return embedded
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
         model = self.model
-        states = model.vocab_layer_norm(model.activation(model.vocab_transform(states)))
-        return F.linear(states, model.vocab_projector.weight[ids], model.vocab_projector.bias[ids])
+        transformed: Tensor = model.vocab_layer_norm(model.activation(model.vocab_transform(states)))
+        return transformed

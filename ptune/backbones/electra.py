@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from ptune.backbones import Backbone
 
@@ -15,7 +14,7 @@ class Electra(Backbone):
     lm_key = "generator_predictions.dense.weight"
     pooler_key = None
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
-        head = self.model.generator_lm_head
-        return F.linear(self.model.generator_predictions(states), head.weight[ids], head.bias[ids])
+        transformed: Tensor = self.model.generator_predictions(states)
+        return transformed

@@ -11,7 +11,7 @@ import ptune.backbones
 from ptune.backbones import Backbone, checkpoint_folder, read_config, weight_names
 from ptune.errors import PtuneError, nearest
 
-NO_FAMILIES = ("attention", "causal", "encoder_decoder", "local", "lower", "search")  # modules of this package
+NO_FAMILIES = ("attention", "bilstm", "causal", "encoder_decoder", "local", "lower", "search")  # modules here
 
 
 def settings(given: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptune.backbones import Backbone
 
@@ -39,7 +38,7 @@ class ModernBert(Backbone):
         embedded: Tensor = self.base.embeddings(inputs_embeds=embeds)
         return embedded
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
-        decoder = self.model.decoder
-        return F.linear(self.model.head(states), decoder.weight[ids], decoder.bias[ids])
+        transformed: Tensor = self.model.head(states)
+        return transformed

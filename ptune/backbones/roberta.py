@@ -23,11 +23,11 @@ class Roberta(Backbone):
         sizes = super().sizes(config)
         return {**sizes, "positions": sizes["positions"] - config.get("pad_token_id", 1) - 1}
 
-    def lm_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+    def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""
         head = self.model.lm_head
-        states = head.layer_norm(F.gelu(head.dense(states)))
-        return F.linear(states, head.decoder.weight[ids], head.decoder.bias[ids])
+        transformed: Tensor = head.layer_norm(F.gelu(head.dense(states)))
+        return transformed
 
     def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
         """See Backbone."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ptune.batch import Batch, Hidden, RowOutput
+from ptune.batch import IGNORED, Batch, Hidden, RowOutput
 from ptune.errors import nearest
 from ptune.heads import Head, scalar_outputs, scale_of
 from ptune.injection import Shape
@@ -20,6 +20,8 @@ class Verbalizer(Head):
 
     aggregate: mean of the logits (PET), or logsumexp, the mass that the words have together. calibrate: scores are
     shifted until texts without content get every label alike, for methods that train nothing (see ptune.calibration).
+    among: what a label's score is weighed against in the loss: those of the other labels, or the mass of the whole
+    vocabulary, so that the words are to be likely themselves (AutoPrompt, arXiv 2010.15980).
     A number (readout "scalar") lies between the labels as their scores share out the mass (LM-BFF, arXiv 2012.15723).
 
     verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
@@ -62,6 +64,7 @@ class Verbalizer(Head):
         name: str | None = None,
         aggregate: Literal["mean", "logsumexp"] = "mean",
         calibrate: bool = False,
+        among: Literal["labels", "vocabulary"] = "labels",
     ) -> None:
         super().__init__()
         self.aggregate = aggregate
@@ -70,7 +73,8 @@ class Verbalizer(Head):
         if self.scalar:
             self.ends = scale_of(labels)
         self.name = name or preferred or next(iter(verbalizers))
-        words = verbalizers[self.name]
+        self.words = words = verbalizers[self.name]
+        self.every = torch.arange(shape.vocab) if among == "vocabulary" else None
         ids, owner = [], []
         for index, label in enumerate(labels):
             for word in words[label]:
@@ -91,6 +95,15 @@ class Verbalizer(Head):
         if self.aggregate == "logsumexp":
             return words[..., None].masked_fill(~self.owner, -torch.inf).logsumexp(1) + self.shift
         return words @ (self.owner / self.owner.sum(0)) + self.shift
+
+    def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
+        """See Head."""
+        if self.every is None or batch.target.is_floating_point():
+            return super().loss(hidden, batch)
+        states = hidden.at(batch.read["mask"])[:, 0]
+        mass = hidden.words(states, self.every.to(states.device)).float().logsumexp(1, keepdim=True)
+        each = (mass - self.logits(hidden, batch)).gather(1, batch.target.clamp(min=0)[:, None])[:, 0]
+        return (each * batch.weight)[batch.target != IGNORED].sum(), batch.labels
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
         """See Head; of a number, the number."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ptune.batch import Example
+from ptune.leaves import with_defaults
 from ptune.procedures.pet import UNTRAINED, Pet, Scored, merged, pet_patterns, softmax, summary
 from ptune.seeds import mix
 
 if TYPE_CHECKING:
+    from ptune.config import Train
     from ptune.injection import Shape
     from ptune.session import Session
 
@@ -34,19 +36,23 @@ class Ipet(Pet):
     """
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Procedure."""
+        settings = with_defaults(cls, given.method["procedure"])
         yield from (found := list(super().problems(given, shape, task)))
         for key in ("generations", "n_most_likely"):
-            if given[key] is not None and given[key] < 1:
-                yield key, f"{given[key]} is too small; at least 1"
-        if given["scale"] <= 1:
-            yield "scale", f"{given['scale']} is not above 1: training sets grow by it"
-        if not 0 < given["others"] <= 1:
-            yield "others", f"{given['others']} is not a share above 0, of at most 1"
-        repeated = 1 if given["zero_shot"] else given["reps"]
-        if not found and len(given["patterns"] or pet_patterns(task)) * repeated < 2:
-            yield "patterns", "one model alone has no others to label for it; name more patterns, or reps=2"
+            if settings[key] is not None and settings[key] < 1:
+                yield f"method.procedure.{key}", f"{settings[key]} is too small; at least 1"
+        if settings["scale"] <= 1:
+            yield "method.procedure.scale", f"{settings['scale']} is not above 1: training sets grow by it"
+        if not 0 < settings["others"] <= 1:
+            yield "method.procedure.others", f"{settings['others']} is not a share above 0, of at most 1"
+        repeated = 1 if settings["zero_shot"] else settings["reps"]
+        if not found and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
+            yield (
+                "method.procedure.patterns",
+                "one model alone has no others to label for it; name more patterns, or reps=2",
+            )
 
     def __init__(
         self,

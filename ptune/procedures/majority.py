@@ -13,6 +13,7 @@ class Majority(Procedure):
 
     trains = False
     backbone = False
+    keeps = False
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """One stage."""

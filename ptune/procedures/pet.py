@@ -10,10 +10,12 @@ import numpy as np
 
 from ptune.batch import Example, SoftLabel
 from ptune.errors import nearest
+from ptune.leaves import with_defaults
 from ptune.procedures import Procedure, Stage
 from ptune.seeds import mix
 
 if TYPE_CHECKING:
+    from ptune.config import Train
     from ptune.injection import Shape
     from ptune.session import Session
     from ptune.tasks import Task
@@ -44,24 +46,31 @@ class Pet(Procedure):
     """
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Procedure."""
+        settings = with_defaults(cls, given.method["procedure"])
         if task.readout != "sequence":
             yield (
-                "",
+                "method/procedure",
                 f"labels whole texts, and {task.name} asks for something else; its patterns alone are other methods",
             )
         elif not (known := pet_patterns(task)):
-            yield "patterns", f"task {task.name} has no pattern named pet...; name some of its patterns in a list"
+            yield (
+                "method.procedure.patterns",
+                f"task {task.name} has no pattern named pet...; name some of its patterns in a list",
+            )
         else:
-            for name in given["patterns"] or ():
+            for name in settings["patterns"] or ():
                 if name not in task.patterns:
-                    yield "patterns", f"task {task.name} has no pattern '{name}'; {nearest(name, known)}"
+                    yield (
+                        "method.procedure.patterns",
+                        f"task {task.name} has no pattern '{name}'; {nearest(name, known)}",
+                    )
         for key in ("reps", "sc_reps", "pattern_steps", "steps", "unlabeled"):
-            if given[key] is not None and given[key] < 1:
-                yield key, f"{given[key]} is too small; at least 1"
-        if given["temperature"] <= 0:
-            yield "temperature", f"{given['temperature']} is not above 0"
+            if settings[key] is not None and settings[key] < 1:
+                yield f"method.procedure.{key}", f"{settings[key]} is too small; at least 1"
+        if settings["temperature"] <= 0:
+            yield "method.procedure.temperature", f"{settings['temperature']} is not above 0"
 
     def __init__(
         self,

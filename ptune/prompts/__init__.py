@@ -15,13 +15,15 @@ from ptune.injection import Injection, Shape
 
 
 class Prompt(nn.Module, ABC):
-    """length: virtual tokens. place: where they go, "none", "front", "slots" or "layers".
+    """length: virtual tokens. place: where they go, "none", "front", "slots" or "layers"; discrete: whether they are
+    words of the vocabulary, which are searched and not trained.
 
     runtime: constructor arguments that are not settings; prompts: how many the task tells apart.
     """
 
     runtime: ClassVar[tuple[str, ...]] = ("shape", "vocabulary", "prompts")
     place: ClassVar[str]
+    discrete: ClassVar[bool] = False
     length: int
 
     @classmethod

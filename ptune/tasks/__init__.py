@@ -92,7 +92,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, example: Example) -> Target:
-        """What is learned, or None: a class index, or one a word, an answer's characters, a number, a word or a text."""
+        """What is learned, or None: a class index, or one a word; an answer's characters; a number; a word; a text."""
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""

@@ -1,0 +1,123 @@
+"""AutoPrompt's discrete step (Shin et al. 2020, arXiv 2010.15980, section 2.2): one token of a trigger is replaced.
+
+It is HotFlip's (Ebrahimi et al. 2018, arXiv 1712.06751): the gradient at a token's embedding says to the first order
+what every other token would do to the loss; the best of them are tried.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ptune.batch import Batch
+from ptune.loop import Stopper
+from ptune.model import Model
+from ptune.prompts.trigger import Trigger
+from ptune.seeds import mix
+from ptune.threads import at_once
+
+log = logging.getLogger(__name__)
+
+
+class HotFlip:
+    """A stepper that holds no state: what it draws depends on the seed and the step, what it found is the prompt.
+
+    fresh(step): batches that the candidates are compared on, others than those of the gradient; allowed [V]: which
+    tokens may be taken; candidates: how many are tried; measure: accuracy, or loss for the negative loss.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        member: int,
+        fresh: Callable[[int], Sequence[Batch]],
+        allowed: Tensor,
+        candidates: int,
+        measure: Literal["accuracy", "loss"],
+        seed: int,
+    ) -> None:
+        self.model, self.member, self.fresh, self.allowed = model, member, fresh, allowed
+        self.candidates, self.measure, self.seed = candidates, measure, seed
+        prompt = model.member(member).prompt
+        assert isinstance(prompt, Trigger)
+        self.prompt = prompt
+
+    def step(self, closure: Callable[[], Tensor], step: int) -> float:
+        """Replace the token at a random position by the best candidate, where that is better; there is no rate."""
+        gradient = self.prompt.table.grad
+        assert gradient is not None
+        place = mix(self.seed, "position", step) % self.prompt.length
+        tried = self.ranked(gradient[place], self.prompt.ids[place])
+        self.prompt.table.grad = None
+        batches = self.fresh(step)
+        was_training = self.model.training
+        self.model.eval()
+        before = self.prompt.ids[place]
+        best, score = before, self.score(batches)
+        at_first = score
+        for candidate in tried:
+            self.prompt.put([candidate], place)
+            if (found := self.score(batches)) > score:
+                best, score = candidate, found
+        self.prompt.put([best], place)
+        self.model.train(was_training)
+        if best != before:
+            said = "step %d: token %d for %d at position %d, %s %.4f after %.4f"
+            log.info(said, step + 1, best, before, place + 1, self.measure, score, at_first)
+        return 0.0
+
+    def ranked(self, gradient: Tensor, current: int) -> list[int]:
+        """The tokens that lower the loss most by its gradient [E], without the current one: E . -gradient."""
+        gain = -(self.prompt.embedding @ gradient)
+        gain = gain.masked_fill(~self.allowed.to(gain.device), -torch.inf)
+        gain[current] = -torch.inf
+        count = min(self.candidates, int(gain.isfinite().sum()))
+        return [int(index) for index in gain.topk(count).indices]
+
+    def score(self, batches: Sequence[Batch]) -> float:
+        """How well the trigger does on some batches, a mean over their labels; higher is better."""
+
+        def measured(batch: Batch) -> float:
+            if self.measure == "loss":
+                with torch.inference_mode(), self.model.losses([(self.member, batch)]) as ((loss, _),):
+                    return -float(loss)
+            outputs = self.model.outputs(self.member, batch)
+            wanted = batch.target.tolist()
+            return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, wanted, strict=True)))
+
+        with at_once(self.model.threads) as mapped:
+            total = math.fsum(mapped(measured, list(batches)))
+        return total / max(1, sum(batch.labels for batch in batches))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See loop.Stepper; nothing."""
+        return {}, {}
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """See loop.Stepper."""
+
+
+@dataclass
+class Budget(Stopper):
+    """A stopper that also ends a sitting at its first evaluation after so many seconds."""
+
+    seconds: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    spent: bool = False
+
+    def note(self, value: float, step: int) -> bool:
+        """See Stopper."""
+        self.spent = self.seconds is not None and time.monotonic() - self.started > self.seconds
+        return super().note(value, step)
+
+    @property
+    def stop(self) -> bool:
+        """See Stopper."""
+        return self.spent or super().stop

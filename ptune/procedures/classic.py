@@ -1,0 +1,139 @@
+"""An encoder of the method's own, from scratch: its words are listed first, then it is trained as any model is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptune.procedures import Procedure, Stage
+
+if TYPE_CHECKING:
+    from ptune.batch import Example
+    from ptune.config import Train
+    from ptune.injection import Shape
+
+
+READOUTS = ("sequence", "token", "choice", "scalar")
+
+
+class Classic(Procedure):
+    """vectors: a text file of word vectors, null for none; max_words: the first of its words that are known beside
+    those of the training set; min_count: how often one of these has to occur; lowercase: null for where whole texts
+    are read, as capitals tell names.
+
+    The words, and the file's vectors of them, are in the run folder: see ptune.backbones.bilstm.
+    """
+
+    backbone = False
+
+    @classmethod
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Procedure."""
+        name, settings = given.method["name"], given.method["procedure"]
+        if not given.method.get("encoder"):
+            yield "method/procedure", "classic trains an encoder of the method's own; use method=bilstm"
+            return
+        if task.readout == "span":
+            yield (
+                "method",
+                f"{name} reads a question and its context one after the other and compares no word of the two, so "
+                f"that it cannot tell where the answer of {task.name} is; use a backbone",
+            )
+        elif task.readout not in READOUTS:
+            yield "method", f"{name} labels texts and words, and {task.name} asks for something else; use a backbone"
+        for part, only in (("template", "plain.Plain"), ("prompt", "none.NoPrompt")):
+            if not str(given.method[part]["_target_"]).endswith(only):
+                yield f"method/{part}", f"{name} reads texts as they are; use method/{part}={only.partition('.')[0]}"
+        if given.method["tune"] != "all":
+            yield "method.tune", f"'{given.method['tune']}', but {name} learns from scratch; did you mean 'all'?"
+        if given.gradient_checkpointing:
+            yield "gradient_checkpointing", f"not for {name}, which has one pass to keep; leave it out"
+        if settings.get("vectors") and not Path(settings["vectors"]).is_file():
+            yield "method.procedure.vectors", f"there is no file {settings['vectors']}"
+        for key in ("max_words", "min_count"):
+            if settings.get(key, 1) < (least := int(key == "min_count")):
+                yield f"method.procedure.{key}", f"{settings[key]} is too small; at least {least}"
+
+    def __init__(
+        self,
+        vectors: str | None = None,
+        max_words: int = 50000,
+        min_count: int = 1,
+        lowercase: bool | None = None,
+    ) -> None:
+        self.vectors, self.max_words, self.min_count, self.lowercase = vectors, max_words, min_count, lowercase
+
+    def stages(self, session: Any) -> Iterator[Stage]:
+        """List the words, then train."""
+        session.settings.backbone["path"] = str(session.folder.path)
+        if not session.folder.file("tokenizer.json").is_file():
+            yield Stage("words", lambda: self.words(session))
+        yield Stage("train", session.train)
+
+    def words(self, session: Any) -> dict[str, Any]:
+        """Write the tokenizer, and the vectors of its words that the file has."""
+        from ptune.backbones.bilstm import pieces, word_tokenizer
+        from ptune.run import write_atomically
+
+        task, train = session.task, session.corpus.splits["train"]
+        whole = task.readout != "token"
+        lowercase = whole if self.lowercase is None else self.lowercase
+        pairs = whole and len(task.segments or task.fields) > 1
+        split = pieces(whole, lowercase)
+        counts = Counter(piece for text in shown(task, train) for piece in split(text))
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        known = [word for word, count in ordered if count >= self.min_count]
+        found = self.read(set(known), lowercase, session.progress) if self.vectors else {}
+        known = list(dict.fromkeys([*known, *found]))
+        tokenizer = word_tokenizer(known, whole, lowercase, pairs)
+        if found:
+            write_vectors(session.folder.file("vectors.safetensors"), tokenizer, known, found)
+        write_atomically(session.folder.file("tokenizer.json"), tokenizer.to_str(pretty=True).encode())
+        with_vectors = sum(word in found or word.lower() in found for word in known)
+        of_file = f", {with_vectors:,} of them with vectors of {self.vectors}" if self.vectors else ""
+        session.progress.say(f"{len(known):,} words{of_file}")
+        return {}
+
+    def read(self, train: set[str], lowercase: bool, progress: Any) -> dict[str, Any]:
+        """Vectors by word, of the words of the training set and of the file's first."""
+        from ptune.word_vectors import vectors
+
+        needed = train | {word.lower() for word in train}
+        found: dict[str, Any] = {}
+        first = 0
+
+        def wanted(word: str) -> bool:
+            nonlocal first
+            first += 1
+            return first <= self.max_words or word in needed
+
+        for word, vector in progress.follow("word vectors", vectors(Path(str(self.vectors)), wanted)):
+            found.setdefault(word.lower() if lowercase else word, vector)
+        return found
+
+
+def write_vectors(path: Path, tokenizer: Any, words: Iterable[str], found: dict[str, Any]) -> None:
+    """ids [n] of the words that have a vector, their own or that of their lower-case form, and the vectors [n, E]."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    from ptune.run import write_atomically
+
+    rows = [(tokenizer.token_to_id(word), found.get(word, found.get(word.lower()))) for word in words]
+    there = [(index, vector) for index, vector in rows if vector is not None]
+    tensors = {"ids": np.array([index for index, _ in there]), "vectors": np.stack([vector for _, vector in there])}
+    write_atomically(path, save(tensors))
+
+
+def shown(task: Any, examples: Iterable[Example]) -> Iterator[str]:
+    """Every text that the plain template shows of some examples; of words that are tagged each one."""
+    for example in examples:
+        for candidate, _ in task.candidates(example):
+            for segment in task.segments or task.fields:
+                text = segment.format_map(candidate.fields) if "{" in segment else candidate.fields[segment]
+                yield from [text] if isinstance(text, str) else text
+        yield from example.tail
+        if example.mark is not None:
+            yield "*"
