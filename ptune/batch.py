@@ -61,10 +61,14 @@ class Windows(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Where randomness of rendering comes from: the same draw renders the same rows."""
+    """Where randomness of rendering comes from: the same draw renders the same rows.
+
+    training: whether the rows are to be learned from, in which case none may show its own label.
+    """
 
     seed: int
     epoch: int
+    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Row:
     read["context"] (from 1), or a number (float), or None; start: index of the first word (or token of the context) it
     covers; cut: whether text was left out; offsets: [K, 2], where the text of each position of read["context"] begins
     and ends.
+    dropped: how many training examples found no room beside it.
     candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
     the target says whether this one is right (1) or not (0).
     """
@@ -90,6 +95,7 @@ class Row:
     cut: bool = False
     offsets: np.ndarray | None = None
     grouped: bool = False
+    dropped: int = 0
 
     @property
     def labels(self) -> int:

@@ -153,7 +153,8 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
     taken = prompt_positions(s)
     room = backbone.shape.positions - taken
-    wanted = s.data.max_length if s.data.max_length is not None else task.max_length
+    template = target(s.method["template"]["_target_"], s.packages)
+    wanted = s.data.max_length if s.data.max_length is not None else template.longest(s.method["template"], task)
     given = s.data.max_length is not None
     shortest, reason = task.shortest
     if wanted < shortest:

@@ -21,7 +21,7 @@ from ptune.arrow import INTEGERS, Mapped, NotPlain, Sheet, integers, seal
 from ptune.batch import Extent
 from ptune.templates import Part, Parts
 
-FORMAT = 2  # to be raised with every change of the schemas or of what they mean
+FORMAT = 3  # to be raised with every change of the schemas or of what they mean
 REMEMBERED = 65536  # pieces among which one is looked for again
 KINDS: tuple[Any, ...] = get_args(get_type_hints(Part)["kind"])
 NONE, INDEX, NUMBER, EACH, EXTENT = range(5)  # forms of a target
@@ -54,13 +54,15 @@ SCHEMAS = {
         "labels": pa.int32(),
         "lost": pa.int32(),
         "cut": pa.int8(),
+        "dropped": pa.int32(),
     },
 }
 
 
 class Laid(NamedTuple):
     """An example's parts, one for each candidate, and what its rows measure: length of the longest, their number,
-    their labels, how many gold labels no row reads, and whether one is cut."""
+    their labels, how many gold labels no row reads, whether one is cut, and the most training examples that one has no
+    room for."""
 
     parts: list[Parts]
     length: int
@@ -68,6 +70,7 @@ class Laid(NamedTuple):
     labels: int
     lost: int
     cut: bool
+    dropped: int = 0
 
 
 FIGURES = Laid._fields[1:]

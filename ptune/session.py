@@ -131,6 +131,7 @@ class Session:
         """Report the model as it is."""
         s = self.settings
         model = build.assemble([s], self.task)
+        self._show(model)
         if s.method["head"].get("calibrate"):
             from ptune.calibration import calibrate
 
@@ -191,10 +192,21 @@ class Session:
         """
         s = self.settings
         self.model, self.member = model, member
+        self._show(model)
         self.rendered = {split: self._shared(split, rendered) for split in {"train", s.select_on, self.report_on}}
         training = self._run(model, self.rendered["train"], Recorder(self.folder, self.tracker, self.progress))
         self._restore(training)
         return training
+
+    def _show(self, model: Any) -> None:
+        """Give the training examples to a template that shows some of them, and keep them for later."""
+        from ptune import shots
+
+        template = model.member(self.member).template
+        if template.shows:
+            shown = shots.labeled(self.task, self.corpus.splits["train"])
+            template.learn(shown)
+            shots.write(self.folder, shown)
 
     def _shared(self, split: str, rendered: dict[str, Any]) -> Any:
         """A split as the template lays it out, perhaps for another run already."""
@@ -257,6 +269,12 @@ class Session:
             share = 100 * rendered.cut / len(rendered)
             note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
             self.progress.say(note + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
+        if (worst := max(rendered.dropped)) > 0:
+            fit, of = template.wanted - worst, sum(dropped > 0 for dropped in rendered.dropped)
+            self.progress.warn(
+                f"{split}: {of} of {len(rendered)} examples have no room for all of {template.wanted} demonstrations; "
+                f"of those at least {fit} fit into the {most} tokens of data.max_length"
+            )
         return rendered
 
     def _run(self, model: Any, rendered: Any, recorder: Recorder) -> Any:

@@ -65,6 +65,7 @@ class Template(ABC):
         "windows",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
+    shows: ClassVar[bool] = False  # whether rows show training examples, which `learn` takes
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
@@ -73,6 +74,11 @@ class Template(ABC):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
+
+    @classmethod
+    def longest(cls, given: Mapping[str, Any], task: Any) -> int:
+        """How many tokens a row has at most where data.max_length does not say it."""
+        return int(task.max_length)
 
     def __init__(
         self,
@@ -85,6 +91,10 @@ class Template(ABC):
         self.closing = tokens.encode("\n")[-1:] if windows is not None and tokens.causal else []
         self._context: tuple[str, Part] | None = None
         self._encoded: dict[str, list[int]] = {}
+
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | None]]) -> None:
+        """Take the training examples with their targets, to show some of them beside a text."""
+        raise NotImplementedError
 
     @abstractmethod
     def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
@@ -212,7 +222,7 @@ class Template(ABC):
         for piece in pieces:
             if piece.segment != segment:
                 ids.extend(frame.between)
-                types.extend(frame.between_types)
+                types.extend(frame.parting(segment))
                 segment = piece.segment
             here = len(ids)
             if piece.kind == "mask" and self.tokens.causal:
@@ -229,7 +239,7 @@ class Template(ABC):
             for name, marked in piece.marks.items():
                 read[name] = [here + place for place in marked if place < len(piece.ids)]
             ids.extend(piece.ids)
-            types.extend([frame.types[segment]] * len(piece.ids))
+            types.extend([frame.of(segment)] * len(piece.ids))
         else:
             ids.extend(frame.after)
             types.extend([frame.after_type] * len(frame.after))
@@ -238,7 +248,7 @@ class Template(ABC):
         if self.tokens.causal:
             ids, types = ids or [self.tokens.start_id], types or [frame.types[0]]
             ids.extend(self.closing)
-            types.extend([frame.types[segment]] * len(self.closing))
+            types.extend([frame.of(segment)] * len(self.closing))
             read["cls"] = read["mask"] = [len(ids) - 1]
         target = parts.target
         if "words" in read and target is not None and not isinstance(target, int | float):
