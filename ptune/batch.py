@@ -29,6 +29,16 @@ class Extent(NamedTuple):
 NOWHERE = Extent(-1, -1)  # of a text that holds no answer
 
 
+class SoftLabel(NamedTuple):
+    """A soft label: probabilities of the classes, as a teacher gives them at a temperature, which the student takes on.
+
+    Distilling the knowledge in a neural network (Hinton et al. 2015, arXiv 1503.02531).
+    """
+
+    probabilities: Sequence[float]
+    temperature: float = 1.0
+
+
 @dataclass(frozen=True)
 class Example:
     """One instance of a task: `fields` are what templates render, `gold` what the metric compares with.
@@ -36,7 +46,7 @@ class Example:
     mark: the index of a word that templates mark in its place, or None; tail: words that stand after those that are
     tagged, in each of their windows; marks: by the name of a read-out position, a
     field and the characters of it that heads may read there; group: of examples that are scored together, which no
-    draw tears apart; all examples of a task have one, or none has.
+    draw tears apart; all examples of a task have one, or none has; soft: what to train on in place of the gold label.
     """
 
     id: str
@@ -46,6 +56,7 @@ class Example:
     marks: Mapping[str, tuple[str, Extent]] = field(default_factory=dict)
     group: str | None = None
     tail: Sequence[str] = ()
+    soft: SoftLabel | None = None
 
 
 class Windows(NamedTuple):
@@ -109,8 +120,8 @@ class Row:
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
-    floats; soft [B, C] or None; offsets: each row's, where rows read a context; grouped: whether the rows of an
-    example, which stand side by side, compete for one label."""
+    floats; soft [B, C] or None, at a temperature; offsets: each row's, where rows read a context; grouped: whether the
+    rows of an example, which stand side by side, compete for one label."""
 
     ids: Tensor
     types: Tensor
@@ -123,6 +134,7 @@ class Batch:
     weight: Tensor
     target: Tensor
     soft: Tensor | None = None
+    temperature: float = 1.0
     source: str = "train"
     names: Sequence[str] = field(default_factory=list)
     offsets: Sequence[np.ndarray] = ()

@@ -14,7 +14,7 @@ from ptune.batch import Batch, Draw, Example, Row, collate
 from ptune.cache import Cache
 from ptune.encoded import FIGURES, Laid
 from ptune.seeds import mix
-from ptune.stored import name
+from ptune.stored import Stored, name
 from ptune.templates import Parts, Template, lost_labels
 
 T = TypeVar("T")
@@ -58,6 +58,9 @@ class Rendered:
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
         self.dropped: list[int] = figures["dropped"].tolist()  # training examples that a row of it has no room for
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
+        self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
+        if self.soft:
+            self.labels = sum(self.counts)
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
         parts = [
@@ -111,9 +114,14 @@ class Rendered:
     def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
         """The rows of several examples as one batch."""
         rows = [row for index in indices for row in self.rows(index, draw)]
-        return collate(
+        batch = collate(
             rows, self.template.tokens.pad_id, names=[name(self.examples, i) for i in indices], source=source
         )
+        if self.soft:
+            given = [label for row in rows if (label := self.examples[row.example].soft) is not None]
+            batch.soft = torch.tensor([label.probabilities for label in given])
+            batch.temperature = given[0].temperature
+        return batch
 
 
 class Stream:

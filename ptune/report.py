@@ -90,8 +90,9 @@ def main(cfg: DictConfig) -> None:
 
 
 def results(folder: Path, sort: str) -> list[dict[str, Any]]:
-    """Every result.json below a folder. Raises PtuneError where there is none."""
-    paths = sorted(folder.rglob("result.json")) if folder.is_dir() else []
+    """Every result.json below a folder but those of other runs' stages. Raises PtuneError where there is none."""
+    found = sorted(folder.rglob("result.json")) if folder.is_dir() else []
+    paths = [path for path in found if "stages" not in path.relative_to(folder).parts]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
     rows = [{**json.loads(path.read_text(encoding="utf-8")), "folder": str(path.parent)} for path in paths]

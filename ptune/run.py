@@ -7,6 +7,7 @@ result.json        final figures, written last: its presence means "finished"
 demonstrations.jsonl  the training examples that its template shows some of, where it does
 predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
+stages/NAME/       runs of their own that a procedure asked for, each a run folder
 checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """
 
@@ -177,6 +178,11 @@ class RunFolder:
             return dict(load_file(path))
         except (FileNotFoundError, SafetensorError) as error:
             raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
+
+    def drop_tensors(self) -> None:
+        """Delete the tensors and the checkpoints."""
+        self.file("tuned.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(self.file("checkpoints"), ignore_errors=True)
 
     def save_checkpoint(
         self,

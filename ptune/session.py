@@ -7,10 +7,13 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from copy import deepcopy
+from dataclasses import asdict, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptune import build
+from ptune.batch import Example
+from ptune.checks import check
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
 from ptune.leaves import leaf, target
@@ -19,8 +22,10 @@ from ptune.run import RunFolder, environment, intact, read_checkpoint
 
 if TYPE_CHECKING:
     from ptune.cache import Cache
+    from ptune.tasks import Prediction
 
 log = logging.getLogger(__name__)
+SINGLE = {"_target_": "ptune.procedures.single.Single"}  # what surrounds a stage that says nothing else
 SYNTHETIC = "SYNTHETIC DATA: ptune invented this corpus; scores say nothing about real language"
 
 
@@ -49,7 +54,10 @@ class Recorder:
 
 
 class Session:
-    """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder."""
+    """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder.
+
+    expected: how many stages with runs of their own the procedure will ask for, where it knows; for the display alone.
+    """
 
     def __init__(
         self,
@@ -59,18 +67,28 @@ class Session:
         progress: Progress,
         corpora: dict[str, Any] | None = None,
         runs: int = 1,
+        stage: Child | None = None,
     ) -> None:
-        """corpora: those that were read for runs beside this one, by their settings; runs: how many, with this one."""
+        """corpora: those that were read for runs beside this one, by their settings; runs: how many, with this one;
+        stage: of another run that this one is.
+        """
         from ptune.cache import Cache
         from ptune.data import cache_folder
         from ptune.stored import account
 
         self.cache = Cache(cache_folder, progress, settings.data.cache)
         self.settings, self.folder, self.progress = settings, folder, progress
+        self.overrides, self.stage = overrides, stage
+        self.corpora = {} if corpora is None else corpora
+        self.stages: dict[str, dict[str, Any]] = {}
+        self.expected: int | None = None
+        self.examples = None if stage is None else stage.examples
+        self.model: Any = None
+        self.member = self.bytes = 0
         read = bool(corpora)  # for another run, which has said what there is to say
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
-        self.corpus, self.report_on = read_corpus(settings, self.task, self.cache, corpora)
+        self.corpus, self.report_on = read_corpus(settings, self.task, self.cache, self.corpora)
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
             _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
@@ -78,18 +96,20 @@ class Session:
                 settings.accumulate = folder.read_config().get("accumulate")
             settings.accumulate = build.micro_batches(settings, runs)
         settings.report_on = self.report_on
+        if folder.finished:
+            return  # nothing of it is written again
         folder.write_config(build.as_config(settings))
         self.identity = folder.write_environment(
             {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
         )
-        self.splits = {split: account(examples) for split, examples in self.corpus.splits.items()}
+        given = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
+        self.splits = {split: account(examples) for split, examples in given.items()}
         folder.write_jsonl("splits.jsonl", [{"split": split, **told} for split, told in self.splits.items()])
         if self.corpus.synthetic:
             log.warning(SYNTHETIC)
         if not read:
             self._tell()
         self.tracker = self._tracker()
-        self.member = self.bytes = 0
 
     def _tell(self) -> None:
         """Say what there is to know of the corpus."""
@@ -118,10 +138,75 @@ class Session:
             ],
         )
 
+    @property
+    def label(self) -> str:
+        """What the run is called while it goes on."""
+        return run_name(self.settings) if self.stage is None else f"{self.stage.label}  {run_name(self.settings)}"
+
+    def complete(self) -> dict[str, Any]:
+        """Take the run to its end by its procedure, or read what it has ended with already; returns its result."""
+        if not self.folder.finished:
+            figures: dict[str, Any] = {}
+            for step in leaf(self.settings.method["procedure"], self.settings.packages).stages(self):
+                log.info("%s: %s", self.label, step.name)
+                figures = step.action()
+            self.finish(figures)
+        result = self.folder.read_json("result.json")  # the same, whether it was there already or not
+        if self.stage is not None:
+            self.stage.conclude(result)
+        return result
+
     # What procedures call
 
-    def train(self) -> dict[str, Any]:
-        """Train to the end, then report the best evaluation and the last one."""
+    def child(self, name: str, examples: Sequence[Example] | None = None, **changes: Any) -> Session:
+        """A stage that is a run of its own, in stages/NAME: with this run's settings and some changes.
+
+        Of settings that hold others a mapping names those that change; one with a `_target_` takes the place of a leaf
+        as a whole. The procedure is one training where the changes name no other; learning rates are this run's own,
+        and so is what the protocol holds out.
+
+        examples: to train on in place of the corpus's, with labels, or soft ones. `complete` takes the stage to its
+        end: one that was cut off goes on from its checkpoint, one that has ended is not run again; either way its
+        figures stand in this run's result under "stages". Raises ConfigError for changes that do not fit together.
+        """
+        method = {"procedure": SINGLE, **changes.get("method", {})}
+        s: Train = changed(self.settings, {**changes, "method": method})
+        differing = differences(asdict(self.settings), asdict(s))
+        if s.held_out_seed is None:
+            s.held_out_seed = self.settings.seed
+        s.tracker.group = s.tracker.group or s.experiment or run_name(self.settings)
+        if problems := [*build.resolve_length(s)] or [*check(s)]:
+            raise ConfigError([f"stage {name}: {problem}" for problem in problems])
+        stage = Child(name, self, examples, differing)
+        folder = RunFolder(self.folder.file(stage.folder))
+        return Session(s, folder, self.overrides, self.progress, self.corpora, stage=stage)
+
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        """What the model of the run says of examples: the one at hand, else the one that its folder keeps."""
+        from ptune.evaluate import Asked, predict
+        from ptune.rendered import Rendered
+
+        s = self.settings
+        if self.model is None:
+            self.model = build.assemble([s], self.task)
+            self.model.load_stored(self.folder.read_tensors())
+            self._show(self.model)
+        assert s.data.max_length is not None
+        rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
+        return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
+
+    def drop_weights(self) -> None:
+        """Delete the tensors and checkpoints of a finished run that nothing needs any more; its figures stay."""
+        self.model = None
+        self.folder.drop_tensors()
+
+    def train(self, examples: Sequence[Example] | None = None, **changes: Any) -> dict[str, Any]:
+        """Train to the end, then report the best evaluation and the last one.
+
+        examples: to train on in place of the corpus's; changes: of the settings, see `child`.
+        """
+        self.examples = self.examples if examples is None else examples
+        self.settings = changed(self.settings, changes)
         (found,) = train([self])
         if isinstance(found, Exception):
             raise found
@@ -130,7 +215,7 @@ class Session:
     def untrained(self) -> dict[str, Any]:
         """Report the model as it is."""
         s = self.settings
-        model = build.assemble([s], self.task)
+        model = self.model = build.assemble([s], self.task)
         self._show(model)
         if s.method["head"].get("calibrate"):
             from ptune.calibration import calibrate
@@ -193,8 +278,12 @@ class Session:
         s = self.settings
         self.model, self.member = model, member
         self._show(model)
-        self.rendered = {split: self._shared(split, rendered) for split in {"train", s.select_on, self.report_on}}
-        training = self._run(model, self.rendered["train"], Recorder(self.folder, self.tracker, self.progress))
+        own = None if self.examples is None else self._render(model, "train", self.examples)
+        read = {s.select_on, self.report_on, *(["train"] if own is None else [])}
+        self.rendered = {split: self._shared(split, rendered) for split in read}
+        given = self.rendered["train"] if own is None else own
+        self.rendered.setdefault("train", given)
+        training = self._run(model, given, Recorder(self.folder, self.tracker, self.progress))
         self._restore(training)
         return training
 
@@ -258,13 +347,14 @@ class Session:
         # Nothing reads what it did not write.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
-    def _render(self, model: Any, split: str) -> Any:
+    def _render(self, model: Any, split: str, examples: Sequence[Example] | None = None) -> Any:
         from ptune.rendered import Rendered
 
         template = model.member(self.member).template
         assert self.settings.data.max_length is not None
         most = self.settings.data.max_length
-        rendered = Rendered(self.corpus.splits[split], self.task, template, most, self.cache, split)
+        examples = self.corpus.splits[split] if examples is None else examples
+        rendered = Rendered(examples, self.task, template, most, self.cache, split)
         if rendered.cut or rendered.lost:
             share = 100 * rendered.cut / len(rendered)
             note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
@@ -422,6 +512,7 @@ class Session:
             "interval": figures["best"]["interval"],
             "majority": majority.scores[metric],
             **figures,
+            **({"stages": list(self.stages.values())} if self.stages else {}),
             "data": self.corpus.origin,
             "checksums": {split: told["sha256"] for split, told in self.splits.items()},
         }
@@ -429,6 +520,61 @@ class Session:
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
         self.tracker.finish({key: result[key] for key in keys}, {"predictions": self.predictions})
         return result
+
+
+class Child:
+    """What a run that is another's stage knows of it. differing: its settings that are not the other's."""
+
+    def __init__(
+        self, name: str, of: Session, examples: Sequence[Example] | None, differing: Mapping[str, Any]
+    ) -> None:
+        self.name, self.of, self.examples, self.differing = name, of, examples, differing
+        self.folder = f"stages/{name}"
+
+    @property
+    def label(self) -> str:
+        """Its name, and which one of how many it is."""
+        number = list(self.of.stages).index(self.name) if self.name in self.of.stages else len(self.of.stages)
+        return f"stage {number + 1}{f'/{self.of.expected}' if self.of.expected else ''} {self.name}"
+
+    def conclude(self, result: Mapping[str, Any]) -> None:
+        """Tell the other run what this one has ended with."""
+        from ptune.stored import account
+
+        label, metric = self.label, result["metric"]
+        told = {} if self.examples is None else {k: account(self.examples)[k] for k in ("examples", "sha256")}
+        self.of.stages[self.name] = {
+            "name": self.name,
+            "folder": self.folder,
+            **{key: result[key] for key in ("method", "metric", "score", "interval", "selected", "steps")},
+            "differs": dict(self.differing),
+            **({"train": told} if told else {}),
+        }
+        self.of.progress.say(f"{label}: {result['report_on']} {metric} {result['score']:.2f}")
+
+
+def changed(given: Any, changes: Any) -> Any:
+    """Settings with changes, see `Session.child`; the given ones are left as they are."""
+    if is_dataclass(given) and isinstance(changes, Mapping):
+        if unknown := set(changes) - set(vars(given)):
+            raise TypeError(f"no setting is called {', '.join(sorted(unknown))}")
+        values = {name: changed(value, changes.get(name, value)) for name, value in vars(given).items()}
+        return replace(given, **values)  # type: ignore[type-var]
+    if isinstance(given, Mapping) and isinstance(changes, Mapping) and "_target_" not in changes:
+        return deepcopy({**given, **{name: changed(given.get(name), change) for name, change in changes.items()}})
+    return deepcopy(changes)
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Their values of the settings, by dotted names, that differ from ours; one that they have not is None."""
+    out: dict[str, Any] = {}
+    for name in {**ours, **theirs}:
+        our, their = ours.get(name), theirs.get(name)
+        if isinstance(our, Mapping) and isinstance(their, Mapping):
+            out |= differences(our, their, f"{prefix}{name}.")
+        elif our != their:
+            out[prefix + name] = their
+    return out
 
 
 def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
@@ -442,7 +588,7 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
     rendered: dict[str, Any] = {}
     runs = [session.begin(model, member, rendered) for member, session in enumerate(sessions)]
-    label = run_name(first.settings) if len(runs) == 1 else f"{len(runs)} runs"
+    label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
     started = time.perf_counter()
     loop.fit(runs, model, lambda run: sessions[run.member].event(run))

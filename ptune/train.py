@@ -74,12 +74,7 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
     if folder.finished:
         progress.say(f"{folder.path} is finished")
         return folder.read_json("result.json")
-    session = Session(settings, folder, where.overrides, progress)
-    figures: dict[str, Any] = {}
-    for stage in leaf(settings.method["procedure"], settings.packages).stages(session):
-        log.info("stage %s", stage.name)
-        figures = stage.action()
-    result = session.finish(figures)
+    result = Session(settings, folder, where.overrides, progress).complete()
     show(result, folder.path, progress)
     log.info("%s on %s: %.2f", result["metric"], result["report_on"], result["score"])
     return result

@@ -52,8 +52,8 @@ class Head(nn.Module, ABC):
         if batch.grouped:
             return grouped_loss(logits[:, 0], batch), batch.labels
         if batch.soft is not None:
-            each = -(batch.soft * logits.log_softmax(-1)).sum(-1)
-            return (each * batch.weight).sum(), len(batch)
+            each = divergence(logits, batch.soft, batch.temperature)
+            return (each * batch.weight).sum(), batch.labels
         each = F.cross_entropy(logits.flatten(0, -2), batch.target.flatten(), ignore_index=IGNORED, reduction="none")
         weight = batch.weight if batch.target.dim() == 1 else batch.weight[:, None].expand_as(batch.target).flatten()
         return (each * weight).sum(), batch.labels
@@ -79,6 +79,15 @@ class Head(nn.Module, ABC):
             )
             for i in range(len(batch))
         ]
+
+
+def divergence(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
+    """KL divergences [B] of a student's logits [B, C] from a teacher's probabilities, both at a temperature.
+
+    Times its square, so that gradients are of the same size at any (Hinton et al. 2015, arXiv 1503.02531).
+    """
+    student = (logits / temperature).log_softmax(-1)
+    return F.kl_div(student, soft, reduction="none").sum(-1) * temperature**2
 
 
 def scalar_loss(logits: Tensor, batch: Batch, ends: tuple[float, float]) -> Tensor:
