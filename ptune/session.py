@@ -195,6 +195,12 @@ class Session:
         rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
         return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
 
+    def settle(self, **changes: Any) -> None:
+        """Change settings for good, see `child`, as a search has found them: the folder tells the run with these."""
+        self.settings = changed(self.settings, changes)
+        self.task = leaf(self.settings.task, self.settings.packages)
+        self.folder.write_config(build.as_config(self.settings))
+
     def drop_weights(self) -> None:
         """Delete the tensors and checkpoints of a finished run that nothing needs any more; its figures stay."""
         self.model = None

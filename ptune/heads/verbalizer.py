@@ -68,7 +68,7 @@ class Verbalizer(Head):
         if self.scalar:
             self.ends = scale_of(labels)
         self.name = name or preferred or next(iter(verbalizers))
-        words = verbalizers[self.name]
+        self.words = words = verbalizers[self.name]
         ids, owner = [], []
         for index, label in enumerate(labels):
             for word in words[label]:
