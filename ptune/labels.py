@@ -15,6 +15,7 @@ import torch
 from ptune import build
 from ptune.batch import Draw
 from ptune.errors import ConfigError, DataError
+from ptune.heads.verbalizer import Verbalizer
 from ptune.metrics import correlation
 from ptune.model import Model
 from ptune.progress import Progress
@@ -29,26 +30,26 @@ SMALLEST = 100  # tokens with such a marker that a vocabulary which has it has
 
 
 def search(
-    session: Session, template: dict[str, Any], k_likely: int, k_neighbors: int | None, n_pairs: int, budget: int
+    session: Session, rendering: dict[str, Any], k_likely: int, k_neighbors: int | None, n_pairs: int, budget: int
 ) -> dict[str, Any]:
     """The best combinations of words, and the written one, with what the untrained model scores with each.
 
-    template: the leaf that renders the examples. Raises ConfigError for a head that reads no words, and DataError for a
-    label without examples.
+    rendering: the leaf that renders the examples. Raises ConfigError for a head that reads no words, and DataError
+    for a label without examples.
     """
-    s, task = changed(session.settings, {"method": {"template": template}}), session.task
+    s, task = changed(session.settings, {"method": {"template": rendering}}), session.task
     model = build.assemble([s], task)
     session.determinism(model)
-    own = model.member(0)
-    if own.head.reads != "mask" or not own.head.lm:
+    template, head = model.member(0).template, model.member(0).head
+    if not isinstance(head, Verbalizer):
         raise ConfigError(["method/head: label words are looked for where a verbalizer reads them; use verbalizer"])
     examples = session.corpus.splits["train"]
-    rendered = Rendered(examples, task, own.template, int(s.data.max_length or 0), session.cache, "train")
+    rendered = Rendered(examples, task, template, int(s.data.max_length or 0), session.cache, "train")
     gold, owners = golden(task, examples)
-    written = {label: own.head.words[label][0] for label in task.labels}
-    words = vocabulary(own.template.tokens, own.template.mask_lead)
+    written = {label: head.words[label][0] for label in task.labels}
+    words = vocabulary(template.tokens, template.mask_lead)
     names, ids = list(words), list(words.values())
-    own_ids = [own.template.tokens.encode(word, own.template.mask_lead)[0] for word in written.values()]
+    own_ids = [template.tokens.encode(word, template.mask_lead)[0] for word in written.values()]
     logits = mask_logits(model, rendered, [*ids, *own_ids])
     found = likely(logits[:, : len(ids)], owners, len(task.labels), k_likely)
     if k_neighbors is not None:
@@ -63,7 +64,6 @@ def search(
     last = [np.array([len(ids) + i]) for i in range(len(own_ids))]
     ((_, score),) = combinations(logits, last, gold, 1, session.progress)
     return {
-        "pattern": own.template.name,
         "written": {"words": written, "untrained": score},
         "combinations": [
             {"words": dict(zip(task.labels, (names[i] for i in chosen), strict=True)), "untrained": score}

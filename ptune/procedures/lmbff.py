@@ -67,7 +67,11 @@ class LmBff(Procedure):
             for number, each in enumerate(found["combinations"])
         ]
         best = max(ranked, key=lambda each: float(each["selected"]))  # of equals the better one untrained
-        self.words = {"found": best, "written": {**found["written"], "selected": written}, "ranked": ranked}
+        self.words: dict[str, Any] = {
+            "found": best,
+            "written": {**found["written"], "selected": written},
+            "ranked": ranked,
+        }
         return self.words
 
     def ranked(self, session: Any, name: str, words: Mapping[str, str]) -> float:

@@ -57,7 +57,7 @@ class Demonstrations(Pattern):
         if given["shots"] is not None and given["shots"] < 0:
             yield "shots", f"{given['shots']} is too small; at least 0"
         if given["filter_rate"] is not None and not 0 < given["filter_rate"] <= 1:
-            yield "filter_rate", f"{given['filter']} is no share; above 0 and at most 1"
+            yield "filter_rate", f"{given['filter_rate']} is no share; above 0 and at most 1"
         if given["encoder"] is not None and given["filter_rate"] is None:
             yield "encoder", "is for the filter; set method.template.filter_rate=0.5, or leave it out"
         elif given["encoder"] is not None and not given["encoder"].startswith(("/", "pkg://")):
@@ -99,7 +99,7 @@ class Demonstrations(Pattern):
         self.first_sent_limit, self.other_sent_limit = first_sent_limit, other_sent_limit
         self.labels, self.filter_rate = list(labels), filter_rate
         chosen = verbalizers[words or self.verbalizer or next(iter(verbalizers))]
-        self.words = [tokens.encode(chosen[label][0], self.mask_lead) for label in labels]
+        self.answers = [tokens.encode(chosen[label][0], self.mask_lead) for label in labels]
         self.pool: list[list[Part]] = []
         self.owners: list[int] = []
         if filter_rate is not None:
@@ -124,7 +124,7 @@ class Demonstrations(Pattern):
             label = target if isinstance(target, int) else int(2 * target >= sum(map(float, self.labels)))
             parts = self.parts(0, example, None)
             self._places.setdefault(told_by(parts.parts), []).append(len(self.pool))
-            self.pool.append([replaced(piece, self.words[label]) for piece in parts.parts if piece.kind != "slot"])
+            self.pool.append([replaced(piece, self.answers[label]) for piece in parts.parts if piece.kind != "slot"])
             self.owners.append(label)
         if self.filter_rate is not None:
             self._vectors = self._embed([self._said(pieces) for pieces in self.pool])
