@@ -77,10 +77,14 @@ class Windows(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Where randomness of rendering comes from: the same draw renders the same rows."""
+    """Where randomness of rendering comes from: the same draw renders the same rows.
+
+    training: whether the rows are to be learned from, in which case none may show its own label.
+    """
 
     seed: int
     epoch: int
+    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Row:
     and ends.
     output: token ids of the text that is to follow, its end token included; `ids` hold the source alone, in training as
     in inference.
+    dropped: how many training examples found no room beside it.
     candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
     the target says whether this one is right (1) or not (0).
     """
@@ -110,6 +115,7 @@ class Row:
     offsets: np.ndarray | None = None
     grouped: bool = False
     output: Sequence[int] = ()
+    dropped: int = 0
 
     @property
     def labels(self) -> int:

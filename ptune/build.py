@@ -281,6 +281,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
     import torch
 
     from ptune.seeds import mix
+    from ptune.sentences import Sentences
 
     prompt, head = (target(s.method[part]["_target_"], s.packages) for part in ("prompt", "head"))
     mask = getattr(head, "reads", None) == "mask"
@@ -297,6 +298,10 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         slots=int(s.prompt_length.value or 0) if prompt.place == "slots" else 0,
         overflow=s.data.overflow,
         windows=task.windows,
+        labels=task.labels,
+        verbalizers=task.verbalizers,
+        words=s.method["head"].get("name"),
+        sentences=lambda folder: Sentences(s.backbone, s.packages, device(s.device), folder),
     )
     writes = getattr(head, "reads", None) == "text"
     if writes and tokens.end_id is None:

@@ -161,7 +161,8 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     if writes and backbone.shape.causal:
         taken += task.output_length  # behind the text
     room = backbone.shape.positions - taken
-    wanted = s.data.max_length if s.data.max_length is not None else task.max_length
+    template = target(s.method["template"]["_target_"], s.packages)
+    wanted = s.data.max_length if s.data.max_length is not None else template.row_length(s.method["template"], task)
     given = s.data.max_length is not None
     shortest, reason = task.shortest
     if wanted < shortest:

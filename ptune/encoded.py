@@ -56,13 +56,15 @@ SCHEMAS = {
         "labels": pa.int32(),
         "lost": pa.int32(),
         "cut": pa.int8(),
+        "dropped": pa.int32(),
     },
 }
 
 
 class Laid(NamedTuple):
     """An example's parts, one for each candidate, and what its rows measure: length of the longest, their number,
-    their labels, how many gold labels no row reads, and whether one is cut."""
+    their labels, how many gold labels no row reads, whether one is cut, and the most training examples that one has no
+    room for."""
 
     parts: list[Parts]
     length: int
@@ -70,6 +72,7 @@ class Laid(NamedTuple):
     labels: int
     lost: int
     cut: bool
+    dropped: int = 0
 
 
 FIGURES = Laid._fields[1:]

@@ -57,6 +57,7 @@ class Rendered:
             figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
+        self.dropped: list[int] = figures["dropped"].tolist()  # training examples that a row of it has no room for
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
         self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
         if self.soft:
@@ -77,6 +78,7 @@ class Rendered:
             labels=sum(row.labels for row in rows),
             lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,
             cut=any(row.cut for row in rows),
+            dropped=max(row.dropped for row in rows),
         )
 
     def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
@@ -180,7 +182,7 @@ class Stream:
         epoch, index = divmod(step, self.steps_per_epoch)
         indices = self.epoch(epoch)[index]
         size = -(-len(indices) // self.accumulate)
-        draw = Draw(self.seed, epoch)
+        draw = Draw(self.seed, epoch, training=True)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
         return [self.rendered.batch(few, draw, self.source) for few in micro]

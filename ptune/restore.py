@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptune import build
+from ptune import build, shots
 from ptune.config import Train
 from ptune.errors import PtuneError
 from ptune.leaves import leaf, target
@@ -51,6 +51,8 @@ def together(paths: Sequence[str], device: str) -> list[Restored]:
     tasks: list[Task] = [leaf(s.task, s.packages) for s in settings]
     model = build.assemble(settings, tasks)
     for member, folder in enumerate(folders):
+        if model.member(member).template.shows:
+            model.member(member).template.learn(shots.read(folder))
         try:
             model.load_stored(folder.read_tensors(), member)
         except (KeyError, RuntimeError) as error:

@@ -4,6 +4,7 @@ config.yaml        complete and resolved; eval, predict, resume and export read 
 tuned.safetensors  everything that was trained, prompts folded; never a frozen backbone
 metrics.jsonl      the record of truth, one line a step or an evaluation
 result.json        final figures, written last: its presence means "finished"
+demonstrations.jsonl  the training examples that its template shows some of, where it does
 predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
 stages/NAME/       runs of their own that a procedure asked for, each a run folder
@@ -132,8 +133,11 @@ class RunFolder:
         write_atomically(self.file(name), text.encode())
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
-        """What `write_jsonl` stored. Raises FileNotFoundError where it is missing."""
-        return [json.loads(line) for line in self.file(name).read_text(encoding="utf-8").splitlines()]
+        """A file of JSON lines. Raises PtuneError where it is missing."""
+        try:
+            return [json.loads(line) for line in self.file(name).read_text(encoding="utf-8").split("\n") if line]
+        except FileNotFoundError:
+            raise PtuneError(f"{self.path} has no {name}; resume={self.path} makes it") from None
 
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl, in one write."""

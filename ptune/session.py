@@ -217,17 +217,16 @@ class Session:
         if self.model is None:
             self.model = build.assemble([s], self.task)
             self.model.load_stored(self.folder.read_tensors())
+            self._show(self.model)
         assert s.data.max_length is not None
         rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
         return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
 
-    def verbalize(self, name: str, words: Mapping[str, Sequence[str]]) -> None:
-        """Read the labels as these words from here on; the run's configuration says them, under that name."""
-        s = self.settings
-        verbalizers = {**s.task["verbalizers"], name: {label: list(of_label) for label, of_label in words.items()}}
-        s.task, s.method["head"]["name"] = {**s.task, "verbalizers": verbalizers}, name
-        self.task = leaf(s.task, s.packages)
-        self.folder.write_config(build.as_config(s))
+    def settle(self, **changes: Any) -> None:
+        """Change settings for good, see `child`, as a search has found them: the folder tells the run with these."""
+        self.settings = changed(self.settings, changes)
+        self.task = leaf(self.settings.task, self.settings.packages)
+        self.folder.write_config(build.as_config(self.settings))
 
     def drop_weights(self) -> None:
         """Delete the tensors and checkpoints of a finished run that nothing needs any more; its figures stay."""
@@ -250,6 +249,7 @@ class Session:
         """Report the model as it is."""
         s = self.settings
         model = self.model = build.assemble([s], self.task)
+        self._show(model)
         if s.method["head"].get("calibrate"):
             from ptune.calibration import calibrate
 
@@ -323,12 +323,23 @@ class Session:
         """Take the run's place in a model, see `begin`; returns what it trains on as its template lays it out."""
         s = self.settings
         self.model, self.member = model, member
+        self._show(model)
         own = None if self.examples is None else self._render(model, "train", self.examples)
         read = {s.select_on, self.report_on, *(["train"] if own is None else [])}
         self.rendered = {split: self._shared(split, rendered) for split in read}
         given = self.rendered["train"] if own is None else own
         self.rendered.setdefault("train", given)
         return given
+
+    def _show(self, model: Any) -> None:
+        """Give the training examples to a template that shows some of them, and keep them for later."""
+        from ptune import shots
+
+        template = model.member(self.member).template
+        if template.shows:
+            shown = shots.labeled(self.task, self.corpus.splits["train"])
+            template.learn(shown)
+            shots.write(self.folder, shown)
 
     def _shared(self, split: str, rendered: dict[str, Any]) -> Any:
         """A split as the template lays it out, perhaps for another run already."""
@@ -396,6 +407,12 @@ class Session:
             share = 100 * rendered.cut / len(rendered)
             note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
             self.progress.say(note + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
+        if (worst := max(rendered.dropped)) > 0:
+            fit, of = template.wanted - worst, sum(dropped > 0 for dropped in rendered.dropped)
+            self.progress.warn(
+                f"{split}: {of} of {len(rendered)} examples have no room for all of {template.wanted} demonstrations; "
+                f"of those at least {fit} fit into the {most} tokens of data.max_length"
+            )
         return rendered
 
     def _run(self, model: Any, rendered: Any) -> Any:

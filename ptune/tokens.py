@@ -20,6 +20,14 @@ class Frame:
     between_types: tuple[int, ...]
     after_type: int
 
+    def parting(self, segment: int) -> Sequence[int]:
+        """The types of the tokens after a segment, the last one of two where there are more."""
+        return self.between_types if segment == 0 else [self.after_type] * len(self.between)
+
+    def of(self, segment: int) -> int:
+        """The type of a segment, the last one of two where there are more."""
+        return self.types[min(segment, len(self.types) - 1)]
+
     def __len__(self) -> int:
         return len(self.before) + len(self.between) + len(self.after)
 

@@ -68,6 +68,7 @@ class Template(ABC):
         "windows",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
+    shows: ClassVar[bool] = False  # whether rows show training examples, which `learn` takes
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
@@ -85,6 +86,11 @@ class Template(ABC):
         """How many pseudo tokens there are places for with these settings, where the template says it."""
         return None
 
+    @classmethod
+    def row_length(cls, given: Mapping[str, Any], task: Any) -> int:
+        """How many tokens a row has at most where data.max_length does not say it."""
+        return int(task.max_length)
+
     def __init__(
         self,
         tokens: Tokens,
@@ -96,6 +102,10 @@ class Template(ABC):
         self.closing = tokens.encode("\n")[-1:] if windows is not None and tokens.causal else []
         self._context: tuple[str, Part] | None = None
         self._encoded: dict[str, list[int]] = {}
+
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | None]]) -> None:
+        """Take the training examples with their targets, to show some of them beside a text."""
+        raise NotImplementedError
 
     @abstractmethod
     def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
@@ -246,7 +256,7 @@ class Template(ABC):
         for piece in pieces:
             if piece.segment != segment:
                 ids.extend(frame.between)
-                types.extend(frame.between_types)
+                types.extend(frame.parting(segment))
                 segment = piece.segment
             here = len(ids)
             if piece.kind == "mask" and self.tokens.causal:
@@ -263,7 +273,7 @@ class Template(ABC):
             for name, marked in piece.marks.items():
                 read[name] = [here + place for place in marked if place < len(piece.ids)]
             ids.extend(piece.ids)
-            types.extend([frame.types[segment]] * len(piece.ids))
+            types.extend([frame.of(segment)] * len(piece.ids))
         else:
             ids.extend(frame.after)
             types.extend([frame.after_type] * len(frame.after))
@@ -272,7 +282,7 @@ class Template(ABC):
         if self.tokens.causal:
             ids, types = ids or [self.tokens.start_id], types or [frame.types[0]]
             ids.extend(self.closing)
-            types.extend([frame.types[segment]] * len(self.closing))
+            types.extend([frame.of(segment)] * len(self.closing))
             read["cls"] = read["mask"] = [len(ids) - 1]
         if self.tokens.decodes:  # what the decoder is given goes by what is read of it: a mask, or anything else
             read["cls"] = [len(ids) - 1]

@@ -1,0 +1,228 @@
+"""A pattern beside training examples in the same pattern, with their label words in place of the mask.
+
+LM-BFF's demonstrations (Gao et al. 2021, arXiv 2012.15723), and in-context learning (Brown et al. 2020, 2005.14165).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from ptune.batch import Draw, Example, Extent, Row, Windows
+from ptune.seeds import mix
+from ptune.templates import Part, Parts
+from ptune.templates.pattern import Pattern
+from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.injection import Shape
+
+
+class Demonstrations(Pattern):
+    """shots: how many training examples are shown, of each label in order (per_label), or of all; null: every one.
+    place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged;
+    training draws one anew each epoch, without the example itself.
+
+    max_length: of a row, where data.max_length does not say it; null: twice the task's. first_sent_limit,
+    other_sent_limit: tokens of a text of the example, and of one that is shown; null: any number. Where there is no
+    room, the longest texts are cut (per_label), or fewer examples shown.
+
+    filter_rate: the share of each label's examples that is drawn from, the most similar ones by the cosine of what
+    ptune.sentences makes of their texts; encoder: the folder of a checkpoint that embeds them, null for the backbone's
+    own, as it is before training.
+    """
+
+    runtime = (*Pattern.runtime, "labels", "verbalizers", "words", "sentences")
+    drawn: ClassVar[bool] = True
+    shows: ClassVar[bool] = True
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Template."""
+        yield from super().problems(given, shape, task)
+        if task.readout not in ("sequence", "scalar") or task.grouped:
+            yield "", f"demonstrations are texts with one label each, and {task.name} asks for more; use pattern"
+        elif not task.verbalizers:
+            yield "", f"task {task.name} has no verbalizers, whose words demonstrations show; use pattern"
+        if shape.causal and given["place"] == "after":
+            yield "place", "a causal model reads nothing after the mask; use before"
+        for key in ("samples", "max_length", "first_sent_limit", "other_sent_limit"):
+            if given[key] is not None and given[key] < 1:
+                yield key, f"{given[key]} is too small; at least 1"
+        if given["shots"] is not None and given["shots"] < 0:
+            yield "shots", f"{given['shots']} is too small; at least 0"
+        if given["filter_rate"] is not None and not 0 < given["filter_rate"] <= 1:
+            yield "filter_rate", f"{given['filter_rate']} is no share; above 0 and at most 1"
+        if given["encoder"] is not None and given["filter_rate"] is None:
+            yield "encoder", "is for the filter; set method.template.filter_rate=0.5, or leave it out"
+        elif given["encoder"] is not None and not given["encoder"].startswith(("/", "pkg://")):
+            yield "encoder", f"'{given['encoder']}' is no full path; eval and predict may come from elsewhere"
+
+    @classmethod
+    def row_length(cls, given: Mapping[str, Any], task: Any) -> int:
+        """See Template."""
+        return int(given.get("max_length") or 2 * task.max_length)
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        fields: Sequence[str],
+        patterns: Mapping[str, Mapping[str, str]],
+        labels: Sequence[str],
+        verbalizers: Mapping[str, Mapping[str, Sequence[str]]],
+        words: str | None = None,
+        sentences: Callable[[str | None], Callable[[Sequence[str]], np.ndarray]] | None = None,
+        name: str | None = None,
+        slots: int = 0,
+        mask: bool = False,
+        overflow: Literal["window", "truncate"] = "window",
+        windows: Windows | None = None,
+        shots: int | None = 1,
+        per_label: bool = True,
+        place: Literal["after", "before"] = "after",
+        samples: int = 16,
+        max_length: int | None = None,
+        first_sent_limit: int | None = None,
+        other_sent_limit: int | None = None,
+        filter_rate: float | None = None,
+        encoder: str | None = None,
+    ) -> None:
+        """words: the verbalizer that the head reads, null for the pattern's own; sentences: gives, for `encoder`, what
+        embeds texts as vectors [n, H] of length 1."""
+        super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows)
+        self.shots, self.per_label, self.place, self.samples = shots, per_label, place, samples
+        self.first_sent_limit, self.other_sent_limit = first_sent_limit, other_sent_limit
+        self.labels, self.filter_rate = list(labels), filter_rate
+        chosen = verbalizers[words or self.verbalizer or next(iter(verbalizers))]
+        self.answers = [tokens.encode(chosen[label][0], self.mask_lead) for label in labels]
+        self.pool: list[list[Part]] = []
+        self.owners: list[int] = []
+        if filter_rate is not None:
+            assert sentences is not None
+            self._embed = sentences(encoder)
+            self._vectors = np.empty((0, 0))
+            self._nearest: dict[str, list[int]] = {}
+        self._places: dict[str, list[int]] = {}
+
+    @property
+    def wanted(self) -> int:
+        """How many training examples a row shows if all have room."""
+        most = len(self.pool) if self.shots is None else self.shots
+        if not self.per_label:
+            return min(most, len(self.pool))
+        return sum(min(most, self.owners.count(label)) for label in range(len(self.labels)))
+
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | None]]) -> None:
+        """See Template; of a number, the label is the nearer end of the scale."""
+        for example, target in examples:
+            assert isinstance(target, int | float)
+            label = target if isinstance(target, int) else int(2 * target >= sum(map(float, self.labels)))
+            parts = self.parts(0, example, None)
+            self._places.setdefault(told_by(parts.parts), []).append(len(self.pool))
+            self.pool.append([replaced(piece, self.answers[label]) for piece in parts.parts if piece.kind != "slot"])
+            self.owners.append(label)
+        if self.filter_rate is not None:
+            self._vectors = self._embed([self._said(pieces) for pieces in self.pool])
+
+    def rows(self, parts: Parts, draw: Draw, max_len: int) -> list[Row]:
+        """See Template; in evaluation `samples` rows that have one label together, which the first of them bears.
+
+        What is drawn depends on the texts of the example, not on where it stands: it has the same answer everywhere.
+        """
+        shown = told_by(parts.parts)
+        own = self._places.get(shown, []) if draw.training else []
+        among = self._among(parts, own)
+        sets = 1 if draw.training or not self.wanted else self.samples
+        rows = []
+        for sample in range(sets):
+            random_ = random.Random(mix(draw.seed, draw.epoch, "demonstrations", shown, sample))
+            row = self._row(parts, self._chosen(among, random_), max_len)
+            rows.append(replace(row, target=None) if sample else row)
+        return rows
+
+    def _among(self, parts: Parts, own: Sequence[int]) -> list[list[int]]:
+        """For each label, the examples that may be shown beside this one, which stands at `own` itself, if anywhere."""
+        near = self._near(parts) if self.filter_rate is not None else range(len(self.pool))
+        among: list[list[int]] = [[] for _ in self.labels]
+        for index in near:
+            if index not in own:
+                among[self.owners[index]].append(index)
+        if self.filter_rate is None:
+            return among
+        return [sorted(indices[: math.ceil(len(indices) * self.filter_rate)]) for indices in among]
+
+    def _near(self, parts: Parts) -> list[int]:
+        """All that could be shown, the most similar first."""
+        shown = told_by(parts.parts)
+        if shown not in self._nearest:
+            (vector,) = self._embed([self._said(parts.parts)])
+            self._nearest[shown] = np.argsort(-(self._vectors @ vector), kind="stable").tolist()
+        return self._nearest[shown]
+
+    def _said(self, pieces: Sequence[Part]) -> str:
+        """The texts of an example, without the pattern's words."""
+        return " ".join(self.tokens.tokenizer.decode(piece.ids) for piece in pieces if piece.kind == "text")
+
+    def _chosen(self, among: Sequence[Sequence[int]], random_: random.Random) -> list[int]:
+        """Which examples are shown, in their order."""
+        groups = among if self.per_label else [sorted(index for indices in among for index in indices)]
+        most = len(self.pool) if self.shots is None else self.shots
+        return [index for indices in groups for index in random_.sample(indices, min(most, len(indices)))]
+
+    def _row(self, parts: Parts, chosen: Sequence[int], max_len: int) -> Row:
+        """The example with those that are shown, parted as two segments are."""
+        own = limited(parts.parts, self.first_sent_limit)
+        groups = [limited(self.pool[index], self.other_sent_limit) for index in chosen]
+        parting = len(self.tokens.frames[2].between)
+        if not self.per_label:
+            groups = self._fitting(own, groups, parts.segments, max_len)
+        dropped = len(chosen) - len(groups)
+        if not groups:
+            (row,) = super().rows(replace(parts, parts=own), Draw(0, 0), max_len)
+            return replace(row, dropped=dropped)
+        order = [own, *groups] if self.place == "after" else [*groups, own]
+        pieces = [
+            piece._replace(segment=piece.segment + number * parts.segments)
+            for number, group in enumerate(order)
+            for piece in group
+        ]
+        partings = (len(order) * parts.segments - 2) * parting  # beside the one of two segments
+        whole = replace(parts, parts=pieces, segments=2)
+        (row,) = super().rows(whole, Draw(0, 0), max_len - partings)
+        was_cut = any(len(a.ids) < len(b.ids) for a, b in zip(own, parts.parts, strict=True))
+        return replace(row, cut=row.cut or was_cut, dropped=dropped)
+
+    def _fitting(
+        self, own: Sequence[Part], groups: Sequence[list[Part]], segments: int, max_len: int
+    ) -> list[list[Part]]:
+        """Of those in their order as many as have room beside the whole example."""
+        frame = self.tokens.frames[2]
+        room = max_len - len(frame) + len(frame.between) - (segments - 1) * len(frame.between) - len(self.closing)
+        room -= sum(len(piece.ids) for piece in own if piece.kind != "slot")
+        fit = []
+        for group in groups:
+            room -= sum(len(piece.ids) for piece in group) + segments * len(frame.between)
+            if room < 0:
+                break
+            fit.append(group)
+        return fit
+
+
+def told_by(pieces: Sequence[Part]) -> str:
+    """What tells an example from others: a hash of its texts."""
+    return f"{mix(*(tuple(piece.ids) for piece in pieces if piece.kind == 'text')):x}"
+
+
+def replaced(piece: Part, word: Sequence[int]) -> Part:
+    """A mask as the word in its place."""
+    return piece._replace(kind="literal", ids=word) if piece.kind == "mask" else piece
+
+
+def limited(pieces: Sequence[Part], limit: int | None) -> list[Part]:
+    """Pieces whose texts have at most so many tokens."""
+    return [piece._replace(ids=piece.ids[:limit]) if piece.kind == "text" else piece for piece in pieces]

@@ -1,0 +1,153 @@
+"""The search for label words: against brute force, with words planted, and as the procedure around a training."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+import yaml
+from transformers import AutoTokenizer
+
+from ptune import labels
+from ptune.progress import Progress
+from ptune.tokens import Tokens
+
+FEW = ("data=demo", "data.demo.train=24", "data.demo.dev=12", "data.demo.test=8", "tracker=none", "quiet=true")
+
+
+def brute(
+    logits: np.ndarray, columns: list[np.ndarray], gold: np.ndarray, score
+) -> list[tuple[tuple[int, ...], float]]:
+    """Every combination, the best first; of equals the one with the lower sum of ranks, then the first."""
+    found = []
+    for places in product(*(range(len(each)) for each in columns)):
+        words = tuple(int(each[i]) for each, i in zip(columns, places, strict=True))
+        if len(set(words)) == len(words):
+            found.append((words, score(logits[:, words], gold), sum(places)))
+    found.sort(key=lambda each: (-round(each[1], 9), each[2]))
+    return [(words, value) for words, value, _ in found]
+
+
+def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
+    return 100 * float((logits.argmax(1) == gold).mean())
+
+
+def pearson(logits: np.ndarray, gold: np.ndarray) -> float:
+    share = np.exp(logits)[:, 1] / np.exp(logits).sum(1)
+    return 100 * float(np.corrcoef(share, gold)[0, 1])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_combinations_are_those_of_brute_force(classes) -> None:
+    random = np.random.default_rng(classes)
+    logits = random.integers(0, 4, (15, 9)).astype(float)  # with ties
+    gold = random.integers(0, classes, 15)
+    columns = [random.permutation(9)[:4] for _ in range(classes)]
+    found = labels.combinations(logits, columns, gold, 12, Progress(True))
+    expected = brute(logits, columns, gold, accuracy)[:12]
+    assert [score for _, score in found] == pytest.approx([score for _, score in expected])
+    for words, score in found:
+        assert score == pytest.approx(accuracy(logits[:, words], gold))
+        assert len(set(words)) == classes
+
+
+def test_numbers_are_scored_by_correlation() -> None:
+    random = np.random.default_rng(5)
+    logits, gold = random.normal(size=(20, 7)), random.random(20)
+    columns = [np.array([0, 2, 4]), np.array([1, 2, 6])]
+    found = labels.combinations(logits, columns, gold, 5, Progress(True))
+    expected = brute(logits, columns, gold, pearson)[:5]
+    assert [words for words, _ in found] == [words for words, _ in expected]
+    assert [score for _, score in found] == pytest.approx([score for _, score in expected])
+
+
+def test_the_likeliest_words_of_a_label_are_by_the_mean_over_its_examples() -> None:
+    logits = np.array([[5.0, 1, 0, 3], [5, 1, 0, 3], [0, 9, 0, 1], [0, 1, 4, 1]])
+    found = labels.likely(logits, np.array([0, 0, 1, 1]), 2, 2)
+    assert [each.tolist() for each in found] == [[0, 3], [1, 2]]
+
+
+def test_the_neighbors_of_a_word_are_by_the_cosine() -> None:
+    vectors = np.array([[9.0, 1], [1, 9], [1, 1], [0.1, 0], [-5, 0]])
+    assert labels.nearest(np.array([0, 1, 2, 4, 3]), vectors, np.array([2.0, 0]), 3).tolist() == [3, 0, 2]
+
+
+def test_a_budget_of_combinations_is_kept() -> None:
+    assert labels.within(100, 2, 10_000) == 100
+    assert labels.within(100, 3, 10_000) == 21
+    assert labels.within(100, 6, 1) == 1
+
+
+def test_words_begin_where_the_tokenizer_says(bert_folder, roberta_folder, monkeypatch) -> None:
+    monkeypatch.setattr(labels, "SMALLEST", 10)
+    bert, roberta = (Tokens(AutoTokenizer.from_pretrained(str(f))) for f in (bert_folder, roberta_folder))
+    for tokens in (bert, roberta):
+        found = labels.vocabulary(tokens, lead=True)
+        assert {"river", "house"} <= {word.lower() for word in found}
+        assert not {".", "?", "[MASK]", "<mask>"} & set(found)
+        assert all(tokens.encode(word, lead=True) == [index] for word, index in found.items())
+    assert not any(token.startswith("##") for token in labels.vocabulary(bert, lead=True))
+    named = {roberta.tokenizer.convert_ids_to_tokens(i) for i in labels.vocabulary(roberta, lead=True).values()}
+    assert all(token.startswith("\u0120") for token in named)
+
+
+@pytest.fixture
+def planted(monkeypatch) -> dict[str, str]:
+    """The model says "bad" and "good" where they are right, "and" of everything, and else noise."""
+    words = {"negative": "bad", "positive": "good"}
+
+    def logits(model, rendered, ids):
+        found = np.random.default_rng(1).normal(size=(len(rendered), len(ids)))
+        template = rendered.template
+        for n, example in enumerate(rendered.examples):
+            for label, word in words.items():
+                (index,) = template.tokens.encode(word, lead=True)
+                found[n, ids.index(index)] = 6.0 if example.gold == label else 5.0
+            found[n, ids.index(template.tokens.encode("and", lead=True)[0])] = 9.0
+        return found
+
+    monkeypatch.setattr(labels, "mask_logits", logits)
+    return words
+
+
+def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted) -> None:
+    folder = tmp_path / "run"
+    line = ["train", "method=lmbff_auto", "task=sst2", "backbone=tiny_encoder", "max_steps=2", *FEW]
+    more = ["method.procedure.n_pairs=2", "method.template.samples=2", "method.procedure.k_likely=12"]
+    done = ptune(*line, *more, f"hydra.run.dir={folder}")
+    assert done.code == 0, done.err
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    first = result["label_words"]["ranked"][0]
+    assert (first["words"], first["untrained"]) == (planted, 100.0)
+    assert result["label_words"]["written"]["words"] == {"negative": "terrible", "positive": "great"}
+    assert [stage["name"] for stage in result["stages"]] == ["written", "words000", "words001"]
+    selected = [each["selected"] for each in result["label_words"]["ranked"]]
+    assert result["label_words"]["found"]["selected"] == max(selected)
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    chosen = {label: [word] for label, word in result["label_words"]["found"]["words"].items()}
+    assert config["task"]["verbalizers"]["found"] == chosen
+    child = yaml.safe_load((folder / "stages" / "words000" / "config.yaml").read_text(encoding="utf-8"))
+    assert child["task"]["verbalizers"]["found"] == {label: [word] for label, word in planted.items()}
+    assert child["method"]["template"]["_target_"].endswith("Pattern"), "ranked without demonstrations"
+    assert not list(folder.glob("stages/*/tuned.safetensors"))
+    assert ptune("eval", f"run={folder}", "split=dev", "quiet=true").code == 0
+    again = json.loads((folder / "eval_dev.json").read_text(encoding="utf-8"))
+    assert again["scores"] == result["best"]["report"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method.procedure.n_pairs=0"], "method.procedure.n_pairs: 0 is too small; at least 1"),
+        (
+            ["method/head=linear"],
+            "method/head: label words are looked for where a verbalizer reads them; use verbalizer",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said(ptune, words, message) -> None:
+    done = ptune("train", "method=lmbff_auto", "task=sst2", "backbone=tiny_encoder", "max_steps=2", *FEW, *words)
+    assert done.code == 1
+    assert message in done.err
