@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -75,6 +77,8 @@ class Row:
     read["context"] (from 1), or a number (float), or None; start: index of the first word (or token of the context) it
     covers; cut: whether text was left out; offsets: [K, 2], where the text of each position of read["context"] begins
     and ends.
+    output: token ids of the text that is to follow, its end token included; `ids` hold the source alone, in training as
+    in inference.
     candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
     the target says whether this one is right (1) or not (0).
     """
@@ -90,10 +94,14 @@ class Row:
     cut: bool = False
     offsets: np.ndarray | None = None
     grouped: bool = False
+    output: Sequence[int] = ()
 
     @property
     def labels(self) -> int:
-        """How many labels this row contributes to the loss; of rows that compete for one, the first has it."""
+        """How many labels this row contributes to the loss: of a text to be generated its tokens; of rows that compete
+        for one, the first has it."""
+        if self.output:
+            return len(self.output)
         if self.target is None or (self.grouped and self.candidate):
             return 0
         return 1 if isinstance(self.target, int | float | Extent) else sum(t != IGNORED for t in self.target)
@@ -103,8 +111,9 @@ class Row:
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
-    floats; soft [B, C] or None; offsets: each row's, where rows read a context; grouped: whether the rows of an
-    example, which stand side by side, compete for one label."""
+    floats; output [B, M], the texts to be generated, padded with IGNORED (M = 0: none); soft [B, C] or None; offsets:
+    each row's, where rows read a context; grouped: whether the rows of an example, which stand side by side, compete
+    for one label."""
 
     ids: Tensor
     types: Tensor
@@ -116,6 +125,7 @@ class Batch:
     candidate: Tensor
     weight: Tensor
     target: Tensor
+    output: Tensor
     soft: Tensor | None = None
     source: str = "train"
     names: Sequence[str] = field(default_factory=list)
@@ -127,7 +137,9 @@ class Batch:
 
     @property
     def labels(self) -> int:
-        """How many labels the batch holds; a soft target counts as one, and so does an extent."""
+        """How many labels the batch holds; a soft target counts as one, and so do an extent and a token of a text."""
+        if self.output.shape[1]:
+            return int((self.output != IGNORED).sum())
         if self.soft is not None:
             return len(self)
         if self.grouped:
@@ -193,6 +205,7 @@ def collate(
         candidate=torch.tensor([row.candidate for row in rows]),
         weight=torch.ones(len(rows)),
         target=_targets(rows),
+        output=_ragged([row.output for row in rows], [0] * len(rows), IGNORED),
         source=source,
         names=list(names),
         offsets=[row.offsets for row in rows if row.offsets is not None],
@@ -225,7 +238,8 @@ def _targets(rows: Sequence[Row]) -> Tensor:
 
 
 def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
-    """The rows of several batches as one, padded to the widest; targets are dropped (each part keeps its own)."""
+    """The rows of several batches as one, padded to the widest, texts to be generated too; targets are dropped (each
+    part keeps its own)."""
     import torch
 
     if len(batches) == 1:
@@ -252,6 +266,7 @@ def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
         candidate=torch.cat([b.candidate for b in batches]),
         weight=torch.cat([b.weight for b in batches]),
         target=torch.full((sum(len(b) for b in batches),), IGNORED),
+        output=widen([b.output for b in batches], IGNORED, max(b.output.shape[1] for b in batches)),
     )
 
 
@@ -260,12 +275,34 @@ class Hidden:
     """What a backbone gives for a batch: states [B, N, H], in the coordinates of the rows (prompts taken out).
 
     words: (vectors [K, H], ids [W]) -> language-model logits [K, W] over those tokens.
+    output: [B, M, H], the states that predict each token of the batch's output when those before it are given; None
+    where the batch has none.
+    generate: generate(limit=, beams=, ...) -> token ids of each row's continuation under the same injection, without
+    the end token; None for a backbone that generates nothing.
     """
 
     states: Tensor
     words: Callable[[Tensor, Tensor], Tensor]
+    output: Tensor | None = None
+    generate: Callable[..., list[list[int]]] | None = None
 
     def at(self, positions: Tensor) -> Tensor:
         """States [B, K, H] at `positions` [B, K]; entries of -1 give the first position's, to be ignored."""
         index = positions.clamp(min=0)[..., None].expand(-1, -1, self.states.shape[-1])
         return self.states.gather(1, index)
+
+    def split(self, counts: Sequence[int]) -> list[Hidden]:
+        """Of so many rows each; what they generate with the same settings is generated once for all of them."""
+        if len(counts) == 1:
+            return [self]
+        outputs: Sequence[Tensor | None] = [None] * len(counts)
+        if self.output is not None:
+            outputs = self.output.split(list(counts))
+        places = pairwise(accumulate(counts, initial=0))
+        generate = None if self.generate is None else lru_cache(self.generate)
+
+        def of(first: int, end: int) -> Callable[..., list[list[int]]] | None:
+            return None if generate is None else lambda **settings: generate(**settings)[first:end]
+
+        rows = zip(self.states.split(list(counts)), outputs, places, strict=True)
+        return [Hidden(states, self.words, output, of(*place)) for states, output, place in rows]

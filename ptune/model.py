@@ -90,11 +90,8 @@ class Model(nn.Module):
         cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with self.backbone.injected(injection), cast:
             hidden = self.backbone(joint, injection)
-            pieces = hidden.states.split([len(batch) for _, batch in parts])
-            yield [
-                (member.head, Hidden(piece, hidden.words), batch)
-                for (member, batch), piece in zip(parts, pieces, strict=True)
-            ]
+            pieces = hidden.split([len(batch) for _, batch in parts])
+            yield [(member.head, piece, batch) for (member, batch), piece in zip(parts, pieces, strict=True)]
 
     @contextmanager
     def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:
