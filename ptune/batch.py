@@ -38,7 +38,8 @@ class Example:
     mark: the index of a word that templates mark in its place, or None; tail: words that stand after those that are
     tagged, in each of their windows; marks: by the name of a read-out position, a
     field and the characters of it that heads may read there; group: of examples that are scored together, which no
-    draw tears apart; all examples of a task have one, or none has.
+    draw tears apart; all examples of a task have one, or none has; choices: texts of its own, one of which belongs at
+    the masks of a pattern.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Example:
     marks: Mapping[str, tuple[str, Extent]] = field(default_factory=dict)
     group: str | None = None
     tail: Sequence[str] = ()
+    choices: Sequence[str] = ()
 
 
 class Windows(NamedTuple):
@@ -63,10 +65,14 @@ class Windows(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Where randomness of rendering comes from: the same draw renders the same rows."""
+    """Where randomness of rendering comes from: the same draw renders the same rows.
+
+    training: whether the rows are to be learned from, in which case none may show its own label.
+    """
 
     seed: int
     epoch: int
+    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Row:
     in inference.
     candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
     the target says whether this one is right (1) or not (0).
+    choices: token ids of texts that compete for the masks; the target says of each whether it is right (1) or not (0).
     """
 
     example: int
@@ -95,6 +102,7 @@ class Row:
     offsets: np.ndarray | None = None
     grouped: bool = False
     output: Sequence[int] = ()
+    choices: Sequence[Sequence[int]] = ()
 
     @property
     def labels(self) -> int:
@@ -104,6 +112,8 @@ class Row:
             return len(self.output)
         if self.target is None or (self.grouped and self.candidate):
             return 0
+        if self.choices and not isinstance(self.target, int | float):
+            return int(1 in self.target)
         return 1 if isinstance(self.target, int | float | Extent) else sum(t != IGNORED for t in self.target)
 
 
@@ -113,7 +123,8 @@ class Batch:
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
     floats; output [B, M], the texts to be generated, padded with IGNORED (M = 0: none); soft [B, C] or None; offsets:
     each row's, where rows read a context; grouped: whether the rows of an example, which stand side by side, compete
-    for one label."""
+    for one label; choices [B, C, M] or None: what competes for a row's masks, padded with IGNORED, as its target [B, C]
+    is."""
 
     ids: Tensor
     types: Tensor
@@ -131,6 +142,7 @@ class Batch:
     names: Sequence[str] = field(default_factory=list)
     offsets: Sequence[np.ndarray] = ()
     grouped: bool = False
+    choices: Tensor | None = None
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -140,6 +152,8 @@ class Batch:
         """How many labels the batch holds; a soft target counts as one, and so do an extent and a token of a text."""
         if self.output.shape[1]:
             return int((self.output != IGNORED).sum())
+        if self.choices is not None:
+            return int((self.target == 1).sum(-1).clamp(max=1).sum())
         if self.soft is not None:
             return len(self)
         if self.grouped:
@@ -154,11 +168,20 @@ class Batch:
         moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
         return replace(self, **moved, read={k: v.to(device) for k, v in self.read.items()})
 
+    def take(self, rows: Tensor) -> Batch:
+        """The rows of those numbers [K], in that order, some perhaps several times."""
+        import torch
+
+        taken: dict[str, Any] = {k: v[rows] for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        offsets = [self.offsets[row] for row in rows.tolist()] if self.offsets else ()
+        return replace(self, **taken, read={k: v[rows] for k, v in self.read.items()}, offsets=offsets)
+
 
 class RowOutput(NamedTuple):
     """What a head says of one row: scores [C], or [K, C] for the K words that start at word `start`.
 
     With offsets [K, 2]: scores [1 + K, 2] of beginning and ending at no answer (0) and at the K of the context.
+    text: what was written, by a head that writes, in which case there are no scores.
     """
 
     example: int
@@ -166,6 +189,7 @@ class RowOutput(NamedTuple):
     start: int = 0
     candidate: int = 0
     offsets: np.ndarray | None = None
+    text: str | None = None
 
 
 def collate(
@@ -210,6 +234,7 @@ def collate(
         names=list(names),
         offsets=[row.offsets for row in rows if row.offsets is not None],
         grouped=any(row.grouped for row in rows),
+        choices=_choices(rows) if any(row.choices for row in rows) else None,
     )
 
 
@@ -235,6 +260,17 @@ def _targets(rows: Sequence[Row]) -> Tensor:
         [0] * len(rows),
         IGNORED,
     )
+
+
+def _choices(rows: Sequence[Row]) -> Tensor:
+    import torch
+
+    lengths = [len(choice) for row in rows for choice in row.choices]
+    out = torch.full((len(rows), max(len(row.choices) for row in rows), max(lengths)), IGNORED)
+    for i, row in enumerate(rows):
+        for j, choice in enumerate(row.choices):
+            out[i, j, : len(choice)] = torch.as_tensor(choice)
+    return out
 
 
 def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
@@ -279,12 +315,15 @@ class Hidden:
     where the batch has none.
     generate: generate(limit=, beams=, ...) -> token ids of each row's continuation under the same injection, without
     the end token; None for a backbone that generates nothing.
+    again: again(batch, rows) -> what the backbone gives for the K rows of another batch, each under the injection of
+    that row [K] of this one, as for these with more of their masks filled in.
     """
 
     states: Tensor
     words: Callable[[Tensor, Tensor], Tensor]
     output: Tensor | None = None
     generate: Callable[..., list[list[int]]] | None = None
+    again: Callable[[Batch, Tensor], Hidden] | None = None
 
     def at(self, positions: Tensor) -> Tensor:
         """States [B, K, H] at `positions` [B, K]; entries of -1 give the first position's, to be ignored."""
@@ -304,5 +343,9 @@ class Hidden:
         def of(first: int, end: int) -> Callable[..., list[list[int]]] | None:
             return None if generate is None else lambda **settings: generate(**settings)[first:end]
 
+        def further(first: int) -> Callable[[Batch, Tensor], Hidden] | None:
+            again = self.again
+            return None if again is None else lambda batch, rows: again(batch, rows + first)
+
         rows = zip(self.states.split(list(counts)), outputs, places, strict=True)
-        return [Hidden(states, self.words, output, of(*place)) for states, output, place in rows]
+        return [Hidden(states, self.words, output, of(*place), further(place[0])) for states, output, place in rows]

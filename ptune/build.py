@@ -222,19 +222,21 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
 
     prompt, head = (target(s.method[part]["_target_"], s.packages) for part in ("prompt", "head"))
     mask = getattr(head, "reads", None) == "mask"
+    masked = task.masked if mask else "label"
     if mask and tokens.mask_id is None:
         raise ConfigError([f"method.head: backbone {backbone.name} has no mask token for a verbalizer to read at"])
     template = leaf(
         s.method["template"],
         s.packages,
         tokens=tokens,
-        fields=task.fields,
+        fields=task.fields if masked == "label" else [*task.fields, *task.beside],
         segments=task.segments,
         patterns=task.patterns,
         mask=mask,
         slots=int(s.prompt_length.value or 0) if prompt.place == "slots" else 0,
         overflow=s.data.overflow,
         windows=task.windows,
+        masked=masked,
     )
     torch.manual_seed(mix(s.seed, "head"))
     try:
@@ -248,10 +250,13 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
             pooler_weights=backbone.pooler_weights() if backbone.shape.pooler else None,
             verbalizers=task.verbalizers,
             encode=lambda word: tokens.encode(word, template.mask_lead),
+            decode=tokens.decode,
+            masked=masked,
             preferred=template.verbalizer,
         )
     except ValueError as error:
         raise ConfigError([f"task.verbalizers: {error}"]) from None
+    template.masks = getattr(built, "masks", 1)
     return template, built
 
 

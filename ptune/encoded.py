@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints, overload
 
@@ -21,7 +22,7 @@ from ptune.arrow import INTEGERS, Mapped, NotPlain, Sheet, integers, seal
 from ptune.batch import Extent
 from ptune.templates import Part, Parts
 
-FORMAT = 2  # to be raised with every change of the schemas or of what they mean
+FORMAT = 3  # to be raised with every change of the schemas or of what they mean
 REMEMBERED = 65536  # pieces among which one is looked for again
 KINDS: tuple[Any, ...] = get_args(get_type_hints(Part)["kind"])
 NONE, INDEX, NUMBER, EACH, EXTENT = range(5)  # forms of a target
@@ -46,6 +47,8 @@ SCHEMAS = {
         "segments": pa.int8(),
         "candidate": pa.int32(),
         "grouped": pa.int8(),
+        "choices": INTEGERS,
+        "widths": INTEGERS,
     },
     "examples": {
         "shown": pa.int32(),
@@ -90,6 +93,8 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
                     segments=parts.segments,
                     candidate=parts.candidate,
                     grouped=int(parts.grouped),
+                    choices=[i for choice in parts.choices for i in choice],
+                    widths=[len(choice) for choice in parts.choices],
                 )
             figures = {name: int(getattr(laid, name)) for name in FIGURES}
             sheets["examples"].add(shown=len(laid.parts), **figures)
@@ -177,6 +182,7 @@ class Encoded(Sequence[list[Parts]]):
             int(columns["segments"][place]),
             int(columns["candidate"][place]),
             bool(columns["grouped"][place]),
+            parted(columns["choices"].at(place).tolist(), columns["widths"].at(place).tolist()),
         )
 
     def _part(self, number: int) -> Part:
@@ -191,3 +197,9 @@ class Encoded(Sequence[list[Parts]]):
             columns["offsets"].at(place).reshape(-1, 2) if columns["located"][place] else None,
             {mark["name"]: mark["places"] for mark in marks},
         )
+
+
+def parted(ids: Sequence[int], widths: Sequence[int]) -> Sequence[Sequence[int]]:
+    """Ids that stand one behind the other as texts of so many each."""
+    ends = list(accumulate(widths))
+    return [ids[end - width : end] for end, width in zip(ends, widths, strict=True)] if ends else ()

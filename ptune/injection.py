@@ -7,7 +7,7 @@ E embedding width, C classes, R runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -75,6 +75,28 @@ class Injection:
     kv: dict[str, dict[int, KV]] = field(default_factory=dict)
     offset: int | Tensor = 0
     whole_embedding: bool = False
+
+    def of(self, rows: Tensor) -> Injection:
+        """What those rows [K] of the pass have of it; itself where every row has the same."""
+        kept = [self.front, self.front_length, self.slots, self.offset if isinstance(self.offset, Tensor) else None]
+        kept += [tensor for layers in self.kv.values() for kv in layers.values() for tensor in kv]
+        if all(tensor is None or tensor.dim() == 0 or len(tensor) == 1 for tensor in kept):
+            return self
+
+        def taken(tensor: Tensor | None) -> Tensor | None:
+            return tensor if tensor is None or tensor.dim() == 0 or len(tensor) == 1 else tensor[rows]
+
+        return replace(
+            self,
+            front=taken(self.front),
+            front_length=taken(self.front_length),
+            slots=taken(self.slots),
+            kv={
+                site: {layer: KV(*(taken(tensor) for tensor in kv)) for layer, kv in layers.items()}  # type: ignore[arg-type]
+                for site, layers in self.kv.items()
+            },
+            offset=self.offset if isinstance(self.offset, int) else taken(self.offset),  # type: ignore[arg-type]
+        )
 
 
 def join(injections: Sequence[Injection], counts: Sequence[int]) -> Injection:

@@ -13,6 +13,7 @@ import torch
 from ptune.batch import Batch, Draw, Example, Row, collate
 from ptune.cache import Cache
 from ptune.encoded import FIGURES, Laid
+from ptune.errors import DataError
 from ptune.seeds import mix
 from ptune.stored import name
 from ptune.templates import Parts, Template, lost_labels
@@ -41,7 +42,7 @@ class Rendered:
         self.template, self.max_len = template, max_len
         self.examples = examples
         self._rows: dict[int, list[Row]] = {}
-        self._room = 0 if template.drawn else self.KEPT
+        self._room = 0 if template.drawn or template.masked != "label" else self.KEPT
 
         def laid() -> Iterable[Laid]:
             made = (self._lay(task, index, example) for index, example in enumerate(examples))
@@ -56,20 +57,23 @@ class Rendered:
             figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
+        self.taught: list[int] = figures["labels"].tolist()  # labels of an example
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
+        own = self.template.masked != "label"
         parts = [
-            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped)
-            for number, (shown, target) in enumerate(task.candidates(example))
+            replace(self.template.parts(index, shown, target), candidate=number, grouped=task.grouped and not own)
+            for number, (shown, target) in enumerate([task.options(example)] if own else task.candidates(example))
         ]
         rows = self._made(parts, Draw(0, 0))
+        taught = self._made(parts, Draw(0, 0, training=True)) if own else rows
         return Laid(
             parts,
-            length=max(len(row.ids) for row in rows),
-            rows=len(rows),
-            labels=sum(row.labels for row in rows),
-            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,
+            length=max(len(row.ids) for row in (*rows, *taught)),
+            rows=max(len(rows), len(taught)),
+            labels=sum(row.labels for row in taught),
+            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
             cut=any(row.cut for row in rows),
         )
 
@@ -91,6 +95,19 @@ class Rendered:
             "windows": sum(self.counts) / shown,
             "lost_labels": self.lost,
         }
+
+    @property
+    def teaching(self) -> list[int]:
+        """The examples to train on: all, or where masks stand for their own texts those that say what belongs there.
+
+        Raises DataError where none does.
+        """
+        if self.template.masked == "label":
+            return list(range(len(self)))
+        found = [index for index, labels in enumerate(self.taught) if labels]
+        if not found:
+            raise DataError(f"none of the {len(self)} examples to train on says what belongs at its masks")
+        return found
 
     def size(self, index: int) -> tuple[int, int]:
         """An example's rows, and the tokens of the longest one."""
@@ -134,19 +151,20 @@ class Stream:
         """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further."""
         self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
         self.seed, self.bucket, self.tokens = seed, bucket, tokens
-        self.steps_per_epoch = -(-len(rendered) // batch_size)
+        self.indices = rendered.teaching
+        self.steps_per_epoch = -(-len(self.indices) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     @property
     def expected_labels(self) -> float:
         """How many labels a step holds on average over full batches."""
-        return self.rendered.labels / len(self.rendered) * self.batch_size
+        return self.rendered.labels / len(self.indices) * self.batch_size
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """Example indices of every batch of an epoch."""
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
-            order = torch.randperm(len(self.rendered), generator=generator).tolist()
+            order = [self.indices[i] for i in torch.randperm(len(self.indices), generator=generator).tolist()]
             if self.bucket:
                 block = self.BLOCK * self.batch_size
                 order = [
@@ -165,7 +183,7 @@ class Stream:
         epoch, index = divmod(step, self.steps_per_epoch)
         indices = self.epoch(epoch)[index]
         size = -(-len(indices) // self.accumulate)
-        draw = Draw(self.seed, epoch)
+        draw = Draw(self.seed, epoch, training=True)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
         return [self.rendered.batch(few, draw, "train") for few in micro]

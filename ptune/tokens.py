@@ -70,6 +70,10 @@ class Tokens:
                 offsets[i] = begin, begin + len(piece.strip())
         return list(coded["input_ids"]), offsets
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
     def words(self, words: Sequence[str]) -> list[list[int]]:
         """Ids of each word, every one as it stands after a space; a word without any piece is one unknown token."""
         spaced = [self.space + word for word in words]

@@ -305,12 +305,15 @@ class Backbone(nn.Module, ABC):
 
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
-        """Inject prefixes into every forward pass inside; must span the backward pass as well."""
-        self.slot.fill(dict(injection.kv.get("encoder", {})))
+        """Inject prefixes into every forward pass inside; must span the backward pass as well.
+
+        One may stand in another.
+        """
+        before = self.slot.fill(dict(injection.kv.get("encoder", {})))
         try:
             yield
         finally:
-            self.slot.fill(None)
+            self.slot.fill(before)
 
     def forward(self, batch: Batch, injection: Injection) -> Hidden:
         """States [B, N, H] of the rows of `batch`. Raises RuntimeError for a prefix that `injected` does not hold."""

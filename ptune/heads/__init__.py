@@ -28,6 +28,8 @@ class Head(nn.Module, ABC):
         "pooler_weights",
         "verbalizers",
         "encode",
+        "decode",
+        "masked",
         "preferred",
     )
     reads: str

@@ -40,7 +40,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """An example ready to be laid out; depends on nothing drawn, so it can be cached. An extent is of characters."""
+    """An example ready to be laid out; depends on nothing drawn, so it can be cached. An extent is of characters.
+
+    choices: token ids of its own texts that compete for the masks, in which case the target is one number for each.
+    """
 
     example: int
     parts: Sequence[Part]
@@ -48,6 +51,7 @@ class Parts:
     segments: int = field(default=1)
     candidate: int = 0
     grouped: bool = False
+    choices: Sequence[Sequence[int]] = ()
 
 
 class Template(ABC):
@@ -63,9 +67,13 @@ class Template(ABC):
         "mask",
         "overflow",
         "windows",
+        "masked",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
+    fills: ClassVar[bool] = False  # whether its masks can stand for texts of an example's own
+    masked: str = "label"  # what its masks stand for, see ptune.tasks
+    masks: int = 1  # how many there are for the longest of the labels' words
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
 
