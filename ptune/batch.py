@@ -50,7 +50,8 @@ class Example:
     tagged, in each of their windows; marks: by the name of a read-out position, a
     field and the characters of it that heads may read there; group: of examples that are scored together, which no
     draw tears apart; all examples of a task have one, or none has; soft: what to train on in place of the gold label;
-    prompt: which of the task's prompts it is given.
+    prompt: which of the task's prompts it is given; choices: texts of its own, one of which belongs at the masks of a
+    pattern.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Example:
     tail: Sequence[str] = ()
     soft: SoftLabel | None = None
     prompt: int = 0
+    choices: Sequence[str] = ()
 
 
 class Windows(NamedTuple):
@@ -101,6 +103,7 @@ class Row:
     dropped: how many training examples found no room beside it.
     candidate: which of its example's candidates it shows; grouped: whether these compete for one label, in which case
     the target says whether this one is right (1) or not (0).
+    choices: token ids of texts that compete for the masks; the target says of each whether it is right (1) or not (0).
     """
 
     example: int
@@ -116,6 +119,7 @@ class Row:
     grouped: bool = False
     output: Sequence[int] = ()
     dropped: int = 0
+    choices: Sequence[Sequence[int]] = ()
 
     @property
     def labels(self) -> int:
@@ -125,6 +129,8 @@ class Row:
             return len(self.output)
         if self.target is None or (self.grouped and self.candidate):
             return 0
+        if self.choices and not isinstance(self.target, int | float):
+            return int(1 in self.target)
         return 1 if isinstance(self.target, int | float | Extent) else sum(t != IGNORED for t in self.target)
 
 
@@ -134,7 +140,8 @@ class Batch:
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
     floats; output [B, M], the texts to be generated, padded with IGNORED (M = 0: none); soft [B, C] or None, at a
     temperature; offsets: each row's, where rows read a context; grouped: whether the rows of an example, which stand
-    side by side, compete for one label."""
+    side by side, compete for one label; choices [B, C, M] or None: what competes for a row's masks, padded with
+    IGNORED, as its target [B, C] is."""
 
     ids: Tensor
     types: Tensor
@@ -153,6 +160,7 @@ class Batch:
     names: Sequence[str] = field(default_factory=list)
     offsets: Sequence[np.ndarray] = ()
     grouped: bool = False
+    choices: Tensor | None = None
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -162,6 +170,8 @@ class Batch:
         """How many labels the batch holds; a soft target counts as one, and so do an extent and a token of a text."""
         if self.output.shape[1]:
             return int((self.output != IGNORED).sum())
+        if self.choices is not None:
+            return int((self.target == 1).sum(-1).clamp(max=1).sum())
         if self.soft is not None:
             return len(self)
         if self.grouped:
@@ -175,6 +185,14 @@ class Batch:
 
         moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
         return replace(self, **moved, read={k: v.to(device) for k, v in self.read.items()})
+
+    def take(self, rows: Tensor) -> Batch:
+        """The rows of those numbers [K], in that order, some perhaps several times."""
+        import torch
+
+        taken: dict[str, Any] = {k: v[rows] for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        offsets = [self.offsets[row] for row in rows.tolist()] if self.offsets else ()
+        return replace(self, **taken, read={k: v[rows] for k, v in self.read.items()}, offsets=offsets)
 
 
 class RowOutput(NamedTuple):
@@ -238,6 +256,7 @@ def collate(
         names=list(names),
         offsets=[row.offsets for row in rows if row.offsets is not None],
         grouped=any(row.grouped for row in rows),
+        choices=_choices(rows) if any(row.choices for row in rows) else None,
     )
 
 
@@ -264,6 +283,17 @@ def _targets(rows: Sequence[Row]) -> Tensor:
         [0] * len(rows),
         IGNORED,
     )
+
+
+def _choices(rows: Sequence[Row]) -> Tensor:
+    import torch
+
+    lengths = [len(choice) for row in rows for choice in row.choices]
+    out = torch.full((len(rows), max(len(row.choices) for row in rows), max(lengths)), IGNORED)
+    for i, row in enumerate(rows):
+        for j, choice in enumerate(row.choices):
+            out[i, j, : len(choice)] = torch.as_tensor(choice)
+    return out
 
 
 def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
@@ -308,12 +338,15 @@ class Hidden:
     where the batch has none.
     generate: generate(end=, limit=, beams=, ...), see ptune.backbones.search.Search -> token ids of each row's
     continuation under the same injection, without the end token; None for a backbone that generates nothing.
+    again: again(batch, rows) -> what the backbone gives for the K rows of another batch, each under the injection of
+    that row [K] of this one, as for these with more of their masks filled in.
     """
 
     states: Tensor
     words: Callable[[Tensor, Any], Tensor]
     output: Tensor | None = None
     generate: Callable[..., list[list[int]]] | None = None
+    again: Callable[[Batch, Tensor], Hidden] | None = None
 
     def at(self, positions: Tensor) -> Tensor:
         """States [B, K, H] at `positions` [B, K]; entries of -1 give the first position's, to be ignored."""
@@ -333,5 +366,9 @@ class Hidden:
         def of(first: int, end: int) -> Callable[..., list[list[int]]] | None:
             return None if generate is None else lambda **settings: generate(**settings)[first:end]
 
+        def further(first: int) -> Callable[[Batch, Tensor], Hidden] | None:
+            again = self.again
+            return None if again is None else lambda batch, rows: again(batch, rows + first)
+
         rows = zip(self.states.split(list(counts)), outputs, places, strict=True)
-        return [Hidden(states, self.words, output, of(*place)) for states, output, place in rows]
+        return [Hidden(states, self.words, output, of(*place), further(place[0])) for states, output, place in rows]

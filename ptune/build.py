@@ -285,13 +285,14 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
 
     prompt, head = (target(s.method[part]["_target_"], s.packages) for part in ("prompt", "head"))
     mask = getattr(head, "reads", None) == "mask"
+    masked = task.masked if mask else "label"
     if mask and tokens.mask_id is None:
         raise ConfigError([f"method.head: backbone {backbone.name} has no mask token for a verbalizer to read at"])
     template = leaf(
         s.method["template"],
         s.packages,
         tokens=tokens,
-        fields=task.fields,
+        fields=task.fields if masked == "label" else [*task.fields, *task.beside],
         segments=task.segments,
         patterns=task.patterns,
         mask=mask,
@@ -302,6 +303,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         verbalizers=task.verbalizers,
         words=s.method["head"].get("name"),
         sentences=lambda folder: Sentences(s.backbone, s.packages, device(s.device), folder),
+        masked=masked,
     )
     writes = getattr(head, "reads", None) == "text"
     if writes and tokens.end_id is None:
@@ -318,6 +320,8 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
             pooler_weights=backbone.pooler_weights() if backbone.shape.pooler else None,
             verbalizers=task.verbalizers,
             encode=lambda word: tokens.encode(word, template.mask_lead),
+            decode=tokens.decode,
+            masked=masked,
             preferred=template.verbalizer,
             tokens=tokens,
             longest=task.output_length,
@@ -327,6 +331,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         raise ConfigError([f"task.verbalizers: {error}"]) from None
     if writes:
         template.generating(built.written, task.output_length)
+    template.masks = getattr(built, "masks", 1)
     return template, built
 
 

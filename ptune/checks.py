@@ -126,6 +126,11 @@ def check_together(s: Train) -> Iterator[str]:
         yield "method/head: marked words are read in the plain template alone; use method/template=plain"
     if getattr(head, "reads", None) == "text" and s.method["prompt"].get("double_embedding"):
         yield "method.prompt.double_embedding: not for heads that write texts; leave it out"
+    if task.masked != "label" and (getattr(head, "reads", None) == "mask") != template.fills:
+        yield (
+            f"method/template: the patterns of {task.name} go with a verbalizer, and a verbalizer with them; use "
+            f"method/template={'plain' if template.fills else 'pattern'}"
+        )
     if head.lm and not backbone.shape.lm_head:
         yield (
             f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints, overload
 
@@ -48,6 +49,8 @@ SCHEMAS = {
         "grouped": pa.int8(),
         "output": INTEGERS,
         "prompt": pa.int32(),
+        "choices": INTEGERS,
+        "widths": INTEGERS,
     },
     "examples": {
         "shown": pa.int32(),
@@ -97,6 +100,8 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
                     grouped=int(parts.grouped),
                     output=parts.output,
                     prompt=parts.prompt,
+                    choices=[i for choice in parts.choices for i in choice],
+                    widths=[len(choice) for choice in parts.choices],
                 )
             figures = {name: int(getattr(laid, name)) for name in FIGURES}
             sheets["examples"].add(shown=len(laid.parts), **figures)
@@ -186,6 +191,7 @@ class Encoded(Sequence[list[Parts]]):
             bool(columns["grouped"][place]),
             columns["output"].at(place).tolist(),
             int(columns["prompt"][place]),
+            parted(columns["choices"].at(place).tolist(), columns["widths"].at(place).tolist()),
         )
 
     def _part(self, number: int) -> Part:
@@ -200,3 +206,9 @@ class Encoded(Sequence[list[Parts]]):
             columns["offsets"].at(place).reshape(-1, 2) if columns["located"][place] else None,
             {mark["name"]: mark["places"] for mark in marks},
         )
+
+
+def parted(ids: Sequence[int], widths: Sequence[int]) -> Sequence[Sequence[int]]:
+    """Ids that stand one behind the other as texts of so many each."""
+    ends = list(accumulate(widths))
+    return [ids[end - width : end] for end, width in zip(ends, widths, strict=True)] if ends else ()

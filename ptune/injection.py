@@ -92,23 +92,25 @@ class Injection:
     whole_embedding: bool = False
 
     def of(self, rows: Tensor) -> Injection:
-        """The injection of some of its rows [K], in that order; what all share they share still."""
+        """What those rows [K] of the pass have of it; itself where every row has the same."""
+        kept = [self.front, self.front_length, self.slots, self.offset if isinstance(self.offset, Tensor) else None]
+        kept += [tensor for layers in self.kv.values() for kv in layers.values() for tensor in kv]
+        if all(tensor is None or tensor.dim() == 0 or len(tensor) == 1 for tensor in kept):
+            return self
 
-        def some(tensor: Tensor | None) -> Tensor | None:
-            return tensor if tensor is None or len(tensor) == 1 else tensor[rows]
+        def taken(tensor: Tensor | None) -> Tensor | None:
+            return tensor if tensor is None or tensor.dim() == 0 or len(tensor) == 1 else tensor[rows]
 
-        def each(kv: KV) -> KV:
-            k, v = (tensor if len(tensor) == 1 else tensor[rows] for tensor in (kv.k, kv.v))
-            return KV(k, v, None if kv.length is None else kv.length[rows])
-
-        offset = self.offset
-        return Injection(
-            front=some(self.front),
-            front_length=None if self.front_length is None else self.front_length[rows],
-            slots=some(self.slots),
-            kv={site: {layer: each(kv) for layer, kv in layers.items()} for site, layers in self.kv.items()},
-            offset=offset if isinstance(offset, int) or offset.dim() == 0 else offset[rows],
-            whole_embedding=self.whole_embedding,
+        return replace(
+            self,
+            front=taken(self.front),
+            front_length=taken(self.front_length),
+            slots=taken(self.slots),
+            kv={
+                site: {layer: KV(*(taken(tensor) for tensor in kv)) for layer, kv in layers.items()}  # type: ignore[arg-type]
+                for site, layers in self.kv.items()
+            },
+            offset=self.offset if isinstance(self.offset, int) else taken(self.offset),  # type: ignore[arg-type]
         )
 
 

@@ -46,7 +46,7 @@ def search(
     examples = session.corpus.splits["train"]
     rendered = Rendered(examples, task, template, int(s.data.max_length or 0), session.cache, "train")
     gold, owners = golden(task, examples)
-    written = {label: head.words[label][0] for label in task.labels}
+    written = {label: head.label_words[label][0] for label in task.labels}
     words = vocabulary(template.tokens, template.mask_lead)
     names, ids = list(words), list(words.values())
     own_ids = [template.tokens.encode(word, template.mask_lead)[0] for word in written.values()]

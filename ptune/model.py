@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from ptune.backbones import Backbone
 from ptune.batch import Batch, Hidden, RowOutput, concatenate
 from ptune.dropout import seeded
+from ptune.errors import PtuneError
 from ptune.heads import Head
 from ptune.injection import Injection, join
 from ptune.prompts import Prompt
@@ -100,9 +103,24 @@ class Model(nn.Module):
         joint = concatenate([batch for _, batch in parts], parts[0][0].template.tokens.pad_id)
         cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with self.backbone.injected(injection), cast:
-            hidden = self.backbone(joint, injection)
+            hidden = replace(self.backbone(joint, injection), again=partial(self._again, injection))
             pieces = hidden.split([len(batch) for _, batch in parts])
             yield [(member.head, piece, batch) for (member, batch), piece in zip(parts, pieces, strict=True)]
+
+    def _again(self, injection: Injection, batch: Batch, rows: Tensor) -> Hidden:
+        """A further pass inside of one with this injection, see Hidden.
+
+        Raises PtuneError where the backward pass would compute it again under the injection of that one.
+        """
+        own = injection.of(rows)
+        if own is injection:
+            return self.backbone(batch, own)
+        if self.backbone.recomputes and torch.is_grad_enabled():
+            raise PtuneError(
+                "gradient_checkpointing: rows with prompts of their own take several passes here; leave it out"
+            )
+        with self.backbone.injected(own):
+            return self.backbone(batch, own)
 
     @contextmanager
     def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:

@@ -14,6 +14,7 @@ import torch
 from ptune.batch import Batch, Draw, Example, Row, collate
 from ptune.cache import Cache
 from ptune.encoded import FIGURES, Laid
+from ptune.errors import DataError
 from ptune.seeds import mix
 from ptune.stored import Stored, name
 from ptune.templates import Parts, Template, lost_labels
@@ -42,7 +43,7 @@ class Rendered:
         self.template, self.max_len = template, max_len
         self.examples = examples
         self._rows: dict[int, list[Row]] = {}
-        self._room = 0 if template.drawn else self.KEPT
+        self._room = 0 if template.drawn or template.masked != "label" else self.KEPT
 
         def laid() -> Iterable[Laid]:
             made = (self._lay(task, index, example) for index, example in enumerate(examples))
@@ -58,25 +59,31 @@ class Rendered:
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
         self.dropped: list[int] = figures["dropped"].tolist()  # training examples that a row of it has no room for
+        self.taught: list[int] = figures["labels"].tolist()  # labels of an example
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
         self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
         if self.soft:
             self.labels = sum(self.counts)
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
+        own = self.template.masked != "label"
         parts = [
             replace(
-                self.template.laid(index, shown, target), candidate=number, grouped=task.grouped, prompt=shown.prompt
+                self.template.laid(index, shown, target),
+                candidate=number,
+                grouped=task.grouped and not own,
+                prompt=shown.prompt,
             )
-            for number, (shown, target) in enumerate(task.candidates(example))
+            for number, (shown, target) in enumerate([task.options(example)] if own else task.candidates(example))
         ]
         rows = self._made(parts, Draw(0, 0))
+        taught = self._made(parts, Draw(0, 0, training=True)) if own else rows
         return Laid(
             parts,
-            length=max(len(row.ids) + len(row.output) for row in rows),
-            rows=len(rows),
-            labels=sum(row.labels for row in rows),
-            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 else 0,
+            length=max(len(row.ids) + len(row.output) for row in (*rows, *taught)),
+            rows=max(len(rows), len(taught)),
+            labels=sum(row.labels for row in taught),
+            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
             cut=any(row.cut for row in rows),
             dropped=max(row.dropped for row in rows),
         )
@@ -99,6 +106,19 @@ class Rendered:
             "windows": sum(self.counts) / shown,
             "lost_labels": self.lost,
         }
+
+    @property
+    def teaching(self) -> list[int]:
+        """The examples to train on: all, or where masks stand for their own texts those that say what belongs there.
+
+        Raises DataError where none does.
+        """
+        if self.template.masked == "label":
+            return list(range(len(self)))
+        found = [index for index, labels in enumerate(self.taught) if labels]
+        if not found:
+            raise DataError(f"none of the {len(self)} examples to train on says what belongs at its masks")
+        return found
 
     def size(self, index: int) -> tuple[int, int]:
         """An example's rows, and the tokens of the longest one."""
@@ -151,19 +171,20 @@ class Stream:
         """
         self.rendered, self.batch_size, self.accumulate, self.source = rendered, batch_size, accumulate, source
         self.seed, self.bucket, self.tokens = seed, bucket, tokens
-        self.steps_per_epoch = -(-len(rendered) // batch_size)
+        self.indices = rendered.teaching
+        self.steps_per_epoch = -(-len(self.indices) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     @property
     def expected_labels(self) -> float:
         """How many labels a step holds on average over full batches."""
-        return self.rendered.labels / len(self.rendered) * self.batch_size
+        return self.rendered.labels / len(self.indices) * self.batch_size
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """Example indices of every batch of an epoch."""
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
-            order = torch.randperm(len(self.rendered), generator=generator).tolist()
+            order = [self.indices[i] for i in torch.randperm(len(self.indices), generator=generator).tolist()]
             if self.bucket:
                 block = self.BLOCK * self.batch_size
                 order = [

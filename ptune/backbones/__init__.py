@@ -355,7 +355,10 @@ class Backbone(nn.Module, ABC):
 
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
-        """Inject prefixes into every forward pass inside; must span the backward pass as well."""
+        """Inject prefixes into every forward pass inside; must span the backward pass as well.
+
+        One may stand in another.
+        """
         if unknown := injection.kv.keys() - self.slots.keys():
             raise RuntimeError(f"a prefix at {', '.join(sorted(unknown))} would be ignored: there is no such site")
         before = {site: slot.filled for site, slot in self.slots.items()}

@@ -48,9 +48,11 @@ class Slot:
         own = self.filled
         return self.last if own is None else own
 
-    def fill(self, kv: dict[int, KV] | None) -> None:
-        """Inject this from now on; None: nothing any more."""
+    def fill(self, kv: dict[int, KV] | None) -> dict[int, KV] | None:
+        """Inject this from now on, None: nothing any more; returns what this thread injected before."""
+        before: dict[int, KV] | None = getattr(self.own, "kv", None)
         self.own.kv, self.last = kv, kv or {}
+        return before
 
 
 def install(attentions: Iterable[nn.Module]) -> Slot:

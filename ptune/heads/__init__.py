@@ -29,6 +29,8 @@ class Head(nn.Module, ABC):
         "pooler_weights",
         "verbalizers",
         "encode",
+        "decode",
+        "masked",
         "preferred",
         "tokens",
         "longest",

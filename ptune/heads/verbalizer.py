@@ -1,4 +1,7 @@
-"""The language-model head at the mask, read over the words that stand for the labels (PET, arXiv 2001.07676)."""
+"""The language-model head at the masks, read over what may stand there: the labels' words, or an example's own texts.
+
+PET (Schick and Schuetze 2021, arXiv 2001.07676 and 2009.07118).
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ptune.batch import IGNORED, Batch, Hidden, RowOutput
 from ptune.errors import nearest
 from ptune.heads import Head, scalar_outputs, scale_of
+from ptune.heads.masks import Decoding, at_once, decoded, everywhere, hinge, one_by_one, spelled
 from ptune.injection import Shape
 
 
 class Verbalizer(Head):
-    """A label's score comes of the logits of its words; each word is one token of the backbone's vocabulary.
+    """A label's score comes of the logits of its words. Where each is one token of the backbone's vocabulary, of these
+    alone; a word of several has a run of masks, and words are then log-probabilities among all tokens (see
+    ptune.heads.masks), learned with a hinge loss: every wrong label has to be less likely than the right one by 1.
 
-    aggregate: mean of the logits (PET), or logsumexp, the mass that the words have together. calibrate: scores are
+    aggregate: mean of the words' scores (PET), or logsumexp, the mass that they have together. calibrate: scores are
     shifted until texts without content get every label alike, for methods that train nothing (see ptune.calibration).
     among: what a label's score is weighed against in the loss: those of the other labels, or the mass of the whole
     vocabulary, so that the words are to be likely themselves (AutoPrompt, arXiv 2010.15980).
     A number (readout "scalar") lies between the labels as their scores share out the mass (LM-BFF, arXiv 2012.15723).
+    decoding: how the masks of a run are filled in where nothing is learned. Causal models have no masks: the tokens of
+    a text follow the row, and its score is the chain rule's, left to right.
+
+    Where masks stand for an example's own texts (`masked`): of choices the log-probabilities are the scores, and their
+    means over each one's tokens are learned with the hinge loss; a text is learned by the cross-entropy of its tokens,
+    and written by the model itself to be compared (PET's COPA and ReCoRD, and its WSC; arXiv 2009.07118, section 4.1).
 
     verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
     """
@@ -33,12 +47,23 @@ class Verbalizer(Head):
     instead = MappingProxyType({"word": "ptune.heads.word.Word"})  # where every word stands for itself
     ids: Tensor
     owner: Tensor  # [W, C], which word stands for which label
+    words: Tensor  # [W, M], the words' tokens, padded with IGNORED
     shift: Tensor
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
-        if task.readout not in ("sequence", "scalar"):
+        if task.masked != "label":
+            if shape.decoder_layers:
+                yield "", f"the texts at the masks of {task.name} are not read from an encoder-decoder; use generate"
+            if shape.causal and task.masked == "text":
+                yield "", f"{task.name} is written at masks, and a causal model has none; use linear"
+            if task.masked == "choice" and not task.grouped:
+                yield "", f"the choices of {task.name} are weighed against one another here; use task.loss=softmax"
+            for key in ("name", "calibrate"):
+                if given.get(key):
+                    yield key, f"the texts at the masks of {task.name} are each example's own; leave it out"
+        elif task.readout not in ("sequence", "scalar"):
             asked = {"token": "one label a word", "choice": "one of several candidates", "text": "a text to be written"}
             yield (
                 "",
@@ -60,53 +85,106 @@ class Verbalizer(Head):
         readout: str,
         verbalizers: Mapping[str, Mapping[str, Sequence[str]]],
         encode: Callable[[str], Sequence[int]],
+        decode: Callable[[Sequence[int]], str] | None = None,
+        masked: str = "label",
         preferred: str | None = None,
         name: str | None = None,
         aggregate: Literal["mean", "logsumexp"] = "mean",
         calibrate: bool = False,
         among: Literal["labels", "vocabulary"] = "labels",
+        decoding: Decoding = "confident",
     ) -> None:
         super().__init__()
-        self.aggregate = aggregate
+        self.masked, self.aggregate, self.decoding = masked, aggregate, decoding
+        self.vocab, self.causal, self.decode = shape.vocab, shape.causal, decode
+        self.masks = 1  # of the longest word
         self.register_buffer("shift", torch.zeros(len(labels)), persistent=calibrate)
         self.scalar = readout == "scalar"
+        if masked != "label":
+            return
         if self.scalar:
             self.ends = scale_of(labels)
         self.name = name or preferred or next(iter(verbalizers))
-        self.words = words = verbalizers[self.name]
+        self.label_words = verbalizers[self.name]
         self.every = torch.arange(shape.vocab) if among == "vocabulary" else None
-        ids, owner = [], []
+        pieces, owner = [], []
         for index, label in enumerate(labels):
-            for word in words[label]:
-                pieces = encode(word)
-                if len(pieces) != 1:
-                    raise ValueError(
-                        f"'{word}' ({label}) is {len(pieces)} tokens of this backbone; choose a word that is one"
-                    )
-                ids.append(pieces[0])
+            for word in self.label_words[label]:
+                pieces.append(torch.tensor(encode(word)))
+                if not len(pieces[-1]):
+                    raise ValueError(f"'{word}' ({label}) is no token of this backbone; choose another word")
                 owner.append([i == index for i in range(len(labels))])
-        self.register_buffer("ids", torch.tensor(ids), persistent=False)
+        self.masks = max(len(ids) for ids in pieces)
+        if self.masks > 1 and (shape.decoder_layers or self.every is not None):
+            longest = max((word for few in self.label_words.values() for word in few), key=lambda w: len(encode(w)))
+            raise ValueError(f"'{longest}' is {self.masks} tokens of this backbone; choose a word that is one")
+        self.register_buffer("words", pad_sequence(pieces, True, IGNORED), persistent=False)
+        self.register_buffer("ids", self.words[:, 0].clone(), persistent=False)
         self.register_buffer("owner", torch.tensor(owner), persistent=False)
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C]."""
-        states = hidden.at(batch.read["mask"])[:, 0]
-        words = hidden.words(states, self.ids).float()
+        """[B, C]; of choices padded with -inf; of a text [B, M, V], of all tokens at its masks."""
+        if self.masked == "text":
+            return everywhere(hidden, batch.read["mask"], self.vocab)
+        if self.masked == "label" and self.masks == 1:
+            states = hidden.at(batch.read["mask"])[:, 0]
+            return self._of_labels(hidden.words(states, self.ids).float())
+        texts = self._texts(batch)
+        if self.causal:
+            scores = one_by_one(hidden, batch, texts, self.vocab).sum(2)
+            scores = scores.masked_fill((texts == IGNORED).all(2), -torch.inf)
+        else:
+            scores = decoded(hidden, batch, texts, self.vocab, self.decoding)
+        return scores if self.masked == "choice" else self._of_labels(scores)
+
+    def _of_labels(self, words: Tensor) -> Tensor:
+        """The labels' scores [B, C] from their words' [B, W]."""
         if self.aggregate == "logsumexp":
             return words[..., None].masked_fill(~self.owner, -torch.inf).logsumexp(1) + self.shift
         return words @ (self.owner / self.owner.sum(0)) + self.shift
 
+    def _texts(self, batch: Batch) -> Tensor:
+        """What competes for the masks, [B, C, M]: each row's choices, or the words of all labels."""
+        if self.masked == "label":
+            return self.words.expand(len(batch), -1, -1)
+        assert batch.choices is not None
+        return batch.choices
+
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
-        """See Head."""
-        if self.every is None or batch.target.is_floating_point():
-            return super().loss(hidden, batch)
+        """See Head; where texts have several tokens a hinge loss, of what one pass says of them."""
+        one = self.masked == "label" and self.masks == 1
+        if one or self.masked == "text" or batch.soft is not None or batch.target.is_floating_point():
+            if self.every is None or not one or batch.soft is not None or batch.target.is_floating_point():
+                return super().loss(hidden, batch)
+            return self._among(hidden, batch, self.every)
+        texts = self._texts(batch)
+        found = (one_by_one if self.causal else at_once)(hidden, batch, texts, self.vocab)
+        if self.masked == "choice":
+            scores, target = found.sum(2) / (texts != IGNORED).sum(2).clamp(min=1), batch.target
+        else:
+            scores = self._of_labels(found.sum(2))
+            target = (batch.target[:, None] == torch.arange(scores.shape[1], device=scores.device)).long()
+        return (hinge(scores, target) * batch.weight).sum(), batch.labels
+
+    def _among(self, hidden: Hidden, batch: Batch, every: Tensor) -> tuple[Tensor, int]:
+        """The loss of labels that are weighed against the whole vocabulary."""
         states = hidden.at(batch.read["mask"])[:, 0]
-        mass = hidden.words(states, self.every.to(states.device)).float().logsumexp(1, keepdim=True)
+        mass = hidden.words(states, every.to(states.device)).float().logsumexp(1, keepdim=True)
         each = (mass - self.logits(hidden, batch)).gather(1, batch.target.clamp(min=0)[:, None])[:, 0]
         return (each * batch.weight)[batch.target != IGNORED].sum(), batch.labels
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
-        """See Head; of a number, the number."""
+        """See Head; of a number, the number; of choices their log-probabilities; the text that the model writes."""
+        if self.masked == "text":
+            assert self.decode is not None
+            said = [self.decode(ids) for ids in spelled(hidden, batch, self.vocab, self.decoding)]
+            rows = zip(batch.example.tolist(), said, strict=True)
+            return [RowOutput(example, np.zeros(0), text=text) for example, text in rows]
+        if self.masked == "choice":
+            scores, texts = self.logits(hidden, batch).cpu().numpy(), self._texts(batch)
+            counts = (texts != IGNORED).any(2).sum(1).tolist()
+            known = zip(batch.example.tolist(), scores, counts, strict=True)
+            return [RowOutput(example, of_row[:count]) for example, of_row, count in known]
         if self.scalar:
             return scalar_outputs(self.logits(hidden, batch).float(), batch, self.ends)
         return super().outputs(hidden, batch)

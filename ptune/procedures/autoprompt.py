@@ -106,7 +106,7 @@ class AutoPrompt(Procedure):
         figures: dict[str, Any] = session.train(batch_size=size, accumulate=micro, backbone=still)
         member = session.model.member(session.member)
         trigger = member.template.tokens.tokenizer.convert_ids_to_tokens(member.prompt.ids)
-        return {**figures, "found": {"trigger": trigger, "words": dict(member.head.words)}}
+        return {**figures, "found": {"trigger": trigger, "words": dict(member.head.label_words)}}
 
     def adapt(self, session: Any, run: Any) -> None:
         """Let the loop's run search: its stepper, how long it goes on, and when it is evaluated."""

@@ -35,6 +35,9 @@ class Task(ABC):
     read; shortest: the least data.max_length that will do, and why; marks: read-out positions that examples mark in
     their fields.
 
+    masked: what the masks of its patterns stand for, a word of the label, one of the example's own choices, or a text
+    that is to be written there; beside: the fields that `options` gives beside `fields`.
+
     label: the value of a record that is its gold; also: the values of one that are neither input nor gold, as its
     number; may_be_empty: the fields that records may have nothing in, None where no setting allows it.
     """
@@ -43,6 +46,8 @@ class Task(ABC):
     caveat: ClassVar[str] = ""  # what is to be known of its scores
     output_length: int = 16  # tokens of what a head may write for an example, the end token counted
     marks: ClassVar[tuple[str, ...]] = ()
+    masked: ClassVar[Literal["label", "choice", "text"]] = "label"
+    beside: Sequence[str] = ()
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
     shortest: tuple[int, str] = (1, "")
@@ -97,6 +102,13 @@ class Task(ABC):
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""
         yield example, self.target(example)
+
+    def options(self, example: Example) -> tuple[Example, list[int] | None]:
+        """What patterns render where masks stand for the example's own texts: it with these as `choices`.
+
+        With each one's target, 1 where it is right and 0 where it is not, or None.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:

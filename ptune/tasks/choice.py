@@ -20,10 +20,12 @@ class Choice(Task):
     """fields: the texts of a record; choices: the fields with the candidates, whose number, from 0, is the label.
 
     What is rendered has `choice`, the candidate, beside the fields. values: field -> what each of its values is
-    rendered as. formats, format: see Classify. A record's label is a number, or the field's name, as on the Hub.
+    rendered as; worded: the same for patterns, at whose masks the candidates compete. formats, format, patterns: see
+    Classify. A record's label is a number, or the field's name, as on the Hub.
     """
 
     readout = "choice"
+    masked = "choice"
     grouped = True
 
     def __init__(
@@ -39,12 +41,15 @@ class Choice(Task):
         max_length: int = 256,
         published: dict[str, Any] | None = None,
         format: str | None = None,
+        patterns: dict[str, dict[str, str]] | None = None,
+        worded: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.given, self.choices, self.label, self.values = list(fields), list(choices), label, values or {}
+        self.worded, self.beside = worded or {}, self.choices
         self.fields, self.labels = [*fields, "choice"], ["choice"]
         self.headline, self.score_names = "accuracy", ["accuracy"]
-        self.max_length, self.patterns, self.verbalizers = max_length, {}, {}
+        self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, {}
         self.choose(formats, format)
 
     @property
@@ -57,6 +62,9 @@ class Choice(Task):
         yield from self.format_problems()
         if len(self.choices) < 2:
             yield "choices", f"{len(self.choices)} fields; candidates are two or more"
+        for name, known in self.worded.items():
+            if missing := sorted(set(self.values.get(name, ())) - set(known)):
+                yield f"worded.{name}", f"nothing for '{missing[0]}', which task.values has"
 
     def example(self, record: Record, index: int) -> Example:
         """See Task; gold is the number of the right candidate."""
@@ -88,6 +96,12 @@ class Choice(Task):
         for number, name in enumerate(self.choices):
             fields = {**example.fields, **shown, "choice": example.fields[name]}
             yield replace(example, fields=fields), None if example.gold is None else int(number == example.gold)
+
+    def options(self, example: Example) -> tuple[Example, list[int] | None]:
+        """See Task."""
+        shown = {name: known[example.fields[name]] for name, known in self.worded.items()}
+        choices = [example.fields[name] for name in self.choices]
+        return replace(example, fields={**example.fields, **shown}, choices=choices), self.target(example)
 
     def target(self, example: Example) -> list[int] | None:
         """1 for each right candidate, 0 for the others."""
@@ -132,8 +146,8 @@ class Choice(Task):
 
 
 def weighed(outputs: Sequence[RowOutput]) -> np.ndarray:
-    """Log-probabilities [n] of an example's candidates, from one score each."""
+    """Log-probabilities [n] of an example's candidates, from one score each: of a row, or of a choice at its masks."""
     ordered = sorted(outputs, key=lambda output: output.candidate)
-    scores = np.array([float(output.scores[0]) for output in ordered])
+    scores = np.concatenate([output.scores for output in ordered]).astype(float)
     scores -= scores.max()
     return scores - np.log(np.exp(scores).sum())

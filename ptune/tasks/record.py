@@ -22,7 +22,8 @@ ENTITIES = (4, 8, 16, 32)
 
 
 class ReCoRD(Choice):
-    """What is rendered: passage, query with an entity in its gap, choice (the entity).
+    """What is rendered: passage, query with an entity in its gap, choice (the entity); by patterns, at whose masks the
+    entities compete, the query in two parts, before and after its gap.
 
     loss: softmax weighs the entities of a query against one another; binary asks of each alone whether it is right,
     as the published P-Tuning v2 code does. rank: what binary ones are ranked by, the margin of right over wrong or
@@ -40,6 +41,7 @@ class ReCoRD(Choice):
         max_length: int = 512,
         published: dict[str, Any] | None = None,
         format: str | None = None,
+        patterns: dict[str, dict[str, str]] | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -52,8 +54,10 @@ class ReCoRD(Choice):
             max_length=max_length,
             published=published,
             format=format,
+            patterns=patterns,
         )
         self.grouped, self.rank = loss == "softmax", rank
+        self.beside = ["before", "after"]
         self.labels = ["choice"] if self.grouped else ["wrong", "right"]
         self.headline, self.score_names = "f1", ["f1", "em"]
 
@@ -98,6 +102,13 @@ class ReCoRD(Choice):
         for entity in example.fields["entities"]:
             filled = {**example.fields, "query": example.fields["query"].replace(GAP, entity), "choice": entity}
             yield replace(example, fields=filled), None if example.gold is None else int(entity in example.gold)
+
+    def options(self, example: Example) -> tuple[Example, list[int] | None]:
+        """See Task; the query is what stands before its gap and what stands after it."""
+        before, _, after = example.fields["query"].partition(GAP)
+        entities = example.fields["entities"]
+        shown = replace(example, fields={**example.fields, "before": before, "after": after}, choices=entities)
+        return shown, None if example.gold is None else [int(entity in example.gold) for entity in entities]
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The entity with the highest score, the first of equals; scores: of each entity."""

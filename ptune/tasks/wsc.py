@@ -1,15 +1,21 @@
-"""WSC: does a pronoun mean a candidate? As classification, the pronoun marked in the text or named in front of it."""
+"""WSC: does a pronoun mean a candidate? As classification, the pronoun marked in the text or named in front of it.
+
+With patterns the answer is written at their masks and compared with the candidate (Schick and Schuetze 2021, arXiv
+2009.07118; the comparison is that of Raffel et al. 2020, arXiv 1910.10683, section 2.4).
+"""
 
 from __future__ import annotations
 
 import re
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ptune.batch import Example
+from ptune.batch import Example, RowOutput
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.tasks import Prediction
 from ptune.tasks.classify import Classify
 
 MARKED = re.compile(r"\*([^*]+)\*")
@@ -30,8 +36,11 @@ class WSC(Classify):
     """fields: text, marked (the text with the pronoun between asterisks), pronoun, candidate.
 
     Indices of a record count the text's parts between spaces: span 1 is the candidate, span 2 the pronoun. errata:
-    rows of the original files whose indices are known to be wrong, {idx, span, text, given, right}.
+    rows of the original files whose indices are known to be wrong, {idx, span, text, given, right}. Patterns write the
+    candidate at their masks, and learn from those examples alone whose candidate is the right one.
     """
+
+    masked = "text"
 
     def __init__(
         self,
@@ -44,6 +53,7 @@ class WSC(Classify):
         published: dict[str, Any] | None = None,
         formats: dict[str, list[str]] | None = None,
         format: str | None = None,
+        patterns: dict[str, dict[str, str]] | None = None,
     ) -> None:
         fields = ["text", "marked", "pronoun", "candidate"]
         super().__init__(
@@ -56,6 +66,7 @@ class WSC(Classify):
             published=published,
             formats=formats,
             format=format,
+            patterns=patterns,
         )
         self.errata = [Erratum(**row) for row in errata or []]
 
@@ -111,6 +122,18 @@ class WSC(Classify):
             )
         return place
 
+    def options(self, example: Example) -> tuple[Example, list[int] | None]:
+        """See Task."""
+        target = self.target(example)
+        return replace(example, choices=[example.fields["candidate"]]), None if target is None else [target]
+
+    def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
+        """See Classify; of a text that was written, whether it agrees with the candidate."""
+        said = outputs[0].text
+        if said is None:
+            return super().decode(example, outputs)
+        return Prediction(self.labels[int(agree(said, example.fields["candidate"]))])
+
     def parse(self, text: str) -> dict[str, Any]:
         """The text with the pronoun between asterisks, and the candidate, separated by a tab."""
         sentence, _, candidate = text.partition("\t")
@@ -146,3 +169,9 @@ def found(text: str, words: Sequence[int], said: str, at: int) -> tuple[int, int
         begin += 1
     there = re.compile(r"\s+".join(map(re.escape, bare.split())) + r"(?!\w)", re.IGNORECASE).match(text, begin)
     return there.span() if there and begin < end else None
+
+
+def agree(said: str, meant: str) -> bool:
+    """Whether either text has all words of the other, in any case; a text without words agrees with none."""
+    ours, theirs = (set(re.findall(r"\w+", text.lower())) for text in (said, meant))
+    return bool(ours) and bool(theirs) and (ours <= theirs or theirs <= ours)

@@ -51,6 +51,7 @@ class Parts:
     grouped: bool = False
     output: Sequence[int] = ()
     prompt: int = 0
+    choices: Sequence[Sequence[int]] = ()
 
 
 class Template(ABC):
@@ -66,10 +67,14 @@ class Template(ABC):
         "mask",
         "overflow",
         "windows",
+        "masked",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
     shows: ClassVar[bool] = False  # whether rows show training examples, which `learn` takes
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
+    fills: ClassVar[bool] = False  # whether its masks can stand for texts of an example's own
+    masked: str = "label"  # what its masks stand for, see ptune.tasks
+    masks: int = 1  # how many there are for the longest of the labels' words
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
     mask: bool = True  # whether heads read at the mask, if there is one
@@ -103,7 +108,7 @@ class Template(ABC):
         self._context: tuple[str, Part] | None = None
         self._encoded: dict[str, list[int]] = {}
 
-    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | None]]) -> None:
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
         """Take the training examples with their targets, to show some of them beside a text."""
         raise NotImplementedError
 

@@ -117,7 +117,7 @@ class Demonstrations(Pattern):
             return min(most, len(self.pool))
         return sum(min(most, self.owners.count(label)) for label in range(len(self.labels)))
 
-    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | None]]) -> None:
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
         """See Template; of a number, the label is the nearer end of the scale."""
         for example, target in examples:
             assert isinstance(target, int | float)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ptune.batch import Example, Extent, Windows
+from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.errors import nearest
+from ptune.seeds import mix
 from ptune.templates import Part, Parts, Template
 from ptune.tokens import Tokens
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from ptune.injection import Shape
 
 MARKS = ("mask", "prompt", "sep")
-FORMS = ("", "bare", "lower")
+FORMS = ("", "bare", "lower", "phrase", "joined")
 
 
 class Piece(NamedTuple):
@@ -65,6 +68,9 @@ def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -
     return pieces
 
 
+Filled = tuple[int, Sequence[Sequence[int]], Sequence[int] | None]  # masks, choices and target of a row
+
+
 class Pattern(Template):
     """name: which of the task's patterns; slots are shared out over its {prompt} marks, or stand in front.
 
@@ -82,7 +88,10 @@ class Pattern(Template):
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Template."""
-        name = given.get("name")
+        name, fields = given.get("name"), [*task.fields, *task.beside]
+        for key, least in (("choices", 2), ("spare", 0)):
+            if given[key] < least:
+                yield key, f"{given[key]} is too small; at least {least}"
         if not task.patterns:
             yield "name", f"task {task.name} has no patterns; use method/template=plain or add a pattern to its yaml"
         elif name is not None and name not in task.patterns:
@@ -90,11 +99,11 @@ class Pattern(Template):
         else:
             for chosen in [name] if name else task.patterns:
                 try:
-                    parse(task.patterns[chosen]["text"], task.fields, task.windows)
+                    parse(task.patterns[chosen]["text"], fields, task.windows)
                 except ValueError as error:
                     yield "name", f"task.patterns.{chosen}: {error}"
                     return
-            ended = [each for each in task.patterns if ends_with_mask(task.patterns[each]["text"], task.fields)]
+            ended = [each for each in task.patterns if ends_with_mask(task.patterns[each]["text"], fields)]
             if shape.causal and (name or next(iter(ended), None)) not in ended:
                 others = f"'{ended[0]}' does" if ended else "none of its patterns does"
                 yield (
@@ -112,9 +121,12 @@ class Pattern(Template):
         mask: bool = False,
         overflow: Literal["window", "truncate"] = "window",
         windows: Windows | None = None,
+        masked: str = "label",
+        choices: int = 10,
+        spare: int = 3,
     ) -> None:
         super().__init__(tokens, overflow, windows)
-        self.mask = mask
+        self.mask, self.masked, self.choices, self.spare = mask, masked, choices, spare
         fit = dict(patterns)
         if tokens.causal or tokens.decodes:  # a decoder goes on from the text's end
             ended = {n: p for n, p in patterns.items() if ends_with_mask(p["text"], fields)}
@@ -134,20 +146,59 @@ class Pattern(Template):
         """See Template."""
         shares = iter(self.shares)
         out = [Part("slot", [self.tokens.unk_id] * self.front)] if self.front else []
+        own: Sequence[Sequence[int]] = ()
         for piece in self.pieces:
             if piece.kind == "prompt":
                 out.append(Part("slot", [self.tokens.unk_id] * next(shares), piece.segment))
             elif piece.kind == "mask":
                 assert self.tokens.mask_id is not None
-                out.append(Part("mask", [self.tokens.mask_id], piece.segment))
+                out.append(Part("mask", [self.tokens.mask_id] * self.masks, piece.segment))
+                own = [self._own(text, piece) for text in example.choices]
             elif piece.kind == "literal":
                 out.append(Part("literal", self.tokens.encode(piece.text, piece.lead), piece.segment))
             elif self.windows is not None and piece.text == self.windows.field:
                 out.append(self.context(example.fields[piece.text], piece.segment, piece.lead))
             else:
-                text = _formed(example.fields[piece.text].strip(), piece.form)
-                out.append(Part("text", self.tokens.encode(text, piece.lead), piece.segment))
-        return Parts(index, out, target, self.segments)
+                given = example.fields[piece.text]
+                lead = piece.lead or (piece.form == "joined" and given[:1].isspace())
+                out.append(Part("text", self.tokens.encode(formed(given.strip(), piece.form), lead), piece.segment))
+        return Parts(index, out, target, self.segments, choices=own)
+
+    def _own(self, text: str, mask: Piece) -> list[int]:
+        """A text of the example's own as it stands in place of the masks."""
+        return self.tokens.encode(formed(text.strip(), mask.form), mask.lead) or [self.tokens.unk_id]
+
+    def rows(self, parts: Parts, draw: Draw, max_len: int) -> list[Row]:
+        """See Template; where masks stand for an example's own texts, a row for each right one that is trained on."""
+        if not parts.choices:
+            return super().rows(parts, draw, max_len)
+        found = self._text(parts, draw) if self.masked == "text" else self._choices(parts, draw)
+        return [
+            replace(row, choices=choices, target=target)
+            for run, choices, target in found
+            for row in super(Pattern, self).rows(with_masks(parts, run), draw, max_len)
+        ]
+
+    def _choices(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
+        """All choices of an example; in training each right one with some of the wrong ones."""
+        known = parts.target if isinstance(parts.target, Sequence) else ()
+        right, wrong = ([i for i, target in enumerate(known) if target == which] for which in (1, 0))
+        if not (draw.training and right):
+            yield max(map(len, parts.choices)), parts.choices, known or None
+            return
+        for one in right:
+            random = Random(mix(draw.seed, "choices", parts.example, one))
+            others = wrong if len(wrong) < self.choices else sorted(random.sample(wrong, self.choices - 1))
+            chosen = [parts.choices[i] for i in (one, *others)]
+            yield max(map(len, chosen)), chosen, [1, *[0] * len(others)]
+
+    def _text(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
+        """A text to be written, with more masks than it needs: its tokens and padding, in training if it is right."""
+        (text,) = parts.choices
+        right = draw.training and isinstance(parts.target, Sequence) and 1 in parts.target
+        random = Random(mix(draw.seed, "spare", draw.epoch, parts.example))
+        spare = random.randint(0, self.spare) if draw.training else 1
+        yield len(text) + spare, (), [*text, *[self.tokens.pad_id] * spare] if right else None
 
 
 def ends_with_mask(pattern: str, fields: Sequence[str]) -> bool:
@@ -168,7 +219,13 @@ def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
     return marked[0] if slots and marked else next(iter(patterns))
 
 
-def _formed(text: str, form: str) -> str:
-    if form == "bare":
-        return text.rstrip(string.punctuation + " ")
-    return text[:1].lower() + text[1:] if form == "lower" else text
+def with_masks(parts: Parts, run: int) -> Parts:
+    """Parts with so many masks."""
+    return replace(parts, parts=[p._replace(ids=[p.ids[0]] * run) if p.kind == "mask" else p for p in parts.parts])
+
+
+def formed(text: str, form: str) -> str:
+    """A text in one of FORMS."""
+    if form in ("bare", "phrase"):
+        text = text.rstrip(string.punctuation + " ")
+    return text[:1].lower() + text[1:] if form in ("lower", "phrase") else text

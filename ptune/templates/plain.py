@@ -51,7 +51,7 @@ class Plain(Template):
                 pieces.append(Part("text", self.encode(value.lstrip()), segment))
         if self.mask:
             assert self.tokens.mask_id is not None
-            pieces.append(Part("mask", [self.tokens.mask_id], len(self.segments) - 1))
+            pieces.append(Part("mask", [self.tokens.mask_id] * self.masks, len(self.segments) - 1))
         return Parts(index, pieces, target, len(self.segments))
 
     def _marked(self, given: str, value: str, segment: int, example: Example) -> Part:
