@@ -98,6 +98,7 @@ class Verbalizer(Head):
         self.masked, self.aggregate, self.decoding = masked, aggregate, decoding
         self.vocab, self.causal, self.decode = shape.vocab, shape.causal, decode
         self.masks = 1  # of the longest word
+        self.every: Tensor | None = None
         self.register_buffer("shift", torch.zeros(len(labels)), persistent=calibrate)
         self.scalar = readout == "scalar"
         if masked != "label":

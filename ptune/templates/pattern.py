@@ -1,7 +1,9 @@
 """Cloze patterns (PET, LM-BFF, P-Tuning): fields, literal anchor words, a mask, and slots for pseudo tokens.
 
-A pattern is text with `{field}`, `{field:bare}` (without final punctuation), `{field:lower}`, `{mask}`, `{prompt}`
-(where pseudo tokens go; `{prompt:3}` three of them) and `{sep}` (what follows is the second segment).
+A pattern is text with `{field}`, `{field:bare}` (without final punctuation), `{field:lower}`, `{field:phrase}` (both),
+`{field:joined}` (a space stands before it if it begins with one), `{mask}`, `{prompt}` (where pseudo tokens go;
+`{prompt:3}` three of them) and `{sep}` (what follows is the second segment). Where masks stand for texts of an example's
+own they have such forms too.
 """
 
 from __future__ import annotations
@@ -75,7 +77,13 @@ class Pattern(Template):
     """name: which of the task's patterns; slots are shared out over its {prompt} marks, or stand in front.
 
     As many as the marks say, one where a mark says no number, stand as they say; others are shared out evenly.
+
+    choices: how many of an example's own choices are trained on, a right one among them; the others are drawn with the
+    run's seed, once (PET: ReCoRD's entities). spare: as many masks at most are trained on beyond a text that is to be
+    written, so that its length tells nothing; they are padding. Without training there is one (PET: WSC).
     """
+
+    fills = True
 
     @classmethod
     def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
