@@ -103,7 +103,8 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """The compact result that ends a run."""
     metric, split = result["metric"], result["report_on"]
-    marked = " (also selected on: optimistic)" if result["selected_on_reported"] and result["steps"] else ""
+    chosen = result["steps"] or "found" in result
+    marked = " (also selected on: optimistic)" if result["selected_on_reported"] and chosen else ""
     parameters = result["parameters"]
     tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}.get(
         result["tune"], f"{result['tune']} in the backbone"

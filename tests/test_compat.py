@@ -11,6 +11,8 @@ from ptune.config import Compat
 from ptune.errors import ConfigError
 
 METHODS = (
+    "autoprompt",
+    "bilstm",
     "bitfit",
     "finetune",
     "ia3",
@@ -22,9 +24,21 @@ METHODS = (
     "prompt_tuning",
     "ptuning",
     "ptv2",
+    "tfidf_nb",
     "zero_shot",
 )
-PROMPTLESS = ("bitfit", "finetune", "ia3", "linear_probe", "lora", "majority", "pattern_finetune", "zero_shot")
+PROMPTLESS = (
+    "bilstm",
+    "bitfit",
+    "finetune",
+    "ia3",
+    "linear_probe",
+    "lora",
+    "majority",
+    "pattern_finetune",
+    "tfidf_nb",
+    "zero_shot",
+)
 
 ROWS = [
     # row, what stands on the command line, the key, what changes
@@ -199,7 +213,8 @@ def test_the_bundle_sets_every_key(settings):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_bundle_goes_with_every_method(settings, method):
-    for task in ("rte", "conll03") if method not in ("pattern_finetune", "ptuning", "zero_shot") else ("cb",):
+    whole = ("autoprompt", "pattern_finetune", "ptuning", "tfidf_nb", "zero_shot")
+    for task in ("rte", "conll03") if method not in whole else ("cb",):
         settings(f"method={method}", f"task={task}", "compat=ptv2_official")
 
 

@@ -80,6 +80,7 @@ class TfidfNB(Procedure):
         best = max(scores, key=lambda alpha: scores[alpha])
         told = {
             "smoothing": {"chosen": best, "scores": {str(alpha): score for alpha, score in scores.items()}},
+            "found": {"smoothing": f"{best:g}"},
             "seconds": {"training": time.perf_counter() - started},
         }
         figures: dict[str, Any] = session.predicted(models[best], learned=models[best].size)
