@@ -25,6 +25,7 @@ from test_backbones import (
     slotted,
 )
 
+from ptune.backbones import weight_names
 from ptune.batch import EVERY, Row, collate
 from ptune.errors import ConfigError, PtuneError
 from ptune.injection import KV, Injection, Vocabulary, join
@@ -444,6 +445,17 @@ def test_an_encoder_alone_is_refused(folder, tmp_path):
 def test_an_output_layer_of_its_own_stays_so(backbone):
     assert not torch.equal(backbone.model.lm_head.weight, backbone.base.get_input_embeddings().weight)
     assert not backbone.model.config.scale_decoder_outputs
+
+
+@of_families("t5", "bart")
+def test_a_checkpoint_without_its_head_is_tied(folder, backbone, tmp_path):
+    """As BART is published."""
+    transformers.AutoModel.from_pretrained(str(folder)).save_pretrained(tmp_path)
+    assert not any(name.startswith(("lm_head", "final_logits")) for name in weight_names(tmp_path))
+    other = loaded(tmp_path, lm=True)
+    rows = ended_rows(backbone)
+    torch.testing.assert_close(run(other, rows).states, run(backbone, rows).states)
+    assert other.model.lm_head.weight is other.base.get_input_embeddings().weight
 
 
 def test_a_bart_of_different_heads_is_refused(bart_folder, tmp_path):
