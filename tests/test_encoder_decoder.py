@@ -133,6 +133,13 @@ def test_t5_reads_a_mask_behind_the_sentinel(folder, backbone):
         torch.testing.assert_close(found, logits[:, 1, words], atol=1e-4, rtol=1e-5)
 
 
+@of_families("t5")
+def test_t5_reads_one_mask_a_row(backbone):
+    (row,) = ended_rows(backbone, (6,))
+    with pytest.raises(PtuneError, match="reads one mask a row; choose a pattern with one"):
+        run(backbone, [replace(row, read={"mask": [1, 2]})])
+
+
 @of_families("bart")
 def test_bart_reads_a_mask_in_its_place(folder, backbone):
     mask = backbone.tokens().mask_id
@@ -322,7 +329,7 @@ def test_sites_and_layers_that_are_not_there(settings, t5_folder, bert_folder):
         "method.prompt.sites: at least one of encoder, decoder, cross"
     ]
     assert problems(settings, t5_folder, "task=rte", "method.prompt.layers=4") == [
-        "method.prompt.layers: 4 is outside the 3 layers (1-3); did you mean '3-3'?"
+        "method.prompt.layers: decoder: 4 is outside the 3 layers (1-3); did you mean '3-3'?"
     ]
     assert problems(settings, t5_folder, "task=rte", "cache_layers=true") == [
         "cache_layers: not for T5, whose layers are more than a stack; leave it out"
