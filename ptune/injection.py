@@ -97,16 +97,16 @@ class Injection:
             return tensor if tensor is None or len(tensor) == 1 else tensor[rows]
 
         def each(kv: KV) -> KV:
-            own = [tensor if len(tensor) == 1 else tensor[rows] for tensor in (kv.k, kv.v)]
-            return KV(*own, None if kv.length is None else kv.length[rows])
+            k, v = (tensor if len(tensor) == 1 else tensor[rows] for tensor in (kv.k, kv.v))
+            return KV(k, v, None if kv.length is None else kv.length[rows])
 
-        shared = isinstance(self.offset, int) or self.offset.dim() == 0
+        offset = self.offset
         return Injection(
             front=some(self.front),
             front_length=None if self.front_length is None else self.front_length[rows],
             slots=some(self.slots),
             kv={site: {layer: each(kv) for layer, kv in layers.items()} for site, layers in self.kv.items()},
-            offset=self.offset if shared else self.offset[rows],
+            offset=offset if isinstance(offset, int) or offset.dim() == 0 else offset[rows],
             whole_embedding=self.whole_embedding,
         )
 

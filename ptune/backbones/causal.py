@@ -86,7 +86,7 @@ class Causal(Backbone):
         """What each row goes on with under the injection, see `search`; one pass for the sources, then one a token."""
         from transformers import DynamicCache
 
-        cache = DynamicCache()
+        cache: Any = DynamicCache()
         source = self.sources(batch, injection, cache)
         mask = batch.mask
         if injection.front is not None:
