@@ -32,6 +32,7 @@ from ptune.errors import PtuneError
 
 PACKAGES = (
     "torch",
+    "bitsandbytes",
     "peft",
     "transformers",
     "datasets",

@@ -737,7 +737,7 @@ def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -
     parts = {
         g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")
     }
-    total = sum(p.numel() for p in model.backbone.parameters())
+    total = model.backbone.size
     learned = sum(parts.values())
     kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}
     return {
