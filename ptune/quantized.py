@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -46,20 +47,18 @@ def quantize(model: nn.Module, kind: str, name: str) -> None:
 
 def eight(layer: nn.Linear) -> Any:
     """A layer whose weight takes 8 bits once it is moved to its device."""
-    from bitsandbytes.nn import Int8Params, Linear8bitLt
-
-    new = Linear8bitLt(layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0)
-    new.weight = Int8Params(layer.weight.detach(), requires_grad=False, has_fp16_weights=False)
+    library = import_module("bitsandbytes.nn")
+    new = library.Linear8bitLt(layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0)
+    new.weight = library.Int8Params(layer.weight.detach(), requires_grad=False, has_fp16_weights=False)
     new.bias = layer.bias
     return new
 
 
 def four(layer: nn.Linear) -> Any:
     """A layer whose weight takes 4 bits once it is moved to its device."""
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
-    new = Linear4bit(layer.in_features, layer.out_features, quant_type="nf4")
-    new.weight = Params4bit(layer.weight.detach(), requires_grad=False, quant_type="nf4")
+    library = import_module("bitsandbytes.nn")
+    new = library.Linear4bit(layer.in_features, layer.out_features, quant_type="nf4")
+    new.weight = library.Params4bit(layer.weight.detach(), requires_grad=False, quant_type="nf4")
     new.bias = layer.bias
     # An evaluation on a CPU with AVX-512 would repack the weight for good in a way through which no gradient passes.
     new.support_avx512bf16_for_cpu = False
