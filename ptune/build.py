@@ -196,7 +196,7 @@ def identity(s: Train) -> str:
 
 def apart(s: Train) -> bool:
     """Whether micro-batches are trained on at once, as Model.apart says when it is there."""
-    if s.method["tune"] == "all" or s.gradient_checkpointing:
+    if s.method["tune"] == "all" or s.gradient_checkpointing or s.backbone.get("quantize"):
         return False
     return target(s.backbone["_target_"], s.packages).threads and device(s.device).type == "cpu"
 

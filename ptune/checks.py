@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ptune import quantized
 from ptune.adapters import ADAPTERS, problems
 from ptune.config import Data, Train
 from ptune.errors import nearest
@@ -141,6 +142,7 @@ def check_together(s: Train) -> Iterator[str]:
             yield f"backbone.{key}: {type(backbone).__name__} has none to set; leave it out"
     yield from check_positions(s, backbone, task)
     yield from check_adapter(s.method["tune"], s.method.get("adapter"))
+    yield from (f"backbone.quantize: {text}" for text in quantized.problems(backbone.quantize, s.method["tune"]))
     yield from check_lower(s, backbone)
     yield from check_metric(s, task)
     yield from check_classes(s.data, task)

@@ -44,7 +44,7 @@ class Model(nn.Module):
         self.precision = precision
         if precision == "bfloat16" and (backbone.adapted or not any(p.requires_grad for p in backbone.parameters())):
             for parameter in backbone.parameters():  # not the buffers: rotary frequencies need their digits
-                if not parameter.requires_grad:
+                if not parameter.requires_grad and parameter.is_floating_point():
                     parameter.data = parameter.data.to(torch.bfloat16)
 
     @property
@@ -55,7 +55,8 @@ class Model(nn.Module):
     @property
     def threads(self) -> bool:
         """Whether passes may go on at once, one a thread: on a CPU, which a small one does not fill."""
-        return self.device.type == "cpu" and self.backbone.threads and not self.backbone.recomputes
+        alone = self.backbone.recomputes or self.backbone.quantize  # its layers remember things while they work
+        return self.device.type == "cpu" and self.backbone.threads and not alone
 
     @property
     def apart(self) -> bool:

@@ -33,6 +33,7 @@ from ptune.errors import PtuneError
 
 PACKAGES = (
     "torch",
+    "bitsandbytes",
     "peft",
     "transformers",
     "datasets",

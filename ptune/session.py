@@ -775,7 +775,7 @@ def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -
     }
     if model.member(member).prompt.discrete:
         parts["prompt"] = model.member(member).prompt.length
-    total = sum(p.numel() for p in model.backbone.parameters())
+    total = model.backbone.size
     learned = sum(parts.values())
     kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}
     return {

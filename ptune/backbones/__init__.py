@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ptune import dropout
+from ptune import dropout, quantized
 from ptune.adapters import ADAPTERS, inject
 from ptune.batch import Batch, Hidden
 from ptune.errors import ConfigError, PtuneError
@@ -58,6 +58,7 @@ class Backbone(nn.Module, ABC):
 
     checkpoint, revision: on the Hub; path: a folder instead (pkg://package/folder for a shipped one).
     dropout, attention_dropout: null keeps the checkpoint's; they act while training, on a frozen backbone too.
+    quantize: in how many bits linear layers are kept, see ptune.quantized; of a frozen backbone; null: as they are.
     sha256: of model.safetensors, for a checkpoint that no revision pins.
     weights: safetensors, or bin for an old checkpoint that has nothing else (loaded weights-only, never unpickled).
 
@@ -105,6 +106,7 @@ class Backbone(nn.Module, ABC):
         kv_heads: int | None = None,
         head_dim: int | None = None,
         decoder_layers: int = 0,
+        quantize: Literal["int8", "int4"] | None = None,
     ) -> None:
         super().__init__()
         self.name, self.checkpoint, self.revision, self.path = name, checkpoint, revision, path
@@ -125,6 +127,7 @@ class Backbone(nn.Module, ABC):
         )
         self.stated = {**vars(self.shape), "heads": heads, "kv_heads": kv_heads or heads}
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
+        self.quantize, self.packed = quantize, 0
         self.recomputes = self.adapted = False
         self.lower: Lower | None = None
         self._folder: Path | None = None
@@ -238,6 +241,10 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: its checkpoint has no LM-head weights ({min(found['missing_keys'])}); "
                 "choose method/head=linear or a backbone with them"
             )
+        if self.quantize is not None:
+            before = self.size
+            quantized.quantize(self.base, self.quantize, self.name)
+            self.packed = before - self.size
         dropout.install(self.model)
         self.slots = self.install()
 
@@ -247,6 +254,11 @@ class Backbone(nn.Module, ABC):
             if given is not None:
                 for name in names:
                     setattr(config, name, given)
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are, however many of them a number holds."""
+        return sum(parameter.numel() for parameter in self.parameters()) + self.packed
 
     @property
     def base(self) -> Any:

@@ -42,6 +42,7 @@ class DebertaV2(Deberta):
         dropout: float | None = None,
         attention_dropout: float | None = None,
         weights: Literal["safetensors", "bin"] = "safetensors",
+        quantize: Literal["int8", "int4"] | None = None,
         embed_pads: bool = False,
     ) -> None:
         super().__init__(
@@ -61,6 +62,7 @@ class DebertaV2(Deberta):
             dropout=dropout,
             attention_dropout=attention_dropout,
             weights=weights,
+            quantize=quantize,
         )
         self.embed_pads = embed_pads
 
