@@ -399,7 +399,7 @@ def test_trains_on_the_original_files(ptune, shared, task, folder):
     [
         (
             ["task=wsc", "backbone=tiny_causal"],
-            "method/head: wsc is written at masks, and a causal model has none; use linear in the plain template",
+            "method/head: wsc is written at masks, and a causal model has none; use linear, method/template=plain",
         ),
         (
             ["task=record", "backbone=tiny_causal"],

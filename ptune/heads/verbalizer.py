@@ -51,7 +51,10 @@ class Verbalizer(Head):
         """See Head."""
         if task.masked != "label":
             if shape.causal and task.masked == "text":
-                yield "", f"{task.name} is written at masks, and a causal model has none; use linear in the plain template"
+                yield (
+                    "",
+                    f"{task.name} is written at masks, and a causal model has none; use linear, method/template=plain",
+                )
             if task.masked == "choice" and not task.grouped:
                 yield "", f"the choices of {task.name} are weighed against one another here; use task.loss=softmax"
             for key in ("name", "calibrate"):
