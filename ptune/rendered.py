@@ -103,7 +103,7 @@ class Rendered:
         return {
             "cut": self.cut,
             "cut_percent": 100 * self.cut / len(self),
-            "windows": sum(self.counts) / shown,
+            "windows": sum(self.counts) / shown if self.template.masked == "label" else 1.0,
             "lost_labels": self.lost,
         }
 

@@ -27,6 +27,7 @@ COMBINATIONS = [
     *(("squad", template, prompt, "linear") for template in ("plain", "pattern") for prompt in PROMPTS),
     ("squad_v2", "plain", "deep", "pooled"),
     *(("copa", "plain", prompt, "linear") for prompt in PROMPTS),
+    *(("copa", "pattern", prompt, "verbalizer") for prompt in PROMPTS),
     ("copa", "plain", "none", "pooled"),
     ("stsb", "plain", "deep", "linear"),
     ("stsb", "plain", "none", "pooled"),

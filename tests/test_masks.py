@@ -1,4 +1,4 @@
-"""Runs of masks: how texts of several tokens are scored, learned and written; COPA, ReCoRD and WSC by their patterns."""
+"""Runs of masks: how texts of several tokens are scored, learned and written; COPA, ReCoRD and WSC."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ LONG = (
 @pytest.mark.parametrize("backbone", ["tiny_encoder", "tiny_causal"])
 @pytest.mark.parametrize("aggregate", ["mean", "logsumexp"])
 def test_labels_of_several_tokens(wired, monkeypatch, backbone, aggregate):
-    """A label's score comes of its words', each scored alone; calibration gives every label of an empty text the same."""
+    """A label's score comes of its words', each scored alone; calibrated, an empty text has every label alike."""
     examples = [Example(str(i), {"premise": text, "hypothesis": "The dog sleeps."}) for i, text in enumerate("ab")]
     words = (f"method.head.aggregate={aggregate}", "method.head.calibrate=true", "method.head.name=yes_no", *LONG)
     run = wired("rte", *words, examples=examples, backbone=backbone, method="zero_shot")
@@ -333,7 +333,7 @@ def test_wsc_learns_to_write_right_candidates_and_to_stop(wired):
             )
             target.append(batch.target[0])
         expected = torch.nn.functional.cross_entropy(torch.cat(said), torch.cat(target), reduction="sum")
-        assert float(total) == pytest.approx(float(expected), rel=1e-4)
+        assert total.item() == pytest.approx(expected.item(), rel=1e-4)
     assert labels == sum(map(len, target))
 
 
@@ -399,7 +399,7 @@ def test_trains_on_the_original_files(ptune, shared, task, folder):
     [
         (
             ["task=wsc", "backbone=tiny_causal"],
-            "method/head: wsc is written at masks, and a causal model has none; use linear",
+            "method/head: wsc is written at masks, and a causal model has none; use linear, method/template=plain",
         ),
         (
             ["task=record", "backbone=tiny_causal"],

@@ -722,7 +722,8 @@ def test_heads_that_do_not_fit(ptune):
         "method/head: marked words are read in the plain template alone; use method/template=plain"
     )
     assert ptune("train", "task=copa", "method/head=verbalizer", *COMMON).err == (
-        "method/head: a verbalizer answers for a whole text, and copa asks for one of several candidates; use linear"
+        "method/template: the patterns of copa go with a verbalizer, and a verbalizer with them; use "
+        "method/template=pattern"
     )
 
 

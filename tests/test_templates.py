@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -270,12 +271,12 @@ RENDERED = {
     "pet3": "[CLS] the dog sleeps? [SEP] [MASK]. the dog sleeps in the old house. [SEP]",
 }
 RTE = {
-    "pet4": "[CLS] the dog sleeps in the old house. question: the dog sleeps true or false? answer: [MASK] [SEP]",
+    "pet4": "[CLS] the dog sleeps in the old house. question: the dog sleeps. true or false? answer: [MASK] [SEP]",
     "ptuning": "[CLS] the dog sleeps in the old house. question: the dog sleeps? answer: [MASK]. [SEP]",
 }
 CB = {
     "pet4": "[CLS] the dog sleeps in the old house. question: "
-    "the dog sleeps true, false or neither? answer: [MASK] [SEP]",
+    "the dog sleeps. true, false or neither? answer: [MASK] [SEP]",
     "ptuning": "[CLS] the dog sleeps in the old house. [SEP] the dog sleeps? answer: [MASK] [SEP]",
 }
 
@@ -316,21 +317,108 @@ def test_pattern_spacing_byte_level(roberta_folder):
     template = Pattern(Tokens(tokenizer), PAIR, task("rte")["patterns"], "pet4", mask=True)
     row = only(template, FIELDS)
     assert tokenizer.decode(row.ids, clean_up_tokenization_spaces=False) == (
-        "<s>The dog sleeps in the old house. question: The dog sleeps True or False? answer:<mask></s>"
+        "<s>The dog sleeps in the old house. question: The dog sleeps. True or False? answer:<mask></s>"
     )
     assert template.mask_lead
 
 
 def test_every_shipped_pattern_parses():
-    """Each names its task's fields; where a verbalizer answers, it has one mask and words for the task's labels."""
+    """Each names its task's fields; where masks are read it has one, and words for the task's labels if they are."""
     for path in sorted((ROOT / "conf/task").glob("*.yaml")):
         node = task(path.stem)
         for name, pattern in node.get("patterns", {}).items():
-            pieces = parse(pattern["text"], node["fields"])
-            assert {piece.text for piece in pieces if piece.kind == "field"} == set(node["fields"]), (path.stem, name)
-            assert sum(piece.kind == "mask" for piece in pieces) == ("verbalizers" in node), (path.stem, name)
+            made = leaf(node)
+            own = made.masked != "label"
+            pieces = parse(pattern["text"], [*made.fields, *made.beside])
+            named = {piece.text for piece in pieces if piece.kind == "field"}
+            assert own or named == set(made.fields), (path.stem, name)
+            assert sum(piece.kind == "mask" for piece in pieces) == (own or "verbalizers" in node), (path.stem, name)
             if "verbalizers" in node:
-                assert set(node["verbalizers"][pattern["verbalizer"]]) == set(leaf(node).labels)
+                assert set(node["verbalizers"][pattern["verbalizer"]]) == set(made.labels)
+
+
+PAIRS = {"premise": "A man sleeps.", "hypothesis": "He rests."}
+NEWS = {"title": "Cup final", "description": "They won."}
+ASKED = {"paragraph": "Anna met Bo.", "question": "Who met Bo?", "answer": "Anna"}
+TOLD = {"question": "is it wet", "passage": "It rains"}
+SENSES = {"sentence1": "A bank lends.", "sentence2": "A bank is high.", "word": "bank"}
+FALL = {"premise": "The man fell.", "choice1": "He slipped.", "choice2": "He ran."}
+PRONOUN = {"marked": "Bo left when *he* won.", "text": "Bo left when he won.", "pronoun": "he", "candidate": "Bo"}
+GAP = {"passage": "Bo met Anna.", "query": "The house of @placeholder's friend.", "entities": ["Anna", "Bo"]}
+PUBLISHED = {  # of pet/pvp.py, a part with a space to the next; _ is the mask, | parts two segments
+    "boolq": (
+        TOLD,
+        *["It rains. Question: is it wet? Answer: _."] * 2,
+        *["It rains. Based on the previous passage, is it wet? _."] * 2,
+        *["Based on the following passage, is it wet? _. It rains"] * 2,
+    ),
+    "multirc": (
+        ASKED,
+        "Anna met Bo. Question: Who met Bo? Is it Anna? _.",
+        'Anna met Bo. Question: Who met Bo? Is the correct answer "Anna"? _.',
+        'Anna met Bo. Based on the previous passage, Who met Bo? Is "Anna" a correct answer? _.',
+        "Anna met Bo Who met Bo - [_] Anna",
+    ),
+    "wic": (
+        SENSES,
+        '"A bank lends." / "A bank is high." Similar sense of "bank"? _.',
+        "A bank lends. A bank is high. Does bank have the same meaning in both sentences? _",
+        'bank . Sense (1) (a) "A bank lends." (_) "A bank is high."',
+    ),
+    "agnews": (
+        NEWS,
+        "_: Cup final They won.",
+        "_ News: Cup final They won.",
+        "Cup final (_) They won.",
+        "Cup final They won. (_)",
+        "[ Category: _ ] Cup final They won.",
+        "_ - Cup final They won.",
+    ),
+    "mnli": (PAIRS, *['"A man sleeps" ?|_, "He rests."', "A man sleeps?|_, He rests."] * 2),
+    "rte": (
+        PAIRS,
+        '"He rests" ?|_, "A man sleeps."',
+        "He rests?|_, A man sleeps.",
+        '"He rests" ?|_. "A man sleeps."',
+        "He rests?|_. A man sleeps.",
+        "A man sleeps. question: He rests. True or False? answer: _",
+    ),
+    "copa cause": (
+        {**FALL, "question": "cause"},
+        '"he slipped" or "he ran"? The man fell because _.',
+        "he slipped or he ran? The man fell because _.",
+    ),
+    "copa effect": (
+        {**FALL, "question": "effect"},
+        '"he slipped" or "he ran"? The man fell, so _.',
+        "he slipped or he ran? The man fell, so _.",
+    ),
+    "wsc": (
+        PRONOUN,
+        "Bo left when *he* won. The pronoun '*he*' refers to _.",
+        "Bo left when *he* won. In the previous sentence, the pronoun '*he*' refers to _.",
+        "Bo left when *he* won. Question: In the passage above, what does the pronoun '*he*' refer to? Answer: _.",
+    ),
+    "record": (GAP, "Bo met Anna. The house of _'s friend."),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_patterns(roberta_folder, name):
+    """PET's patterns, by their numbers; all masks of a run are one here."""
+    tokenizer = AutoTokenizer.from_pretrained(str(roberta_folder))
+    node, (fields, *expected) = task(name.partition(" ")[0]), PUBLISHED[name]
+    made = leaf(node)
+    shown = made.options(Example("0", fields))[0] if made.masked != "label" else Example("0", fields)
+    known = [*made.fields, *made.beside]
+    assert [each for each in node["patterns"] if each.startswith("pet")] == [f"pet{i}" for i in range(len(expected))]
+    for number, text in enumerate(expected):
+        patterns = node["patterns"]
+        template = Pattern(Tokens(tokenizer), known, patterns, f"pet{number}", mask=True, masked=made.masked)
+        (row,) = template.rows(template.parts(0, shown, None), NO_DRAW, 128)
+        said = tokenizer.decode(row.ids, clean_up_tokenization_spaces=False)
+        said = re.sub("(<mask>)+", "_", said).replace("</s></s>", "|").replace("<s>", "").replace("</s>", "")
+        assert said == text.replace(" _", "_")  # the mask's own token has the space
 
 
 def test_pattern_forms(bert):

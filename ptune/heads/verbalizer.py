@@ -57,7 +57,10 @@ class Verbalizer(Head):
             if shape.decoder_layers:
                 yield "", f"the texts at the masks of {task.name} are not read from an encoder-decoder; use generate"
             if shape.causal and task.masked == "text":
-                yield "", f"{task.name} is written at masks, and a causal model has none; use linear"
+                yield (
+                    "",
+                    f"{task.name} is written at masks, and a causal model has none; use linear, method/template=plain",
+                )
             if task.masked == "choice" and not task.grouped:
                 yield "", f"the choices of {task.name} are weighed against one another here; use task.loss=softmax"
             for key in ("name", "calibrate"):
