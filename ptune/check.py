@@ -34,7 +34,10 @@ COMPANIONS = {  # what an option needs beside itself
     "backbone=local": ["backbone.path=pkg://ptune.assets/tiny_encoder"],
     "data=local": ["data.root=."],
     "method/head=spans": ["task=wic"],
+    "method/head=word": ["task=lama"],
     "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
+    "prompt_length=pattern": ["method=ptuning"],
+    "task=lama": ["method/head=word"],
 }
 
 

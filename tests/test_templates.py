@@ -276,7 +276,7 @@ RTE = {
 CB = {
     "pet4": "[CLS] the dog sleeps in the old house. question: "
     "the dog sleeps true, false or neither? answer: [MASK] [SEP]",
-    "ptuning": "[CLS] the dog sleeps in the old house. [SEP] the dog sleeps? answer: [MASK] [SEP]",
+    "ptuning": "[CLS] the dog sleeps in the old house. [SEP] the dog sleeps.? answer: [MASK] [SEP]",
 }
 
 
@@ -322,13 +322,16 @@ def test_pattern_spacing_byte_level(roberta_folder):
 
 
 def test_every_shipped_pattern_parses():
-    """Each names its task's fields; where a verbalizer answers, it has one mask and words for the task's labels."""
+    """Each names its task's fields; where words answer, it has one mask, and words for the labels if there are any."""
     for path in sorted((ROOT / "conf/task").glob("*.yaml")):
         node = task(path.stem)
         for name, pattern in node.get("patterns", {}).items():
-            pieces = parse(pattern["text"], node["fields"])
-            assert {piece.text for piece in pieces if piece.kind == "field"} == set(node["fields"]), (path.stem, name)
-            assert sum(piece.kind == "mask" for piece in pieces) == ("verbalizers" in node), (path.stem, name)
+            made = leaf(node)
+            pieces = parse(pattern["text"], made.fields)
+            named = {piece.text for piece in pieces if piece.kind == "field"}
+            words = "verbalizers" in node or made.readout == "word"
+            assert named == set(made.fields) or (made.readout == "word" and named), (path.stem, name)
+            assert sum(piece.kind == "mask" for piece in pieces) == words, (path.stem, name)
             if "verbalizers" in node:
                 assert set(node["verbalizers"][pattern["verbalizer"]]) == set(leaf(node).labels)
 
