@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,6 @@ from ptune.batch import Draw
 
 COMMON = ("data=local", "data.root=.", "data.max_length=40", "batch_size=4", "max_steps=3", "tracker=none")
 TABLE_4 = ("method=ptv2", "method/head=verbalizer", "method/template=pattern")
-FIELDS = {"boolq": ("question", "passage"), "cb": ("premise", "hypothesis")}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def batch_of(wired):
 
 
 def scores(wired):
-    return torch.tensor([output.scores for output in wired.model.eval().outputs(0, batch_of(wired))])
+    return torch.tensor(np.stack([output.scores for output in wired.model.eval().outputs(0, batch_of(wired))]))
 
 
 # Table 4: the verbalizer
