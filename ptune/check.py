@@ -37,7 +37,6 @@ COMPANIONS = {  # what an option needs beside itself
     "method/head=word": ["task=lama"],
     "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
     "prompt_length=pattern": ["method=ptuning"],
-    "task=lama": ["method/head=word"],
 }
 
 

@@ -216,10 +216,12 @@ def test_a_verbalizer_is_over_all_words_where_a_word_is_asked_for(settings):
     with pytest.raises(ConfigError) as caught:
         settings("method=zero_shot", "task=lama", "backbone=tiny_encoder", "data=demo", "method.head.calibrate=true")
     assert caught.value.problems == ["method.head.calibrate: not a setting of ptune.heads.word.Word; there are none"]
+    s = settings("method=ptv2", "task=lama", "backbone=tiny_encoder", "data=demo")
+    assert s.method["head"] == {"_target_": "ptune.heads.word.Word"}
     with pytest.raises(ConfigError) as caught:
-        settings("method=ptv2", "task=lama", "backbone=tiny_encoder", "data=demo")
+        settings("method=ptv2", "method/head=word", "task=rte", "backbone=tiny_encoder", "data=demo")
     assert caught.value.problems == [
-        "method/head: a linear layer has no output for each word, and lama asks for one; use word"
+        "method/head: word answers with any word of the vocabulary, and rte asks for no word; use linear"
     ]
 
 
