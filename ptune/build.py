@@ -106,7 +106,7 @@ def resolve_head(s: Train) -> None:
         head, task = (target(str(node.get("_target_")), s.packages) for node in (s.method["head"], s.task))
     except PtuneError:  # which `check` tells
         return
-    other = head.instead.get(task.readout)
+    other = getattr(head, "instead", {}).get(getattr(task, "readout", None))
     if other is not None:
         own = with_defaults(head, {})
         kept = {name: value for name, value in s.method["head"].items() if name not in own or value != own[name]}

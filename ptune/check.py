@@ -37,7 +37,9 @@ COMPANIONS = {  # what an option needs beside itself
     "method/procedure=autoprompt": ["method=autoprompt"],
     "method/procedure=classic": ["method=bilstm"],
     "method/prompt=trigger": ["method=autoprompt"],
+    "method/head=word": ["task=lama"],
     "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
+    "prompt_length=pattern": ["method=ptuning"],
 }
 
 

@@ -181,6 +181,11 @@ FIRST_RECORD = {
         for row in RECORD
     ],
 }  # fmt: skip
+FACTS = [
+    {"uuid": name, "predicate_id": "P19", "sub_label": who, "obj_label": town}
+    for name, who, town in [("a", "Anna", "Bergen"), ("b", "Bob", "Oslo"), ("c", "Carl", "Hamar")]
+]
+BORN = lines_of([{"relation": "P19", "template": "[X] was born in [Y] .", "label": "birth place", "type": "N-1"}])
 SQUAD = {
     "version": "1.1",
     "data": [{"title": "T", "paragraphs": [
@@ -392,6 +397,23 @@ FORMS = [
             ),
         },
         document=True, places={LONG: ": data[1]"},
+    ),
+    Form(
+        "facts", "lama", "P19/train.jsonl", "P19/dev.jsonl", lines_of(FACTS),
+        {
+            **NONE["json"],
+            **NONE["text"],
+            COLUMNS: Refused('"sub_label": "Bob", ', "", ":2", "no text in 'sub_label'"),
+            LABELS: Refused('"P19", "sub_label": "Bob"', '"P91", "sub_label": "Bob"', ":2", "did you mean 'P19'?"),
+            UNLABELED: Refused(', "obj_label": "Oslo"', "", ":2", "no 'obj_label', which {path}:1 has"),
+            FIELD: Refused('"Bob"', '" "', ":2", "nothing in 'sub_label'; lama needs a text there"),
+            EMPTY: Refused('"Oslo"', '""', ":2", "'' in 'obj_label'; lama needs a word there"),
+            JSON: Refused('"Oslo"}', '"Os', ":2", "not JSON"),
+            IDS: Refused('"uuid": "b"', '"uuid": "a"', ":2", "id a is that of {path}:1, too"),
+            OUTSIDE: "objects are words of their own",
+            OFFSET: "no offsets",
+        },
+        beside=("relations.jsonl", "relations.jsonl", BORN),
     ),
     Form(
         "delimited, tsv", "sst2", "train.tsv", "dev.tsv", "sentence\tlabel\nso dull\t0\nfine Oslo\t1\nwell\t1\n",

@@ -38,7 +38,7 @@ def of(path: str, value: Any) -> Edit:
     return edit
 
 
-READERS = "array, columns, delimited, gold_conll, indexed, jsonl, multirc, props, record, roles, squad"
+READERS = "array, columns, delimited, facts, gold_conll, indexed, jsonl, multirc, props, record, roles, squad"
 CASES: dict[str, tuple[str, Edit, list[str]]] = {
     "misspelled option": (
         "wnut17",

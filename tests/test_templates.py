@@ -277,7 +277,7 @@ RTE = {
 CB = {
     "pet4": "[CLS] the dog sleeps in the old house. question: "
     "the dog sleeps. true, false or neither? answer: [MASK] [SEP]",
-    "ptuning": "[CLS] the dog sleeps in the old house. [SEP] the dog sleeps? answer: [MASK] [SEP]",
+    "ptuning": "[CLS] the dog sleeps in the old house. [SEP] the dog sleeps.? answer: [MASK] [SEP]",
 }
 
 
@@ -323,15 +323,15 @@ def test_pattern_spacing_byte_level(roberta_folder):
 
 
 def test_every_shipped_pattern_parses():
-    """Each names its task's fields; where masks are read it has one, and words for the task's labels if they are."""
+    """Each names its task's fields; where masks are read it has one, and words for the labels if there are any."""
     for path in sorted((ROOT / "conf/task").glob("*.yaml")):
         node = task(path.stem)
         for name, pattern in node.get("patterns", {}).items():
             made = leaf(node)
-            own = made.masked != "label"
+            own = made.masked != "label" or made.readout == "word"
             pieces = parse(pattern["text"], [*made.fields, *made.beside])
             named = {piece.text for piece in pieces if piece.kind == "field"}
-            assert own or named == set(made.fields), (path.stem, name)
+            assert (named and own) or named == set(made.fields), (path.stem, name)
             assert sum(piece.kind == "mask" for piece in pieces) == (own or "verbalizers" in node), (path.stem, name)
             if "verbalizers" in node:
                 assert set(node["verbalizers"][pattern["verbalizer"]]) == set(made.labels)

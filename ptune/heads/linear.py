@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,8 @@ class Linear(Head):
     "choice") have a score each; a number (readout "scalar") is one output, and its loss the squared error.
     """
 
+    instead = MappingProxyType({"word": "ptune.heads.word.Word"})  # it would have an output for each word to learn
+
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
@@ -36,8 +39,6 @@ class Linear(Head):
                 "",
                 f"a linear head gives labels or numbers, and {task.name} asks for a text; use method/head=generate",
             )
-        if task.readout == "word":
-            yield "", f"a linear layer has no output for each word, and {task.name} asks for one; use word"
         if given.get("pooler") == "pretrained" and task.readout in ROWS and not shape.pooler:
             yield (
                 "pooler",

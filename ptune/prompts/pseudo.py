@@ -15,8 +15,9 @@ from ptune.prompts import Prompt
 class Pseudo(Prompt):
     """Embedding(P, E) -> encoder, E being the width of the backbone's word embeddings (not its hidden width).
 
-    lstm: two bidirectional layers of width E, then Linear-ReLU-Linear; mlp: Linear-ReLU-Linear alone. A task that tells
-    G prompts apart has an embedding for each, and one encoder that reads them one by one.
+    lstm: two bidirectional layers of width E, then Linear-ReLU-Linear; lstm_half: of width E / 2, as the published code
+    has it for LAMA; mlp: Linear-ReLU-Linear alone. A task that tells G prompts apart has an embedding for each, and one
+    encoder that reads them one by one.
     """
 
     place = "slots"
@@ -25,7 +26,7 @@ class Pseudo(Prompt):
         self,
         shape: Shape,
         length: int,
-        encoder: Literal["none", "lstm", "mlp"] = "lstm",
+        encoder: Literal["none", "lstm", "lstm_half", "mlp"] = "lstm",
         init_std: float = 1.0,
         prompts: int = 1,
     ) -> None:
@@ -33,8 +34,9 @@ class Pseudo(Prompt):
         width = shape.embed
         self.length, self.prompts = length, prompts
         self.table = nn.Parameter(torch.randn(prompts * length, width) * init_std)
-        self.lstm = nn.LSTM(width, width, 2, bidirectional=True, batch_first=True) if encoder == "lstm" else None
-        wide = 2 * width if encoder == "lstm" else width
+        states = {"lstm": width, "lstm_half": width // 2}.get(encoder, 0)
+        self.lstm = nn.LSTM(width, states, 2, bidirectional=True, batch_first=True) if states else None
+        wide = 2 * states or width
         mlp = nn.Sequential(nn.Linear(wide, width), nn.ReLU(), nn.Linear(width, width))
         self.mlp = None if encoder == "none" else mlp
 
