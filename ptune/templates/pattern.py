@@ -127,7 +127,7 @@ class Pattern(Template):
             elif self.windows is not None and piece.text == self.windows.field:
                 out.append(self.context(example.fields[piece.text], piece.segment, piece.lead))
             else:
-                text = _formed(example.fields[piece.text].strip(), piece.form)
+                text = formed(example.fields[piece.text].strip(), piece.form)
                 out.append(Part("text", self.tokens.encode(text, piece.lead), piece.segment))
         return Parts(index, out, target, self.segments)
 
@@ -144,7 +144,8 @@ def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
     return marked[0] if slots and marked else next(iter(patterns))
 
 
-def _formed(text: str, form: str) -> str:
+def formed(text: str, form: str) -> str:
+    """A field's text as {field:form} says it: without final punctuation, with a small first letter, or as it is."""
     if form == "bare":
         return text.rstrip(string.punctuation + " ")
     return text[:1].lower() + text[1:] if form == "lower" else text
