@@ -97,7 +97,8 @@ class Writer:
             path = str(checkpoint_folder(folder))
         except PtuneError as error:
             raise ConfigError([f"method.procedure.writer: {str(error).removeprefix('backbone.path: ')}"]) from None
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        tokenizer: Any = transformers.AutoTokenizer
+        self.tokenizer = tokenizer.from_pretrained(path)
         self.gaps = [self.tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(3)]
         if None in self.gaps or self.tokenizer.unk_token_id in self.gaps:
             raise ConfigError(
