@@ -36,9 +36,9 @@ def tokens(bert_folder) -> Tokens:
 def made(tokens):
     """made(...): the template that has learned the eight texts."""
 
-    def make(shots=SHOTS, sentences=None, **given) -> Demonstrations:
+    def make(pool=SHOTS, sentences=None, **given) -> Demonstrations:
         template = Demonstrations(tokens, ["text"], PATTERNS, ["y", "n"], WORDS, sentences=sentences, **given)
-        template.learn(shots)
+        template.learn(pool)
         return template
 
     return make
@@ -216,8 +216,7 @@ def test_the_filter_embeds_with_the_untrained_backbone(settings, bert_folder, tm
 
 
 def test_random_examples_stand_before_the_text(made) -> None:
-    template = made(shots=5 and SHOTS, per_label=False, place="before", samples=3)
-    template.shots = 5
+    template = made(shots=5, per_label=False, place="before", samples=3)
     orders = []
     for row in rows(template, "is it far", EVALUATION):
         assert "[MASK]" in said(template, row).split("[SEP]")[-2]
@@ -228,8 +227,7 @@ def test_random_examples_stand_before_the_text(made) -> None:
 
 
 def test_as_many_examples_as_have_room(made) -> None:
-    template = made(per_label=False, place="before", samples=1)
-    template.shots = None
+    template = made(shots=None, per_label=False, place="before", samples=1)
     assert template.wanted == 8
     assert len(shown(template, rows(template, "is it far", EVALUATION)[0])) == 8
     for most in range(12, 90):
@@ -240,8 +238,7 @@ def test_as_many_examples_as_have_room(made) -> None:
 
 
 def test_no_demonstrations_are_the_pattern(tokens, made) -> None:
-    template = made(per_label=False)
-    template.shots = 0
+    template = made(shots=0, per_label=False)
     pattern = Pattern(tokens, ["text"], PATTERNS)
     (ours,) = rows(template, "is it far", EVALUATION)
     (theirs,) = pattern.rows(pattern.parts(0, Example("0", {"text": "is it far"}), 0), EVALUATION, 128)

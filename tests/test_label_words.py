@@ -122,13 +122,13 @@ def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted) 
     first = result["label_words"]["ranked"][0]
     assert (first["words"], first["untrained"]) == (planted, 100.0)
     assert result["label_words"]["written"]["words"] == {"negative": "terrible", "positive": "great"}
-    assert [stage["name"] for stage in result["stages"]] == ["written", "words000", "words001"]
+    assert [stage["name"] for stage in result["stages"]] == ["words_written", "words_000", "words_001"]
     selected = [each["selected"] for each in result["label_words"]["ranked"]]
     assert result["label_words"]["found"]["selected"] == max(selected)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     chosen = {label: [word] for label, word in result["label_words"]["found"]["words"].items()}
     assert config["task"]["verbalizers"]["found"] == chosen
-    child = yaml.safe_load((folder / "stages" / "words000" / "config.yaml").read_text(encoding="utf-8"))
+    child = yaml.safe_load((folder / "stages" / "words_000" / "config.yaml").read_text(encoding="utf-8"))
     assert child["task"]["verbalizers"]["found"] == {label: [word] for label, word in planted.items()}
     assert child["method"]["template"]["_target_"].endswith("Pattern"), "ranked without demonstrations"
     assert not list(folder.glob("stages/*/tuned.safetensors"))

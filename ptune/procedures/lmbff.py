@@ -1,98 +1,142 @@
-"""LM-BFF's search for label words, then a training with the best (Gao et al. 2021, arXiv 2012.15723, section 5.1)."""
+"""LM-BFF's searches for a template and for label words, then a training with the best (Gao et al. 2021).
+
+arXiv 2012.15723, section 5.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ptune.errors import ConfigError
 from ptune.procedures import Procedure, Stage
 
-PATTERN = "ptune.templates.pattern.Pattern"  # words are looked for, and ranked, without demonstrations
-FOUND = "found"  # what the verbalizer of found words is called
-FILE = "label_words.json"
+PATTERN = "ptune.templates.pattern.Pattern"  # what is searched for is ranked without demonstrations
+FOUND = "found"  # what the pattern and the verbalizer that are found are called
 
 
 class LmBff(Procedure):
-    """k_likely: words a label, the likeliest for its training examples; k_neighbors: of those the nearest to the
-    label's own word, null for all; n_pairs: combinations of them that are trained with and ranked on what selects.
+    """templates, words: what is looked for; templates first, with the written words, then words for the best template.
 
+    k_likely: words a label, the likeliest for its training examples; k_neighbors: of those the nearest to the label's
+    own word, null for all; n_pairs: combinations of them that are trained with and ranked on what selects.
     combinations: the most that are tried on the untrained model; fewer words a label are taken where there are more.
-    keep_weights: of the trainings that rank.
+
+    writer: the folder of a T5 that writes templates; beam: how many; length: tokens of one; n_templates: how many of
+    them are trained with, null for all. keep_weights: of the trainings that rank.
     """
 
     def __init__(
         self,
+        words: bool = True,
+        templates: bool = False,
         k_likely: int = 100,
         n_pairs: int = 100,
         k_neighbors: int | None = None,
         combinations: int = 10_000_000,
+        writer: str = "pkg://ptune.assets/tiny_encoder_decoder",
+        beam: int = 100,
+        length: int = 20,
+        n_templates: int | None = None,
         keep_weights: bool = False,
     ) -> None:
         """Raises ConfigError for numbers that are too small."""
+        self.words, self.templates, self.keep_weights = words, templates, keep_weights
         self.limits = k_likely, k_neighbors, n_pairs, combinations
-        self.keep_weights = keep_weights
+        self.writer, self.beam, self.length, self.n_templates = writer, beam, length, n_templates
         given = {"k_likely": k_likely, "n_pairs": n_pairs, "k_neighbors": k_neighbors, "combinations": combinations}
-        if wrong := [
-            f"method.procedure.{k}: {v} is too small; at least 1" for k, v in given.items() if v is not None and v < 1
-        ]:
-            raise ConfigError(wrong)
+        given |= {"beam": beam, "length": length, "n_templates": n_templates}
+        if wrong := [f"{key}: {value}" for key, value in given.items() if value is not None and value < 1]:
+            raise ConfigError([f"method.procedure.{each} is too small; at least 1" for each in wrong])
 
     def stages(self, session: Any) -> Iterator[Stage]:
-        """The search, a training with each combination and with the written words, and the training that counts."""
-        yield Stage("label words", lambda: self.search(session))
-        yield Stage("rank", lambda: self.rank(session))
-        yield Stage("train", lambda: self.train(session))
+        """Each search, with a training for every candidate and for what is written, and the training that counts."""
+        self.results: dict[str, Any] = {}
+        if self.templates:
+            yield Stage("templates", lambda: self.find_template(session))
+        if self.words:
+            yield Stage("label words", lambda: self.find_words(session))
+        yield Stage("train", lambda: {**session.train(), **self.results})
 
-    def search(self, session: Any) -> dict[str, Any]:
-        """Combinations of words by their score on the untrained model, kept in the run folder."""
+    def find_template(self, session: Any) -> dict[str, Any]:
+        """The pattern by which training goes best, of those that the writer has written."""
+        from ptune.writer import search
+
+        def written() -> dict[str, Any]:
+            return search(session, self.rendering(session), self.writer, self.beam, self.length)
+
+        kept = self.kept(session, "templates.json", written)
+        verbalizer = kept["verbalizer"]
+        chosen = {"template": {"_target_": PATTERN, "name": FOUND}}
+
+        def changes(text: str) -> dict[str, Any]:
+            pattern = {"text": text, **({"verbalizer": verbalizer} if verbalizer else {})}
+            return {"task": {"patterns": {FOUND: pattern}}, "method": chosen}
+
+        candidates = [{"text": text} for text in kept["texts"][: self.n_templates]]
+        ranked = self.ranked(session, "template", candidates, kept["written"], lambda each: changes(each["text"]))
+        self.tell(session, "template", ranked, lambda each: each["text"])
+        settled = changes(ranked["found"]["text"])
+        session.settle(task=settled["task"], method={"template": {"name": FOUND}})
+        self.results["template"] = ranked
+        return ranked
+
+    def find_words(self, session: Any) -> dict[str, Any]:
+        """The label words by which training goes best, of those by which the untrained model does."""
         from ptune.labels import search
 
-        if not session.folder.file(FILE).is_file():
-            found = search(session, self.template(session), *self.limits)
-            session.folder.write_json(FILE, found)
-        return dict(session.folder.read_json(FILE))
+        kept = self.kept(session, "label_words.json", lambda: search(session, self.rendering(session), *self.limits))
 
-    def template(self, session: Any) -> dict[str, Any]:
+        def changes(each: Mapping[str, Any]) -> dict[str, Any]:
+            found = with_words(each["words"])
+            found["method"]["template"] = self.rendering(session)
+            return found
+
+        ranked = self.ranked(session, "words", kept["combinations"], kept["written"], changes)
+        self.tell(session, "label words", ranked, lambda each: ", ".join(f"{k}: {v}" for k, v in each["words"].items()))
+        session.settle(**with_words(ranked["found"]["words"]))
+        self.results["label_words"] = ranked
+        return ranked
+
+    def rendering(self, session: Any) -> dict[str, Any]:
         """The pattern that the method demonstrates, alone."""
         return {"_target_": PATTERN, "name": session.settings.method["template"].get("name")}
 
-    def rank(self, session: Any) -> dict[str, Any]:
-        """Train with each combination, and with the written words beside them; the best of the found ones."""
-        found = session.folder.read_json(FILE)
-        session.expected = len(found["combinations"]) + 1
-        written = self.ranked(session, "written", found["written"]["words"])
-        ranked = [
-            {**each, "selected": self.ranked(session, f"words{number:03d}", each["words"])}
-            for number, each in enumerate(found["combinations"])
-        ]
-        best = max(ranked, key=lambda each: float(each["selected"]))  # of equals the better one untrained
-        self.words: dict[str, Any] = {
-            "found": best,
-            "written": {**found["written"], "selected": written},
-            "ranked": ranked,
-        }
-        return self.words
+    def kept(self, session: Any, name: str, search: Any) -> dict[str, Any]:
+        """What a search found, which is done once and stands in the run folder."""
+        if not session.folder.file(name).is_file():
+            session.folder.write_json(name, search())
+        return dict(session.folder.read_json(name))
 
-    def ranked(self, session: Any, name: str, words: Mapping[str, str]) -> float:
-        """The score that selects, after a training with these words."""
-        changes = with_words(words)
-        changes["method"]["template"] = self.template(session)
+    def ranked(
+        self, session: Any, kind: str, candidates: Sequence[Mapping[str, Any]], written: Mapping[str, Any], changes: Any
+    ) -> dict[str, Any]:
+        """Train with each candidate, and with what is written beside them; the best, of equals the first."""
+        session.expected = len(session.stages) + len(candidates) + 1
+        scored = [
+            {**each, "selected": self.selected(session, f"{kind}_{name}", changes(each))}
+            for name, each in [("written", written), *((f"{i:03d}", each) for i, each in enumerate(candidates))]
+        ]
+        return {
+            "found": max(scored[1:], key=lambda each: float(each["selected"])),
+            "written": scored[0],
+            "ranked": scored[1:],
+        }
+
+    def selected(self, session: Any, name: str, changes: Mapping[str, Any]) -> float:
+        """The score that selects, of a training with some changes."""
         child = session.child(name, **changes)
         score = float(child.complete()["selected"])
         if not self.keep_weights:
             child.drop_weights()
         return score
 
-    def train(self, session: Any) -> dict[str, Any]:
-        """Train as the method says, with the found words; they stand in the result beside the written ones."""
-        words = self.words
+    def tell(self, session: Any, what: str, ranked: Mapping[str, Any], said: Any) -> None:
+        """What was found beside what is written."""
         for which in ("found", "written"):
-            said = ", ".join(f"{label}: {word}" for label, word in words[which]["words"].items())
-            scores = f"untrained {words[which]['untrained']:.2f}, trained {words[which]['selected']:.2f}"
-            session.progress.say(f"label words {which}: {said}  ({scores})")
-        session.settle(**with_words(words["found"]["words"]))
-        return {**session.train(), "label_words": words}
+            each = ranked[which]
+            scores = [f"{key} {each[key]:.2f}" for key in ("untrained", "selected") if key in each]
+            session.progress.say(f"{what} {which}: {said(each)}  ({', '.join(scores)})")
 
 
 def with_words(words: Mapping[str, str]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Demonstrations(Pattern):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Template."""
         yield from super().problems(given, shape, task)
-        if task.readout not in ("sequence", "scalar") or task.grouped:
+        if task.readout not in ("sequence", "scalar") or task.grouped or task.masked != "label":
             yield "", f"demonstrations are texts with one label each, and {task.name} asks for more; use pattern"
         elif not task.verbalizers:
             yield "", f"task {task.name} has no verbalizers, whose words demonstrations show; use pattern"

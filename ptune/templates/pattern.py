@@ -2,8 +2,8 @@
 
 A pattern is text with `{field}`, `{field:bare}` (without final punctuation), `{field:lower}`, `{field:phrase}` (both),
 `{field:joined}` (a space stands before it if it begins with one), `{mask}`, `{prompt}` (where pseudo tokens go;
-`{prompt:3}` three of them) and `{sep}` (what follows is the second segment). Where masks stand for texts of an example's
-own they have such forms too.
+`{prompt:3}` three of them) and `{sep}` (what follows is the second segment). Where masks stand for texts of an
+example's own they have such forms too.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def with_masks(parts: Parts, run: int) -> Parts:
 
 
 def formed(text: str, form: str) -> str:
-    """A text in one of FORMS."""
+    """A field's text in one of FORMS: without final punctuation, with a small first letter, both, or as it is."""
     if form in ("bare", "phrase"):
         text = text.rstrip(string.punctuation + " ")
     return text[:1].lower() + text[1:] if form in ("lower", "phrase") else text
