@@ -167,10 +167,11 @@ def micro_batches(s: Train, runs: int = 1) -> int:
     return max(1, min(torch.get_num_threads() // runs, s.batch_size // LEAST))
 
 
-def assemble(runs: Sequence[Train], task: Any) -> Model:
+def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any]] = ()) -> Model:
     """The model of one or more runs that share a backbone: on its device, weights loaded, prompts drawn from the seeds.
 
-    task: of all of them, or a list of each one's.
+    task: of all of them, or a list of each one's. beside: settings and task of further members, which have the first
+    run's prompt, and a template and a head of their own.
     Raises ConfigError for what only the tokenizer can tell (a label word that is several tokens), before weights.
     """
     import torch
@@ -189,7 +190,8 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
     tokens = backbone.tokens()
     tasks = task if isinstance(task, list) else [task] * len(runs)
     parts = [surroundings(s, of_run, backbone, tokens) for s, of_run in zip(runs, tasks, strict=True)]
-    backbone.load(lm=any(head.lm for _, head in parts))
+    further = [surroundings(s, of_source, backbone, tokens) for s, of_source in beside]
+    backbone.load(lm=any(head.lm for _, head in (*parts, *further)))
     torch.manual_seed(mix(first.seed, "adapter"))
     backbone.tune(first.method["tune"], first.method.get("adapter"))
     members = []
@@ -204,6 +206,7 @@ def assemble(runs: Sequence[Train], task: Any) -> Model:
         )
         prompt = leaf(s.method["prompt"], s.packages, shape=backbone.shape, vocabulary=vocabulary)
         members.append(Member(template, prompt, head))
+    members += [Member(template, members[0].prompt, head) for template, head in further]
     model = Model(backbone, members, first.precision)
     if first.gradient_checkpointing:
         backbone.checkpointing()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -79,11 +79,23 @@ class Stopper:
         return self.patience is not None and self.waited >= self.patience
 
 
+class Source(NamedTuple):
+    """What becomes of the batches of one source: the member that reads them, and the weight of their loss.
+
+    normalizer: see Run; of the labels of this source. weight: above 0.
+    """
+
+    member: int
+    normalizer: float | None = None
+    weight: float = 1.0
+
+
 @dataclass
 class Run:
     """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches.
 
     normalizer: the constant that a step's summed loss is divided by; None: the number of labels of the step.
+    sources: by their name, those whose batches another member reads, or which weigh more or less than 1.
     """
 
     member: int
@@ -97,10 +109,23 @@ class Run:
     seed: int
     normalizer: float | None = None
     clip: float | None = 1.0
+    sources: Mapping[str, Source] = field(default_factory=dict)
     stopper: Stopper = field(default_factory=Stopper)
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
+
+    def source(self, name: str) -> Source:
+        """Who reads batches of that source, and what their loss counts for."""
+        return self.sources.get(name) or Source(self.member, self.normalizer)
+
+    def divisors(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """What the summed loss of each source is divided by in the step of these micro-batches."""
+        labels: dict[str, int] = {}
+        for batch in batches:
+            labels[batch.source] = labels.get(batch.source, 0) + batch.labels
+        sources = {name: self.source(name) for name in labels}
+        return {name: (s.normalizer or float(max(1, labels[name]))) / s.weight for name, s in sources.items()}
 
     def save(self) -> None:
         """Write everything that resuming needs."""
@@ -180,18 +205,20 @@ def gradients(
     The runs take their micro-batches side by side, in a joint pass for each of them or in passes apart.
     """
     batches = {id(run): run.stream(run.step) for run in live}
-    scales = {id(run): run.normalizer or float(max(1, sum(b.labels for b in batches[id(run)]))) for run in live}
+    scales = {id(run): run.divisors(batches[id(run)]) for run in live}
     most = max(len(of_run) for of_run in batches.values())
     joint = [[(run, i) for run in live if i < len(batches[id(run)])] for i in range(most)]
     passes = [[one] for items in joint for one in items] if model.apart else joint
 
     def taken(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
         first, index = items[0]
+        read = [(run, batches[id(run)][i]) for run, i in items]
         with (
             model.drawing(mix(first.seed, "dropout", first.step, index)),
-            model.losses([(run.member, batches[id(run)][i]) for run, i in items]) as losses,
+            model.losses([(run.source(batch.source).member, batch) for run, batch in read]) as losses,
         ):
-            scaled = [loss / scales[id(run)] for (run, _), (loss, _) in zip(items, losses, strict=True)]
+            both = zip(read, losses, strict=True)
+            scaled = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in both]
             total = torch.stack(scaled).sum()
             found: Sequence[Tensor | None] = ()
             if model.apart:
@@ -239,9 +266,10 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
 def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
     """The run's loss on given batches as its parameters are now, for steppers that compare candidates."""
     total: list[Tensor] = []
+    divisors = run.divisors(batches)
     for batch in batches:
-        with torch.no_grad(), model.losses([(run.member, batch)]) as losses:
-            total.append(losses[0][0])
+        with torch.no_grad(), model.losses([(run.source(batch.source).member, batch)]) as losses:
+            total.append(losses[0][0] / divisors[batch.source])
     return torch.stack(total).sum()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -69,10 +69,21 @@ class Model(nn.Module):
             torch.manual_seed(seed)
             yield
 
-    def trained(self, member: int = 0) -> dict[str, nn.Parameter]:
-        """Everything that learns in a member's run: its own, and the backbone's where it is tuned."""
+    def trained(self, member: int = 0, beside: Mapping[str, int] | None = None) -> dict[str, nn.Parameter]:
+        """Everything that learns in a member's run: its own, and the backbone's where it is tuned.
+
+        beside: members by name that learn in the same run; what they share with it or with one another is there once,
+        and the rest as head.NAME.PARAMETER.
+        """
         shared = {f"backbone.{name}": p for name, p in self.backbone.model.named_parameters() if p.requires_grad}
-        return {**self.member(member).trained(), **shared}
+        found = {**self.member(member).trained(), **shared}
+        for source, index in (beside or {}).items():
+            known = {id(p) for p in found.values()}
+            for name, p in self.member(index).trained().items():
+                if id(p) not in known:
+                    group, _, rest = name.partition(".")
+                    found[f"{group}.{source}.{rest}"] = p
+        return found
 
     def member(self, index: int) -> Member:
         """One run's parts."""

@@ -138,9 +138,13 @@ class Stream:
         seed: int,
         bucket: bool,
         tokens: int | None = None,
+        source: str = "train",
     ) -> None:
-        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further."""
-        self.rendered, self.batch_size, self.accumulate = rendered, batch_size, accumulate
+        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further.
+
+        source: the name of the batches.
+        """
+        self.rendered, self.batch_size, self.accumulate, self.source = rendered, batch_size, accumulate, source
         self.seed, self.bucket, self.tokens = seed, bucket, tokens
         self.steps_per_epoch = -(-len(rendered) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
@@ -176,7 +180,14 @@ class Stream:
         draw = Draw(self.seed, epoch)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
-        return [self.rendered.batch(few, draw, "train") for few in micro]
+        return [self.rendered.batch(few, draw, self.source) for few in micro]
+
+
+def side_by_side(streams: Sequence[Stream]) -> Callable[[int], list[Batch]]:
+    """The micro-batches of a step of every stream, those of the first one in front."""
+    if len(streams) == 1:
+        return streams[0]
+    return lambda step: [batch for stream in streams for batch in stream(step)]
 
 
 def fitting(items: Iterable[T], size: Callable[[T], tuple[int, int]], rows: int, tokens: int | None) -> list[list[T]]:

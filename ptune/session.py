@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptune import build
@@ -53,10 +53,27 @@ class Recorder:
         self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Examples that every step of a run takes beside its own: another template and head around the run's prompt.
+
+    name: of their batches; settings: the run's with other parts of the method, and a batch size of their own; weight:
+    of their loss, the mean over their labels.
+    """
+
+    name: str
+    settings: Train
+    task: Any
+    examples: Sequence[Any]
+    weight: float = 1.0
+
+
 class Session:
     """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder.
 
     expected: how many stages with runs of their own the procedure will ask for, where it knows; for the display alone.
+    beside: further sources of the run's batches, which a procedure may set before it trains; weight: of the loss of
+    the run's own beside them.
     """
 
     def __init__(
@@ -85,6 +102,8 @@ class Session:
         self.examples = None if stage is None else stage.examples
         self.model: Any = None
         self.member = self.bytes = 0
+        self.beside: Sequence[Beside] = ()
+        self.weight = 1.0
         read = bool(corpora)  # for another run, which has said what there is to say
         identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
         self.task = leaf(settings.task, settings.packages)
@@ -350,13 +369,18 @@ class Session:
 
     def _run(self, model: Any, rendered: Any, recorder: Recorder) -> Any:
         from ptune import loop, optim
-        from ptune.rendered import Stream
+        from ptune.rendered import Stream, side_by_side
 
         s = self.settings
         stream = Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
+        sources = {stream.source: loop.Source(self.member, self._normalizer(stream), self.weight)}
+        streams = [stream]
+        for member, beside in enumerate(self.beside, len(model.members) - len(self.beside)):
+            streams.append(self._stream_beside(beside, model.member(member).template))
+            sources[beside.name] = loop.Source(member, self._normalizer(streams[-1]), beside.weight)
         steps = s.epochs * stream.steps_per_epoch
         steps = min(steps, s.max_steps) if s.max_steps is not None else steps
-        trained = model.trained(self.member)
+        trained = model.trained(self.member, {b.name: sources[b.name].member for b in self.beside})
         groups = {
             g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")
         }
@@ -365,7 +389,7 @@ class Session:
         )
         return loop.Run(
             member=self.member,
-            stream=stream,
+            stream=side_by_side(streams),
             stepper=stepper,
             trained=trained,
             recorder=recorder,
@@ -373,10 +397,24 @@ class Session:
             steps_per_epoch=stream.steps_per_epoch,
             eval_every=s.eval_every or stream.steps_per_epoch,
             seed=s.seed,
-            normalizer=stream.expected_labels if s.loss.normalize == "constant" else None,
+            normalizer=self._normalizer(stream),
             clip=s.optim.clip,
+            sources=sources,
             stopper=loop.Stopper(s.patience),
         )
+
+    def _normalizer(self, stream: Any) -> float | None:
+        """What the loss of a stream's steps is divided by, see loop.Run."""
+        return float(stream.expected_labels) if self.settings.loss.normalize == "constant" else None
+
+    def _stream_beside(self, beside: Beside, template: Any) -> Any:
+        from ptune.rendered import Rendered, Stream
+
+        s = beside.settings
+        most = int(s.data.max_length or 0)
+        rendered = Rendered(beside.examples, beside.task, template, most, self.cache, beside.name)
+        batching = (s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
+        return Stream(rendered, *batching, source=beside.name)
 
     def _restore(self, training: Any) -> None:
         path = self.folder.newest_checkpoint(self.progress.warn)
@@ -560,11 +598,15 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
 
 
 def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
-    """Train runs that share a backbone side by side; the figures of each, or what ended it."""
+    """Train runs that share a backbone side by side; the figures of each, or what ended it.
+
+    A run with sources beside its own trains alone.
+    """
     from ptune import loop
 
     first = sessions[0]
-    model = build.assemble([session.settings for session in sessions], first.task)
+    beside = [(each.settings, each.task) for each in first.beside]
+    model = build.assemble([session.settings for session in sessions], first.task, beside)
     first.determinism(model)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
