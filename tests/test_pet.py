@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptune import data, train
+from ptune import build, data, loop, train
 from ptune.batch import Draw, Example, SoftLabel
 from ptune.errors import ConfigError
 from ptune.heads import divergence
@@ -21,8 +21,9 @@ from ptune.leaves import leaf
 from ptune.procedures.ipet import Ipet
 from ptune.procedures.pet import Scored, merged, softened
 from ptune.progress import Progress
+from ptune.rendered import Rendered
 from ptune.run import RunFolder
-from ptune.session import Session
+from ptune.session import Session, changed
 from ptune.where import Where
 
 TINY = [
@@ -413,3 +414,77 @@ def test_ipet_begins_without_a_label(go, tmp_path) -> None:
     assert result["pet"]["weights"] == {"pet1": 1.0, "pet4": 1.0}
     for stage in result["stages"][2:]:
         assert stage["train"]["examples"] == 10
+
+
+# The auxiliary loss
+
+
+@pytest.fixture
+def masked(settings, bert_folder, examples) -> tuple[Any, Any, Any]:
+    """The model of a pattern with an auxiliary member, the settings, and the rendered examples of the latter."""
+    given = ["task=rte", "backbone=local", f"backbone.path={bert_folder}", "data.max_length=48"]
+    s = settings(*given, "method=pattern_finetune", "method.template.name=pet4")
+    task = leaf(s.task)
+    parts = {
+        "template": {"_target_": "ptune.templates.masked.Masked", "name": "pet4", "share": 0.15},
+        "head": {"_target_": "ptune.heads.mlm.Mlm"},
+    }
+    other = changed(s, {"method": parts})
+    model = build.assemble([s], task, [(other, task)])
+    return model, s, Rendered(examples["rte"], task, model.member(1).template, 48)
+
+
+def test_tokens_are_hidden_as_published(masked) -> None:
+    """15% of the ordinary tokens: 80% by the mask, 10% by others; the pattern and its own mask stay in their places."""
+    model, s, rendered = masked
+    template = model.member(1).template
+    plain = Rendered(rendered.examples, leaf(s.task), model.member(0).template, 48)
+    told: Counter[str] = Counter()
+    for epoch in range(150):
+        for index in range(len(rendered)):
+            (row,), (whole,) = rendered.rows(index, Draw(1, epoch)), plain.rows(index, Draw(1, epoch))
+            assert row.read["mask"] == whole.read["mask"]
+            assert row.target == [whole.ids[place] for place in row.read["hidden"]]
+            assert not {whole.ids[place] for place in row.read["hidden"]} & set(template.tokens.special_ids)
+            changed_places = {i for i, (a, b) in enumerate(zip(row.ids, whole.ids, strict=True)) if a != b}
+            assert changed_places <= {*row.read["hidden"]}
+            told["tokens"] += sum(token not in template.special for token in whole.ids)
+            told["chosen"] += len(row.read["hidden"])
+            told["by mask"] += sum(row.ids[place] == template.tokens.mask_id for place in row.read["hidden"])
+            told["as it was"] += sum(row.ids[place] == whole.ids[place] for place in row.read["hidden"])
+    assert told["chosen"] / told["tokens"] == pytest.approx(0.15, abs=0.01)
+    assert told["by mask"] / told["chosen"] == pytest.approx(0.8, abs=0.02)
+    assert told["as it was"] / told["chosen"] == pytest.approx(0.1, abs=0.02)
+    assert rendered.rows(0, Draw(1, 0)) == rendered.rows(0, Draw(1, 0))
+    assert any(rendered.rows(i, Draw(1, 0)) != rendered.rows(i, Draw(1, 1)) for i in range(len(rendered)))
+
+
+def test_the_auxiliary_loss_is_the_cross_entropy_at_hidden_tokens(masked) -> None:
+    model, _, rendered = masked
+    model.eval()
+    batch = rendered.batch([1, 4, 6], Draw(2, 0), "unlabeled")
+    with torch.no_grad(), model.hidden([(1, batch)]) as ((head, hidden, moved),):
+        total, labels = head.loss(hidden, moved)
+        logits = head.logits(hidden, moved)
+    wanted, count = 0.0, 0
+    for row, targets in enumerate(batch.target.tolist()):
+        for place, target in enumerate(targets):
+            if target != -100:
+                wanted -= float(logits[row, place].log_softmax(0)[target])
+                count += 1
+    assert labels == count == batch.labels
+    assert float(total) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_alpha_weighs_the_losses_of_each_step(go, tmp_path, monkeypatch) -> None:
+    runs: list[Any] = []
+    ours = loop.fit
+    monkeypatch.setattr(loop, "fit", lambda several, *rest: (runs.extend(several), ours(several, *rest))[1])
+    short = ["method.procedure.patterns=[pet4]", "method.procedure.weights=uniform", "max_steps=1"]
+    go(tmp_path, *PET, *short, "method.procedure.alpha=0.75")
+    pattern, classifier = runs
+    assert {name: source.weight for name, source in pattern.sources.items()} == {"train": 0.75, "unlabeled": 0.25}
+    assert {batch.source for batch in pattern.stream(0)} == {"train", "unlabeled"}
+    assert {batch.source for batch in classifier.stream(0)} == {"train"}
+    with pytest.raises(ConfigError, match=r"1\.5 is not between 0 and 1"):
+        go(tmp_path / "other", *PET, "method.procedure.alpha=1.5")

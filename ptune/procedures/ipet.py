@@ -60,6 +60,8 @@ class Ipet(Pet):
         temperature: float = 2.0,
         unlabeled: int | None = None,
         keep_weights: bool = False,
+        alpha: float | None = None,
+        auxiliary: dict[str, Any] | None = None,
         generations: int = 3,
         scale: float = 5.0,
         others: float = 0.25,
@@ -67,9 +69,8 @@ class Ipet(Pet):
         zero_shot: bool = False,
     ) -> None:
         weights = "uniform" if zero_shot else weights
-        super().__init__(
-            pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, temperature, unlabeled, keep_weights
-        )
+        shown = (temperature, unlabeled, keep_weights, alpha, auxiliary)
+        super().__init__(pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, *shown)
         self.generations, self.scale, self.others, self.zero_shot = generations, scale, others, zero_shot
         self.n_most_likely = n_most_likely or (MOST_LIKELY if zero_shot else None)
 

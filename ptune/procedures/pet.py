@@ -15,7 +15,7 @@ from ptune.seeds import mix
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
-    from ptune.session import Session
+    from ptune.session import Beside, Session
     from ptune.tasks import Task
 
 UNLABELED = "unlabeled.jsonl"  # in a stage's folder: what its model says of them
@@ -40,7 +40,9 @@ class Pet(Procedure):
     `reps` seeds each, `pattern_steps` steps. The classifier takes `steps` steps; of `sc_reps` the first is this run.
     weights: of the patterns in the mean of logits; accuracy is that of the untrained pattern on the training examples,
     and uniform in place of zeros throughout. temperature: of the soft labels; unlabeled: how many of them at most.
-    keep_weights: of stages, which nothing needs once they have said all they are asked.
+    keep_weights: of stages, which nothing needs once they have said all they are asked. alpha: of the patterns' own
+    loss, beside that of masked language modeling on the unlabeled examples in the same pattern, which weighs 1 - alpha
+    and whose parts are `auxiliary`; None: without.
     """
 
     @classmethod
@@ -60,6 +62,11 @@ class Pet(Procedure):
         for key in ("reps", "sc_reps", "pattern_steps", "steps", "unlabeled"):
             if given[key] is not None and given[key] < 1:
                 yield key, f"{given[key]} is too small; at least 1"
+        if given["alpha"] is not None and not 0 < given["alpha"] < 1:
+            yield "alpha", f"{given['alpha']} is not between 0 and 1; null trains without the auxiliary loss"
+        for key, parts in (("pattern", given["pattern"]), ("auxiliary", given["auxiliary"])):
+            if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or given["alpha"] else ():
+                yield f"{key}.{min(missing)}", "must be given, with its _target_"
         if given["temperature"] <= 0:
             yield "temperature", f"{given['temperature']} is not above 0"
 
@@ -75,10 +82,13 @@ class Pet(Procedure):
         temperature: float = 2.0,
         unlabeled: int | None = None,
         keep_weights: bool = False,
+        alpha: float | None = None,
+        auxiliary: dict[str, Any] | None = None,
     ) -> None:
         self.pattern, self.patterns, self.reps, self.pattern_steps = pattern, patterns, reps, pattern_steps
         self.weights, self.steps, self.sc_reps, self.temperature = weights, steps, sc_reps, temperature
         self.unlabeled, self.keep_weights = unlabeled, keep_weights
+        self.alpha, self.auxiliary = alpha, auxiliary or {}
 
     def stages(self, session: Session) -> Iterator[Stage]:
         """One, whose runs are stages of their own."""
@@ -152,7 +162,18 @@ class Pet(Procedure):
         s = session.settings
         changes = {**training(s, self.pattern_steps), "seed": mix(s.seed, name)}
         child = session.child(name, examples, method=self.method(pattern, {"name": "pattern_finetune"}), **changes)
+        if self.alpha is not None:
+            child.beside, child.weight = [self.beside(child, pattern, unlabeled)], self.alpha
         return self.scored(session, child, pattern, rep, unlabeled)
+
+    def beside(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> Beside:
+        """The unlabeled examples as a source of batches whose hidden tokens a stage learns to tell."""
+        from ptune.session import Beside, changed
+
+        assert self.alpha is not None
+        template = {**self.auxiliary["template"], "name": pattern}
+        settings = changed(child.settings, {"method": {**self.auxiliary, "template": template}})
+        return Beside("unlabeled", settings, child.task, unlabeled, 1 - self.alpha)
 
     def scored(self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]) -> Scored:
         """What a stage says at its end; its weights are of no more use."""
