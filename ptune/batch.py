@@ -30,7 +30,8 @@ NOWHERE = Extent(-1, -1)  # of a text that holds no answer
 
 
 class SoftLabel(NamedTuple):
-    """A soft label: probabilities of the classes, as a teacher gives them at a temperature, which the student takes on.
+    """A soft label: probabilities of the classes, or of an example's candidates, as a teacher gives them at a
+    temperature, which the student takes on.
 
     Distilling the knowledge in a neural network (Hinton et al. 2015, arXiv 1503.02531).
     """
@@ -114,8 +115,8 @@ class Row:
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
-    floats; soft [B, C] or None, at a temperature; offsets: each row's, where rows read a context; grouped: whether the
-    rows of an example, which stand side by side, compete for one label."""
+    floats; soft [B, C], of candidates in each row all of them, or None; offsets: each row's, where rows read a
+    context; grouped: whether the rows of an example, which stand side by side, compete for one label."""
 
     ids: Tensor
     types: Tensor
@@ -141,7 +142,7 @@ class Batch:
     def labels(self) -> int:
         """How many labels the batch holds; a soft target counts as one, and so does an extent."""
         if self.soft is not None:
-            return len(self)
+            return int((self.candidate == 0).sum()) if self.grouped else len(self)
         if self.grouped:
             return int(((self.target != IGNORED) & (self.candidate == 0)).sum())
         given = int((self.target != IGNORED).sum())

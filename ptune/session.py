@@ -255,12 +255,18 @@ class Session:
 
     def constant(self) -> dict[str, Any]:
         """Report the class seen most in training."""
-        from ptune.evaluate import constant
+        majority = self.task.majority(self.corpus.splits["train"])
+        splits = (self.settings.select_on, self.report_on)
+        return self.answered(*([majority(example) for example in self.corpus.splits[split]] for split in splits))
 
-        train = self.corpus.splits["train"]
+    def answered(self, on_select: Sequence[Prediction], on_report: Sequence[Prediction]) -> dict[str, Any]:
+        """Report what was found without a model of this run: predictions on the selecting and the reported split."""
+        from ptune.evaluate import Evaluation
+
         select, report = (
-            constant(self.task, train, split, self.corpus.splits[split])
-            for split in (self.settings.select_on, self.report_on)
+            Evaluation(split, self.task.score(examples, said), list(said), examples, 0.0)
+            for split, said in ((self.settings.select_on, on_select), (self.report_on, on_report))
+            for examples in [self.corpus.splits[split]]
         )
         for found in (select, report):
             self._break_down(found, 0)

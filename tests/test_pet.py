@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
 from ptune import build, data, loop, train
 from ptune.batch import Draw, Example, SoftLabel
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
 from ptune.heads import divergence
 from ptune.leaves import leaf
 from ptune.procedures.ipet import Ipet
-from ptune.procedures.pet import Scored, merged, softened
+from ptune.procedures.pet import Scored, decoded, merged, softened, table
 from ptune.progress import Progress
 from ptune.rendered import Rendered
+from ptune.restore import restore
 from ptune.run import RunFolder
 from ptune.session import Session, changed
 from ptune.where import Where
@@ -104,8 +107,8 @@ def by_hand(folder: Path, stages: Sequence[tuple[str, float]], temperature: floa
 
 def test_the_mean_is_of_logits_by_weight() -> None:
     one, other = np.array([[2.0, 0.0]]), np.array([[-1.0, 3.0]])
-    assert merged([one, other], [1.0, 1.0]) == pytest.approx(np.array([[0.5, 1.5]]))
-    assert merged([one, other], [0.75, 0.25]) == pytest.approx(np.array([[1.25, 0.75]]))
+    assert merged([one, other], [1.0, 1.0])[0] == pytest.approx(np.array([0.5, 1.5]))
+    assert merged([one, other], [0.75, 0.25])[0] == pytest.approx(np.array([1.25, 0.75]))
     (soft,) = softened([Example("a", {}, "x")], np.array([[1.0, -1.0]]), 2.0)
     assert soft.gold is None
     assert soft.soft is not None
@@ -142,6 +145,36 @@ def test_soft_labels_reach_the_loss(wire, settings, bert_folder, examples) -> No
     each = (wanted * (wanted.log() - (logits / 2).log_softmax(1))).sum(1) * 4
     assert labels == 3
     assert float(total) == pytest.approx(float(each.sum()), rel=1e-5)
+
+
+def test_soft_labels_of_candidates(wire, settings, bert_folder, examples) -> None:
+    """As many as an example has; those of its rows are weighed against one another."""
+    line = ("task=copa", "method=finetune", "backbone=local", f"backbone.path={bert_folder}", "data.max_length=64")
+    soft = [replace(e, gold=None, soft=SoftLabel([0.1 * i, 1 - 0.1 * i], 2.0)) for i, e in enumerate(examples["copa"])]
+    wired = wire(settings(*line, "batch_size=4", "max_steps=1"), data=soft)
+    assert wired.runs[0].normalizer == 4
+    wired.model.eval()
+    batch = wired.rendered[0].batch([6, 0, 2], Draw(0, 0), "train")
+    with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, moved),):
+        total, labels = head.loss(hidden, moved)
+        logits = head.logits(hidden, moved).reshape(3, 2)
+    wanted = 0.0
+    for scores, share in zip(logits, (0.6, 0.0, 0.2), strict=True):
+        student = (scores / 2).log_softmax(0)
+        for p, log_q in zip((share, 1 - share), student, strict=True):
+            wanted += 4 * p * (np.log(p) - float(log_q)) if p else 0.0
+    assert labels == batch.labels == 3
+    assert float(total) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_scores_become_answers(examples) -> None:
+    copa = leaf(yaml.safe_load((ROOT / "conf/task/copa.yaml").read_text(encoding="utf-8")))
+    scores = [np.log([0.3, 0.7]), np.log([0.9, 0.1])]
+    assert [p.value for p in decoded(copa, examples["copa"][:2], scores)] == [1, 0]
+    rte = leaf(yaml.safe_load((ROOT / "conf/task/rte.yaml").read_text(encoding="utf-8")))
+    assert [p.value for p in decoded(rte, examples["rte"][:2], scores)] == [LABELS[1], LABELS[0]]
+    written = [{"prediction": LABELS[1]}, {"prediction": LABELS[0], "scores": {LABELS[0]: -0.1, LABELS[1]: -2.4}}]
+    assert [of_one.tolist() for of_one in table(written, rte)] == [[0.0, 1.0], [-0.1, -2.4]]
 
 
 # PET
@@ -234,6 +267,33 @@ def test_weights_of_stages_are_dropped_or_kept(go, whole, tmp_path) -> None:
     assert read(tmp_path / "stages/pet1-1/result.json")["steps"] == 1  # max_steps shortens all of them
 
 
+def test_the_ensemble_may_answer_itself(go, settings, tmp_path) -> None:
+    """Without distillation nothing has to be unlabeled; the answers are those of the ensemble, on both splits."""
+    small = [line for line in PET if "unlabeled" not in line and "layout" not in line and "weights" not in line]
+    small += [
+        "task=agnews",
+        "data.demo.dev=10",
+        "method.procedure.distill=false",
+        "method.procedure.patterns=[pet0,pet3]",
+    ]
+    result = go(tmp_path, *small)
+    assert "unlabeled" not in result["pet"]
+    assert (result["select_on"], result["report_on"]) == ("dev", "test")
+    assert result["score"] == result["pet"]["ensemble"]["score"]
+    weights = result["pet"]["weights"]
+    for split, metric in (("dev", result["selected"]), ("test", result["score"])):
+        name = "dev.jsonl" if split == "dev" else "predictions.jsonl"
+        said = [lines(tmp_path / "stages" / f"{pattern}-1" / name) for pattern in weights]
+        right = 0
+        for example, *rows in zip(splits(tmp_path)[split], *said, strict=True):
+            labels = list(rows[0]["scores"])
+            mean = {x: sum(w * r["scores"][x] for w, r in zip(weights.values(), rows, strict=True)) for x in labels}
+            right += max(mean, key=mean.__getitem__) == example.gold
+        assert metric == pytest.approx(100 * right / len(said[0]))
+    with pytest.raises(PtuneError, match="the runs in its stages answered for it"):
+        restore(str(tmp_path), "cpu")
+
+
 def test_a_pet_run_answers_like_any_other(whole, ptune) -> None:
     found = ptune("eval", f"run={whole}", "quiet=true")
     assert found.code == 0
@@ -242,7 +302,10 @@ def test_a_pet_run_answers_like_any_other(whole, ptune) -> None:
 
 def test_settings_that_cannot_be(settings) -> None:
     for overrides, said in {
-        ("task=conll03", "method=pet"): "method/procedure: labels whole texts, and conll03 asks for something else",
+        (
+            "task=conll03",
+            "method=pet",
+        ): "method/procedure: labels texts or candidates that compete for one label, and conll03 asks",
         ("task=rte", "method=pet", "method.procedure.patterns=[pet9]"): "no pattern 'pet9'",
         ("task=rte", "method=pet", "method.procedure.reps=0"): r"method\.procedure\.reps: 0 is too small",
         ("task=rte", "method=ipet", "method.procedure.patterns=[pet0]", "method.procedure.reps=1"): "has no others",
@@ -337,7 +400,7 @@ def test_training_sets_grow_by_five_in_the_ratio_of_the_labels() -> None:
 
 def test_examples_are_drawn_by_the_highest_probability_without_replacement() -> None:
     probabilities = [0.999] * 20 + [0.51] * 60 + [0.02] * 20  # 80 of the first label, 20 of the other
-    said = [Scored("pet0", 1, 0.0, sure([]), sure(probabilities))]
+    said = [Scored("pet0", 1, 0.0, [], [], sure(probabilities))]
     drawn: Counter[str] = Counter()
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -352,7 +415,7 @@ def test_examples_are_drawn_by_the_highest_probability_without_replacement() -> 
 
 
 def test_too_few_examples_stand_for_several_and_the_likeliest_may_be_forced() -> None:
-    said = [Scored("pet0", 1, 0.0, sure([]), sure([0.9, 0.8, 0.7, 0.6]))]
+    said = [Scored("pet0", 1, 0.0, [], [], sure([0.9, 0.8, 0.7, 0.6]))]
     rng = np.random.default_rng(1)
     new = ipet().grown(LABELS, of_numbers(4), said, {"pet0": 1.0}, [10, 3], 2, rng)
     assert [e.gold for e in new] == [LABELS[0]] * 10  # none is given the other label
@@ -374,7 +437,7 @@ def test_a_share_of_the_others_labels_never_the_model_itself(settings, tmp_path,
     def fake(self: Any, session: Any, name: str, pattern: str, rep: int, unlabeled: Any, examples: Any = None) -> Any:
         trained[name] = examples
         logit = 1000.0 if (pattern, rep) == ("pet0", 1) else -1.0
-        return Scored(pattern, rep, 50.0, reported, np.tile([logit, 0.0], (len(unlabeled), 1)))
+        return Scored(pattern, rep, 50.0, reported, reported, np.tile([logit, 0.0], (len(unlabeled), 1)))
 
     monkeypatch.setattr(Ipet, "train", fake)
     procedure = ipet(others=1.0, generations=2)

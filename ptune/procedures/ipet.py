@@ -37,6 +37,11 @@ class Ipet(Pet):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         yield from (found := list(super().problems(given, shape, task)))
+        if not found and task.readout != "sequence":
+            yield (
+                "",
+                f"draws examples by labels that they share, and {task.name} has candidates of each; use method=pet",
+            )
         for key in ("generations", "n_most_likely"):
             if given[key] is not None and given[key] < 1:
                 yield key, f"{given[key]} is too small; at least 1"
@@ -59,6 +64,7 @@ class Ipet(Pet):
         sc_reps: int = 1,
         temperature: float = 2.0,
         unlabeled: int | None = None,
+        distill: bool = True,
         keep_weights: bool = False,
         alpha: float | None = None,
         auxiliary: dict[str, Any] | None = None,
@@ -69,7 +75,7 @@ class Ipet(Pet):
         zero_shot: bool = False,
     ) -> None:
         weights = "uniform" if zero_shot else weights
-        shown = (temperature, unlabeled, keep_weights, alpha, auxiliary)
+        shown = (temperature, unlabeled, distill, keep_weights, alpha, auxiliary)
         super().__init__(pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, *shown)
         self.generations, self.scale, self.others, self.zero_shot = generations, scale, others, zero_shot
         self.n_most_likely = n_most_likely or (MOST_LIKELY if zero_shot else None)
@@ -110,6 +116,11 @@ class Ipet(Pet):
             found.append(self.scored(session, child, pattern, 0, unlabeled))
         return found
 
+    @property
+    def asks(self) -> bool:
+        """See Pet; models label for one another."""
+        return True
+
     def counts(self, labels: Sequence[str], labeled: Sequence[Example], generation: int) -> list[int]:
         """How many new examples of each label a generation's training set has, beside the labeled ones."""
         if not labeled:
@@ -134,7 +145,7 @@ class Ipet(Pet):
         """
         asked = rng.choice(len(others), max(1, round(self.others * len(others))), replace=False)
         logits = merged([others[i].unlabeled for i in asked], [weights[others[i].pattern] for i in asked])
-        probabilities = softmax(logits)
+        probabilities = softmax(np.stack(logits))
         given, new = probabilities.argmax(1), list[Example]()
         for index, (label, count) in enumerate(zip(labels, counts, strict=True)):
             chances = probabilities.max(1)
