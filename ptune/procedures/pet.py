@@ -12,6 +12,7 @@ from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
 from ptune.procedures import Procedure, Stage
 from ptune.seeds import mix
+from ptune.templates.pattern import ends_with_mask
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
@@ -54,12 +55,14 @@ class Pet(Procedure):
         """See Procedure."""
         if task.readout != "sequence" and not (task.readout == "choice" and task.grouped):
             yield "", f"labels texts or candidates that compete for one label, and {task.name} asks for something else"
-        elif not (known := pet_patterns(task)):
+        elif not (known := given["patterns"] or pet_patterns(task)):
             yield "patterns", f"task {task.name} has no pattern named pet...; name some of its patterns in a list"
         else:
-            for name in given["patterns"] or ():
+            for name in known:
                 if name not in task.patterns:
-                    yield "patterns", f"task {task.name} has no pattern '{name}'; {nearest(name, known)}"
+                    yield "patterns", f"task {task.name} has no pattern '{name}'; {nearest(name, task.patterns)}"
+                elif shape.causal and not ends_with_mask(task.patterns[name]["text"], task.fields):
+                    yield "patterns", f"a causal model reads nothing after {{mask}}, and '{name}' does not end with it"
         for key in ("reps", "sc_reps", "pattern_steps", "steps", "unlabeled"):
             if given[key] is not None and given[key] < 1:
                 yield key, f"{given[key]} is too small; at least 1"
