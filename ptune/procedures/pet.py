@@ -10,9 +10,10 @@ import numpy as np
 
 from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
+from ptune.leaves import with_defaults
 from ptune.procedures import Procedure, Stage
 from ptune.seeds import mix
-from ptune.templates.pattern import ends_with_mask
+from ptune.templates.pattern import Pattern
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
@@ -61,8 +62,9 @@ class Pet(Procedure):
             for name in known:
                 if name not in task.patterns:
                     yield "patterns", f"task {task.name} has no pattern '{name}'; {nearest(name, task.patterns)}"
-                elif shape.causal and not ends_with_mask(task.patterns[name]["text"], task.fields):
-                    yield "patterns", f"a causal model reads nothing after {{mask}}, and '{name}' does not end with it"
+                else:
+                    found = Pattern.problems(with_defaults(Pattern, {"name": name}), shape, task)
+                    yield from (("patterns", f"{name}: {text}") for _, text in found)
         for key in ("reps", "sc_reps", "pattern_steps", "steps", "unlabeled"):
             if given[key] is not None and given[key] < 1:
                 yield key, f"{given[key]} is too small; at least 1"
