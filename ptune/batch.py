@@ -33,7 +33,8 @@ NOWHERE = Extent(-1, -1)  # of a text that holds no answer
 
 
 class SoftLabel(NamedTuple):
-    """A soft label: probabilities of the classes, as a teacher gives them at a temperature, which the student takes on.
+    """A soft label: probabilities of the classes, or of an example's candidates, as a teacher gives them at a
+    temperature, which the student takes on.
 
     Distilling the knowledge in a neural network (Hinton et al. 2015, arXiv 1503.02531).
     """
@@ -138,10 +139,10 @@ class Row:
 class Batch:
     """Rows as tensors. ids, types, mask [B, N]; read: name -> [B, K] padded with -1; slots [B, S] padded with -1;
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
-    floats; output [B, M], the texts to be generated, padded with IGNORED (M = 0: none); soft [B, C] or None, at a
-    temperature; offsets: each row's, where rows read a context; grouped: whether the rows of an example, which stand
-    side by side, compete for one label; choices [B, C, M] or None: what competes for a row's masks, padded with
-    IGNORED, as its target [B, C] is."""
+    floats; output [B, M], the texts to be generated, padded with IGNORED (M = 0: none); soft [B, C], of candidates in
+    each row all of them, or None, at a temperature; offsets: each row's, where rows read a context; grouped: whether the
+    rows of an example, which stand side by side, compete for one label; choices [B, C, M] or None: what competes for a
+    row's masks, padded with IGNORED, as its target [B, C] is."""
 
     ids: Tensor
     types: Tensor
@@ -173,7 +174,7 @@ class Batch:
         if self.choices is not None:
             return int((self.target == 1).sum(-1).clamp(max=1).sum())
         if self.soft is not None:
-            return len(self)
+            return int((self.candidate == 0).sum()) if self.grouped else len(self)
         if self.grouped:
             return int(((self.target != IGNORED) & (self.candidate == 0)).sum())
         given = int((self.target != IGNORED).sum())

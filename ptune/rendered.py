@@ -63,7 +63,7 @@ class Rendered:
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
         self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
         if self.soft:
-            self.labels = sum(self.counts)
+            self.labels = len(self) if task.grouped else sum(self.counts)
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
         own = self.template.masked != "label"
@@ -142,7 +142,8 @@ class Rendered:
         )
         if self.soft:
             given = [label for row in rows if (label := self.examples[row.example].soft) is not None]
-            batch.soft = torch.tensor([label.probabilities for label in given])
+            each = [torch.tensor(label.probabilities) for label in given]
+            batch.soft = torch.nn.utils.rnn.pad_sequence(each, batch_first=True)
             batch.temperature = given[0].temperature
         return batch
 

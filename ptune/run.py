@@ -175,6 +175,10 @@ class RunFolder:
         from safetensors.torch import load_file
 
         path = self.file("tuned.safetensors")
+        if self.finished and not path.exists():
+            raise PtuneError(
+                f"{self.path} has no weights: they were deleted, or the runs in its stages answered for it"
+            )
         try:
             return dict(load_file(path))
         except (FileNotFoundError, SafetensorError) as error:

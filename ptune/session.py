@@ -283,6 +283,15 @@ class Session:
     def predicted(self, predict: Callable[[Sequence[Any]], list[Any]], learned: int = 0) -> dict[str, Any]:
         """Report a predictor that is no model of ours, see `scored`; learned: how many parameters it has."""
         select, report = (self.scored(predict, split) for split in (self.settings.select_on, self.report_on))
+        return self._reported(select, report, learned)
+
+    def answered(self, on_select: Sequence[Prediction], on_report: Sequence[Prediction]) -> dict[str, Any]:
+        """Report what was found without a model of this run: predictions on the selecting and the reported split."""
+        select = self.scored(lambda examples: list(on_select), self.settings.select_on)
+        return self._reported(select, self.scored(lambda examples: list(on_report), self.report_on))
+
+    def _reported(self, select: Any, report: Any, learned: int = 0) -> dict[str, Any]:
+        """The figures of a run that has been evaluated once, without training here."""
         for found in (select, report):
             self._break_down(found, 0)
         self._keep(report)

@@ -12,17 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
-from ptune import data, train
+from ptune import build, data, loop, train
 from ptune.batch import Draw, Example, SoftLabel
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
 from ptune.heads import divergence
 from ptune.leaves import leaf
 from ptune.procedures.ipet import Ipet
-from ptune.procedures.pet import Scored, merged, softened
+from ptune.procedures.pet import Scored, decoded, merged, softened, table
 from ptune.progress import Progress
+from ptune.rendered import Rendered
+from ptune.restore import restore
 from ptune.run import RunFolder
-from ptune.session import Session
+from ptune.session import Session, changed
 from ptune.where import Where
 
 TINY = [
@@ -103,8 +107,8 @@ def by_hand(folder: Path, stages: Sequence[tuple[str, float]], temperature: floa
 
 def test_the_mean_is_of_logits_by_weight() -> None:
     one, other = np.array([[2.0, 0.0]]), np.array([[-1.0, 3.0]])
-    assert merged([one, other], [1.0, 1.0]) == pytest.approx(np.array([[0.5, 1.5]]))
-    assert merged([one, other], [0.75, 0.25]) == pytest.approx(np.array([[1.25, 0.75]]))
+    assert merged([one, other], [1.0, 1.0])[0] == pytest.approx(np.array([0.5, 1.5]))
+    assert merged([one, other], [0.75, 0.25])[0] == pytest.approx(np.array([1.25, 0.75]))
     (soft,) = softened([Example("a", {}, "x")], np.array([[1.0, -1.0]]), 2.0)
     assert soft.gold is None
     assert soft.soft is not None
@@ -141,6 +145,36 @@ def test_soft_labels_reach_the_loss(wire, settings, bert_folder, examples) -> No
     each = (wanted * (wanted.log() - (logits / 2).log_softmax(1))).sum(1) * 4
     assert labels == 3
     assert float(total) == pytest.approx(float(each.sum()), rel=1e-5)
+
+
+def test_soft_labels_of_candidates(wire, settings, bert_folder, examples) -> None:
+    """As many as an example has; those of its rows are weighed against one another."""
+    line = ("task=copa", "method=finetune", "backbone=local", f"backbone.path={bert_folder}", "data.max_length=64")
+    soft = [replace(e, gold=None, soft=SoftLabel([0.1 * i, 1 - 0.1 * i], 2.0)) for i, e in enumerate(examples["copa"])]
+    wired = wire(settings(*line, "batch_size=4", "max_steps=1"), data=soft)
+    assert wired.runs[0].normalizer == 4
+    wired.model.eval()
+    batch = wired.rendered[0].batch([6, 0, 2], Draw(0, 0), "train")
+    with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, moved),):
+        total, labels = head.loss(hidden, moved)
+        logits = head.logits(hidden, moved).reshape(3, 2)
+    wanted = 0.0
+    for scores, share in zip(logits, (0.6, 0.0, 0.2), strict=True):
+        student = (scores / 2).log_softmax(0)
+        for p, log_q in zip((share, 1 - share), student, strict=True):
+            wanted += 4 * p * (np.log(p) - float(log_q)) if p else 0.0
+    assert labels == batch.labels == 3
+    assert float(total) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_scores_become_answers(examples) -> None:
+    copa = leaf(yaml.safe_load((ROOT / "conf/task/copa.yaml").read_text(encoding="utf-8")))
+    scores = [np.log([0.3, 0.7]), np.log([0.9, 0.1])]
+    assert [p.value for p in decoded(copa, examples["copa"][:2], scores)] == [1, 0]
+    rte = leaf(yaml.safe_load((ROOT / "conf/task/rte.yaml").read_text(encoding="utf-8")))
+    assert [p.value for p in decoded(rte, examples["rte"][:2], scores)] == [LABELS[1], LABELS[0]]
+    written = [{"prediction": LABELS[1]}, {"prediction": LABELS[0], "scores": {LABELS[0]: -0.1, LABELS[1]: -2.4}}]
+    assert [of_one.tolist() for of_one in table(written, rte)] == [[0.0, 1.0], [-0.1, -2.4]]
 
 
 # PET
@@ -233,6 +267,33 @@ def test_weights_of_stages_are_dropped_or_kept(go, whole, tmp_path) -> None:
     assert read(tmp_path / "stages/pet1-1/result.json")["steps"] == 1  # max_steps shortens all of them
 
 
+def test_the_ensemble_may_answer_itself(go, settings, tmp_path) -> None:
+    """Without distillation nothing has to be unlabeled; the answers are those of the ensemble, on both splits."""
+    small = [line for line in PET if "unlabeled" not in line and "layout" not in line and "weights" not in line]
+    small += [
+        "task=agnews",
+        "data.demo.dev=10",
+        "method.procedure.distill=false",
+        "method.procedure.patterns=[pet0,pet3]",
+    ]
+    result = go(tmp_path, *small)
+    assert "unlabeled" not in result["pet"]
+    assert (result["select_on"], result["report_on"]) == ("dev", "test")
+    assert result["score"] == result["pet"]["ensemble"]["score"]
+    weights = result["pet"]["weights"]
+    for split, metric in (("dev", result["selected"]), ("test", result["score"])):
+        name = "dev.jsonl" if split == "dev" else "predictions.jsonl"
+        said = [lines(tmp_path / "stages" / f"{pattern}-1" / name) for pattern in weights]
+        right = 0
+        for example, *rows in zip(splits(tmp_path)[split], *said, strict=True):
+            labels = list(rows[0]["scores"])
+            mean = {x: sum(w * r["scores"][x] for w, r in zip(weights.values(), rows, strict=True)) for x in labels}
+            right += max(mean, key=mean.__getitem__) == example.gold
+        assert metric == pytest.approx(100 * right / len(said[0]))
+    with pytest.raises(PtuneError, match="the runs in its stages answered for it"):
+        restore(str(tmp_path), "cpu")
+
+
 def test_a_pet_run_answers_like_any_other(whole, ptune) -> None:
     found = ptune("eval", f"run={whole}", "quiet=true")
     assert found.code == 0
@@ -241,14 +302,18 @@ def test_a_pet_run_answers_like_any_other(whole, ptune) -> None:
 
 def test_settings_that_cannot_be(settings) -> None:
     for overrides, said in {
-        ("task=conll03", "method=pet"): "method/procedure: labels whole texts, and conll03 asks for something else",
+        (
+            "task=conll03",
+            "method=pet",
+        ): "method/procedure: labels texts or candidates that compete for one label, and conll03 asks",
         ("task=rte", "method=pet", "method.procedure.patterns=[pet9]"): "no pattern 'pet9'",
+        ("task=rte", "method=pet", "backbone=tiny_causal"): "pet0: a causal model reads nothing after",
         ("task=rte", "method=pet", "method.procedure.reps=0"): r"method\.procedure\.reps: 0 is too small",
         ("task=rte", "method=ipet", "method.procedure.patterns=[pet0]", "method.procedure.reps=1"): "has no others",
         ("task=rte", "method=ipet", "method.procedure.scale=1.0"): "training sets grow by it",
     }.items():
         with pytest.raises(ConfigError, match=said):
-            settings(*overrides, "backbone=tiny_encoder")
+            settings("backbone=tiny_encoder", *overrides)
 
 
 # Unlabeled examples
@@ -336,7 +401,7 @@ def test_training_sets_grow_by_five_in_the_ratio_of_the_labels() -> None:
 
 def test_examples_are_drawn_by_the_highest_probability_without_replacement() -> None:
     probabilities = [0.999] * 20 + [0.51] * 60 + [0.02] * 20  # 80 of the first label, 20 of the other
-    said = [Scored("pet0", 1, 0.0, sure([]), sure(probabilities))]
+    said = [Scored("pet0", 1, 0.0, [], [], sure(probabilities))]
     drawn: Counter[str] = Counter()
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -351,7 +416,7 @@ def test_examples_are_drawn_by_the_highest_probability_without_replacement() -> 
 
 
 def test_too_few_examples_stand_for_several_and_the_likeliest_may_be_forced() -> None:
-    said = [Scored("pet0", 1, 0.0, sure([]), sure([0.9, 0.8, 0.7, 0.6]))]
+    said = [Scored("pet0", 1, 0.0, [], [], sure([0.9, 0.8, 0.7, 0.6]))]
     rng = np.random.default_rng(1)
     new = ipet().grown(LABELS, of_numbers(4), said, {"pet0": 1.0}, [10, 3], 2, rng)
     assert [e.gold for e in new] == [LABELS[0]] * 10  # none is given the other label
@@ -373,7 +438,7 @@ def test_a_share_of_the_others_labels_never_the_model_itself(settings, tmp_path,
     def fake(self: Any, session: Any, name: str, pattern: str, rep: int, unlabeled: Any, examples: Any = None) -> Any:
         trained[name] = examples
         logit = 1000.0 if (pattern, rep) == ("pet0", 1) else -1.0
-        return Scored(pattern, rep, 50.0, reported, np.tile([logit, 0.0], (len(unlabeled), 1)))
+        return Scored(pattern, rep, 50.0, reported, reported, np.tile([logit, 0.0], (len(unlabeled), 1)))
 
     monkeypatch.setattr(Ipet, "train", fake)
     procedure = ipet(others=1.0, generations=2)
@@ -413,3 +478,77 @@ def test_ipet_begins_without_a_label(go, tmp_path) -> None:
     assert result["pet"]["weights"] == {"pet1": 1.0, "pet4": 1.0}
     for stage in result["stages"][2:]:
         assert stage["train"]["examples"] == 10
+
+
+# The auxiliary loss
+
+
+@pytest.fixture
+def masked(settings, bert_folder, examples) -> tuple[Any, Any, Any]:
+    """The model of a pattern with an auxiliary member, the settings, and the rendered examples of the latter."""
+    given = ["task=rte", "backbone=local", f"backbone.path={bert_folder}", "data.max_length=48"]
+    s = settings(*given, "method=pattern_finetune", "method.template.name=pet4")
+    task = leaf(s.task)
+    parts = {
+        "template": {"_target_": "ptune.templates.masked.Masked", "name": "pet4", "share": 0.15},
+        "head": {"_target_": "ptune.heads.mlm.Mlm"},
+    }
+    other = changed(s, {"method": parts})
+    model = build.assemble([s], task, [(other, task)])
+    return model, s, Rendered(examples["rte"], task, model.member(1).template, 48)
+
+
+def test_tokens_are_hidden_as_published(masked) -> None:
+    """15% of the ordinary tokens: 80% by the mask, 10% by others; the pattern and its own mask stay in their places."""
+    model, s, rendered = masked
+    template = model.member(1).template
+    plain = Rendered(rendered.examples, leaf(s.task), model.member(0).template, 48)
+    told: Counter[str] = Counter()
+    for epoch in range(150):
+        for index in range(len(rendered)):
+            (row,), (whole,) = rendered.rows(index, Draw(1, epoch)), plain.rows(index, Draw(1, epoch))
+            assert row.read["mask"] == whole.read["mask"]
+            assert row.target == [whole.ids[place] for place in row.read["hidden"]]
+            assert not {whole.ids[place] for place in row.read["hidden"]} & set(template.tokens.special_ids)
+            changed_places = {i for i, (a, b) in enumerate(zip(row.ids, whole.ids, strict=True)) if a != b}
+            assert changed_places <= {*row.read["hidden"]}
+            told["tokens"] += sum(token not in template.special for token in whole.ids)
+            told["chosen"] += len(row.read["hidden"])
+            told["by mask"] += sum(row.ids[place] == template.tokens.mask_id for place in row.read["hidden"])
+            told["as it was"] += sum(row.ids[place] == whole.ids[place] for place in row.read["hidden"])
+    assert told["chosen"] / told["tokens"] == pytest.approx(0.15, abs=0.01)
+    assert told["by mask"] / told["chosen"] == pytest.approx(0.8, abs=0.02)
+    assert told["as it was"] / told["chosen"] == pytest.approx(0.1, abs=0.02)
+    assert rendered.rows(0, Draw(1, 0)) == rendered.rows(0, Draw(1, 0))
+    assert any(rendered.rows(i, Draw(1, 0)) != rendered.rows(i, Draw(1, 1)) for i in range(len(rendered)))
+
+
+def test_the_auxiliary_loss_is_the_cross_entropy_at_hidden_tokens(masked) -> None:
+    model, _, rendered = masked
+    model.eval()
+    batch = rendered.batch([1, 4, 6], Draw(2, 0), "unlabeled")
+    with torch.no_grad(), model.hidden([(1, batch)]) as ((head, hidden, moved),):
+        total, labels = head.loss(hidden, moved)
+        logits = head.logits(hidden, moved)
+    wanted, count = 0.0, 0
+    for row, targets in enumerate(batch.target.tolist()):
+        for place, target in enumerate(targets):
+            if target != -100:
+                wanted -= float(logits[row, place].log_softmax(0)[target])
+                count += 1
+    assert labels == count == batch.labels
+    assert float(total) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_alpha_weighs_the_losses_of_each_step(go, tmp_path, monkeypatch) -> None:
+    runs: list[Any] = []
+    ours = loop.fit
+    monkeypatch.setattr(loop, "fit", lambda several, *rest: (runs.extend(several), ours(several, *rest))[1])
+    short = ["method.procedure.patterns=[pet4]", "method.procedure.weights=uniform", "max_steps=1"]
+    go(tmp_path, *PET, *short, "method.procedure.alpha=0.75")
+    pattern, classifier = runs
+    assert {name: source.weight for name, source in pattern.sources.items()} == {"train": 0.75, "unlabeled": 0.25}
+    assert {batch.source for batch in pattern.stream(0)} == {"train", "unlabeled"}
+    assert {batch.source for batch in classifier.stream(0)} == {"train"}
+    with pytest.raises(ConfigError, match=r"1\.5 is not between 0 and 1"):
+        go(tmp_path / "other", *PET, "method.procedure.alpha=1.5")

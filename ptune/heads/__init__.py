@@ -91,9 +91,10 @@ class Head(nn.Module, ABC):
 def divergence(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
     """KL divergences [B] of a student's logits [B, C] from a teacher's probabilities, both at a temperature.
 
-    Times its square, so that gradients are of the same size at any (Hinton et al. 2015, arXiv 1503.02531).
+    Times its square, so that gradients are of the same size at any (Hinton et al. 2015, arXiv 1503.02531). What the
+    teacher rules out, as the padding of candidates, adds nothing.
     """
-    student = (logits / temperature).log_softmax(-1)
+    student = (logits / temperature).log_softmax(-1).masked_fill(soft == 0, 0.0)
     return F.kl_div(student, soft, reduction="none").sum(-1) * temperature**2
 
 
@@ -130,12 +131,15 @@ def grouped_loss(scores: Tensor, batch: Batch) -> Tensor:
     """The summed negative log-likelihoods of the right candidates among those of their example; scores [B].
 
     Where several candidates are right, it is that of any of them: the marginal likelihood (Kadlec et al. 2016, arXiv
-    1603.01547).
+    1603.01547). With soft labels the divergences from those.
     """
     examples, group = torch.unique_consecutive(batch.example, return_inverse=True)
     shape = len(examples), int(batch.candidate.max()) + 1
     among = scores.new_full(shape, -torch.inf)
     among[group, batch.candidate] = scores
+    if batch.soft is not None:
+        first = batch.candidate == 0
+        return (divergence(among, batch.soft[first, : shape[1]], batch.temperature) * batch.weight[first]).sum()
     right = torch.zeros(shape, dtype=torch.bool, device=scores.device)
     right[group, batch.candidate] = batch.target == 1
     weight = scores.new_zeros(shape)

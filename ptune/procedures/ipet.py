@@ -40,6 +40,11 @@ class Ipet(Pet):
         """See Procedure."""
         settings = with_defaults(cls, given.method["procedure"])
         yield from (found := list(super().problems(given, shape, task)))
+        if not found and task.readout != "sequence":
+            yield (
+                "method/procedure",
+                f"draws examples by labels that they share, and {task.name} has candidates of each; use method=pet",
+            )
         for key in ("generations", "n_most_likely"):
             if settings[key] is not None and settings[key] < 1:
                 yield f"method.procedure.{key}", f"{settings[key]} is too small; at least 1"
@@ -65,7 +70,10 @@ class Ipet(Pet):
         sc_reps: int = 1,
         temperature: float = 2.0,
         unlabeled: int | None = None,
+        distill: bool = True,
         keep_weights: bool = False,
+        alpha: float | None = None,
+        auxiliary: dict[str, Any] | None = None,
         generations: int = 3,
         scale: float = 5.0,
         others: float = 0.25,
@@ -73,9 +81,8 @@ class Ipet(Pet):
         zero_shot: bool = False,
     ) -> None:
         weights = "uniform" if zero_shot else weights
-        super().__init__(
-            pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, temperature, unlabeled, keep_weights
-        )
+        shown = (temperature, unlabeled, distill, keep_weights, alpha, auxiliary)
+        super().__init__(pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, *shown)
         self.generations, self.scale, self.others, self.zero_shot = generations, scale, others, zero_shot
         self.n_most_likely = n_most_likely or (MOST_LIKELY if zero_shot else None)
 
@@ -115,6 +122,11 @@ class Ipet(Pet):
             found.append(self.scored(session, child, pattern, 0, unlabeled))
         return found
 
+    @property
+    def asks(self) -> bool:
+        """See Pet; models label for one another."""
+        return True
+
     def counts(self, labels: Sequence[str], labeled: Sequence[Example], generation: int) -> list[int]:
         """How many new examples of each label a generation's training set has, beside the labeled ones."""
         if not labeled:
@@ -139,7 +151,7 @@ class Ipet(Pet):
         """
         asked = rng.choice(len(others), max(1, round(self.others * len(others))), replace=False)
         logits = merged([others[i].unlabeled for i in asked], [weights[others[i].pattern] for i in asked])
-        probabilities = softmax(logits)
+        probabilities = softmax(np.stack(logits))
         given, new = probabilities.argmax(1), list[Example]()
         for index, (label, count) in enumerate(zip(labels, counts, strict=True)):
             chances = probabilities.max(1)

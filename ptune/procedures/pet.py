@@ -8,31 +8,35 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ptune.batch import Example, SoftLabel
+from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
 from ptune.leaves import with_defaults
 from ptune.procedures import Procedure, Stage
 from ptune.seeds import mix
+from ptune.templates.pattern import Pattern
 
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
-    from ptune.session import Session
-    from ptune.tasks import Task
+    from ptune.session import Beside, Session
+    from ptune.tasks import Prediction, Task
 
+Said = Sequence[np.ndarray]
 UNLABELED = "unlabeled.jsonl"  # in a stage's folder: what its model says of them
 UNTRAINED = {"procedure": {"_target_": "ptune.procedures.zero_shot.ZeroShot"}, "name": "zero_shot", "tune": "none"}
 
 
 class Scored(NamedTuple):
-    """A trained pattern: its score in percent on the reported split, and its log-probabilities [N, C] there and on the
-    unlabeled examples, whose means are those of logits but for a constant of each example. rep: 0 where untrained."""
+    """A trained pattern: its score in percent on the reported split, and what it says there, of the selecting split
+    and of the unlabeled examples: log-probabilities [C] of each one's labels or candidates, whose means are those of
+    logits but for a constant. rep: 0 where untrained."""
 
     pattern: str
     rep: int
     score: float
-    reported: np.ndarray
-    unlabeled: np.ndarray
+    reported: Said
+    selecting: Said
+    unlabeled: Said
 
 
 class Pet(Procedure):
@@ -42,35 +46,44 @@ class Pet(Procedure):
     `reps` seeds each, `pattern_steps` steps. The classifier takes `steps` steps; of `sc_reps` the first is this run.
     weights: of the patterns in the mean of logits; accuracy is that of the untrained pattern on the training examples,
     and uniform in place of zeros throughout. temperature: of the soft labels; unlabeled: how many of them at most.
-    keep_weights: of stages, which nothing needs once they have said all they are asked.
+    distill: without it there is no classifier, nor need of unlabeled examples: the ensemble's answers are the run's.
+    keep_weights: of stages, which nothing needs once they have said all they are asked. alpha: of the patterns' own
+    loss, beside that of masked language modeling on the unlabeled examples in the same pattern, which weighs 1 - alpha
+    and whose parts are `auxiliary`; None: without.
     """
 
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Procedure."""
-        settings = with_defaults(cls, given.method["procedure"])
-        if task.readout != "sequence":
+        here, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
+        if task.readout != "sequence" and not (task.readout == "choice" and task.grouped):
             yield (
                 "method/procedure",
-                f"labels whole texts, and {task.name} asks for something else; its patterns alone are other methods",
+                f"labels texts or candidates that compete for one label, and {task.name} asks for something else",
             )
-        elif not (known := pet_patterns(task)):
+        elif not (known := settings["patterns"] or pet_patterns(task)):
             yield (
-                "method.procedure.patterns",
+                f"{here}.patterns",
                 f"task {task.name} has no pattern named pet...; name some of its patterns in a list",
             )
         else:
-            for name in settings["patterns"] or ():
+            for name in known:
                 if name not in task.patterns:
-                    yield (
-                        "method.procedure.patterns",
-                        f"task {task.name} has no pattern '{name}'; {nearest(name, known)}",
-                    )
+                    known_as = nearest(name, task.patterns)
+                    yield f"{here}.patterns", f"task {task.name} has no pattern '{name}'; {known_as}"
+                else:
+                    found = Pattern.problems(with_defaults(Pattern, {"name": name}), shape, task)
+                    yield from ((f"{here}.patterns", f"{name}: {text}") for _, text in found)
         for key in ("reps", "sc_reps", "pattern_steps", "steps", "unlabeled"):
             if settings[key] is not None and settings[key] < 1:
-                yield f"method.procedure.{key}", f"{settings[key]} is too small; at least 1"
+                yield f"{here}.{key}", f"{settings[key]} is too small; at least 1"
+        if settings["alpha"] is not None and not 0 < settings["alpha"] < 1:
+            yield f"{here}.alpha", f"{settings['alpha']} is not between 0 and 1; null trains without the auxiliary loss"
+        for key, parts in (("pattern", settings["pattern"]), ("auxiliary", settings["auxiliary"])):
+            if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or settings["alpha"] else ():
+                yield f"{here}.{key}.{min(missing)}", "must be given, with its _target_"
         if settings["temperature"] <= 0:
-            yield "method.procedure.temperature", f"{settings['temperature']} is not above 0"
+            yield f"{here}.temperature", f"{settings['temperature']} is not above 0"
 
     def __init__(
         self,
@@ -83,49 +96,67 @@ class Pet(Procedure):
         sc_reps: int = 1,
         temperature: float = 2.0,
         unlabeled: int | None = None,
+        distill: bool = True,
         keep_weights: bool = False,
+        alpha: float | None = None,
+        auxiliary: dict[str, Any] | None = None,
     ) -> None:
         self.pattern, self.patterns, self.reps, self.pattern_steps = pattern, patterns, reps, pattern_steps
         self.weights, self.steps, self.sc_reps, self.temperature = weights, steps, sc_reps, temperature
-        self.unlabeled, self.keep_weights = unlabeled, keep_weights
+        self.unlabeled, self.distill, self.keep_weights = unlabeled, distill, keep_weights
+        self.alpha, self.auxiliary = alpha, auxiliary or {}
 
     def stages(self, session: Session) -> Iterator[Stage]:
         """One, whose runs are stages of their own."""
         yield Stage("patterns and classifier", lambda: self.figures(session))
 
     def figures(self, session: Session) -> dict[str, Any]:
-        """Those of the distilled classifier, and under "pet" every score on the way to it."""
-        from ptune.data import without_labels
-
+        """Those of the distilled classifier, else of the ensemble, and under "pet" every score on the way to it."""
         s = session.settings
-        unlabeled, which = without_labels(session.task, s.data, session.corpus, session.cache)
-        unlabeled = unlabeled[: self.unlabeled]
+        unlabeled, told = self.without_labels(session)
         patterns = self.patterns or pet_patterns(session.task)
         session.expected = self.count(len(patterns))
-        session.progress.say(f"{len(unlabeled):,} examples without labels ({which}), {len(patterns)} patterns")
         weights = self.weigh(session, patterns)
-        teachers, told = self.teach(session, patterns, weights, unlabeled)
-        logits = merged([each.unlabeled for each in teachers], [weights[each.pattern] for each in teachers])
-        soft = softened(unlabeled, logits, self.temperature)
-        changes = training(s, self.steps)
-        figures = session.train(soft, **changes)
-        scores = [figures["best"]["report"][str(s.metric)]]
-        for number in range(2, self.sc_reps + 1):
-            child = session.child(f"classifier-{number}", soft, seed=mix(s.seed, "classifier", number), **changes)
-            scores.append(child.complete()["score"])
-            self.done(child)
-        said = {
-            "unlabeled": {"from": which, "examples": len(unlabeled)},
-            "weights": weights,
-            **told,
-            "classifier": {"mean": float(np.mean(scores)), "scores": scores},
-        }
+        teachers, scores = self.teach(session, patterns, weights, unlabeled)
+        of_each = [weights[each.pattern] for each in teachers]
+        said = {**told, "weights": weights, **scores}
+        if self.distill:
+            logits = merged([each.unlabeled for each in teachers], of_each)
+            soft, changes = softened(unlabeled, logits, self.temperature), training(s, self.steps)
+            figures = session.train(soft, **changes)
+            each = [figures["best"]["report"][str(s.metric)]]
+            for number in range(2, self.sc_reps + 1):
+                child = session.child(f"classifier-{number}", soft, seed=mix(s.seed, "classifier", number), **changes)
+                each.append(child.complete()["score"])
+                self.done(child)
+            said["classifier"] = {"mean": float(np.mean(each)), "scores": each}
+        else:
+            both = [[each.selecting for each in teachers], [each.reported for each in teachers]]
+            splits = (session.corpus.splits[split] for split in (s.select_on, session.report_on))
+            answers = (decoded(session.task, e, merged(of, of_each)) for e, of in zip(splits, both, strict=True))
+            figures = session.answered(*answers)
         self.show(session, said)
         return {**figures, "pet": said}
 
+    @property
+    def asks(self) -> bool:
+        """Whether unlabeled examples are of any use."""
+        return self.distill or self.alpha is not None
+
+    def without_labels(self, session: Session) -> tuple[list[Example], dict[str, Any]]:
+        """The unlabeled examples, and where they are from; none where nothing asks for them."""
+        from ptune.data import without_labels
+
+        if not self.asks:
+            return [], {}
+        found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache)
+        found = found[: self.unlabeled]
+        session.progress.say(f"{len(found):,} examples without labels: {which}")
+        return found, {"unlabeled": {"from": which, "examples": len(found)}}
+
     def count(self, patterns: int) -> int:
         """How many stages there will be."""
-        return patterns * (self.reps + (self.weights == "accuracy")) + self.sc_reps - 1
+        return patterns * (self.reps + (self.weights == "accuracy")) + (self.sc_reps - 1) * self.distill
 
     def weigh(self, session: Session, patterns: Sequence[str]) -> dict[str, float]:
         """Each pattern's weight: 1, or its accuracy on the training examples before it is trained."""
@@ -135,8 +166,8 @@ class Pet(Procedure):
         for pattern in patterns:
             child = session.child(f"{pattern}-untrained", method=self.method(pattern, UNTRAINED))
             child.complete()
-            said = scores_of(child, "train.jsonl", train).argmax(1)
-            found[pattern] = float(np.mean([label_of(session.task, e) == i for e, i in zip(train, said, strict=True)]))
+            said = decoded(session.task, train, scores_of(child, "train.jsonl", train))
+            found[pattern] = float(np.mean(session.task.right(train, said)))
             self.done(child)
         return found if any(found.values()) else dict.fromkeys(patterns, 1.0)
 
@@ -161,15 +192,28 @@ class Pet(Procedure):
         s = session.settings
         changes = {**training(s, self.pattern_steps), "seed": mix(s.seed, name)}
         child = session.child(name, examples, method=self.method(pattern, {"name": "pattern_finetune"}), **changes)
+        if self.alpha is not None:
+            child.beside, child.weight = [self.beside(child, pattern, unlabeled)], self.alpha
         return self.scored(session, child, pattern, rep, unlabeled)
+
+    def beside(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> Beside:
+        """The unlabeled examples as a source of batches whose hidden tokens a stage learns to tell."""
+        from ptune.session import Beside, changed
+
+        assert self.alpha is not None
+        template = {**self.auxiliary["template"], "name": pattern}
+        settings = changed(child.settings, {"method": {**self.auxiliary, "template": template}})
+        return Beside("unlabeled", settings, child.task, unlabeled, 1 - self.alpha)
 
     def scored(self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]) -> Scored:
         """What a stage says at its end; its weights are of no more use."""
         score = child.complete()["score"]
         said = scores_of(child, UNLABELED, unlabeled)
-        reported = table(child.folder.read_jsonl("predictions.jsonl"))
+        selecting = reported = table(child.folder.read_jsonl("predictions.jsonl"), session.task)
+        if not self.distill and (split := session.settings.select_on) != session.report_on:
+            selecting = scores_of(child, f"{split}.jsonl", session.corpus.splits[split])
         self.done(child)
-        return Scored(pattern, rep, score, reported, said)
+        return Scored(pattern, rep, score, reported, selecting, said)
 
     def method(self, pattern: str, more: Mapping[str, Any]) -> dict[str, Any]:
         """The method of a pattern's run."""
@@ -191,7 +235,8 @@ class Pet(Procedure):
         rows += [["mean of the patterns", f"{said['mean']:.2f}"]]
         rows += [[f"best pattern on this split ({said['oracle']['pattern']})", f"{said['oracle']['score']:.2f}"]]
         rows += [["their ensemble", f"{said['ensemble']['score']:.2f}"]]
-        rows += [[f"distilled classifier, mean of {self.sc_reps}", f"{said['classifier']['mean']:.2f}"]]
+        if self.distill:
+            rows += [[f"distilled classifier, mean of {self.sc_reps}", f"{said['classifier']['mean']:.2f}"]]
         session.progress.table(["", f"{session.report_on} {session.settings.metric}"], rows)
 
 
@@ -206,28 +251,24 @@ def training(s: Any, steps: int) -> dict[str, Any]:
     return {"max_steps": steps, "epochs": steps, "eval_every": s.eval_every or steps}
 
 
-def scores_of(child: Session, name: str, examples: Sequence[Example]) -> np.ndarray:
-    """Log-probabilities [N, C] that a finished stage gives the labels of examples, read from its folder if they are
-    there: its weights may not be."""
+def scores_of(child: Session, name: str, examples: Sequence[Example]) -> Said:
+    """What a finished stage says of examples, read from its folder if it is there: its weights may not be."""
     if not child.folder.file(name).is_file():
         said = zip(examples, child.answer(examples), strict=True)
-        child.folder.write_jsonl(name, [{"id": example.id, "scores": answer.scores} for example, answer in said])
-    return table(child.folder.read_jsonl(name))
+        rows = [{"id": e.id, "prediction": answer.value, "scores": answer.scores} for e, answer in said]
+        child.folder.write_jsonl(name, rows)
+    return table(child.folder.read_jsonl(name), child.task)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """The scores [N, C] of rows of predictions."""
-    return np.array([list(row["scores"].values()) for row in rows])
+def table(rows: Sequence[Mapping[str, Any]], task: Task) -> Said:
+    """The scores of rows of predictions; an answer without any, as one that is written, counts 1 for its label."""
+    told = [row.get("scores") or {label: float(label == row["prediction"]) for label in task.labels} for row in rows]
+    return [np.array(list(scores.values())) for scores in told]
 
 
-def label_of(task: Task, example: Example) -> int:
-    """The index of an example's label."""
-    return task.labels.index(example.gold)
-
-
-def merged(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """The weighted mean [N, C] of several models' logits."""
-    return np.average(np.stack(scores), axis=0, weights=weights)
+def merged(scores: Sequence[Said], weights: Sequence[float]) -> Said:
+    """The weighted mean of several models' logits, for each example."""
+    return [np.average(np.stack(of_one), axis=0, weights=weights) for of_one in zip(*scores, strict=True)]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -236,28 +277,34 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def softened(examples: Sequence[Example], logits: np.ndarray, temperature: float) -> list[Example]:
-    """The examples with soft labels of their logits [N, C] at a temperature."""
-    probabilities = softmax(logits / temperature).tolist()
+def softened(examples: Sequence[Example], logits: Said, temperature: float) -> list[Example]:
+    """The examples with soft labels of their logits at a temperature."""
     return [
-        replace(example, gold=None, soft=SoftLabel(of_one, temperature))
-        for example, of_one in zip(examples, probabilities, strict=True)
+        replace(example, gold=None, soft=SoftLabel(softmax(of_one / temperature).tolist(), temperature))
+        for example, of_one in zip(examples, logits, strict=True)
+    ]
+
+
+def decoded(task: Task, examples: Sequence[Example], scores: Said) -> list[Prediction]:
+    """What a task makes of the scores of its labels, or of an example's candidates, which are rows of their own."""
+    if task.readout != "choice":
+        return [task.decode(e, [RowOutput(0, of_one)]) for e, of_one in zip(examples, scores, strict=True)]
+    return [
+        task.decode(e, [RowOutput(0, of_one[[i]], candidate=i) for i in range(len(of_one))])
+        for e, of_one in zip(examples, scores, strict=True)
     ]
 
 
 def summary(session: Session, found: Sequence[Scored], weights: Mapping[str, float]) -> dict[str, Any]:
     """The scores of models and of their ensemble on the reported split; oracle: the pattern that is best there."""
-    from ptune.tasks import Prediction
-
-    task, metric = session.task, str(session.settings.metric)
+    metric, examples = str(session.settings.metric), session.corpus.splits[session.report_on]
     by_pattern: dict[str, list[float]] = {}
     for each in found:
         by_pattern.setdefault(each.pattern, []).append(each.score)
     means = {name: float(np.mean(scores)) for name, scores in by_pattern.items()}
     best = max(means, key=means.__getitem__)
     logits = merged([each.reported for each in found], [weights[each.pattern] for each in found])
-    said = [Prediction(task.labels[index]) for index in logits.argmax(1)]
-    scores = task.score(session.corpus.splits[session.report_on], said)
+    scores = session.task.score(examples, decoded(session.task, examples, logits))
     return {
         "patterns": {name: {"mean": means[name], "scores": scores} for name, scores in by_pattern.items()},
         "mean": float(np.mean([each.score for each in found])),
