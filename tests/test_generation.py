@@ -138,7 +138,8 @@ def test_what_is_kept_of_lower_layers_is_no_hindrance(backbone):
     states, words = run(backbone, rows, injection), said(backbone, rows, injection, limit=4, beams=2)
     backbone.keep_lower(2)
     for _ in range(2):  # computed, then kept
-        torch.testing.assert_close(run(backbone, rows, injection).output, states.output)
+        for row, found, expected in zip(rows, run(backbone, rows, injection).output, states.output, strict=True):
+            torch.testing.assert_close(found[: len(row.output)], expected[: len(row.output)])
         assert said(backbone, rows, injection, limit=4, beams=2) == words
 
 
