@@ -25,6 +25,7 @@ from test_backbones import (
     slotted,
 )
 
+from ptune.backbones import weight_names
 from ptune.batch import EVERY, Row, collate
 from ptune.errors import ConfigError, PtuneError
 from ptune.injection import KV, Injection, Vocabulary, join
@@ -130,6 +131,13 @@ def test_t5_reads_a_mask_behind_the_sentinel(folder, backbone):
                 decoder_input_ids=torch.tensor([[0, sentinel]] * 3),
             ).logits
         torch.testing.assert_close(found, logits[:, 1, words], atol=1e-4, rtol=1e-5)
+
+
+@of_families("t5")
+def test_t5_reads_one_mask_a_row(backbone):
+    (row,) = ended_rows(backbone, (6,))
+    with pytest.raises(PtuneError, match="reads one mask a row; choose a pattern with one"):
+        run(backbone, [replace(row, read={"mask": [1, 2]})])
 
 
 @of_families("bart")
@@ -321,7 +329,7 @@ def test_sites_and_layers_that_are_not_there(settings, t5_folder, bert_folder):
         "method.prompt.sites: at least one of encoder, decoder, cross"
     ]
     assert problems(settings, t5_folder, "task=rte", "method.prompt.layers=4") == [
-        "method.prompt.layers: 4 is outside the 3 layers (1-3); did you mean '3-3'?"
+        "method.prompt.layers: decoder: 4 is outside the 3 layers (1-3); did you mean '3-3'?"
     ]
     assert problems(settings, t5_folder, "task=rte", "cache_layers=true") == [
         "cache_layers: not for T5, whose layers are more than a stack; leave it out"
@@ -444,6 +452,17 @@ def test_an_encoder_alone_is_refused(folder, tmp_path):
 def test_an_output_layer_of_its_own_stays_so(backbone):
     assert not torch.equal(backbone.model.lm_head.weight, backbone.base.get_input_embeddings().weight)
     assert not backbone.model.config.scale_decoder_outputs
+
+
+@of_families("t5", "bart")
+def test_a_checkpoint_without_its_head_is_tied(folder, backbone, tmp_path):
+    """As BART is published."""
+    transformers.AutoModel.from_pretrained(str(folder)).save_pretrained(tmp_path)
+    assert not any(name.startswith(("lm_head", "final_logits")) for name in weight_names(tmp_path))
+    other = loaded(tmp_path, lm=True)
+    rows = ended_rows(backbone)
+    torch.testing.assert_close(run(other, rows).states, run(backbone, rows).states)
+    assert other.model.lm_head.weight is other.base.get_input_embeddings().weight
 
 
 def test_a_bart_of_different_heads_is_refused(bart_folder, tmp_path):

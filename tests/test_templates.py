@@ -413,7 +413,7 @@ def test_slots_choose_the_pattern():
     patterns = task("rte")["patterns"]
 
     class Any:
-        unk_id, mask_id, causal = 1, 2, False
+        unk_id, mask_id, causal, decodes = 1, 2, False, False
 
     assert Pattern(Any(), PAIR, patterns, slots=3).name == "ptuning"
     assert Pattern(Any(), PAIR, patterns).name == "pet0"

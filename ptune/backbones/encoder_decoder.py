@@ -85,7 +85,8 @@ class EncoderDecoder(Backbone):
     def states(self, batch: Batch, embeds: Tensor, own: Tensor, encoded: Tensor, seen: Tensor) -> Tensor:
         """What is read of the rows [B, N, H], given their embeddings [B, N, E] and `own`, the encoder's states of them.
 
-        encoded: all its states [B, P+N, H], those of a prompt in front too, under the mask `seen` [B, P+N].
+        encoded: all its states [B, P+N, H], those of a prompt in front too, under the mask `seen` [B, P+N]. Raises
+        PtuneError for a row of several masks that are sentinels.
         """
         tagged = reads(batch, ["words"] if self.encoder_tags else [])
         cloze = reads(batch, ["mask"] if self.sentinels else [])
@@ -95,6 +96,8 @@ class EncoderDecoder(Backbone):
             said = self.decode(self.behind_start(embeds, batch.mask), encoded, seen, batch.mask)
             states = torch.where(text[:, None, None], said, states)
         if cloze.any():
+            if ((batch.read["mask"] >= 0).sum(1) > 1).any():
+                raise PtuneError(f"backbone {self.name} reads one mask a row; choose a pattern with one")
             at = batch.read["mask"][:, :1].clamp(min=0)
             said = self.decode(self.embed(self.after_start(batch.ids.gather(1, at))), encoded, seen)[:, 1:]
             filled = states.scatter(1, at[..., None].expand_as(said), said.to(states.dtype))

@@ -23,7 +23,7 @@ class Linear(Head):
     published P-Tuning v2 code does to RoBERTa. trained: learned, from the checkpoint's where it has one.
 
     Answers (readout "span") begin and end at positions of the context, or where a row is read as a whole (its first
-    token; of a causal model the last) if there is none; the
+    token; of a model with a decoder the last) if there is none; the
     loss is the mean of both cross-entropies (Devlin et al. 2019, arXiv 1810.04805, section 4.2). Candidates (readout
     "choice") have a score each; a number (readout "scalar") is one output, and its loss the squared error.
     """

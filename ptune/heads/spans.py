@@ -15,7 +15,7 @@ from ptune.injection import Shape
 
 
 class Spans(Head):
-    """The state of the first token (of a causal model the last) and, for each of the task's marks, the mean state of
+    """The state of the first token (with a decoder the last) and, for each of the task's marks, the mean state of
     the marked tokens (Wang et al. 2019,
     arXiv 1905.00537, section 4); zeros where the marked words were cut off.
     """

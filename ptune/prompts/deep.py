@@ -39,11 +39,12 @@ class Deep(Prompt):
         for site in sites or ():
             if site not in shape.sites:
                 yield "sites", f"{task.name} with this backbone reads nothing of '{site}'; {nearest(site, shape.sites)}"
-        for layers in dict.fromkeys(shape.sites[site] for site in sites or shape.sites if site in shape.sites):
+        for site in (site for site in shape.sites if not sites or site in sites):
             try:
-                chosen_layers(given.get("layers", "all"), layers)
+                chosen_layers(given.get("layers", "all"), shape.sites[site])
             except ValueError as error:
-                yield "layers", str(error)
+                yield "layers", str(error) if len(shape.sites) == 1 else f"{site}: {error}"
+                break
         if given.get("init") == "activations" and not given.get("init_text"):
             yield "init_text", "init=activations needs the words to start from, as init_text='summarize the table'"
 
