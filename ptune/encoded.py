@@ -179,7 +179,7 @@ class Encoded(Sequence[list[Parts]]):
             int(columns["segments"][place]),
             int(columns["candidate"][place]),
             bool(columns["grouped"][place]),
-            columns["output"].at(place).tolist(),
+            tuple(columns["output"].at(place).tolist()),
         )
 
     def _part(self, number: int) -> Part:

@@ -154,9 +154,9 @@ def test_a_label_is_written_by_its_name(decoder):
 
 
 def test_parts_keep_their_text_on_disk(tmp_path):
-    parts = Parts(0, [Part("text", [5, 6])], output=[7, 8])
+    parts = Parts(0, [Part("text", [5, 6])], output=(7, 8))
     encoded.write(tmp_path, [Laid([parts], 4, 1, 2, 0, False)])
-    assert Encoded(tmp_path)[0][0].output == [7, 8]
+    assert Encoded(tmp_path)[0][0].output == (7, 8)
 
 
 def head_of(tokens, labels=(), **given):
