@@ -92,6 +92,8 @@ def resolve(s: Train) -> Iterator[str]:
     if s.data.root:
         s.data.root = str(Path(s.data.root).expanduser().absolute())  # eval and resume may come from elsewhere
     resolve_head(s)
+    if s.method["prompt"].get("from_run"):
+        s.method["prompt"]["from_run"] = str(Path(s.method["prompt"]["from_run"]).expanduser().absolute())
     yield from resolve_length(s)
     yield from resolve_tasks(s)
     for name in ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"):

@@ -33,13 +33,18 @@ GROUPS = (
 COMPANIONS = {  # what an option needs beside itself
     "backbone=local": ["backbone.path=pkg://ptune.assets/tiny_encoder"],
     "data=local": ["data.root=."],
+    "method/head=generate": ["backbone=gpt2"],
     "method/head=spans": ["task=wic"],
     "method/procedure=autoprompt": ["method=autoprompt"],
     "method/procedure=classic": ["method=bilstm"],
     "method/prompt=trigger": ["method=autoprompt"],
     "method/head=word": ["task=lama"],
-    "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
     "prompt_length=pattern": ["method=ptuning"],
+    "method=prefix_generate": ["backbone=gpt2"],
+    "method=prompt_tuning_t2t": ["backbone=t5_small"],
+    "prompt_length=paper": ["task=rte", "backbone=roberta_large"],
+    "task=e2e": ["method=prefix_generate", "backbone=gpt2"],
+    "task=webnlg": ["method=prefix_generate", "backbone=gpt2"],
 }
 
 

@@ -165,9 +165,8 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
     taken = prompt_positions(s, backbone.shape)
     writes = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None) == "text"
-    if writes and backbone.shape.causal:
-        taken += task.output_length  # behind the text
-    room = backbone.shape.positions - taken
+    written = task.output_length if writes and backbone.shape.causal else 0  # behind the text
+    room = backbone.shape.positions - taken - written
     template = target(s.method["template"]["_target_"], s.packages)
     wanted = s.data.max_length if s.data.max_length is not None else template.row_length(s.method["template"], task)
     given = s.data.max_length is not None
@@ -178,11 +177,12 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
         return
     least = wanted if given else max(min(wanted, SHORTEST_TEXT), shortest)
     if room < least:
-        at_most = backbone.shape.positions - least
+        at_most = backbone.shape.positions - least - written
         unset = reason if least == shortest else "the least that ptune cuts text to by itself"
         text = "data.max_length" if given else unset
         yield (
-            f"prompt_length.value: {taken} + {least} tokens of text ({text}) is more than the "
+            f"prompt_length.value: {taken} + {least} tokens of text ({text})"
+            f"{f' + {written} to be written' if written else ''} is more than the "
             f"{backbone.shape.positions} positions of {backbone.name}; at most {max(at_most, 0)}"
         )
     elif not given:

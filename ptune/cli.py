@@ -292,7 +292,7 @@ def override(command: str, word: str) -> str:
     if "=" in word or word.startswith("~"):
         key, _, value = word.partition("=")
         check_choice(key, value)
-        several = command == "predict" and key == POSITIONAL["predict"] and value[:1] not in ("'", '"')
+        several = command in ("predict", "eval") and key == POSITIONAL[command] and value[:1] not in ("'", '"')
         return f"{key}={quote(value)}" if several else word
     if command not in POSITIONAL:
         homes = [f"{group}={name}" for group, name in options() if name == word]

@@ -189,7 +189,7 @@ class Encoded(Sequence[list[Parts]]):
             int(columns["segments"][place]),
             int(columns["candidate"][place]),
             bool(columns["grouped"][place]),
-            columns["output"].at(place).tolist(),
+            tuple(columns["output"].at(place).tolist()),
             int(columns["prompt"][place]),
             parted(columns["choices"].at(place).tolist(), columns["widths"].at(place).tolist()),
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     """Print the scores, and keep them in the run folder as eval_SPLIT.json, or eval_TASK_SPLIT.json of another task.
 
-    A run that has one tells its W&B run, too.
+    A run that has one tells its W&B run, too. Several runs, parted by commas, vote, see ptune.ensemble.
     """
     from ptune.build import settings_of
 
@@ -27,14 +27,19 @@ def main(cfg: DictConfig) -> None:
     from ptune.breakdown import breakdown, tables
     from ptune.cache import Cache
     from ptune.data import cache_folder, load
+    from ptune.ensemble import ensemble
     from ptune.errors import ConfigError
     from ptune.evaluate import Asked, constant, evaluate, prediction_rows
+    from ptune.predict import folders
     from ptune.rendered import Rendered
     from ptune.restore import restore
     from ptune.session import SYNTHETIC, read_corpus, suit
     from ptune.stored import account
 
     with Progress(s.quiet) as progress:
+        if len(paths := folders(s.run)) > 1:
+            ensemble(s, paths, progress)
+            return
         run = restore(s.run, s.device)
         if s.task is None and s.data is not None:
             raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])

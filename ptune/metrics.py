@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import string
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -395,8 +396,11 @@ def chrf(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> float:
 
 def rouge_l(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> list[float]:
     """F1 of the longest common subsequence of words with the good text that is nearest, each from 0 to 1."""
+    from absl import logging
     from rouge_score.rouge_scorer import RougeScorer
 
+    # Its handler would close what it found as stderr whenever Python's logging is set up anew.
+    logging.get_absl_handler().python_handler.stream = sys.__stderr__
     scorer = RougeScorer(["rougeL"])
     pairs = zip(gold, predicted, strict=True)
     return [float(scorer.score_multi(list(refs), said)["rougeL"].fmeasure) for refs, said in pairs]

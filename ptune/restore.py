@@ -69,6 +69,8 @@ def stored(folder: RunFolder, device: str) -> Train:
     settings = build.stored(folder.read_config())
     settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
+    if "from_run" in settings.method["prompt"]:
+        settings.method["prompt"]["from_run"] = None  # the run has a prompt of its own by now
     procedure: Any = target(settings.method["procedure"]["_target_"], settings.packages)
     if not procedure.keeps:
         raise PtuneError(f"{folder.path}: a {settings.method['name']} run has no model; its figures are in result.json")

@@ -200,6 +200,18 @@ CONLL04 = [
     )
 ]
 
+E2E = "mr,ref\n" + "".join(
+    f'"name[{name}], eatType[{kind}]",A {kind}.\n'
+    for name, kind in (("Aromi", "pub"), ("Oslo", "bar"), ("Alimentum", "inn"))
+)
+WEBNLG = {"entries": [
+    {str(i + 1): {
+        "category": f"City{i}", "size": "1",
+        "modifiedtripleset": [{"object": f"Land{i}", "property": "country", "subject": town}],
+        "lexicalisations": [{"comment": "good", "lang": "", "lex": f"It is in Land{i}.", "xml_id": "Id1"}]}}
+    for i, town in enumerate(["Bergen", "Oslo", "Hamar"])
+]}  # fmt: skip
+
 
 def document(content: Any) -> str:
     """A JSON document on several lines."""
@@ -231,6 +243,9 @@ NO_BRACKETS = "a predicate without its brackets is a wrong column count"
 SPACES = "spaces side by side are one separator, so that a token is missing with its column"
 SECOND_TAGS = part(document(CONLL04), '"tags": [\n   "U-Peop",\n   "O",', "],")
 SECOND_RECORD = part(document(FIRST_RECORD), '"id": "q1"', '"answers"')
+SECOND_TRIPLES = part(document(WEBNLG), '[\n     {\n      "object": "Land1"', "]")
+SECOND_TEXTS = part(document(WEBNLG), '"subject": "Oslo"', '"lexicalisations"')
+NO_LABELS = "its gold is a text"
 SECOND_QUESTION = part(document(SQUAD), '"id": "q1"', '"answers"')
 
 FORMS = [
@@ -580,6 +595,40 @@ FORMS = [
             ),
         },
         document=True, places={LONG: ": data[0].paragraphs[1].context"},
+    ),
+    Form(
+        "e2e", "e2e", "trainset.csv", "devset.csv", E2E,
+        {
+            **NONE["columns"],
+            **NONE["text"],
+            COLUMNS: Refused(",A bar.", ",A bar.,x", ":3", "3 columns where 2 are needed (mr, ref)"),
+            SEPARATOR: Refused(",A bar.", ";A bar.", ":3", "not a row of a table"),
+            BRACKETS: Refused("name[Oslo]", "name[Oslo", ":3", "is no list of attributes, as name[Aromi]"),
+            LABELS: NO_LABELS,
+            UNLABELED: Refused(",A bar.", ",", ":3", "nothing in 'ref'; each row has a text"),
+            FIELD: Refused("eatType[bar]", "eatType[]", ":3", "is no list of attributes, as name[Aromi]"),
+            EMPTY: Refused("name[Oslo], eatType[bar]", "", ":3", "is no list of attributes, as name[Aromi]"),
+            IDS: "rows have no ids; examples are numbered in their order",
+        },
+    ),
+    Form(
+        "webnlg", "webnlg", "train.json", "dev.json", document(WEBNLG),
+        {
+            **NONE["json"],
+            **NONE["text"],
+            COLUMNS: Refused('"category": "City1",', "", ": entries[1]", "no 'category'"),
+            LABELS: NO_LABELS,
+            UNLABELED: Refused(
+                SECOND_TEXTS, SECOND_TEXTS.replace("lexicalisations", "texts"), ": entries[1]",
+                "no 'refs', which {path}: entries[0] has",
+            ),
+            FIELD: Refused("It is in Land1.", " ", ": entries[1].lexicalisations[0]", "nothing in 'lex'"),
+            EMPTY: Refused(SECOND_TRIPLES, "[]", ": entries[1]", "no triples in 'modifiedtripleset'"),
+            IDS: "entries are numbered in their order; their xml_id is not read",
+            OUTSIDE: "no answers",
+            OFFSET: "no offsets",
+        },
+        document=True, places={LONG: ": entries[1].modifiedtripleset[0]: 'subject'"},
     ),
     Form(
         "hub, parquet", "rte", "train.parquet", "validation.parquet",

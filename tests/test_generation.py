@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_backbones import CAUSAL, deep, front, loaded, make_rows, of_families, pad_id
+from test_backbones import CAUSAL, deep, front, loaded, make_rows, of_families, pad_id, random_kv
 
 from ptune.backbones.search import Search, search
 from ptune.batch import EVERY, collate
@@ -130,6 +130,17 @@ def test_the_injection_stands_after_generation(backbone):
         before = backbone(batch, injection)
         before.generate(end=END, limit=3, beams=2)
         torch.testing.assert_close(backbone(batch, injection).output, before.output)
+
+
+@of_families("gpt2")
+def test_what_is_kept_of_lower_layers_is_no_hindrance(backbone):
+    rows, injection = rows_with_outputs(backbone), Injection(kv={"encoder": random_kv(backbone, 4, [2, 3])}, offset=4)
+    states, words = run(backbone, rows, injection), said(backbone, rows, injection, limit=4, beams=2)
+    backbone.keep_lower(2)
+    for _ in range(2):  # computed, then kept
+        for row, found, expected in zip(rows, run(backbone, rows, injection).output, states.output, strict=True):
+            torch.testing.assert_close(found[: len(row.output)], expected[: len(row.output)])
+        assert said(backbone, rows, injection, limit=4, beams=2) == words
 
 
 def table(*rows):

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ptune.dropout import dropout
+from ptune.errors import ConfigError
 from ptune.injection import Injection, Shape, Vocabulary
 from ptune.prompts import Prompt
+from ptune.run import RunFolder
 
 COMMON = 5000  # Lester et al. sample from the 5,000 most common tokens, the first ids of their vocabulary
 
 
 class Soft(Prompt):
-    """init: uniform in [-0.5, 0.5], normal(0, 0.02), a sample of the vocabulary, class labels, or a text's words."""
+    """init: uniform in [-0.5, 0.5], normal(0, 0.02), a sample of the vocabulary, class labels, or a text's words.
+
+    from_run: the folder of a finished run whose prompt this one starts from instead, as SPoT's (Vu et al. 2022, arXiv
+    2110.07904). Raises ConfigError where it has none of this length and width.
+    """
 
     place = "front"
 
@@ -35,10 +42,16 @@ class Soft(Prompt):
         init_text: str | None = None,
         dropout: float = 0.0,
         double_embedding: bool = False,
+        from_run: str | None = None,
     ) -> None:
         super().__init__()
         self.length, self.dropout, self.double_embedding = length, dropout, double_embedding
-        self.table = nn.Parameter(initial(vocabulary, length, shape.embed, init, init_text))
+        start = (
+            initial(vocabulary, length, shape.embed, init, init_text)
+            if from_run is None
+            else transferred(from_run, length, shape.embed)
+        )
+        self.table = nn.Parameter(start)
 
     def forward(self, index: Tensor) -> Injection:
         """front [1, P, E]; [B, P, E] while dropout draws for each example."""
@@ -54,6 +67,23 @@ class Soft(Prompt):
     def load(self, folded: Mapping[str, Tensor]) -> None:
         """See Prompt."""
         self.table = nn.Parameter(folded["embeddings"].to(self.table))
+
+
+def transferred(run: str, length: int, width: int) -> Tensor:
+    """The prompt [P, E] of a finished run."""
+    tensors = RunFolder(Path(run)).read_tensors() if Path(run).is_dir() else {}
+    found = tensors.get("prompt.embeddings")
+    if found is None:
+        raise ConfigError([f"method.prompt.from_run: {run} is no finished run with a prompt in front of the text"])
+    if found.shape != (length, width):
+        raise ConfigError(
+            [
+                f"method.prompt.from_run: the prompt of {run} has {len(found)} virtual tokens of width "
+                f"{found.shape[1]}, and this one {length} of {width}; prompt_length.value={len(found)}, and the same "
+                "backbone"
+            ]
+        )
+    return found
 
 
 def initial(vocabulary: Vocabulary, length: int, width: int, init: str, text: str | None) -> Tensor:

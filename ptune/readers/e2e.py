@@ -9,7 +9,7 @@ from pathlib import Path
 from ptune.errors import DataError
 from ptune.readers import Each, Record, delimited, strict
 
-ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\]]*)\]")
+ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\[\]]+)\]")
 
 
 def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Record]:

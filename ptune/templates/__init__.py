@@ -134,10 +134,10 @@ class Template(ABC):
         parts = self.parts(index, example, None)
         return parts if text is None else replace(parts, output=self.output(text))
 
-    def output(self, text: str) -> list[int]:
+    def output(self, text: str) -> tuple[int, ...]:
         """The tokens of a text to be generated, cut to the longest, and the end token where there is room for it."""
         assert self.tokens.end_id is not None
-        return [*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id][: self.longest]
+        return (*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id)[: self.longest]
 
     def context(self, text: str, segment: int, lead: bool = False) -> Part:
         """The windowed field; questions that follow one another on the same text share its tokens."""

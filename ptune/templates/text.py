@@ -1,4 +1,4 @@
-"""A text for a text-to-text model: each field behind its name, in one segment (Raffel et al. 2020, arXiv 1910.10683)."""
+"""Texts as text-to-text models are given them: each field behind its name (Raffel et al. 2020, arXiv 1910.10683)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class Text(Template):
-    """Rows as "premise: ... hypothesis: ..."; task: the words in front of it, as T5 is told its tasks, null for none, as with
-    Soft Prompt Tuning, whose prompt stands for them (Lester et al. 2021, arXiv 2104.08691, section 3).
+    """Rows as "premise: ... hypothesis: ..."; task: words in front, as T5 is told its tasks; null: none, as with Soft
+    Prompt Tuning, whose prompt stands for them (Lester et al. 2021, arXiv 2104.08691, section 3).
 
     slots: pseudo tokens in front; mask: a mask at the end, for heads that read one.
     """

@@ -1,0 +1,93 @@
+"""Several runs as one: their prompts answer every example in shared passes, and the majority is what is predicted.
+
+As the prompt ensembles of Soft Prompt Tuning (Lester et al. 2021, arXiv 2104.08691, section 6).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from ptune.config import Eval
+from ptune.errors import ConfigError, PtuneError
+from ptune.progress import Progress, bracketed
+
+if TYPE_CHECKING:
+    from ptune.restore import Restored
+    from ptune.tasks import Prediction
+
+
+def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
+    """Print the scores of the runs' vote beside each run's own, and keep them in the first one's folder as
+    ensemble_SPLIT.json. Raises ConfigError, and PtuneError for runs that cannot vote.
+    """
+    from ptune.cache import Cache
+    from ptune.data import cache_folder
+    from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
+    from ptune.rendered import Rendered
+    from ptune.restore import together
+    from ptune.session import SYNTHETIC, read_corpus
+
+    if s.task is not None or s.data is not None:
+        raise ConfigError(["task: runs vote on their own task; leave out task and data"])
+    runs = together(paths, s.device)
+    first = runs[0]
+    for path, run in zip(paths, runs, strict=True):
+        if (run.settings.task, run.settings.data) != (first.settings.task, first.settings.data):
+            raise PtuneError(f"{path}: has another task than {paths[0]}, or other data; runs that vote have the same")
+    cache = Cache(cache_folder, progress, first.settings.data.cache)
+    corpus, reported = read_corpus(first.settings, first.task, cache)
+    split = s.split or reported
+    if not corpus.labeled(split):
+        labeled = [name for name in corpus.splits if corpus.labeled(name)]
+        raise ConfigError([f"split: {first.task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
+    if corpus.synthetic:
+        progress.say(SYNTHETIC, style="bold yellow")
+    examples = corpus.splits[split]
+    asked = []
+    for run in runs:
+        most = run.settings.data.max_length
+        assert most is not None
+        template = run.model.member(run.member).template
+        asked.append(Asked(run.member, run.task, examples, Rendered(examples, run.task, template, most, cache, split)))
+    said = predict_together(first.model, asked, s.batch_size)
+    metric = str(first.settings.metric)
+    scores = [run.task.score(examples, predictions) for run, predictions in zip(runs, said, strict=True)]
+    voted = [vote(each) for each in zip(*said, strict=True)]
+    found = Evaluation(split, first.task.score(examples, voted), voted, examples, 0.0)
+    interval = found.interval(first.task, metric)
+    each = [one[metric] for one in scores]
+    first.folder.write_json(
+        f"ensemble_{split}.json",
+        {
+            "split": split,
+            "examples": len(examples),
+            "metric": metric,
+            "scores": found.scores,
+            "interval": interval,
+            "mean": fmean(each),
+            "best": max(each),
+            "runs": [{"run": path, "scores": one} for path, one in zip(paths, scores, strict=True)],
+            "synthetic": corpus.synthetic,
+            "data": corpus.origin,
+        },
+    )
+    first.folder.write_jsonl(f"predictions_ensemble_{split}.jsonl", prediction_rows(found))
+    progress.table(["run", f"{split} {metric}", "95% interval"], rows(runs, each, found.scores[metric], interval))
+
+
+def rows(runs: Sequence[Restored], each: Sequence[float], voted: float, interval: Any) -> list[list[str]]:
+    """Each run's score, their mean, the best, and that of the vote."""
+    own = [[str(run.folder.path), f"{score:.2f}", ""] for run, score in zip(runs, each, strict=True)]
+    summary = [["mean", f"{fmean(each):.2f}", ""], ["best", f"{max(each):.2f}", ""]]
+    return [*own, *summary, [f"vote of {len(runs)}", f"{voted:.2f}", bracketed(interval) if interval else ""]]
+
+
+def vote(predictions: Sequence[Prediction]) -> Prediction:
+    """What most of them say; of equals what the first of them says."""
+    values = [json.dumps(prediction.value, sort_keys=True) for prediction in predictions]
+    counts = Counter(values)
+    return predictions[max(range(len(values)), key=lambda i: (counts[values[i]], -i))]._replace(scores=None)

@@ -1,0 +1,329 @@
+"""Texts for texts: tables to sentences with a prefix, labels by their names with a soft prompt, votes and transfer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from command_line import call
+from torch.nn import functional as F
+
+from ptune import build, encoded, metrics
+from ptune.backbones.encoder_decoder import EncoderDecoder
+from ptune.batch import IGNORED, Draw, Example, Hidden, Row, RowOutput, collate
+from ptune.encoded import Encoded, Laid
+from ptune.errors import ConfigError, DataError
+from ptune.heads.generate import Generate
+from ptune.leaves import leaf
+from ptune.prompts.soft import Soft
+from ptune.readers import e2e, webnlg
+from ptune.tasks import Prediction
+from ptune.templates import Part, Parts
+from ptune.templates.plain import Plain
+from ptune.templates.text import Text
+
+ROOT = Path(__file__).parents[1]
+
+
+def option(path):
+    return leaf(yaml.safe_load((ROOT / "conf" / f"{path}.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def causal():
+    """The tokens of a causal model."""
+    return option("backbone/tiny_causal").tokens()
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    """The tokens of an encoder-decoder."""
+    return option("backbone/tiny_encoder_decoder").tokens()
+
+
+# Readers
+
+
+def test_rows_of_the_same_attributes_are_joined_where_texts_are_compared(tmp_path):
+    path = tmp_path / "devset.csv"
+    path.write_text('mr,ref\n"name[A], food[B, C]",one\n"name[D]",two\n"name[A], food[B, C]",three\n', encoding="utf-8")
+    apart, joined = list(e2e.read(path)), list(e2e.read(path, joined=True))
+    assert [record.values["refs"] for record in apart] == [["one"], ["two"], ["three"]]
+    assert [record.values["refs"] for record in joined] == [["one", "three"], ["two"]]
+    assert joined[0].values["table"] == "name : A | food : B, C"
+    assert joined[0].where == f"{path}:2"
+
+
+def test_triples_are_a_line_and_bad_texts_are_left_out(tmp_path):
+    path = tmp_path / "train.json"
+    triple = {"subject": "A_B", "property": "isIn", "object": "C_D"}
+    texts = [{"comment": comment, "lex": f"{comment} text"} for comment in ("good", "toFix", "good")]
+    entry = {"category": "City", "modifiedtripleset": [triple, triple], "lexicalisations": texts}
+    path.write_text(json.dumps({"entries": [{"1": entry}]}), encoding="utf-8")
+    assert [record.values["refs"] for record in webnlg.read(path)] == [["good text"], ["good text"]]
+    (joined,) = webnlg.read(path, joined=True, spaces=True)
+    assert joined.values == {
+        "table": "A B : isIn : C D | A B : isIn : C D",
+        "category": "City",
+        "refs": ["good text", "good text"],
+    }
+
+
+def test_a_text_of_another_kind_is_refused():
+    task = option("task/e2e")
+    for refs in ("one", [], [" "], [3]):
+        with pytest.raises(DataError, match="'refs' is no list of texts with something in them"):
+            task.gold(type("Record", (), {"values": {"refs": refs}, "where": "file:1"}))
+
+
+# Scores
+
+
+def test_bleu_is_that_of_sacrebleu_with_several_references():
+    from sacrebleu.metrics.bleu import BLEU
+
+    gold = [["The cat sat on the mat .", "A cat sat there ."], ["It rains in Oslo today ."]]
+    said = ["The cat sat there .", "It rains in Bergen today ."]
+    theirs = BLEU().corpus_score(said, [["The cat sat on the mat .", gold[1][0]], ["A cat sat there .", None]]).score
+    assert metrics.bleu_of_counts(metrics.bleu_counts(gold, said)) == pytest.approx(theirs)
+    assert theirs < 100
+    assert metrics.bleu_of_counts(metrics.bleu_counts(gold, [refs[-1] for refs in gold])) == pytest.approx(100)
+
+
+def test_rouge_takes_the_nearest_reference():
+    assert metrics.rouge_l([["a b", "c d e"]], ["c d e"]) == [1.0]
+    assert metrics.rouge_l([["a b"]], ["c d e"]) == [0.0]
+
+
+def test_scores_intervals_and_facets_of_texts():
+    task = option("task/webnlg")
+    fields = [{"table": "a", "category": "City"}, {"table": "b", "category": "Artist"}]
+    golds = (["It is in Norway today ."], ["He was born in Oslo ."])
+    examples = [Example(str(i), f, gold) for i, (f, gold) in enumerate(zip(fields, golds, strict=True))]
+    right = [Prediction(gold[0]) for gold in golds]
+    assert task.score(examples, right) == {name: pytest.approx(100) for name in ("bleu", "chrf", "rouge_l")}
+    assert task.interval(examples, right) == (pytest.approx(100), pytest.approx(100))
+    assert task.interval(examples, right, "chrf") is None
+    assert [task.facets(example)["seen"] for example in examples] == ["seen", "unseen"]
+    assert task.score(examples, right[::-1])["bleu"] < 50
+
+
+def test_what_is_no_label_counts_as_wrong():
+    task = option("task/cb")
+    examples = [Example(str(i), {}, gold) for i, gold in enumerate(["entailment", "neutral", "neutral"])]
+    votes = ([1.0, 0, 0], [0, 0, 0], [0, 0, 1.0])
+    outputs = [RowOutput(i, np.array(scores), text="banana") for i, scores in enumerate(votes)]
+    found = [task.decode(example, [output]) for example, output in zip(examples, outputs, strict=True)]
+    assert [prediction.value for prediction in found] == ["entailment", "banana", "neutral"]
+    assert task.score(examples, found)["accuracy"] == pytest.approx(200 / 3)
+    assert task.interval(examples, found, "f1_macro") is not None
+    assert sum(row["count"] for row in task.report(examples, found)["confusions"]) == 3
+
+
+# Templates and the head
+
+
+def test_a_source_ends_with_the_start_token_and_the_text_with_the_end(causal):
+    """And the source is the same with the text as without."""
+    template = Plain(causal, ["table"])
+    template.generating([], 9)
+    example = Example("0", {"table": "name : Anna"})
+    (taught,) = template.rows(template.laid(0, example, "Anna is a poet"), Draw(0, 0), 64)
+    (asked,) = template.rows(template.laid(0, example, None), Draw(0, 0), 64)
+    assert taught.ids == asked.ids == [*causal.encode("name : Anna"), causal.start_id]
+    assert list(taught.output) == [*causal.encode(" Anna is a poet"), causal.end_id]
+    assert (taught.labels, asked.labels) == (len(taught.output), 0)
+    (cut,) = template.rows(template.laid(0, example, "Anna is a poet of the town"), Draw(0, 0), 64)
+    assert list(cut.output) == causal.encode(" Anna is a poet of the town")[:9]
+
+
+def test_a_label_is_written_by_its_name(decoder):
+    template = Text(decoder, ["premise", "hypothesis"])
+    template.generating(["yes", "not at all"], 16)
+    example = Example("0", {"premise": "Anna left .", "hypothesis": "She did ."})
+    (row,) = template.rows(template.laid(0, example, 1), Draw(0, 0), 64)
+    assert decoder.decode(row.ids) == "premise: Anna left . hypothesis: She did ."
+    assert decoder.decode(row.output) == "not at all"
+    assert row.output[-1] == decoder.end_id
+    told = Text(decoder, ["premise", "hypothesis"], task="cb")
+    assert decoder.decode(told.rows(told.parts(0, example, 1), Draw(0, 0), 64)[0].ids).startswith("cb premise: Anna")
+
+
+def test_parts_keep_their_text_on_disk(tmp_path):
+    parts = Parts(0, [Part("text", [5, 6])], output=(7, 8))
+    encoded.write(tmp_path, [Laid([parts], 4, 1, 2, 0, False)])
+    assert Encoded(tmp_path)[0][0].output == (7, 8)
+
+
+def head_of(tokens, labels=(), **given):
+    readout = "sequence" if labels else "text"
+    return Generate(labels, readout, {"words": {"yes": ["true"], "no": ["false"]}}, tokens, longest=9, **given)
+
+
+def test_the_loss_is_that_of_the_tokens_of_the_text(causal):
+    torch.manual_seed(0)
+    states, table = torch.randn(2, 3, 4), torch.randn(11, 4)
+    rows = [Row(0, [1], [0], {}, output=(4, 10, 2)), Row(1, [1], [0], {}, output=(7, 2))]
+    batch = collate(rows, 0)
+    hidden = Hidden(torch.zeros(2, 1, 4), lambda vectors, ids: F.linear(vectors, table[ids]), states)
+    total, labels = head_of(causal).loss(hidden, batch)
+    logits = states @ table.T
+    expected = F.cross_entropy(logits.flatten(0, 1), batch.output.flatten(), ignore_index=IGNORED, reduction="sum")
+    torch.testing.assert_close(total, expected)
+    assert labels == 5
+    batch.weight = torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(
+        head_of(causal).loss(hidden, batch)[0], F.cross_entropy(logits[1, :2], batch.output[1, :2], reduction="sum")
+    )
+
+
+def test_a_written_label_is_a_vote_whatever_its_case(causal):
+    head = head_of(causal, ["yes", "no"], verbalizer="words")
+    assert head.written == ["true", "false"]
+    assert [head.votes(text).tolist() for text in (" True", "false", "yes")] == [[1, 0], [0, 1], [0, 0]]
+    assert head_of(causal, ["yes", "no"]).votes("yes").tolist() == [1, 0]
+
+
+def test_what_is_searched_for(causal):
+    """As Prefix-Tuning's tables: beams of 5, 5 tokens at least, no line breaks; of labels one token at least."""
+    (line_break,) = causal.encode("\n")
+    assert head_of(causal).search == {
+        "end": causal.end_id,
+        "beams": 5,
+        "banned": (line_break,),
+        "limit": 9,
+        "least": 5,
+        "penalty": 1.0,
+    }
+    assert head_of(causal, ["yes"]).search["least"] == 1
+    assert head_of(causal, line_breaks=True).search["banned"] == ()
+
+
+REFUSED = {
+    "generate needs a decoder": ["task=cb", "method/head=generate", "backbone=tiny_encoder"],
+    "generate writes a text, or the label of one, and conll03": ["task=conll03", "method/head=generate"],
+    "a linear head gives labels or numbers, and e2e asks for a text": ["task=e2e", "method=ptv2"],
+    "text writes texts behind their names, and conll03": ["task=conll03", "method/template=text"],
+    "task cb has no verbalizer 'wrods'": ["task=cb", "method/head=generate", "method.head.verbalizer=wrods"],
+    "method.head.beams: 0 is too small": ["task=e2e", "method=prefix_generate", "method.head.beams=0"],
+    "+ 100 to be written is more than the 256 positions of tiny_causal; at most 60": [
+        *("task=e2e", "method=prefix_generate", "prompt_length.value=140")
+    ],
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_does_not_fit_is_refused(said, ptune):
+    done = ptune("train", "data=demo", "backbone=tiny_causal", "tracker=none", *REFUSED[said])
+    assert done.code == 1
+    assert said in done.err
+
+
+# Runs
+
+SMALL = ["data=demo", "tracker=none", "quiet=true", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """A prefix that was trained to tell tables, and prompts of three seeds that were trained to write labels."""
+    base = tmp_path_factory.mktemp("texts")
+    table = ["method=prefix_generate", "task=e2e", "backbone=tiny_causal", "optim.lr=0.01", "method.head.beams=2"]
+    table += ["data.max_train=8", "batch_size=8", "epochs=8", "eval_every=8", "task.output_length=40"]
+    assert call("train", *SMALL, *table, "prompt_length.value=4", f"hydra.run.dir={base / 'table'}") == 0
+    labels = ["method=prompt_tuning_t2t", "task=cb", "backbone=tiny_encoder_decoder", "optim=adafactor", "max_steps=2"]
+    for seed in (1, 2, 3):
+        words = ["prompt_length.value=4", f"seed={seed}", f"hydra.run.dir={base / str(seed)}"]
+        assert call("train", *SMALL, *labels, *words) == 0
+    return base
+
+
+def read(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_prefix_learns_to_tell_tables(runs):
+    """The loss falls; the reparameterization is gone afterwards; the score says what it is not."""
+    folder = runs / "table"
+    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [event["loss"] for event in events if event["event"] == "step"]
+    assert losses[-1] < 0.9 * losses[0]
+    result = read(folder / "result.json")
+    assert result["caveat"].startswith("not comparable with published figures")
+    assert result["metric"] == "bleu"
+    assert set(result["best"]["report"]) == {"bleu", "chrf", "rouge_l"}
+    assert result["parameters"]["stored"] == 4 * 2 * 4 * 128 < result["parameters"]["trained"]
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == result["data"]["examples"]["test"] < 8  # several texts of the same attributes
+    assert max(len(row["gold"]) for row in rows) > 1
+    assert all(isinstance(row["prediction"], str) for row in rows)
+
+
+def test_a_finished_run_tells_a_table(runs, ptune, tmp_path):
+    """As it did when it was evaluated."""
+    row = json.loads((runs / "table" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    (tmp_path / "tables.txt").write_text(row["table"] + "\n", encoding="utf-8")
+    done = ptune("predict", str(runs / "table"), "input=tables.txt")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"table": row["table"], "prediction": row["prediction"]}
+
+
+def test_prompts_vote_in_shared_passes(runs, ptune, monkeypatch):
+    """An example's rows, one a prompt, are in one pass; what most of the runs say is what counts."""
+    passes = []
+    forward = EncoderDecoder.forward
+    monkeypatch.setattr(
+        EncoderDecoder, "forward", lambda s, batch, i: passes.append(len(batch)) or forward(s, batch, i)
+    )
+    folders = [runs / str(seed) for seed in (1, 2, 3)]
+    done = ptune("eval", f"run={','.join(str(folder) for folder in folders)}", "quiet=true")
+    assert done.code == 0, done.err
+    found = read(runs / "1" / "ensemble_dev.json")
+    assert passes == [3 * found["examples"]]
+    scores = [read(folder / "result.json")["score"] for folder in folders]
+    assert [run["scores"][found["metric"]] for run in found["runs"]] == scores
+    assert found["mean"] == pytest.approx(sum(scores) / 3)
+    lines = [(folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines() for folder in folders]
+    votes = (runs / "1" / "predictions_ensemble_dev.jsonl").read_text(encoding="utf-8").splitlines()
+    for *each, vote in zip(*lines, votes, strict=True):
+        values = [json.loads(line)["prediction"] for line in each]
+        assert json.loads(vote)["prediction"] == max(values, key=values.count)
+
+
+def test_runs_of_other_tasks_do_not_vote(runs, ptune):
+    done = ptune("eval", f"run={runs / '1'},{runs / 'table'}", "quiet=true")
+    assert done.code == 1
+    assert "one backbone" in done.err
+
+
+def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
+    stored = build.stored(yaml.safe_load((runs / "1" / "config.yaml").read_text(encoding="utf-8")))
+    backbone = leaf(stored.backbone)
+    prompt = Soft(backbone.shape, None, 4, from_run=str(runs / "1"))
+    from ptune.run import RunFolder
+
+    torch.testing.assert_close(prompt.table.detach(), RunFolder(runs / "1").read_tensors()["prompt.embeddings"])
+    with pytest.raises(ConfigError, match=r"has 4 virtual tokens of width 128, and this one 5 of 128"):
+        Soft(backbone.shape, None, 5, from_run=str(runs / "1"))
+    with pytest.raises(ConfigError, match="is no finished run with a prompt in front of the text"):
+        Soft(backbone.shape, None, 4, from_run=str(runs / "table"))
+    words = ["method=prompt_tuning_t2t", "task=rte", "backbone=tiny_encoder_decoder", "optim=adafactor", "max_steps=1"]
+    from_run = f"method.prompt.from_run={runs / '1'}"
+    assert ptune("train", *SMALL, *words, "prompt_length.value=4", from_run, "hydra.run.dir=later").code == 0
+    (runs / "1").rename(runs / "moved")
+    try:
+        assert ptune("eval", str(tmp_path / "later"), "quiet=true").code == 0  # which has a prompt of its own
+    finally:
+        (runs / "moved").rename(runs / "1")
+
+
+def test_fine_tuning_tells_tables_too(tmp_path, ptune):
+    words = ["method=finetune", "method/head=generate", "method.head.beams=1", "task=webnlg", "backbone=tiny_causal"]
+    sizes = ["data.demo.train=4", "data.demo.dev=2", "data.demo.test=4", "task.output_length=30"]
+    assert ptune("train", *SMALL[:3], *words, *sizes, "max_steps=1", "hydra.run.dir=run").code == 0
+    by = read(tmp_path / "run" / read(tmp_path / "run" / "result.json")["best"]["breakdowns"]["test"])["by"]
+    assert {row["value"] for row in by["seen"]} == {"seen", "unseen"}
