@@ -141,8 +141,8 @@ class Batch:
     example, start, candidate, weight [B]; target [B], or [B, K] padded with IGNORED, or [B, 2] for extents, or [B] of
     floats; output [B, M], the texts to be generated, padded with IGNORED (M = 0: none); soft [B, C], of candidates in
     each row all of them, or None, at a temperature; offsets: each row's, where rows read a context; grouped: whether
-    the rows of an example, which stand side by side, compete for one label; choices [B, C, M] or None: what competes for
-    a row's masks, padded with IGNORED, as its target [B, C] is."""
+    the rows of an example, which stand side by side, compete for one label; choices [B, C, M] or None: what competes
+    for a row's masks, padded with IGNORED, as its target [B, C] is."""
 
     ids: Tensor
     types: Tensor
