@@ -25,11 +25,11 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     ensemble_SPLIT.json. Raises ConfigError, and PtuneError for runs that cannot vote.
     """
     from ptune.cache import Cache
+    from ptune.corpus import SYNTHETIC, read_corpus
     from ptune.data import cache_folder
     from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
     from ptune.rendered import Rendered
     from ptune.restore import together
-    from ptune.session import SYNTHETIC, read_corpus
 
     if s.task is not None or s.data is not None:
         raise ConfigError(["task: runs vote on their own task; leave out task and data"])

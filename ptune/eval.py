@@ -26,6 +26,7 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, Eval)
     from ptune.breakdown import breakdown, tables
     from ptune.cache import Cache
+    from ptune.corpus import SYNTHETIC, read_corpus, suit
     from ptune.data import cache_folder, load
     from ptune.ensemble import ensemble
     from ptune.errors import ConfigError
@@ -33,7 +34,6 @@ def main(cfg: DictConfig) -> None:
     from ptune.predict import folders
     from ptune.rendered import Rendered
     from ptune.restore import restore
-    from ptune.session import SYNTHETIC, read_corpus, suit
     from ptune.stored import account
 
     with Progress(s.quiet) as progress:

@@ -20,7 +20,8 @@ from ptune.metrics import correlation
 from ptune.model import Model
 from ptune.progress import Progress
 from ptune.rendered import Rendered
-from ptune.session import Session, changed
+from ptune.session import Session
+from ptune.stages import changed
 from ptune.tokens import Tokens
 
 BATCH = 32

@@ -8,26 +8,26 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptune import build
+from ptune.accounting import COUNTED, accounting, reading
 from ptune.batch import Example
 from ptune.checks import check
 from ptune.config import Train
+from ptune.corpus import SYNTHETIC, read_corpus
 from ptune.errors import ConfigError, PtuneError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
 from ptune.run import RunFolder, environment, intact, read_checkpoint
+from ptune.stages import Child, changed, differences
 
 if TYPE_CHECKING:
-    from ptune.cache import Cache
     from ptune.tasks import Prediction
 
 log = logging.getLogger(__name__)
 SINGLE = {"_target_": "ptune.procedures.single.Single"}  # what surrounds a stage that says nothing else
-SYNTHETIC = "SYNTHETIC DATA: ptune invented this corpus; scores say nothing about real language"
 
 
 class Recorder:
@@ -616,66 +616,6 @@ class Session:
         return result
 
 
-class Child:
-    """What a run that is another's stage knows of it. differing: its settings that are not the other's."""
-
-    def __init__(
-        self, name: str, of: Session, examples: Sequence[Example] | None, differing: Mapping[str, Any]
-    ) -> None:
-        self.name, self.of, self.examples, self.differing = name, of, examples, differing
-        self.folder = f"stages/{name}"
-
-    @property
-    def label(self) -> str:
-        """Its name, and which one of how many it is."""
-        number = list(self.of.stages).index(self.name) if self.name in self.of.stages else len(self.of.stages)
-        return f"stage {number + 1}{f'/{self.of.expected}' if self.of.expected else ''} {self.name}"
-
-    def conclude(self, result: Mapping[str, Any]) -> None:
-        """Tell the other run what this one has ended with."""
-        from ptune.stored import account
-
-        label, metric = self.label, result["metric"]
-        told = {} if self.examples is None else {k: account(self.examples)[k] for k in ("examples", "sha256")}
-        self.of.stages[self.name] = {
-            "name": self.name,
-            "folder": self.folder,
-            **{key: result[key] for key in ("method", "metric", "score", "interval", "selected", "steps")},
-            "differs": dict(self.differing),
-            **({"train": told} if told else {}),
-        }
-        self.of.progress.say(f"{label}: {result['report_on']} {metric} {result['score']:.2f}")
-
-
-def changed(given: Any, changes: Any) -> Any:
-    """Settings with changes, see `Session.child`; the given ones are left as they are."""
-    if is_dataclass(given) and isinstance(changes, Mapping):
-        if unknown := set(changes) - set(vars(given)):
-            raise TypeError(f"no setting is called {', '.join(sorted(unknown))}")
-        values = {name: changed(value, changes.get(name, value)) for name, value in vars(given).items()}
-        return replace(given, **values)  # type: ignore[type-var]
-    if isinstance(given, Mapping) and isinstance(changes, Mapping) and "_target_" not in changes:
-        return deepcopy({**given, **{name: changed(given.get(name), change) for name, change in changes.items()}})
-    return deepcopy(changes)
-
-
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Their values of the settings, by dotted names, that differ from ours; one that they have not is None.
-
-    Of an option of another name, the name; a leaf of another class is told as a whole.
-    """
-    out: dict[str, Any] = {}
-    for name in {**ours, **theirs}:
-        our, their = ours.get(name), theirs.get(name)
-        if isinstance(our, Mapping) and isinstance(their, Mapping) and our.get("name") != their.get("name"):
-            out[prefix + name] = their.get("name")
-        elif isinstance(our, Mapping) and isinstance(their, Mapping) and our.get("_target_") == their.get("_target_"):
-            out |= differences(our, their, f"{prefix}{name}.")
-        elif our != their:
-            out[prefix + name] = their
-    return out
-
-
 def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     """Train runs that share a backbone side by side; the figures of each, or what ended it.
 
@@ -752,102 +692,6 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
 def breakdown_file(split: str, step: int) -> str:
     """Where the breakdown of a split after a step is, in the run folder."""
     return f"breakdowns/{split}_{step:08d}.json"
-
-
-def reading(rendered: Mapping[str, Any]) -> dict[str, dict[str, float] | None]:
-    """`Rendered.reading` of every split, by figure; None for each of a run without a model, which reads nothing."""
-    told = {split: r.reading() for split, r in rendered.items()}
-    names = ("cut", "cut_percent", "windows", "lost_labels")
-    return {name: {split: figures[name] for split, figures in told.items()} or None for name in names}
-
-
-COUNTED = (
-    "trained",
-    "prompt",
-    "head",
-    "backbone",
-    "stored",
-    "stored_prompt",
-    "stored_head",
-    "stored_backbone",
-    "percent",
-    "bytes",
-    "backbone_total",
-)
-
-
-def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Parameters that learn (by part), what is stored after folding, the share of the backbone's, and bytes on disk."""
-    trained = model.trained(member)
-    parts = {
-        g: sum(p.numel() for n, p in trained.items() if n.startswith(g + ".")) for g in ("prompt", "head", "backbone")
-    }
-    if model.member(member).prompt.discrete:
-        parts["prompt"] = model.member(member).prompt.length
-    total = model.backbone.size
-    learned = sum(parts.values())
-    kept = {f"stored_{g}": sum(t.numel() for n, t in tensors.items() if n.startswith(g + ".")) for g in parts}
-    return {
-        "trained": learned,
-        **parts,
-        "stored": sum(kept.values()),
-        **kept,
-        "percent": 100 * learned / total,
-        "bytes": size,
-        "backbone_total": total,
-    }
-
-
-def read_corpus(
-    s: Train, task: Any, cache: Cache | None = None, corpora: dict[str, Any] | None = None
-) -> tuple[Any, str]:
-    """The corpus with the splits that the protocol asks for, and the split that is reported.
-
-    corpora: those that were read already, by their settings.
-
-    Raises ConfigError where a split has no labels.
-    """
-    from ptune import data
-
-    few_shot = s.protocol == "few_shot"
-    read = {} if corpora is None else corpora
-    key = json.dumps([s.task, asdict(s.data), few_shot], default=str)
-    if key not in read:
-        read[key] = data.load(task, s.data, cache, few_shot=few_shot)
-    corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))
-    procedure = target(s.method["procedure"]["_target_"], s.packages)
-    evaluates = procedure.backbone and not procedure.trains and s.protocol == "standard"
-    untrained = evaluates and "train" not in corpus.splits
-    if "train" not in corpus.splits and not untrained:
-        raise ConfigError(
-            [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
-        )
-    if s.protocol == "held_out":
-        seed = s.seed if s.held_out_seed is None else s.held_out_seed
-        data.hold_out(corpus, s.held_out_from, s.held_out_share, seed)
-    if s.protocol != "standard":
-        s.select_on = "held_out"
-    if not untrained and not corpus.labeled("train"):
-        raise ConfigError([f"task: no record of {task.name}'s train has its '{task.label}' in this source"])
-    suit(s, task, corpus)
-    report = s.report_on or ("test" if corpus.labeled("test") else "dev")
-    for key, split in (("select_on", s.select_on), ("report_on", report)):
-        if not corpus.labeled(split):
-            have = [name for name in corpus.splits if corpus.labeled(name)]
-            raise ConfigError(
-                [f"{key}: {task.name} has no labels for '{split}' in this source; one of: {', '.join(have)}"]
-            )
-    return corpus, report
-
-
-def suit(s: Train, task: Any, corpus: Any) -> None:
-    """Let the corpus decide what it has to, and keep it; of examples that ask for a word those that can be answered."""
-    from ptune import data
-
-    if decided := task.decide(corpus.splits):
-        s.task = {**s.task, **decided}
-    if task.readout == "word" and target(s.method["procedure"]["_target_"], s.packages).backbone:
-        data.answerable(corpus, leaf(s.backbone, s.packages).tokens())
 
 
 def run_name(s: Train) -> str:

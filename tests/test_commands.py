@@ -384,7 +384,7 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
     ours = restore(str(folder), "cpu")
     base = AutoModelForTokenClassification.from_pretrained(str(bert_folder), num_labels=len(ours.task.labels))
     theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
-    from ptune.session import read_corpus
+    from ptune.corpus import read_corpus
 
     examples = read_corpus(ours.settings, ours.task)[0].splits["test"]
     rendered = Rendered(examples, ours.task, ours.model.member(0).template, 24)
@@ -484,10 +484,10 @@ def equals_peft(run: Path, adapter: Path, checkpoint: Path) -> None:
     peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
     from transformers import AutoModelForQuestionAnswering
 
+    from ptune.corpus import read_corpus
     from ptune.evaluate import EVALUATION
     from ptune.rendered import Rendered
     from ptune.restore import restore
-    from ptune.session import read_corpus
 
     ours = restore(str(run), "cpu")
     base = AutoModelForQuestionAnswering.from_pretrained(str(checkpoint))

@@ -348,7 +348,7 @@ def test_no_question_of_multirc_is_torn_apart(shared, settings):
 @pytest.mark.parametrize("source", ["train", "dev"])
 def test_held_out_protocol(rte, tmp_path, settings, source):
     """protocol=held_out selects on the new split and still reports on the official one."""
-    from ptune.session import read_corpus
+    from ptune.corpus import read_corpus
 
     write(tmp_path / "train.jsonl", 30)
     write(tmp_path / "val.jsonl", 10)
@@ -403,7 +403,7 @@ def test_per_class(balanced):
 
 def test_few_shot(balanced, settings, rte, tmp_path):
     """As many others of each class to select on, and the original dev to report on."""
-    from ptune.session import read_corpus
+    from ptune.corpus import read_corpus
 
     found = balanced(few_shot=True, per_class=2, draw=13)
     train, held = found.splits["train"], found.splits["held_out"]
@@ -459,7 +459,7 @@ def test_per_class_beside_other_settings(settings):
 
 def test_splits_of_the_labeled_examples(settings, rte, tmp_path):
     """FewNLU's: held_out_seed draws other halves of the same training examples, whatever the run's seed."""
-    from ptune.session import read_corpus
+    from ptune.corpus import read_corpus
 
     labeled(tmp_path / "train.jsonl", *["entailment", "not_entailment"] * 8)
     labeled(tmp_path / "val.jsonl", "entailment")

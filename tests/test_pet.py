@@ -26,7 +26,8 @@ from ptune.progress import Progress
 from ptune.rendered import Rendered
 from ptune.restore import restore
 from ptune.run import RunFolder
-from ptune.session import Session, changed
+from ptune.session import Session
+from ptune.stages import changed
 from ptune.where import Where
 
 TINY = [

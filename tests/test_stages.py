@@ -18,7 +18,8 @@ from ptune.procedures import Procedure, Stage
 from ptune.progress import Progress
 from ptune.report import results
 from ptune.run import RunFolder
-from ptune.session import Session, changed, differences
+from ptune.session import Session
+from ptune.stages import changed, differences
 from ptune.where import Where
 
 SMALL = [

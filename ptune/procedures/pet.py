@@ -198,7 +198,8 @@ class Pet(Procedure):
 
     def beside(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> Beside:
         """The unlabeled examples as a source of batches whose hidden tokens a stage learns to tell."""
-        from ptune.session import Beside, changed
+        from ptune.session import Beside
+        from ptune.stages import changed
 
         assert self.alpha is not None
         template = {**self.auxiliary["template"], "name": pattern}
