@@ -32,7 +32,6 @@ class BiLSTM(Backbone):
     (Conneau et al. 2017, arXiv 1705.02364), through a dense layer (GLUE's baselines, arXiv 1804.07461).
     """
 
-    model_type = "bilstm"
     lm_key = ""
     pooler_key = None
     dropouts = ("dropout",)

@@ -11,8 +11,6 @@ import ptune.backbones
 from ptune.backbones import Backbone, checkpoint_folder, read_config, weight_names
 from ptune.errors import PtuneError, nearest
 
-NO_FAMILIES = ("attention", "bilstm", "causal", "encoder_decoder", "local", "lower", "search")  # modules here
-
 
 def settings(given: dict[str, Any]) -> dict[str, Any]:
     """The full settings of the folder `given["path"]`; what is given besides goes before what the files say."""
@@ -36,15 +34,18 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def family_of(model_type: str, folder: Path) -> type[Backbone]:
-    """The class for a config.json's model_type, by the module's name. Raises PtuneError for an unknown family."""
-    module = model_type.replace("-", "_")
-    known = [m.name for m in pkgutil.iter_modules(ptune.backbones.__path__) if m.name not in NO_FAMILIES]
-    if module not in known:
+    """The class for a config.json's model_type. Raises PtuneError for an unknown family."""
+    known = families()
+    if model_type not in known:
         raise PtuneError(
-            f"backbone.path: {folder} is of family '{model_type}', which ptune does not know; {nearest(module, known)}"
+            f"backbone.path: {folder} is of family '{model_type}', which ptune does not know; "
+            f"{nearest(model_type, sorted(known))}"
         )
-    found = import_module(f"ptune.backbones.{module}")
-    for value in vars(found).values():
-        if isinstance(value, type) and issubclass(value, Backbone) and vars(value).get("model_type") == model_type:
-            return value
-    raise PtuneError(f"ptune.backbones.{module} has no class with model_type '{model_type}'")
+    return known[model_type]
+
+
+def families() -> dict[str, type[Backbone]]:
+    """Every family by its model_type: the classes in the modules of this package that say theirs."""
+    modules = [import_module(f"ptune.backbones.{each.name}") for each in pkgutil.iter_modules(ptune.backbones.__path__)]
+    classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {kind.model_type: kind for kind in classes if issubclass(kind, Backbone) and "model_type" in vars(kind)}
