@@ -354,13 +354,14 @@ class Hidden:
         index = positions.clamp(min=0)[..., None].expand(-1, -1, self.states.shape[-1])
         return self.states.gather(1, index)
 
-    def split(self, counts: Sequence[int]) -> list[Hidden]:
-        """Of so many rows each; what they generate with the same settings is generated once for all of them."""
+    def split(self, counts: Sequence[int], lengths: Sequence[int]) -> list[Hidden]:
+        """Of so many rows each, with outputs of so many tokens; what they generate with the same settings is generated once for all of them."""
         if len(counts) == 1:
             return [self]
         outputs: Sequence[Tensor | None] = [None] * len(counts)
         if self.output is not None:
-            outputs = self.output.split(list(counts))
+            parts = zip(self.output.split(list(counts)), lengths, strict=True)
+            outputs = [part[:, :length] if length else None for part, length in parts]
         places = pairwise(accumulate(counts, initial=0))
         generate = None if self.generate is None else lru_cache(self.generate)
 

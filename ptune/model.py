@@ -105,7 +105,7 @@ class Model(nn.Module):
         cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with self.backbone.injected(injection), cast:
             hidden = replace(self.backbone(joint, injection), again=partial(self._again, injection))
-            pieces = hidden.split([len(batch) for _, batch in parts])
+            pieces = hidden.split([len(batch) for _, batch in parts], [batch.output.shape[1] for _, batch in parts])
             yield [(member.head, piece, batch) for (member, batch), piece in zip(parts, pieces, strict=True)]
 
     def _again(self, injection: Injection, batch: Batch, rows: Tensor) -> Hidden:

@@ -40,18 +40,19 @@ def test_hidden_is_split_by_rows_and_generates_once_for_all():
         return [[row] * limit for row in range(3)]
 
     states, output = torch.randn(3, 2, 4), torch.randn(3, 5, 4)
-    one, two = Hidden(states, lambda *_: states, output, generate).split([1, 2])
+    one, two = Hidden(states, lambda *_: states, output, generate).split([1, 2], [0, 3])
     assert one.generate is not None
     assert two.generate is not None
     assert (one.generate(limit=2), two.generate(limit=2)) == ([[0, 0]], [[1, 1], [2, 2]])
     assert calls == [2]
     torch.testing.assert_close(two.states, states[1:])
-    torch.testing.assert_close(two.output, output[1:])
+    assert one.output is None
+    torch.testing.assert_close(two.output, output[1:, :3])
 
 
 @pytest.mark.parametrize("counts", [[3], [1, 2]])
 def test_hidden_without_outputs_stays_without(counts: list[int]):
     states = torch.randn(3, 2, 4)
-    for piece in Hidden(states, lambda *_: states).split(counts):
+    for piece in Hidden(states, lambda *_: states).split(counts, [0] * len(counts)):
         assert piece.output is None
         assert piece.generate is None
