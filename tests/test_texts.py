@@ -21,6 +21,7 @@ from ptune.heads.generate import Generate
 from ptune.leaves import leaf
 from ptune.prompts.soft import Soft
 from ptune.readers import e2e, webnlg
+from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 from ptune.templates import Part, Parts
 from ptune.templates.plain import Plain
@@ -327,3 +328,65 @@ def test_fine_tuning_tells_tables_too(tmp_path, ptune):
     assert ptune("train", *SMALL[:3], *words, *sizes, "max_steps=1", "hydra.run.dir=run").code == 0
     by = read(tmp_path / "run" / read(tmp_path / "run" / "result.json")["best"]["breakdowns"]["test"])["by"]
     assert {row["value"] for row in by["seen"]} == {"seen", "unseen"}
+
+
+# Beside other features
+
+
+@pytest.mark.parametrize("backbone", ["tiny_encoder_decoder", "tiny_causal"])
+def test_texts_of_different_lengths_are_learned_side_by_side(settings, backbone):
+    s = settings("method=prompt_tuning_t2t", "task=rte", f"backbone={backbone}", "device=cpu", "prompt_length.value=2")
+    task = leaf(s.task)
+    model = build.assemble([s, s], task).eval()
+    batches = []
+    for i, label in enumerate(task.labels):
+        example = Example("0", {"premise": "It rained.", "hypothesis": "It was wet."}, label)
+        batches.append(Rendered([example], task, model.member(i).template, 64).batch([0], Draw(0, 0), "train"))
+    assert batches[0].output.shape != batches[1].output.shape
+    alone = []
+    for i, batch in enumerate(batches):
+        with model.losses([(i, batch)]) as ((loss, labels),):
+            alone.append((float(loss.detach()), labels))
+    with model.losses(list(enumerate(batches))) as together:
+        for (loss, labels), (expected, count) in zip(together, alone, strict=True):
+            assert labels == count
+            assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_written_label_of_wsc_is_no_answer_at_masks(settings):
+    s = settings("method=prompt_tuning_t2t", "task=wsc", "backbone=tiny_encoder_decoder", "prompt_length.value=2")
+    task = leaf(s.task)
+    head = Generate(task.labels, task.readout, {}, leaf(s.backbone).tokens(), 8)
+    fields = {"text": "Al saw Bo.", "marked": "", "pronoun": "he", "candidate": "Bo"}
+    for label in task.labels:
+        said = RowOutput(0, head.votes(label), text=label)
+        assert task.decode(Example("0", fields), [said]).value == label
+
+
+def test_a_text_has_a_mask_for_each_token_of_a_label_word(settings):
+    words = "+task.verbalizers.long={entailment: [extraordinarily], not_entailment: [no]}"
+    s = settings(
+        *("method=pattern_finetune", "method/template=text", "task=rte", "backbone=tiny_encoder", "device=cpu"),
+        *(words, "method.head.name=long"),
+    )
+    task = leaf(s.task)
+    model = build.assemble([s], task).eval()
+    member = model.member(0)
+    example = Example("0", {"premise": "It rained.", "hypothesis": "It was wet."}, "entailment")
+    batch = Rendered([example], task, member.template, 64).batch([0], Draw(0, 0), "train")
+    assert batch.read["mask"].shape[1] == member.head.masks > 1
+    with model.losses([(0, batch)]) as ((loss, labels),):
+        assert (labels, bool(loss.isfinite())) == (1, True)
+
+
+def test_demonstrations_show_the_labels_as_they_are_written(settings):
+    s = settings("method=in_context", "task=rte", "backbone=tiny_causal", "method/head=generate", "device=cpu")
+    task = leaf(s.task)
+    template = build.assemble([s], task).member(0).template
+    examples = [Example(label, {"premise": "It rained.", "hypothesis": label}, label) for label in task.labels]
+    template.learn([(example, task.target(example)) for example in examples])
+    rendered = Rendered(examples, task, template, 200)
+    rows = rendered.rows(0, Draw(0, 0))
+    assert len(rows) > 1
+    assert all("answer: not_entailment" in template.tokens.decode(row.ids) for row in rows)
+    assert [bool(row.output) for row in rows] == [True] + [False] * (len(rows) - 1)

@@ -128,9 +128,9 @@ class WSC(Classify):
         return replace(example, choices=[example.fields["candidate"]]), None if target is None else [target]
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
-        """See Classify; of a text that was written, whether it agrees with the candidate."""
+        """See Classify; of a text that was written at masks, whether it agrees with the candidate."""
         said = outputs[0].text
-        if said is None:
+        if said is None or len(outputs[0].scores):  # a label, perhaps written
             return super().decode(example, outputs)
         return Prediction(self.labels[int(agree(said, example.fields["candidate"]))])
 

@@ -109,6 +109,11 @@ class Demonstrations(Pattern):
             self._nearest: dict[str, list[int]] = {}
         self._places: dict[str, list[int]] = {}
 
+    def generating(self, written: Sequence[str], longest: int) -> None:
+        """See Template; examples are shown with their labels as these are written."""
+        super().generating(written, longest)
+        self.answers = [self.tokens.encode(label, self.mask_lead) for label in written]
+
     @property
     def wanted(self) -> int:
         """How many training examples a row shows if all have room."""
@@ -142,7 +147,7 @@ class Demonstrations(Pattern):
         for sample in range(sets):
             random_ = random.Random(mix(draw.seed, draw.epoch, "demonstrations", shown, sample))
             row = self._row(parts, self._chosen(among, random_), max_len)
-            rows.append(replace(row, target=None) if sample else row)
+            rows.append(replace(row, target=None, output=()) if sample else row)
         return rows
 
     def _among(self, parts: Parts, own: Sequence[int]) -> list[list[int]]:

@@ -49,5 +49,5 @@ class Text(Template):
             pieces.append(Part("text", self.tokens.encode(example.fields[name].strip(), lead=True)))
         if self.mask:
             assert self.tokens.mask_id is not None
-            pieces.append(Part("mask", [self.tokens.mask_id]))
+            pieces.append(Part("mask", [self.tokens.mask_id] * self.masks))
         return Parts(index, pieces, target)
