@@ -133,7 +133,7 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
         digest.update(json.dumps(examples.said).encode())
         return digest.hexdigest()
     for e in examples:
-        whole = [e.id, e.fields, e.gold, e.mark, e.marks, e.group, e.tail]
+        whole = [e.id, e.fields, e.gold, e.mark, e.marks, e.group, e.tail, e.prompt, e.choices]
         digest.update(json.dumps(whole, default=plain).encode() + b"\n")
     return digest.hexdigest()
 
@@ -177,7 +177,7 @@ def tokenizer(tokens: Tokens) -> list[Any]:
         raise TypeError(f"the tokenizer is a {named(inner)}, which cannot be written down")
     frames = {segments: asdict(frame) for segments, frame in tokens.frames.items()}
     splits = getattr(inner, "split_special_tokens", None)
-    ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, inner.all_special_ids]
+    ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, tokens.end_id, inner.all_special_ids]
     kind = [tokens.causal, tokens.decodes]
     return [named(tokens), named(inner), inner.backend_tokenizer.to_str(), splits, ids, kind, frames]
 

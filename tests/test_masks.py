@@ -402,6 +402,24 @@ def test_trains_on_the_original_files(ptune, shared, task, folder):
             "method/head: wsc is written at masks, and a causal model has none; use linear, method/template=plain",
         ),
         (
+            ["task=copa", "backbone=tiny_encoder_decoder"],
+            "method/head: the texts at the masks of copa are not read from an encoder-decoder; use linear, "
+            "method/template=plain",
+        ),
+        (
+            ["task=copa", "method=autoprompt"],
+            "method: autoprompt compares labels, and the masks of copa are for each example's own texts",
+        ),
+        (
+            ["task=copa", "method=pet", "method.procedure.alpha=0.5"],
+            "method.procedure.alpha: is for patterns of label words, and those of copa have none; use null",
+        ),
+        (
+            ["task=copa", "backbone=tiny_causal", "method=ptuning"],
+            "prompt_length.value: no pattern says how many; must be a number of virtual tokens, as "
+            "prompt_length.value=20",
+        ),
+        (
             ["task=record", "backbone=tiny_causal"],
             "method.template.name: a causal model reads nothing after {mask}, so that a pattern has to end with it; "
             "none of its patterns does",

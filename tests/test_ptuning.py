@@ -66,6 +66,15 @@ def test_the_number_is_the_patterns_unless_it_is_given(settings, more, count):
     assert settings("task=boolq", "method=ptuning", "data=demo", *more, "task=rte").prompt_length.value == count
 
 
+@pytest.mark.parametrize(("backbone", "count"), [("encoder", 9), ("causal", 6), ("encoder_decoder", 6)])
+def test_the_number_is_that_of_the_pattern_that_is_taken(settings, backbone, count):
+    s = settings("task=lama", "method=ptuning", "data=demo", f"backbone=tiny_{backbone}")
+    assert s.prompt_length.value == count
+    made = leaf(s.task)
+    template = Pattern(leaf(s.backbone).tokens(), made.fields, made.patterns, slots=count, mask=True)
+    assert template.shares == numbers(made.patterns[template.name]["text"])
+
+
 def test_a_task_without_places_for_pseudo_tokens_asks_for_a_number(settings):
     with pytest.raises(ConfigError) as caught:
         settings("method=ptuning", "task=sst2", "data=demo", "backbone=tiny_encoder")

@@ -35,7 +35,12 @@ class Generate(Head):
         """See Head."""
         name = given.get("verbalizer")
         if task.readout not in ("text", "sequence"):
-            asked = {"token": "one label a word", "choice": "one of several candidates", "scalar": "a number"}
+            asked = {
+                "token": "one label a word",
+                "choice": "one of several candidates",
+                "scalar": "a number",
+                "word": "any word of the vocabulary",
+            }
             yield (
                 "",
                 f"generate writes a text, or the label of one, and {task.name} asks for "

@@ -55,7 +55,11 @@ class Verbalizer(Head):
         """See Head."""
         if task.masked != "label":
             if shape.decoder_layers:
-                yield "", f"the texts at the masks of {task.name} are not read from an encoder-decoder; use generate"
+                yield (
+                    "",
+                    f"the texts at the masks of {task.name} are not read from an encoder-decoder; use linear, "
+                    "method/template=plain",
+                )
             if shape.causal and task.masked == "text":
                 yield (
                     "",

@@ -89,7 +89,7 @@ class Pattern(Template):
     def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
         """See Template. Raises ValueError for a pattern that is none."""
         every = task.patterns
-        fit = {n: every[n] for n in every if not shape.causal or ends_with_mask(every[n]["text"], task.fields)}
+        fit = usable(every, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
         name = given.get("name") or (preferred(fit, 1) if fit else None)
         return sum(numbers(every[name]["text"])) or None if name in every else None
 
@@ -135,11 +135,7 @@ class Pattern(Template):
     ) -> None:
         super().__init__(tokens, overflow, windows)
         self.mask, self.masked, self.choices, self.spare = mask, masked, choices, spare
-        fit = dict(patterns)
-        if tokens.causal or tokens.decodes:  # a decoder goes on from the text's end
-            ended = {n: p for n, p in patterns.items() if ends_with_mask(p["text"], fields)}
-            fit = ended if tokens.causal else {**ended, **patterns}
-        self.name = name or preferred(fit, slots)
+        self.name = name or preferred(usable(patterns, fields, tokens.causal, tokens.decodes), slots)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
@@ -213,6 +209,16 @@ def ends_with_mask(pattern: str, fields: Sequence[str]) -> bool:
     """Whether nothing but literal words stands after the mask, and something before it; or there is no mask."""
     kinds = [piece.kind for piece in parse(pattern, fields)]
     return "mask" not in kinds or (kinds[0] != "mask" and set(kinds[kinds.index("mask") + 1 :]) <= {"literal"})
+
+
+def usable(
+    patterns: Mapping[str, Mapping[str, str]], fields: Sequence[str], causal: bool, decodes: bool
+) -> dict[str, Mapping[str, str]]:
+    """The patterns that a model can read, in the order of preference: a decoder goes on from a text's end."""
+    if not (causal or decodes):
+        return dict(patterns)
+    ended = {name: each for name, each in patterns.items() if ends_with_mask(each["text"], fields)}
+    return ended if causal else {**ended, **patterns}
 
 
 def numbers(pattern: str) -> list[int]:
