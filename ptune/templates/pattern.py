@@ -98,7 +98,7 @@ class Pattern(Template):
         """See Template."""
         name, fields = given.get("name"), [*task.fields, *task.beside]
         for key, least in (("choices", 2), ("spare", 0)):
-            if given[key] < least:
+            if given.get(key, least) < least:  # a template that is made of a pattern may have no such setting
                 yield key, f"{given[key]} is too small; at least {least}"
         if not task.patterns:
             yield "name", f"task {task.name} has no patterns; use method/template=plain or add a pattern to its yaml"
