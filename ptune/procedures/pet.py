@@ -82,8 +82,8 @@ class Pet(Procedure):
         if settings["alpha"] is not None and task.masked != "label":
             yield (
                 f"{here}.alpha",
-                f"the auxiliary loss is of patterns that ask for a label's word, and those of {task.name} ask for a text "
-                "of its own; leave it out",
+                f"the auxiliary loss is of patterns that ask for a label's word, and those of {task.name} ask for a "
+                "text of its own; leave it out",
             )
         for key, parts in (("pattern", settings["pattern"]), ("auxiliary", settings["auxiliary"])):
             if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or settings["alpha"] else ():
