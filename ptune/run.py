@@ -7,7 +7,7 @@ result.json        final figures, written last: its presence means "finished"
 demonstrations.jsonl  the training examples that its template shows some of, where it does
 predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
-stages/NAME/       runs of their own that a procedure asked for, each a run folder
+stages/NAME/       runs of their own that a procedure asked for, each a run folder, with stage.json: its own settings
 checkpoints/STEP/  state to resume, the last two and the best; its manifest is written last
 """
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ptune.session import Session
 
 
+FILE = "stage.json"  # in a stage's folder: what it had other than the run that it is of
+
+
 class Child:
     """What a run that is another's stage knows of it. differing: its settings that are not the other's."""
 
@@ -29,15 +32,19 @@ class Child:
 
     def conclude(self, result: Mapping[str, Any]) -> None:
         """Tell the other run what this one has ended with."""
+        from ptune.run import RunFolder
         from ptune.stored import account
 
+        folder = RunFolder(self.of.folder.file(self.folder))
+        if not folder.file(FILE).is_file():  # the other's settings may have settled when it goes on
+            folder.write_json(FILE, {"differs": dict(self.differing)})
         label, metric = self.label, result["metric"]
         told = {} if self.examples is None else {k: account(self.examples)[k] for k in ("examples", "sha256")}
         self.of.stages[self.name] = {
             "name": self.name,
             "folder": self.folder,
             **{key: result[key] for key in ("method", "metric", "score", "interval", "selected", "steps")},
-            "differs": dict(self.differing),
+            **folder.read_json(FILE),
             **({"train": told} if told else {}),
         }
         self.of.progress.say(f"{label}: {result['report_on']} {metric} {result['score']:.2f}")

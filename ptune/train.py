@@ -130,9 +130,9 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     ]
     for name, scores in reversed(result["best"].get("beside", {}).items()):
         rows.insert(1, [name, f"{metric} {scored(scores[metric], result['best']['beside_intervals'][name])}"])
-    for name, told in result.get("tasks", {}).items():
-        figures = f"{told['metric']} {told['joint']:.2f} with the others, then {told['continued']:.2f} alone"
-        rows.insert(-1, [name, f"{figures}; {told['joint_steps']} + {told['continued_steps']} steps"])
+    for name, each in result.get("tasks", {}).items():
+        figures = f"{each['metric']} {each['joint']:.2f} with the others, then {each['continued']:.2f} alone"
+        rows.insert(-1, [name, f"{figures}; {each['joint_steps']} + {each['continued_steps']} steps"])
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])

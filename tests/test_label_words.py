@@ -135,6 +135,11 @@ def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted) 
     assert ptune("eval", f"run={folder}", "split=dev", "quiet=true").code == 0
     again = json.loads((folder / "eval_dev.json").read_text(encoding="utf-8"))
     assert again["scores"] == result["best"]["report"]
+    (folder / "result.json").unlink()  # as if it had been cut off after its settings were settled
+    assert ptune("train", f"resume={folder}", "quiet=true").code == 0
+    resumed = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert resumed["stages"] == result["stages"]
+    assert resumed["best"] == result["best"]
 
 
 @pytest.mark.parametrize(

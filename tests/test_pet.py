@@ -310,6 +310,7 @@ def test_settings_that_cannot_be(settings) -> None:
         ("task=rte", "method=pet", "method.procedure.patterns=[pet9]"): "no pattern 'pet9'",
         ("task=rte", "method=pet", "backbone=tiny_causal"): "pet0: a causal model reads nothing after",
         ("task=rte", "method=pet", "method.procedure.reps=0"): r"method\.procedure\.reps: 0 is too small",
+        ("task=copa", "method=pet", "method.procedure.alpha=0.9"): "alpha: .* those of copa ask for a text",
         ("task=rte", "method=ipet", "method.procedure.patterns=[pet0]", "method.procedure.reps=1"): "has no others",
         ("task=rte", "method=ipet", "method.procedure.scale=1.0"): "training sets grow by it",
     }.items():

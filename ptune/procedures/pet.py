@@ -79,6 +79,12 @@ class Pet(Procedure):
                 yield f"{here}.{key}", f"{settings[key]} is too small; at least 1"
         if settings["alpha"] is not None and not 0 < settings["alpha"] < 1:
             yield f"{here}.alpha", f"{settings['alpha']} is not between 0 and 1; null trains without the auxiliary loss"
+        if settings["alpha"] is not None and task.masked != "label":
+            yield (
+                f"{here}.alpha",
+                f"the auxiliary loss is of patterns that ask for a label's word, and those of {task.name} ask for a "
+                "text of its own; leave it out",
+            )
         for key, parts in (("pattern", settings["pattern"]), ("auxiliary", settings["auxiliary"])):
             if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or settings["alpha"] else ():
                 yield f"{here}.{key}.{min(missing)}", "must be given, with its _target_"
