@@ -411,10 +411,6 @@ def test_trains_on_the_original_files(ptune, shared, task, folder):
             "method: autoprompt compares labels, and the masks of copa are for each example's own texts",
         ),
         (
-            ["task=copa", "method=pet", "method.procedure.alpha=0.5"],
-            "method.procedure.alpha: is for patterns of label words, and those of copa have none; use null",
-        ),
-        (
             ["task=copa", "backbone=tiny_causal", "method=ptuning"],
             "prompt_length.value: no pattern says how many; must be a number of virtual tokens, as "
             "prompt_length.value=20",

@@ -88,8 +88,6 @@ class Pet(Procedure):
         for key, parts in (("pattern", settings["pattern"]), ("auxiliary", settings["auxiliary"])):
             if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or settings["alpha"] else ():
                 yield f"{here}.{key}.{min(missing)}", "must be given, with its _target_"
-        if settings["alpha"] is not None and task.masked != "label":
-            yield f"{here}.alpha", f"is for patterns of label words, and those of {task.name} have none; use null"
         if settings["temperature"] <= 0:
             yield f"{here}.temperature", f"{settings['temperature']} is not above 0"
 
