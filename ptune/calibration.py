@@ -6,6 +6,7 @@ calibration takes it away.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,5 +29,5 @@ def calibrate(model: Model, member: int, task: Any, max_len: int) -> None:
     own.head.shift.zero_()
     batch = rendered.batch(range(len(examples)), Draw(0, 0), "content-free").to(model.device)
     with torch.inference_mode(), model.hidden([(member, batch)]) as ((head, hidden, _),):
-        said = head.logits(hidden, batch).float().softmax(-1).mean(0)
-    own.head.shift.copy_(-said.log())
+        said = head.logits(hidden, batch).float().log_softmax(-1)  # of several tokens they are too small for a float
+    own.head.shift.copy_(math.log(len(said)) - said.logsumexp(0))

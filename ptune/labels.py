@@ -44,6 +44,7 @@ def search(
     template, head = model.member(0).template, model.member(0).head
     if not isinstance(head, Verbalizer):
         raise ConfigError(["method/head: label words are looked for where a verbalizer reads them; use verbalizer"])
+    template.masks = 1  # what is looked for is one token, whatever is written
     examples = session.corpus.splits["train"]
     rendered = Rendered(examples, task, template, int(s.data.max_length or 0), session.cache, "train")
     gold, owners = golden(task, examples)

@@ -48,6 +48,20 @@ def test_a_text_without_content_gets_every_label_alike(settings, monkeypatch):
     assert model.outputs(0, batch)[0].scores.tolist() == pytest.approx([math.log(0.25)] * 4, abs=1e-5)
 
 
+def test_a_label_that_is_next_to_impossible_is_shifted_as_well(settings, monkeypatch):
+    words = "+task.verbalizers.long={entailment: [extraordinarily unbelievable circumstances], not_entailment: [no]}"
+    s = settings(
+        *("method=zero_shot", "task=rte", "backbone=tiny_encoder", "method.head.calibrate=true"),
+        *(words, "method.head.name=long"),
+    )
+    task = leaf(s.task)
+    model = build.assemble([s], task)
+    calibration.calibrate(model, 0, task, 64)
+    shift = model.member(0).head.shift
+    assert shift[0] > 104  # beyond what a float32 of a probability can say
+    assert shift.isfinite().all()
+
+
 def test_a_calibrated_run_is_evaluated_as_it_was(ptune, tmp_path):
     folder = tmp_path / "run"
     words = ["data=demo", "data.demo.train=8", "data.demo.dev=20", "data.demo.test=8", "backbone=tiny_encoder"]
