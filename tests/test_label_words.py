@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import yaml
 from transformers import AutoTokenizer
 
 from ptune import labels
+from ptune.batch import Draw, Example
+from ptune.leaves import leaf
 from ptune.progress import Progress
 from ptune.tokens import Tokens
 
@@ -140,6 +143,34 @@ def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted) 
     resumed = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert resumed["stages"] == result["stages"]
     assert resumed["best"] == result["best"]
+
+
+def test_words_of_one_token_are_looked_for_at_one_mask(settings, monkeypatch) -> None:
+    s = settings(
+        *("method=pattern_finetune", "task=rte", "backbone=tiny_encoder", "device=cpu", "data.max_length=64"),
+        *("+task.verbalizers.long={entailment: [extraordinarily], not_entailment: [no]}", "method.head.name=long"),
+    )
+    task = leaf(s.task)
+    fields = {"premise": "It rained.", "hypothesis": "It was wet."}
+    train = [Example(label, fields, label) for label in task.labels]
+    session = SimpleNamespace(
+        settings=s,
+        task=task,
+        determinism=lambda model: None,
+        corpus=SimpleNamespace(splits={"train": train}),
+        cache=None,
+        progress=Progress(True),
+    )
+    widths = []
+
+    def seen(model, rendered, ids):
+        assert model.member(0).head.masks > 1
+        widths.append(rendered.batch(range(2), Draw(0, 0), "search").read["mask"].shape[1])
+        return np.zeros((2, len(ids)))
+
+    monkeypatch.setattr(labels, "mask_logits", seen)
+    labels.search(session, s.method["template"], 2, None, 1, 100)
+    assert widths == [1]
 
 
 @pytest.mark.parametrize(
