@@ -355,7 +355,8 @@ class Hidden:
         return self.states.gather(1, index)
 
     def split(self, counts: Sequence[int], lengths: Sequence[int]) -> list[Hidden]:
-        """Of so many rows each, with outputs of so many tokens; what they generate with the same settings is generated once for all of them."""
+        """Of so many rows each, with outputs of so many tokens; what they generate with the same settings is generated
+        once for all of them."""
         if len(counts) == 1:
             return [self]
         outputs: Sequence[Tensor | None] = [None] * len(counts)
