@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 import pytest
 from command_line import Result, call
+from memory import Memory
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start
@@ -608,34 +609,6 @@ def examples() -> dict[str, list[Any]]:
 
 
 # One or more runs, in memory
-
-
-class Memory:
-    """A recorder that keeps everything, with copies of the tensors of each checkpoint."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.saved: dict[int, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
-
-    def record(self, event: Mapping[str, Any]) -> None:
-        """See loop.Recorder."""
-        self.events.append(dict(event))
-
-    def save(
-        self,
-        step: int,
-        tensors: Mapping[str, Any],
-        optimizer: Mapping[str, Any],
-        state: Mapping[str, Any],
-        best_step: int | None,
-    ) -> None:
-        """See loop.Recorder."""
-        copies = [{name: tensor.clone() for name, tensor in group.items()} for group in (tensors, optimizer)]
-        self.saved[step] = (copies[0], copies[1], dict(state))
-
-    def values(self, key: str) -> list[float]:
-        """One figure of every step."""
-        return [event[key] for event in self.events if event["event"] == "step"]
 
 
 @dataclass

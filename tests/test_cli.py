@@ -435,7 +435,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("ptune data info task=cb data=d", ["data=demo"]),
         ("ptune data check task=wnu", ["task=wnut17"]),
         ("ptune data check data.le", ["data.lenient="]),
-        ("ptune train method=p", ["method=pattern_finetune", "method=prefix", "method=prefix_generate"]),
+        ("ptune train method=p", ["method=pattern_finetune", "method=pet", "method=prefix"]),
         ("ptune train method/pr", ["method/procedure=", "method/prompt="]),
         ("ptune train method.prompt.l", ["method.prompt.layers=", "method.prompt.length="]),
         ("ptune train task=rte -m prompt_length=l", ["prompt_length=long"]),

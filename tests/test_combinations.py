@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ptune import build
-from ptune.batch import Draw
+from ptune.batch import IGNORED, Draw
 from ptune.errors import ConfigError, PtuneError
 from ptune.export import refuse
 
@@ -329,9 +329,12 @@ def test_peft_gets_no_prefix_that_it_would_ignore(composed, wire, request, famil
 
 
 def test_a_label_word_of_several_tokens(composed, wire):
+    """It has a mask for each; where the whole vocabulary is weighed against, words are to be one."""
     more = ["task.verbalizers.yes_no.entailment=[Hippopotamus]"]
+    head = wire(composed("rte", "pattern", "deep", "verbalizer", more=more)).model.member(0).head
+    assert head.masks == (head.words != IGNORED).sum(1).max() > 1
     with pytest.raises(ConfigError) as caught:
-        wire(composed("rte", "pattern", "deep", "verbalizer", more=more))
+        wire(composed("rte", "pattern", "deep", "verbalizer", more=[*more, "method.head.among=vocabulary"]))
     (text,) = caught.value.problems
-    assert text.startswith("task.verbalizers: 'Hippopotamus' (entailment) is ")
-    assert text.endswith(" tokens of this backbone; choose a word that is one")
+    cure = "tokens of this backbone; choose a word that is one"
+    assert text == f"task.verbalizers: 'Hippopotamus' is {head.masks} {cure}"

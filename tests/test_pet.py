@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT
 
 from ptune import build, data, loop, train
 from ptune.batch import Draw, Example, SoftLabel
@@ -30,6 +29,7 @@ from ptune.session import Session
 from ptune.stages import changed
 from ptune.where import Where
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = [
     *("data=demo", "data.layout=fewglue", "data.demo.train=12", "data.demo.test=10", "data.max_length=64"),
     *("backbone=tiny_encoder", "tracker=none", "quiet=true", "batch_size=8", "optim.lr=1e-3"),

@@ -77,7 +77,7 @@ def test_the_number_is_that_of_the_pattern_that_is_taken(settings, backbone, cou
 
 def test_a_task_without_places_for_pseudo_tokens_asks_for_a_number(settings):
     with pytest.raises(ConfigError) as caught:
-        settings("method=ptuning", "task=mpqa", "data=demo", "backbone=tiny_encoder")
+        settings("method=ptuning", "task=mr", "data=demo", "backbone=tiny_encoder")
     assert caught.value.problems == [
         "prompt_length.value: no pattern says how many; must be a number of virtual tokens, as prompt_length.value=20"
     ]

@@ -38,7 +38,9 @@ def of(path: str, value: Any) -> Edit:
     return edit
 
 
-READERS = "array, columns, delimited, facts, gold_conll, indexed, jsonl, multirc, props, record, roles, squad"
+READERS = (
+    "array, columns, delimited, e2e, facts, gold_conll, indexed, jsonl, multirc, props, record, roles, squad, webnlg"
+)
 CASES: dict[str, tuple[str, Edit, list[str]]] = {
     "misspelled option": (
         "wnut17",

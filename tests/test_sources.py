@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import Memory
+from memory import Memory
 
 from ptune import build, loop, optim
 from ptune.model import Model

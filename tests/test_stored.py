@@ -46,11 +46,15 @@ def kept(tmp_path) -> Cache:
     return Cache(lambda: tmp_path / "kept", Progress(stream=io.StringIO()))
 
 
+METHOD = ("method=ptv2", "backbone=tiny_encoder")
+METHODS = dict.fromkeys(("e2e", "webnlg"), ("method=prefix_generate", "backbone=tiny_causal"))
+
+
 @pytest.fixture
 def task(settings):
     """task("copa", ...): a task of that name."""
     return lambda *words: build.leaf(
-        settings("method=ptv2", "prompt_length.value=2", "backbone=tiny_encoder", f"task={words[0]}", *words[1:]).task
+        settings("prompt_length.value=2", *METHODS.get(words[0], METHOD), f"task={words[0]}", *words[1:]).task
     )
 
 

@@ -34,9 +34,13 @@ def records(task: str, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     return {split: [record.values for record in source.records(Reading())] for split, source in found.items()}
 
 
+# Sizes count questions whose answers are examples, texts that an example has several of, or facts of all relations.
+APART = ("multirc", "e2e", "webnlg", "lama")
+
+
 def rows(task: str, folder: Path) -> dict[str, int]:
     """The rows of each split that its size counts, as the project reads them where it does."""
-    if task in CONFIGURED and task != "multirc":  # its sizes count questions, its examples are answers
+    if task in CONFIGURED and task not in APART:
         return {split: len(found) for split, found in records(task, folder).items()}
     return formats.counts(task, folder)
 
