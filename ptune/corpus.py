@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ptune.cache import Cache
 
 SYNTHETIC = "SYNTHETIC DATA: ptune invented this corpus; scores say nothing about real language"
+UNREAD = ("patterns", "verbalizers")  # of a task's settings those that make no other examples
 
 
 def read_corpus(
@@ -29,7 +30,8 @@ def read_corpus(
 
     few_shot = s.protocol == "few_shot"
     read = {} if corpora is None else corpora
-    key = json.dumps([s.task, asdict(s.data), few_shot], default=str)
+    told = {name: value for name, value in s.task.items() if name not in UNREAD}
+    key = json.dumps([told, asdict(s.data), few_shot], default=str)
     if key not in read:
         read[key] = data.load(task, s.data, cache, few_shot=few_shot)
     corpus = data.Corpus(dict(read[key].splits), dict(read[key].origin))

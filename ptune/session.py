@@ -150,7 +150,7 @@ class Session:
         return tracker(
             replace(s.tracker, group=s.tracker.group or s.experiment),
             self.folder.path,
-            name=run_name(s),
+            name=run_name(s) if self.stage is None else f"{run_name(s)} {self.stage.name}",
             config=build.as_config(s),
             warn=self.progress.warn,
             tags=[

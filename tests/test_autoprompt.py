@@ -382,6 +382,10 @@ def test_the_published_setting(settings) -> None:
         (["method.prompt.tokens=0"], "method.prompt.tokens: 0 is too small; at least 1"),
         (["task=stsb"], "method: autoprompt compares labels, and stsb asks for a number"),
         (
+            ["task=wsc"],
+            "method: autoprompt compares labels by their words, and masks of wsc are texts of its own",
+        ),
+        (
             ["backbone=tiny_causal"],
             "method/prompt: triggers are searched for a masked language model, and this one is causal",
         ),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
-from ptune import labels
+from ptune import data, labels
 from ptune.batch import Draw, Example
 from ptune.leaves import leaf
 from ptune.progress import Progress
@@ -115,13 +115,15 @@ def planted(monkeypatch) -> dict[str, str]:
     return words
 
 
-def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted) -> None:
-    folder = tmp_path / "run"
+def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted, monkeypatch) -> None:
+    folder, loads, load = tmp_path / "run", list[str](), data.load
+    monkeypatch.setattr(data, "load", lambda task, *rest, **more: loads.append(task.name) or load(task, *rest, **more))
     line = ["train", "method=lmbff_auto", "task=sst2", "backbone=tiny_encoder", "max_steps=2", *FEW]
     more = ["method.procedure.n_pairs=2", "method.template.samples=2", "method.procedure.k_likely=12"]
     done = ptune(*line, *more, f"hydra.run.dir={folder}")
     assert done.code == 0, done.err
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert loads == ["sst2"], "other words are no other examples"
     first = result["label_words"]["ranked"][0]
     assert (first["words"], first["untrained"]) == (planted, 100.0)
     assert result["label_words"]["written"]["words"] == {"negative": "terrible", "positive": "great"}

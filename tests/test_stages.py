@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ptune import data, loop, train
+from ptune import data, loop, track, train
 from ptune.batch import SoftLabel
 from ptune.errors import ConfigError
 from ptune.procedures import Procedure, Stage
@@ -126,6 +126,16 @@ def test_a_finished_stage_is_not_run_again_and_a_cut_one_goes_on(go, tmp_path, m
     assert trained == [(6, 2), (1, 0)]  # the second from its checkpoint, then the last; the first is done
     assert (folder / "stages/seed5/env.json").read_bytes() == first
     assert figures(result) == figures(whole)
+
+
+def test_the_tracker_is_told_which_stage_it_is(go, tmp_path, monkeypatch) -> None:
+    names, start = list[str](), track.tracker
+    monkeypatch.setattr(
+        track, "tracker", lambda *given, name, **more: names.append(name) or start(*given, name=name, **more)
+    )
+    go(tmp_path / "run")
+    run = "finetune rte tiny_encoder"
+    assert names == [run, f"{run} seed5", f"{run} seed6"]
 
 
 def test_which_stage_of_how_many_is_shown(go, tmp_path, capsys) -> None:

@@ -41,6 +41,8 @@ class AutoPrompt(Procedure):
             yield "method/head", "autoprompt reads label words at the mask; use method/head=verbalizer"
         if given.method["tune"] != "none":
             yield "method.tune", f"'{given.method['tune']}', but autoprompt leaves the backbone as it is; use 'none'"
+        if task.masked != "label":
+            yield "method", f"autoprompt compares labels by their words, and masks of {task.name} are texts of its own"
         if task.readout == "scalar":
             yield "method", f"autoprompt compares labels, and {task.name} asks for a number"
         elif task.masked != "label":

@@ -38,6 +38,7 @@ class TfidfNB(Procedure):
     def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         asked = {"token": "one label a word", "span": "a part of one", "scalar": "a number"}
+        asked |= {"word": "a word of its own", "text": "a text to be written"}
         if task.readout not in READOUTS:
             wanted = asked.get(task.readout, task.readout)
             yield "method", f"naive Bayes sorts whole texts into classes, and {task.name} asks for {wanted}"
