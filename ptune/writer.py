@@ -17,7 +17,7 @@ from ptune import build
 from ptune.backbones import checkpoint_folder
 from ptune.batch import Example
 from ptune.errors import ConfigError, PtuneError
-from ptune.labels import MARKERS, golden
+from ptune.likely_words import MARKERS, golden
 from ptune.progress import Progress
 from ptune.session import Session
 from ptune.templates.pattern import formed

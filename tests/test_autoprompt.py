@@ -21,9 +21,9 @@ from ptune.errors import ConfigError
 from ptune.heads.verbalizer import Verbalizer
 from ptune.hotflip import Budget, HotFlip
 from ptune.injection import Shape, Vocabulary
-from ptune.label_words import projection, words_of
 from ptune.procedures.autoprompt import takeable
 from ptune.progress import Progress
+from ptune.projected_words import projection, words_of
 from ptune.prompts.trigger import Trigger
 from ptune.run import RunFolder
 from ptune.seeds import mix
@@ -316,7 +316,7 @@ def test_labels_are_searched_first_and_once(go, ptune, tmp_path, monkeypatch) ->
     assert config["task"]["verbalizers"]["searched"] == words
     assert config["method"]["head"]["name"] == "searched"
     (tmp_path / "run/result.json").unlink()
-    monkeypatch.setattr("ptune.label_words.projection", None)  # not again
+    monkeypatch.setattr("ptune.projected_words.projection", None)  # not again
     assert figures(go(tmp_path / "run")) == figures(result)
     assert ptune("eval", str(tmp_path / "run")).code == 0
     again = json.loads((tmp_path / "run/eval_dev.json").read_text(encoding="utf-8"))

@@ -77,7 +77,7 @@ class AutoPrompt(Procedure):
         """Find the label words, which the run's configuration says from then on."""
         from ptune import build
         from ptune.batch import Draw
-        from ptune.label_words import mask_states, projection, words_of
+        from ptune.projected_words import mask_states, projection, words_of
         from ptune.rendered import Rendered, fitting
         from ptune.seeds import mix
 

@@ -83,7 +83,7 @@ class LmBff(Procedure):
 
     def find_words(self, session: Any) -> dict[str, Any]:
         """The label words by which training goes best, of those by which the untrained model does."""
-        from ptune.labels import search
+        from ptune.likely_words import search
 
         kept = self.kept(session, "label_words.json", lambda: search(session, self.rendering(session), *self.limits))
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
-from ptune import data, labels
+from ptune import data, likely_words
 from ptune.batch import Draw, Example
 from ptune.leaves import leaf
 from ptune.progress import Progress
@@ -48,7 +48,7 @@ def test_combinations_are_those_of_brute_force(classes) -> None:
     logits = random.integers(0, 4, (15, 9)).astype(float)  # with ties
     gold = random.integers(0, classes, 15)
     columns = [random.permutation(9)[:4] for _ in range(classes)]
-    found = labels.combinations(logits, columns, gold, 12, Progress(True))
+    found = likely_words.combinations(logits, columns, gold, 12, Progress(True))
     expected = brute(logits, columns, gold, accuracy)[:12]
     assert [score for _, score in found] == pytest.approx([score for _, score in expected])
     for words, score in found:
@@ -60,7 +60,7 @@ def test_numbers_are_scored_by_correlation() -> None:
     random = np.random.default_rng(5)
     logits, gold = random.normal(size=(20, 7)), random.random(20)
     columns = [np.array([0, 2, 4]), np.array([1, 2, 6])]
-    found = labels.combinations(logits, columns, gold, 5, Progress(True))
+    found = likely_words.combinations(logits, columns, gold, 5, Progress(True))
     expected = brute(logits, columns, gold, pearson)[:5]
     assert [words for words, _ in found] == [words for words, _ in expected]
     assert [score for _, score in found] == pytest.approx([score for _, score in expected])
@@ -68,31 +68,31 @@ def test_numbers_are_scored_by_correlation() -> None:
 
 def test_the_likeliest_words_of_a_label_are_by_the_mean_over_its_examples() -> None:
     logits = np.array([[5.0, 1, 0, 3], [5, 1, 0, 3], [0, 9, 0, 1], [0, 1, 4, 1]])
-    found = labels.likely(logits, np.array([0, 0, 1, 1]), 2, 2)
+    found = likely_words.likely(logits, np.array([0, 0, 1, 1]), 2, 2)
     assert [each.tolist() for each in found] == [[0, 3], [1, 2]]
 
 
 def test_the_neighbors_of_a_word_are_by_the_cosine() -> None:
     vectors = np.array([[9.0, 1], [1, 9], [1, 1], [0.1, 0], [-5, 0]])
-    assert labels.nearest(np.array([0, 1, 2, 4, 3]), vectors, np.array([2.0, 0]), 3).tolist() == [3, 0, 2]
+    assert likely_words.nearest(np.array([0, 1, 2, 4, 3]), vectors, np.array([2.0, 0]), 3).tolist() == [3, 0, 2]
 
 
 def test_a_budget_of_combinations_is_kept() -> None:
-    assert labels.within(100, 2, 10_000) == 100
-    assert labels.within(100, 3, 10_000) == 21
-    assert labels.within(100, 6, 1) == 1
+    assert likely_words.within(100, 2, 10_000) == 100
+    assert likely_words.within(100, 3, 10_000) == 21
+    assert likely_words.within(100, 6, 1) == 1
 
 
 def test_words_begin_where_the_tokenizer_says(bert_folder, roberta_folder, monkeypatch) -> None:
     monkeypatch.setattr(labels, "SMALLEST", 10)
     bert, roberta = (Tokens(AutoTokenizer.from_pretrained(str(f))) for f in (bert_folder, roberta_folder))
     for tokens in (bert, roberta):
-        found = labels.vocabulary(tokens, lead=True)
+        found = likely_words.vocabulary(tokens, lead=True)
         assert {"river", "house"} <= {word.lower() for word in found}
         assert not {".", "?", "[MASK]", "<mask>"} & set(found)
         assert all(tokens.encode(word, lead=True) == [index] for word, index in found.items())
-    assert not any(token.startswith("##") for token in labels.vocabulary(bert, lead=True))
-    named = {roberta.tokenizer.convert_ids_to_tokens(i) for i in labels.vocabulary(roberta, lead=True).values()}
+    assert not any(token.startswith("##") for token in likely_words.vocabulary(bert, lead=True))
+    named = {roberta.tokenizer.convert_ids_to_tokens(i) for i in likely_words.vocabulary(roberta, lead=True).values()}
     assert all(token.startswith("\u0120") for token in named)
 
 
@@ -171,7 +171,7 @@ def test_words_of_one_token_are_looked_for_at_one_mask(settings, monkeypatch) ->
         return np.zeros((2, len(ids)))
 
     monkeypatch.setattr(labels, "mask_logits", seen)
-    labels.search(session, s.method["template"], 2, None, 1, 100)
+    likely_words.search(session, s.method["template"], 2, None, 1, 100)
     assert widths == [1]
 
 
