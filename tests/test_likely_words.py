@@ -84,7 +84,7 @@ def test_a_budget_of_combinations_is_kept() -> None:
 
 
 def test_words_begin_where_the_tokenizer_says(bert_folder, roberta_folder, monkeypatch) -> None:
-    monkeypatch.setattr(labels, "SMALLEST", 10)
+    monkeypatch.setattr(likely_words, "SMALLEST", 10)
     bert, roberta = (Tokens(AutoTokenizer.from_pretrained(str(f))) for f in (bert_folder, roberta_folder))
     for tokens in (bert, roberta):
         found = likely_words.vocabulary(tokens, lead=True)
@@ -111,7 +111,7 @@ def planted(monkeypatch) -> dict[str, str]:
             found[n, ids.index(template.tokens.encode("and", lead=True)[0])] = 9.0
         return found
 
-    monkeypatch.setattr(labels, "mask_logits", logits)
+    monkeypatch.setattr(likely_words, "mask_logits", logits)
     return words
 
 
@@ -170,7 +170,7 @@ def test_words_of_one_token_are_looked_for_at_one_mask(settings, monkeypatch) ->
         widths.append(rendered.batch(range(2), Draw(0, 0), "search").read["mask"].shape[1])
         return np.zeros((2, len(ids)))
 
-    monkeypatch.setattr(labels, "mask_logits", seen)
+    monkeypatch.setattr(likely_words, "mask_logits", seen)
     likely_words.search(session, s.method["template"], 2, None, 1, 100)
     assert widths == [1]
 
