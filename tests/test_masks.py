@@ -407,10 +407,6 @@ def test_trains_on_the_original_files(ptune, shared, task, folder):
             "method/template=plain",
         ),
         (
-            ["task=copa", "method=autoprompt"],
-            "method: autoprompt compares labels, and the masks of copa are for each example's own texts",
-        ),
-        (
             ["task=copa", "backbone=tiny_causal", "method=ptuning"],
             "prompt_length.value: no pattern says how many; must be a number of virtual tokens, as "
             "prompt_length.value=20",

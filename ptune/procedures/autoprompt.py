@@ -45,8 +45,6 @@ class AutoPrompt(Procedure):
             yield "method", f"autoprompt compares labels by their words, and masks of {task.name} are texts of its own"
         if task.readout == "scalar":
             yield "method", f"autoprompt compares labels, and {task.name} asks for a number"
-        elif task.masked != "label":
-            yield "method", f"autoprompt compares labels, and the masks of {task.name} are for each example's own texts"
         for key in ("iterations", "candidates", "accumulate", "words", "epochs", "seconds"):
             value = given.method["procedure"].get(key)
             if value is not None and value < 1:
