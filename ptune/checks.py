@@ -117,7 +117,9 @@ def check_together(s: Train) -> Iterator[str]:
 
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
     yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))
-    for part in ("template", "prompt", "head"):
+    procedure = target(s.method["procedure"]["_target_"], s.packages)
+    model = procedure.backbone or s.method.get("encoder")  # else nobody renders, injects or reads
+    for part in ("template", "prompt", "head") if model else ():
         kind = target(s.method[part]["_target_"], s.packages)
         given = with_defaults(kind, s.method[part])
         for key, text in kind.problems(given, shape=backbone.shape.of(task.readout), task=task):
@@ -148,7 +150,6 @@ def check_together(s: Train) -> Iterator[str]:
     yield from check_classes(s.data, task)
     if s.protocol == "few_shot" and s.data.per_class is None:
         yield "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
-    procedure = target(s.method["procedure"]["_target_"], s.packages)
     yield from (f"{key}: {text}" for key, text in procedure.problems(s, backbone.shape, task))
     prompt = target(s.method["prompt"]["_target_"], s.packages)
     if prompt.discrete and not procedure.searches:
