@@ -27,10 +27,11 @@ ENVIRONMENT = {
 
 
 STEP = 3.0  # between two rates of a search that is widened
+MOST = 4  # rates beyond the first ones
 
 
 def search(first: Sequence[float], selected: Callable[[float], float | None]) -> tuple[list[float], float | None]:
-    """(the rates to try, the best of them), widened by a step while the best stands at an edge.
+    """(the rates to try, the best of them), widened by a step while the best stands at an edge, MOST times at most.
 
     selected: the score that a rate is judged by; the best is None until all are there.
     """
@@ -40,6 +41,8 @@ def search(first: Sequence[float], selected: Callable[[float], float | None]) ->
         if len(scores) < len(rates):
             return rates, None
         best = scores.index(max(scores))
+        if len(rates) == len(first) + MOST:
+            return rates, rates[best]
         if best == len(rates) - 1 and rates[-1] < 1.0:
             rates.append(rates[-1] * STEP)
         elif best == 0 and rates[0] > 1e-6:
