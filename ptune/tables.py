@@ -213,8 +213,9 @@ def called(group: Group) -> str:
 
 def flop(group: Group) -> float | None:
     """The mean estimate of training; None where a run has none, or was made of stages that have their own."""
-    found = [(run.result.get("flop") or {}).get("training") for run in group.runs if not run.result.get("stages")]
-    return None if None in found or len(found) < len(group.runs) else fmean(found)
+    told = [{} if run.result.get("stages") else run.result.get("flop") or {} for run in group.runs]
+    found = [each["training"] for each in told if "training" in each]
+    return fmean(found) if len(found) == len(told) else None
 
 
 def mean(group: Group, *path: str) -> float:
