@@ -19,7 +19,7 @@ from ptune.errors import ConfigError, nearest
 from ptune.expected import expected
 from ptune.progress import NARROW, table
 from ptune.resample import RESAMPLES
-from ptune.results import Group, Run, chosen, grouped, runs
+from ptune.results import TUNED, Group, Run, below, chosen, grouped, runs
 from ptune.superglue import Average, averages
 from ptune.tables import Sheet
 
@@ -73,8 +73,12 @@ def main(cfg: DictConfig) -> None:
 
 
 def gathered(s: Report) -> Told:
-    """What a report of these settings tells. Raises PtuneError where there is no run."""
+    """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
     found = in_order(runs(s.runs), s.sort, lambda run: run.row)
+    keys = {key for run in found for key in run.settings}
+    known = dict.fromkeys(name for key in sorted(keys) for name in (key.partition(".")[0], key))
+    if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
+        raise ConfigError([f"tuned: no run has a setting '{name}'; {nearest(name, known)}" for name in wrong])
     every = grouped(found, s.tuned)
     by = s.by or ("group" if any(group.n > 1 for group in every) else "run")
     best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})

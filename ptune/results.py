@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from ptune.build import UNTRACKED
+from ptune.config import Report
 from ptune.errors import PtuneError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ NO_DIFFERENCE = (
     "task.source.statistics",
     "task.source.submission",
 )
-TUNED = ("optim", "batch_size", "epochs", "max_steps", "patience", "eval_every")
+TUNED = tuple(Report().tuned)
 FOLLOWS = {"prompt_length": ("method.prompt.length", "data.max_length")}  # settings that are made of another one
 
 

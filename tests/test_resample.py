@@ -13,7 +13,7 @@ from finished import RESULT, Write, writer
 
 from ptune import metrics, resample
 from ptune.compare import at_most, compare, holm, two_sided
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
 from ptune.evaluate import prediction_row
 from ptune.expected import best_of, budgets
 from ptune.leaves import leaf
@@ -126,6 +126,9 @@ def test_without_what_was_predicted(write):
     assert group.interval is None
     (folder / "a" / "predictions.jsonl").write_bytes((folder / "b" / "predictions.jsonl").read_bytes())
     assert grouped(runs(folder))[0].interval is None
+    (folder / "a" / "predictions.jsonl").write_text('{"id"\n', encoding="utf-8")
+    with pytest.raises(PtuneError, match=r"predictions\.jsonl: damaged \(Expecting"):
+        _ = grouped(runs(folder))[0].interval
 
 
 # Differences
@@ -288,6 +291,7 @@ def test_wrong_settings(ptune, searched):
     for words, line in (
         ("by=seed", "by: 'seed' is not a choice; one of: run, group"),
         ("margin=-1", "margin: -1 is no margin; give points above 0, as margin=1.0"),
+        ("tuned=[optm]", "tuned: no run has a setting 'optm'; did you mean 'optim'?"),
         ("compare=fintune", "compare: no run is of 'fintune'; did you mean 'finetune'?"),
     ):
         found = ptune("report", "runs", words)
