@@ -5,7 +5,8 @@ is drawn depends on the examples and on the seeds alone: two groups of runs on t
 seeds, are resampled alike, and their difference is paired; a report is the same each time.
 
 Of n seeds n - 1 are drawn: their mean then varies as that of n seeds does, without bias (Rao and Wu 1988, Journal of
-the American Statistical Association 83). Of one seed the interval is that of the examples alone.
+the American Statistical Association 83). Of one seed the interval is that of the examples alone; of few it reaches no
+further than these seeds do, which is too narrow where seeds differ more than examples.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ptune.resample import RESAMPLES
 from ptune.results import NAMES, Group, Row, told_apart
 
 SHOWN = 4  # settings that a cell names
+FEW = 5  # seeds; of 3 that differ far more than examples do, an interval covers 75 in 100
 Notes = list[str]
 
 RUNS: dict[str, Callable[[Row], str]] = {
@@ -160,6 +161,8 @@ def notes(groups: Sequence[Group]) -> Notes:
         said.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
     if resampled and any(group.n == 1 for group in groups):
         said.append("with n = 1 the interval is over examples alone")
+    if resampled and any(1 < group.n < FEW for group in groups):
+        said.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
     if lacking := [called(group) for group in groups if group.interval is None]:
         said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
     for group in groups:

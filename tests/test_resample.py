@@ -240,6 +240,7 @@ def test_a_report_by_group(ptune, searched):
         in found.out
     )
     assert "corrected for all 1 comparisons" in found.out
+    assert "with n below 5 it is too narrow where seeds differ more than examples do" in found.out
     assert found.out == ptune("report", "runs").out
     assert "differences" not in ptune("report", "runs", "compare=none").out
     by_run = ptune("report", "runs", "by=run").out
