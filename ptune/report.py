@@ -24,7 +24,7 @@ from ptune.superglue import Average, averages
 from ptune.tables import Sheet
 
 TEXT = ("method", "task", "backbone", "settings", "against", "metric", "run")  # give way on a narrow terminal
-SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "settings")  # left out, in this order, for room
+SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "trained")  # left out, in this order, for room
 SORTS = ("folder", "method", "task", "score")
 COLUMNS = tables.RUNS
 BY = ("run", "group")

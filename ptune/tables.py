@@ -29,6 +29,7 @@ RUNS: dict[str, Callable[[Row], str]] = {
     "stored": lambda r: f"{r['parameters']['stored']:,}",
     "bytes": lambda r: f"{r['parameters']['bytes']:,}",
     "seconds": lambda r: f"{r['seconds']['training']:.1f}",
+    "FLOP": lambda r: "" if (cost := training_flop(r)) is None else f"{cost:.1e}",
     "run": lambda r: r["folder"],
 }
 
@@ -215,10 +216,15 @@ def called(group: Group) -> str:
 
 
 def flop(group: Group) -> float | None:
-    """The mean estimate of training; None where a run has none, or was made of stages that have their own."""
-    told = [{} if run.result.get("stages") else run.result.get("flop") or {} for run in group.runs]
-    found = [each["training"] for each in told if "training" in each]
-    return fmean(found) if len(found) == len(told) else None
+    """The mean estimate of training; None where a run has none."""
+    found = [cost for run in group.runs if (cost := training_flop(run.result)) is not None]
+    return fmean(found) if len(found) == len(group.runs) else None
+
+
+def training_flop(row: Row) -> float | None:
+    """The estimate of a run's training; None without one, and for a run made of stages, which have their own."""
+    told = {} if row.get("stages") else row.get("flop") or {}
+    return told.get("training")
 
 
 def mean(group: Group, *path: str) -> float:
