@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 from pathlib import Path
@@ -263,6 +265,19 @@ def test_json_has_everything(ptune, searched):
     assert [row["n"] for row in told["expected_best"]] == [1, 2]
     assert told["expected_best"][1]["selected"] == pytest.approx(0.25 * 70 + 0.75 * 75)
     assert len(told["runs"]) == 6
+
+
+def test_csv_and_markdown(ptune, searched):
+    """CSV has a row a group, its differences beside it; Markdown a table for each, with the notes below."""
+    full, best = csv.DictReader(io.StringIO(ptune("report", "runs", "format=csv").out))
+    assert (best["score"], best["std"], best["n"], best["trials"]) == ("75.38", "0.18", "2", "2 (edge)")
+    assert (best["space"], best["against"]) == ("optim.lr 0.01, 0.1", "finetune")
+    assert float(best["difference"]) == pytest.approx(100 * (301 + 302 - 314 - 318) / 800, abs=0.01)
+    assert (full["method"], full["against"], full["difference"], full["p (Holm)"]) == ("finetune", "", "", "")
+    lines = ptune("report", "runs", "format=markdown").out.splitlines()
+    tables = [i for i, line in enumerate(lines) if line.startswith("| --- |")]
+    assert len(tables) == 3
+    assert all(lines[i - 1].count("|") == lines[i].count("|") == lines[i + 1].count("|") for i in tables)
 
 
 def test_latex(ptune, searched):

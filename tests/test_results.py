@@ -65,6 +65,7 @@ def test_runs_that_are_never_mixed(write, changed):
     [
         {"accumulate": 2},
         {"data__root": "/elsewhere"},
+        {"method__lr": 0.5},
         {"task__source__license": "changed"},
         {"result": {"data": {"files": {"train": {"path": "/b/train", "sha256": "1"}}}}},
     ],
