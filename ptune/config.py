@@ -229,7 +229,8 @@ class Report:
     runs: str = "outputs"
     format: str = "table"  # table | markdown | latex | csv | json
     sort: str = "folder"  # folder | method | task | score
-    by: str | None = None  # what has a row: run | group; null: group where there are several seeds
+    # what has a row: run | group; null: group where there are several seeds, or compare or margin is given
+    by: str | None = None
     compare: str | None = None  # the baseline of differences, a method; null: finetune, else the first | none
     margin: float | None = None  # points, for non-inferiority
     # what makes groups trials of one search, of which the best is shown: keys, or what they begin with

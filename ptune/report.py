@@ -67,6 +67,8 @@ def main(cfg: DictConfig) -> None:
     for key, value, known in choices:
         if value not in known:
             raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, known)}"])
+    if s.by == "run" and (told := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
+        raise ConfigError([f"{key}: runs have no differences to show; leave out by=run" for key in told])
     if s.margin is not None and s.margin <= 0:
         raise ConfigError([f"margin: {s.margin:g} is no margin; give points above 0, as margin=1.0"])
     FORMATS[s.format](gathered(s))
@@ -80,7 +82,8 @@ def gathered(s: Report) -> Told:
     if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
         raise ConfigError([f"tuned: no run has a setting '{name}'; {nearest(name, known)}" for name in wrong])
     every = grouped(found, s.tuned)
-    by = s.by or ("group" if any(group.n > 1 for group in every) else "run")
+    compares = s.compare not in (None, NONE) or s.margin is not None
+    by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
     best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
     return Told(s, by, found, best, compared, averages(found))

@@ -267,6 +267,15 @@ def test_json_has_everything(ptune, searched):
     assert len(told["runs"]) == 6
 
 
+def test_a_comparison_is_of_groups(ptune, write):
+    """Of single seeds a row is a run, unless differences are asked for."""
+    write("a", {"method": "finetune", "tune": "all"}, right=said(300), method__name="finetune")
+    write("b", right=said(290))
+    assert "differences" not in ptune("report", "runs").out
+    assert "differences" in ptune("report", "runs", "compare=finetune").out
+    assert "non-inferior" in ptune("report", "runs", "margin=1.0").out
+
+
 def test_csv_and_markdown(ptune, searched):
     """CSV has a row a group, its differences beside it; Markdown a table for each, with the notes below."""
     full, best = csv.DictReader(io.StringIO(ptune("report", "runs", "format=csv").out))
@@ -306,9 +315,10 @@ def test_wrong_settings(ptune, searched):
     """One line each."""
     for words, line in (
         ("by=seed", "by: 'seed' is not a choice; one of: run, group"),
+        ("by=run compare=prefix", "compare: runs have no differences to show; leave out by=run"),
         ("margin=-1", "margin: -1 is no margin; give points above 0, as margin=1.0"),
         ("tuned=[optm]", "tuned: no run has a setting 'optm'; did you mean 'optim'?"),
         ("compare=fintune", "compare: no run is of 'fintune'; did you mean 'finetune'?"),
     ):
-        found = ptune("report", "runs", words)
+        found = ptune("report", "runs", *words.split())
         assert (found.code == 0, found.err) == (False, line)
