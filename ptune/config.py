@@ -227,8 +227,16 @@ class Report:
     """Settings of `ptune report`."""
 
     runs: str = "outputs"
-    format: str = "table"  # table | markdown | csv
-    sort: str = "folder"
+    format: str = "table"  # table | markdown | latex | csv | json
+    sort: str = "folder"  # folder | method | task | score
+    # what has a row: run | group; null: group where there are several seeds, or compare or margin is given
+    by: str | None = None
+    compare: str | None = None  # the baseline of differences, a method; null: finetune, else the first | none
+    margin: float | None = None  # points, for non-inferiority
+    # what makes groups trials of one search, of which the best is shown: keys, or what they begin with
+    tuned: list[str] = field(
+        default_factory=lambda: ["optim", "batch_size", "epochs", "max_steps", "patience", "eval_every"]
+    )
 
 
 @dataclass
