@@ -1,4 +1,4 @@
-"""Drawings of reports on matplotlib: files in a paper's style (svg and pdf), and svg for a page that has its own colors.
+"""Drawings of reports on matplotlib: files in a paper's style (svg and pdf), and svg for a page with its own colors.
 
 A chart is data; one look draws it for print, in a serif face at the width of a column, the other for a page, where
 colors are CSS variables and what a mark stands for is shown to whoever points at it. The same chart gives the same
@@ -233,7 +233,7 @@ def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -
 
 def draw_series(axes: Axes, chart: Chart) -> None:
     """Lines with bands or error bars, or dots alone."""
-    for number, series in enumerate(chart.series):
+    for place, series in enumerate(chart.series):
         color, marker = COLORS[series.style % len(COLORS)], MARKERS[series.style % len(MARKERS)]
         style = LINES[series.style // len(COLORS) % len(LINES)]
         x, y = [point.x for point in series.points], [point.y for point in series.points]
@@ -245,7 +245,7 @@ def draw_series(axes: Axes, chart: Chart) -> None:
             ends = [(point.low, point.high) for point in ranged]
             axes.vlines([point.x for point in ranged], *zip(*ends, strict=True), color=color, linewidth=1.0, alpha=0.7)
         line = "none" if chart.kind == "dots" else style
-        axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{number}", label=shown(series.label))
+        axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{place}")
     axes.set_xlabel(shown(chart.x))
     axes.set_ylabel(shown(chart.y))
     axes.set_title(shown(chart.title), loc="left")
@@ -279,10 +279,10 @@ def draw_forest(axes: Axes, chart: Forest) -> None:
 
 def draw_parallel(axes: Axes, chart: Parallel) -> None:
     """A line a run, the darker the higher its score, which is the last axis."""
-    for number, line in sorted(enumerate(chart.lines), key=lambda both: both[1].places[-1]):
+    for place, line in sorted(enumerate(chart.lines), key=lambda both: both[1].places[-1]):
         shade = min(int(line.places[-1] * len(SCALE)), len(SCALE) - 1)
         width = 1.0 if shade < len(SCALE) - 1 else 1.8
-        axes.plot(line.places, color=SCALE[shade], linewidth=width, gid=f"series-{number}", marker="none")
+        axes.plot(line.places, color=SCALE[shade], linewidth=width, gid=f"series-{place}", marker="none")
     for place, axis in enumerate(chart.axes):
         axes.axvline(place, color=MUTED, linewidth=0.8)
         last = place == len(chart.axes) - 1
@@ -309,9 +309,8 @@ def legend(figure: Figure, axes: Axes, chart: Chart) -> None:
     """The series' names, below."""
     handles = [line for line in axes.get_lines() if str(line.get_gid()).startswith("series-")]
     # named afterwards, as matplotlib leaves out a name that begins with an underscore
-    found = figure.legend(
-        handles, [str(i) for i in range(len(handles))], loc="outside lower center", ncols=columns(chart), handlelength=1.8
-    )
+    names = [str(i) for i in range(len(handles))]
+    found = figure.legend(handles, names, loc="outside lower center", ncols=columns(chart), handlelength=1.8)
     for text, series in zip(found.get_texts(), chart.series, strict=True):
         text.set_text(shown(series.label))
 
@@ -350,7 +349,10 @@ def page_svg(svg: ElementTree.Element, chart: Drawing) -> str:
     for place, group in told(chart).items():
         tell(svg, f"series-{place}", group)
     referred = {
-        found for element in svg.iter() for value in element.attrib.values() for found in re.findall(r"#([\w-]+)", value)
+        found
+        for element in svg.iter()
+        for value in element.attrib.values()
+        for found in re.findall(r"#([\w-]+)", value)
     }
     for element in svg.iter():
         element.text, element.tail = ((text or "").strip() for text in (element.text, element.tail))
@@ -362,9 +364,9 @@ def page_svg(svg: ElementTree.Element, chart: Drawing) -> str:
             if kept is not None:
                 element.set(name, kept)
     box = svg.get("viewBox", "")
-    svg.attrib.clear()
     width = float(box.split()[2])
-    svg.attrib.update({"viewBox": box, "role": "img", "class": "wide" if width > 500 else "", "aria-label": chart.title})
+    svg.attrib.clear()
+    svg.attrib.update({"viewBox": box, "role": "img", "aria-label": chart.title, "style": f"--width: {width:.0f}"})
     return ElementTree.tostring(svg, encoding="unicode")
 
 
