@@ -17,7 +17,7 @@ from statistics import fmean, median
 from typing import Any, TypeVar
 
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
-from ptune.results import Group, Run, below, in_order
+from ptune.results import Family, Group, Run, below, in_order
 from ptune.run import RunFolder
 
 T = TypeVar("T")
@@ -95,6 +95,12 @@ class Shown:
         """Its prompt length."""
         return self.runs[0].run.result["prompt_length"]
 
+    @property
+    def constant(self) -> bool:
+        """Whether it says what the majority class says, and learned nothing: a drawing is no place for it."""
+        results = [seen.run.result for seen in self.runs]
+        return all(r["score"] == r["majority"] and not r["parameters"]["trained"] for r in results)
+
 
 def shown(groups: Sequence[Group]) -> list[Shown]:
     """The groups with their names, in their order."""
@@ -104,9 +110,8 @@ def shown(groups: Sequence[Group]) -> list[Shown]:
     found: dict[int, Shown] = {}
     for (place, name), members in gathered(range(len(groups)), lambda i: (boards[i], methods[i])).items():
         keys = differing([run for i in members for run in groups[i].runs])
-        usual = {
-            key: Counter(json.dumps(groups[i].settings.get(key)) for i in members).most_common(1)[0][0] for key in keys
-        }
+        alike = [groups[i].settings for i in members for _ in groups[i].runs]
+        usual = {key: most_common(json.dumps(settings.get(key)) for settings in alike) for key in keys}
         unsaid = [f"{short(key)}={said(json.loads(value))}" for key, value in usual.items() if key != LENGTH]
         taken: set[str] = set()
         for i in members:
@@ -120,6 +125,11 @@ def shown(groups: Sequence[Group]) -> list[Shown]:
             runs = [*map(Seen, groups[i].runs)]
             found[i] = Shown(groups[i], runs, place, name, label, " ".join(unsaid), family, styles[name])
     return [found[i] for i in range(len(groups))]
+
+
+def most_common(values: Iterable[str]) -> str:
+    """The most frequent one; of equals the first."""
+    return Counter(values).most_common(1)[0][0]
 
 
 def board(group: Group) -> str:
@@ -175,9 +185,10 @@ def charts(groups: Sequence[Shown]) -> dict[str, list[Drawing]]:
     """Everything that can be drawn of some groups, by the heading that it stands under; each has a name of its own."""
     sections: dict[str, list[Drawing]] = defaultdict(list)
     taken: set[str] = set()
-    for heading, drawn in DRAWN.items():
-        for place, members in gathered(groups, lambda each: each.board).items():
-            for drawing in drawn(place, members):
+    boards = gathered(groups, lambda each: each.board)
+    for heading, kinds in DRAWN.items():
+        for place, members in boards.items():
+            for drawing in (drawing for drawn in kinds for drawing in drawn(place, members)):
                 while drawing.name in taken:
                     drawing = replace(drawing, name=f"{drawing.name}_")
                 taken.add(drawing.name)
@@ -205,16 +216,21 @@ def figures(shown: Shown) -> str:
 
 def forest(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Means with their intervals, the best on top."""
-    best = ranked(members)
+    best = [s for s in ranked(members) if not s.constant]
     rows = [
         Row(s.label, s.group.mean, s.group.interval, scores(s), s.style, f"{s.label}\n{figures(s)}")
         for s in best[:ROWS]
     ]
-    floors = {round(run.run.result["majority"], 6) for s in members for run in s.runs}
-    floor = floors.pop() if len(floors) == 1 else None
-    note = "Mean over seeds with its 95% interval; short strokes below it are single seeds"
-    note += "; dashed: the majority class" * (floor is not None) + "." + left_out(len(best), ROWS, "settings")
-    yield Forest(file_name("scores", place), place, place.partition(": ")[2], rows, note, floor)
+    if not rows:
+        return
+    majority = sorted({round(seen.run.result["majority"], 6) for s in members for seen in s.runs})
+    values = [score for row in rows for score in (*row.scores, *(row.interval or ()))]
+    near = len(majority) == 1 and majority[0] > min(values) - 2 * (max(values) - min(values))
+    note = "Mean over seeds with its 95% interval, over seeds and examples; the strokes below it are single seeds. "
+    note += "Dashed: the" if near else "The"
+    note += f" majority class, {' or '.join(f'{score:.2f}' for score in majority)}." + left_out(len(best), ROWS)
+    title, score = place.split(": ", 1)
+    yield Forest(file_name("scores", place), title, score, rows, note, majority[0] if near else None)
 
 
 def scores(shown: Shown) -> list[float]:
@@ -222,23 +238,41 @@ def scores(shown: Shown) -> list[float]:
     return [seen.run.score for seen in shown.runs]
 
 
-def left_out(count: int, most: int, what: str) -> str:
+def left_out(count: int, most: int, what: str = "settings") -> str:
     """That a drawing shows only a part."""
     return f" The best {most} of {count} {what}." if count > most else ""
 
 
 def curves(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
-    """The selecting score over the epochs, of the settings of each method."""
-    for name, alike in gathered(members, lambda s: s.method).items():
-        drawn = [s for s in ranked(alike) if s.runs[0].evaluations]
-        series = [Series(s.label, points, i) for i, s in enumerate(drawn[:CURVES]) if (points := course(s))]
-        if any(len(each.points) > 1 for each in series):
-            first = drawn[0].runs[0].evaluations[0]
-            score = f"{first['split']} {first['metric']}"
-            note = "Mean over seeds at each evaluation that all have; the band is from the lowest to the highest seed."
-            note += left_out(len(drawn), CURVES, "settings")
-            task = place.partition(":")[0]
-            yield Chart(file_name("curves", place, name), f"{name} on {task}", "epoch", score, series, note)
+    """The selecting score over the epochs: of each method's preferred setting, and of the settings of each method."""
+    by_method = gathered(members, lambda s: s.method)
+    task = place.partition(": ")[0]
+    if len(by_method) > 1:
+        best = ranked(map(preferred, by_method.values()))
+        told = " Of each method the setting that the selecting score prefers."
+        yield from curve(file_name("curves", place), task, best, [s.label for s in best], told)
+    for name, alike in by_method.items():
+        if len(alike) > 1 or len(by_method) == 1:
+            best = ranked(alike)
+            labels = [s.label.removeprefix(name).strip() or name for s in best]
+            yield from curve(file_name("curves", place, name), f"{name} on {task}", best, labels)
+
+
+def curve(name: str, title: str, best: Sequence[Shown], labels: Sequence[str], told: str = "") -> Iterator[Drawing]:
+    """The selecting score of some settings over the epochs."""
+    drawn = [(s, label) for s, label in zip(best, labels, strict=True) if len(course(s)) > 1]
+    if drawn:
+        series = [Series(label, course(s), i) for i, (s, label) in enumerate(drawn[:CURVES])]
+        first = drawn[0][0].runs[0].evaluations[0]
+        note = "Mean over seeds at each evaluation that all have; the band is from the lowest to the highest seed."
+        note += told + left_out(len(drawn), CURVES)
+        yield Chart(name, title, "epoch", f"{first['split']} {first['metric']}", series, note)
+
+
+def preferred(members: Sequence[Shown]) -> Shown:
+    """The setting that the selecting score prefers, on the seeds that all have where there are any."""
+    best = Family([shown.group for shown in members]).best
+    return next(shown for shown in members if shown.group is best)
 
 
 def course(shown: Shown) -> list[Point]:
@@ -260,23 +294,24 @@ def point(shown: Shown, x: float, told: str) -> Point:
     return Point(x, shown.group.mean, low, high, f"{shown.label}\n{told}\n{figures(shown)}")
 
 
-MEANS = "Mean over seeds with its 95% interval."
+MEANS = "Mean over seeds with its 95% interval, over seeds and examples."
 
 
 def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Scores against the prompt length."""
-    families = gathered((s for s in members if s.length), lambda s: s.family)
+    families = gathered((s for s in ranked(members) if s.length), lambda s: s.family)
     told = {name: kin for name, kin in families.items() if len({s.length for s in kin}) > 1}
     series = [
         Series(name, [point(s, float(s.length or 0), f"P = {s.length}") for s in by_length(kin)], i)
-        for i, (name, kin) in enumerate(told.items())
+        for i, (name, kin) in enumerate([*told.items()][:CURVES])
     ]
     if series:
         title, score = place.split(": ", 1)
         places = sorted({point.x for each in series for point in each.points})
         ticks = places if len(places) <= RANKED else ()
         log = places[-1] >= 8 * places[0]
-        yield Chart(file_name("length", place), title, "prompt length", score, series, MEANS, "bars", log, ticks)
+        note = MEANS + left_out(len(told), CURVES)
+        yield Chart(file_name("length", place), title, "prompt length", score, series, note, "bars", log, ticks)
 
 
 def by_length(kin: Iterable[Shown]) -> list[Shown]:
@@ -296,10 +331,10 @@ def depths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
             found = [(s, layers) for s in alike if (layers := prompted(s, way))]
             if len({len(layers) for _, layers in found}) > 1:
                 points = [
-                    point(s, len(layers), f"layers {said(s.runs[0].settings[LAYERS])}")
+                    point(s, float(len(layers)), f"layers {said(s.runs[0].settings[LAYERS])}")
                     for s, layers in sorted(found, key=lambda both: len(both[1]))
                 ]
-                series.append(Series(f"{name}, from the {end} layer", points, len(series)))
+                series.append(Series(f"{name}, from the {end}", points, len(series)))
     if series:
         title, score = place.split(": ", 1)
         ticks = sorted({point.x for each in series for point in each.points})
@@ -371,10 +406,10 @@ def against(
 
 def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Inference time against the prompt length; without a prompt it is 0."""
-    timed = [(s, [seen.latency for seen in s.runs if seen.latency is not None]) for s in members]
+    timed = [(s, [seen.latency for seen in s.runs if seen.latency is not None]) for s in ranked(members)]
     kin = gathered([both for both in timed if both[1]], lambda both: both[0].family)
     series = []
-    for i, (name, each) in enumerate(kin.items()):
+    for i, (name, each) in enumerate([*kin.items()][:CURVES]):
         points = []
         for s, values in sorted(each, key=lambda both: both[0].length or 0):
             told = f"{s.label}\n{fmean(values):.2f} ms an example ({min(values):.2f} to {max(values):.2f})"
@@ -384,15 +419,15 @@ def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
         note = (
             "Time of an evaluation during training over its examples, in the run's own batches: the median of a run's, "
             "then mean, lowest and highest of the seeds. Runs that trained beside others are slower for it."
-        )
-        task = place.partition(":")[0]
+        ) + left_out(len(kin), CURVES)
+        title = place.partition(": ")[0]
         name = file_name("latency", place)
-        yield Chart(name, task, "prompt length", "ms an example", series, note, "bars")
+        yield Chart(name, title, "prompt length", "inference, ms an example", series, note, "bars")
 
 
 def settings(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Parallel coordinates: a line a run through all settings that differ, to its score."""
-    runs = [seen for s in members for seen in s.runs]
+    runs = [seen for s in members if not s.constant for seen in s.runs]
     keys = differing([seen.run for seen in runs])
     if not keys or len(runs) < 3:
         return
@@ -412,7 +447,7 @@ def settings(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
         )
         for seen, where in zip(best, zip(*columns, places, strict=True), strict=True)
     ]
-    note = "A line is a run, the darker the higher its score." + left_out(len(runs), LINES, "runs")
+    note = "A line is a run, the stronger its color the higher its score." + left_out(len(runs), LINES, "runs")
     yield Parallel(file_name("settings", place), place.partition(":")[0], [*axes, axis], lines, note)
 
 
@@ -438,13 +473,15 @@ def scaled(values: Sequence[float], label: str) -> tuple[Axis, list[float]]:
     return Axis(label, ticks if high > low else [(0.0, f"{low:.4g}")]), [(size(v) - size(low)) / width for v in values]
 
 
-DRAWN: dict[str, Callable[[str, Sequence[Shown]], Iterator[Drawing]]] = {
-    "Scores": forest,
-    "Learning curves": curves,
-    "Prompt length": lengths,
-    "Depth": depths,
-    "Parameters": parameters,
-    "Cost": costs,
-    "Inference": latencies,
-    "Settings": settings,
+DRAWN: dict[str, Sequence[Callable[[str, Sequence[Shown]], Iterator[Drawing]]]] = {
+    "Scores": (forest,),
+    "Learning curves": (curves,),
+    "Prompts": (lengths, depths),
+    "Costs": (parameters, costs, latencies),
+    "Settings": (settings,),
 }
+
+
+def drawings(groups: Sequence[Group]) -> list[Drawing]:
+    """Everything that can be drawn of groups."""
+    return [drawing for each in charts(shown(groups)).values() for drawing in each]

@@ -227,8 +227,10 @@ class Report:
     """Settings of `ptune report`."""
 
     runs: str = "outputs"
-    format: str = "table"  # table | markdown | csv
+    format: str = "table"  # table | markdown | csv | html
     sort: str = "folder"
+    out: str | None = None  # the page of format=html; null: report.html in `runs`
+    figures: str | None = None  # a folder for the figures, as svg and pdf; null: none are drawn
 
 
 @dataclass

@@ -29,15 +29,16 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#66
 SCALE = ("#c6dbef", "#9ecae1", "#6baed6", "#3182bd", "#08519c")  # low to high
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = ("-", "--", ":", "-.")
-INK, MUTED, GRID = "#1b1b1b", "#5f5f5f", "#d9d9d9"
+INK, MUTED, GRID, PAPER_COLOR = "#1b1b1b", "#5f5f5f", "#d9d9d9", "#ffffff"
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     GRID: "--grid",
+    PAPER_COLOR: "--paper",
     **{color: f"--c{i}" for i, color in enumerate(COLORS)},
     **{color: f"--q{i}" for i, color in enumerate(SCALE)},
 }
-LETTERS = 44  # of a name in a drawing; where it is pointed at it is shown in full
+LETTERS = 52  # of a name in a drawing; where it is pointed at it is shown in full
 
 PLAIN = {
     "axes.edgecolor": MUTED,
@@ -243,7 +244,7 @@ def draw_series(axes: Axes, chart: Chart) -> None:
             axes.fill_between([point.x for point in ranged], low, high, color=color, alpha=0.18, linewidth=0)
         elif ranged:
             ends = [(point.low, point.high) for point in ranged]
-            axes.vlines([point.x for point in ranged], *zip(*ends, strict=True), color=color, linewidth=1.0, alpha=0.7)
+            axes.vlines([point.x for point in ranged], *zip(*ends, strict=True), color=color, linewidth=1.0)
         line = "none" if chart.kind == "dots" else style
         axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{place}")
     axes.set_xlabel(shown(chart.x))
@@ -251,6 +252,10 @@ def draw_series(axes: Axes, chart: Chart) -> None:
     axes.set_title(shown(chart.title), loc="left")
     if chart.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: number(value))
+        axes.xaxis.set_minor_formatter("")
+    elif all(point.x.is_integer() for series in chart.series for point in series.points):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), labels=[number(tick) for tick in chart.ticks])
         axes.minorticks_off()
@@ -278,9 +283,10 @@ def draw_forest(axes: Axes, chart: Forest) -> None:
 
 
 def draw_parallel(axes: Axes, chart: Parallel) -> None:
-    """A line a run, the darker the higher its score, which is the last axis."""
-    for place, line in sorted(enumerate(chart.lines), key=lambda both: both[1].places[-1]):
-        shade = min(int(line.places[-1] * len(SCALE)), len(SCALE) - 1)
+    """A line a run, the stronger its color the higher its score, the last axis, is among the others."""
+    order = sorted(enumerate(chart.lines), key=lambda both: both[1].places[-1])
+    for rank, (place, line) in enumerate(order):
+        shade = rank * len(SCALE) // len(order)
         width = 1.0 if shade < len(SCALE) - 1 else 1.8
         axes.plot(line.places, color=SCALE[shade], linewidth=width, gid=f"series-{place}", marker="none")
     for place, axis in enumerate(chart.axes):
@@ -295,6 +301,7 @@ def draw_parallel(axes: Axes, chart: Parallel) -> None:
                 ha="left" if last else "right",
                 va="center",
                 fontsize="small",
+                bbox={"boxstyle": "square,pad=0.15", "facecolor": PAPER_COLOR, "edgecolor": "none", "alpha": 0.8},
             )
     axes.set_xticks(range(len(chart.axes)), labels=[shown(axis.label, 22) for axis in chart.axes])
     axes.tick_params(length=0)

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ptune import __version__, charts, figures
-from ptune.charts import Seen, Shown, gathered, ranked
+from ptune.charts import Seen, Shown, gathered, preferred, ranked
 from ptune.errors import PtuneError
-from ptune.results import Family, Group, Run, flat, without_paths
+from ptune.results import Group, Run, flat, grouped, runs, without_paths
 from ptune.run import write_atomically
 
 ERRORS = 5  # that are shown of a setting
@@ -53,11 +53,12 @@ class Table(NamedTuple):
     note: str = ""
 
 
-def write(groups: Sequence[Group], folder: Path, page: Path) -> None:
-    """Write the report of some groups of runs below a folder as a page. Raises PtuneError without what draws it."""
+def write(folder: Path, page: Path) -> None:
+    """Write the report of the runs below a folder as a page. Raises PtuneError without runs or without what draws."""
     figures.need_matplotlib()
+    text = render(grouped(runs(folder)), folder, page)
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(page, render(groups, folder, page).encode("utf-8", "replace"))
+    write_atomically(page, text.encode("utf-8", "replace"))
 
 
 def render(groups: Sequence[Group], folder: Path, page: Path) -> str:
@@ -153,7 +154,7 @@ class Report:
     def summary(self) -> Table:
         """The methods by their scores: of each method the setting that the selecting score prefers."""
         best = {
-            key: (best_of(members), len(members))
+            key: (preferred(members), len(members))
             for key, members in gathered(self.groups, lambda shown: (shown.board, shown.method)).items()
         }
         methods = [*dict.fromkeys(shown.method for shown in self.groups)]
@@ -174,8 +175,8 @@ class Report:
         ]
         columns = [("method", ""), *((board, "mean over seeds ± standard deviation (ddof 1)") for board in self.boards)]
         note = (
-            "Mean over seeds ± standard deviation (ddof 1), the 95% interval, and the trained parameters. Where a method "
-            "has several settings, it is the one with the best selecting score, not the best reported one."
+            "Mean over seeds ± standard deviation (ddof 1), its 95% interval, and trained parameters. Of a method with "
+            "several settings it is the one with the best selecting score, which need not be the best reported one."
         )
         return Table(columns, rows, note)
 
@@ -204,7 +205,7 @@ class Report:
         timed = [seen.latency for seen in shown.runs if seen.latency is not None]
         seconds = fmean(run.result["seconds"]["training"] for run in runs)
         seeds = [(str(run.seed), f"#{self.ids[run.folder]}") for run in runs]
-        edge = ", ".join(f"{charts.short(key)} {end}" for key, end in group.edge.items())
+        edge = ", ".join(f"{end} {charts.short(key)}" for key, end in group.edge.items())
         return [
             Cell(shown.label, shown.label),
             Cell("" if shown.length is None else str(shown.length), shown.length),
@@ -214,9 +215,7 @@ class Report:
             Cell("", None, links=seeds),
             Cell(f"{group.selected.mean:.2f}", group.selected.mean),
             Cell(f"{group.last.mean:.2f}", group.last.mean),
-            Cell(
-                str(group.trials), group.trials, f"at the edge: {edge}" if edge and group is group.family.best else ""
-            ),
+            Cell(str(group.trials), group.trials, f"edge: {edge}" if edge and group is group.family.best else ""),
             Cell(f"{parameters['trained']:,}", parameters["trained"]),
             Cell(f"{parameters['bytes']:,}", parameters["bytes"]),
             Cell(f"{seconds:.1f}", seconds),
@@ -271,8 +270,8 @@ class Report:
     # Where scores come from
 
     def parts(self, board: str) -> dict[str, Table]:
-        """The score of a board by label, length and what else its task tells apart, of the best setting of each method."""
-        best = self.preferred(board)
+        """The score by label, length and what else a board's task tells apart, of the best setting of each method."""
+        best = self.chosen(board)
         broken_down = [[found for seen in shown.runs if (found := breakdown(seen.run))] for shown in best]
         names = dict.fromkeys(name for each in broken_down for found in each for name in scored(found))
         tables = {}
@@ -292,9 +291,9 @@ class Report:
             tables[name] = Table(columns, rows)
         return tables
 
-    def preferred(self, board: str) -> list[Shown]:
+    def chosen(self, board: str) -> list[Shown]:
         """The best setting of each method on a board, in the order of their scores."""
-        return ranked(map(best_of, gathered(self.boards[board], lambda shown: shown.method).values()))[:PARTS]
+        return ranked(map(preferred, gathered(self.boards[board], lambda shown: shown.method).values()))[:PARTS]
 
     def confusions(self, shown: Shown) -> Table | None:
         """How often each label was taken for each other one, over a setting's runs."""
@@ -334,7 +333,10 @@ COLUMNS = (
     ("runs", "by their seeds"),
     ("selected", "the score that the best evaluation was chosen by, mean over seeds"),
     ("last", "the reported score of the last evaluation, mean over seeds"),
-    ("trials", "settings that were tried in the same search, this one among them"),
+    (
+        "trials",
+        "settings tried in the same search, this one among them; of the best one what is at the edge of what was tried",
+    ),
     ("trained", "parameters that learn"),
     ("bytes", "of what is stored of a run"),
     ("seconds", "of training a run"),
@@ -374,12 +376,6 @@ def interval(group: Group) -> str:
 def trained(shown: Shown) -> int:
     """How many parameters a setting's runs train."""
     return int(shown.runs[0].run.result["parameters"]["trained"])
-
-
-def best_of(members: Sequence[Shown]) -> Shown:
-    """The setting that the selecting score prefers, on the seeds that all have where there are any."""
-    best = Family([shown.group for shown in members]).best
-    return next(shown for shown in members if shown.group is best)
 
 
 def numbered(letter: str, items: Sequence[list[tuple[str, str]]]) -> tuple[list[Item], list[str]]:

@@ -67,18 +67,33 @@ OF_A_TASK = (
     "bucket",
     "draw",
 )  # settings of data that make no other set
-FORMATS = ("table", "markdown", "csv")
+FORMATS = ("table", "markdown", "csv", "html")
 SORTS = ("folder", "method", "task", "score")
 
 
 def main(cfg: DictConfig) -> None:
-    """Print every finished run below a folder."""
+    """Print every finished run below a folder, or draw them."""
     from ptune.build import settings_of
 
     s = settings_of(cfg, Report)
     for key, value, choices in (("format", s.format, FORMATS), ("sort", s.sort, SORTS)):
         if value not in choices:
             raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, choices)}"])
+    if s.out is not None and s.format != "html":
+        raise ConfigError([f"out: format={s.format} is printed; out=FILE is for format=html"])
+    if s.figures is not None:
+        from ptune import charts, figures
+        from ptune.results import grouped, runs
+
+        for path in figures.save(charts.drawings(grouped(runs(s.runs))), Path(s.figures)):
+            print(path)
+    if s.format == "html":
+        from ptune import html
+
+        page = Path(s.out or Path(s.runs, "report.html"))
+        html.write(Path(s.runs), page)
+        print(page)
+        return
     rows = results(Path(s.runs), s.sort)
     if s.format == "table":
         draw(list(COLUMNS), [[*cells(row)[:-1], str(Path(row["folder"]).relative_to(s.runs))] for row in rows])
