@@ -227,8 +227,8 @@ def forest(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     values = [score for row in rows for score in (*row.scores, *(row.interval or ()))]
     near = len(majority) == 1 and majority[0] > min(values) - 2 * (max(values) - min(values))
     note = "Mean over seeds with its 95% interval, over seeds and examples; the strokes below it are single seeds. "
-    note += "Dashed: the" if near else "The"
-    note += f" majority class, {' or '.join(f'{score:.2f}' for score in majority)}." + left_out(len(best), ROWS)
+    note += "Dashed: majority class, " if near else "Majority class: "
+    note += " or ".join(f"{score:.2f}" for score in majority) + "." + left_out(len(best), ROWS)
     title, score = place.split(": ", 1)
     yield Forest(file_name("scores", place), title, score, rows, note, majority[0] if near else None)
 

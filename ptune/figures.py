@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,8 @@ VARIABLES = {
 }
 LETTERS = 52  # of a name in a drawing; where it is pointed at it is shown in full
 
-PLAIN = {
+Look = dict[Any, Any]  # settings of matplotlib
+PLAIN: Look = {
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
@@ -63,8 +64,8 @@ PLAIN = {
     "pdf.fonttype": 42,
     "path.simplify": False,
 }
-PAGE = {**PLAIN, "font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "none", "lines.markersize": 5.5}
-PAPER = {
+PAGE: Look = {**PLAIN, "font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "none", "lines.markersize": 5.5}
+PAPER: Look = {
     **PLAIN,
     "font.family": "STIXGeneral",
     "font.size": 8,
@@ -194,19 +195,19 @@ def inline(chart: Drawing) -> str:
     return page_svg(svg, chart)
 
 
-def rendered(figure: Figure, kind: str, look: Mapping[str, Any]) -> bytes:
+def rendered(figure: Figure, kind: str, look: Look) -> bytes:
     """The bytes of a figure, without a date."""
     import matplotlib
 
     undated = {"Date": None} if kind == "svg" else {"CreationDate": None, "ModDate": None}
     out = io.BytesIO()
-    with matplotlib.rc_context(dict(look)), warnings.catch_warnings():
+    with matplotlib.rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is drawn as a box
         figure.savefig(out, format=kind, metadata={"Creator": "ptune", **undated}, transparent=True)
     return out.getvalue()
 
 
-def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -> Figure:
+def draw(chart: Drawing, look: Look, inches: tuple[float, float]) -> Figure:
     """A chart as a figure of matplotlib, of about this width and height."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -218,7 +219,7 @@ def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -
         width = max(width, 1.15 * inches[0] * len(chart.axes) / 5)
     if isinstance(chart, Chart) and len(chart.series) > 1:
         height += -(-len(chart.series) // columns(chart)) * 1.7 * look["font.size"] / 72
-    with matplotlib.rc_context(dict(look)):
+    with matplotlib.rc_context(look):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         if isinstance(chart, Forest):
@@ -234,6 +235,8 @@ def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -
 
 def draw_series(axes: Axes, chart: Chart) -> None:
     """Lines with bands or error bars, or dots alone."""
+    from matplotlib.ticker import MaxNLocator
+
     for place, series in enumerate(chart.series):
         color, marker = COLORS[series.style % len(COLORS)], MARKERS[series.style % len(MARKERS)]
         style = LINES[series.style // len(COLORS) % len(LINES)]
@@ -255,7 +258,7 @@ def draw_series(axes: Axes, chart: Chart) -> None:
         axes.xaxis.set_major_formatter(lambda value, _: number(value))
         axes.xaxis.set_minor_formatter("")
     elif all(point.x.is_integer() for series in chart.series for point in series.points):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True))
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), labels=[number(tick) for tick in chart.ticks])
         axes.minorticks_off()
@@ -381,7 +384,7 @@ def told(chart: Drawing) -> dict[int, list[str]]:
     """What the marks of each series stand for, or its line as a whole."""
     if isinstance(chart, Chart):
         return {i: [point.told for point in series.points] for i, series in enumerate(chart.series)}
-    each = chart.rows if isinstance(chart, Forest) else chart.lines
+    each: Sequence[Row | Line] = chart.rows if isinstance(chart, Forest) else chart.lines
     return {i: [item.told] for i, item in enumerate(each)}
 
 

@@ -272,23 +272,19 @@ class Report:
     def parts(self, board: str) -> dict[str, Table]:
         """The score by label, length and what else a board's task tells apart, of the best setting of each method."""
         best = self.chosen(board)
-        broken_down = [[found for seen in shown.runs if (found := breakdown(seen.run))] for shown in best]
-        names = dict.fromkeys(name for each in broken_down for found in each for name in scored(found))
+        each = [[scored(breakdown(seen.run)) for seen in shown.runs] for shown in best]
         tables = {}
-        for name in names:
-            found = [[scored(each).get(name, {}) for each in one] for one in broken_down]
-            values = dict.fromkeys(value for one in found for each in one for value in each)
-            sizes = {value: next(each[value][1] for one in found for each in one if value in each) for value in values}
+        for name in dict.fromkeys(name for one in each for parts in one for name in parts):
+            found = [[parts.get(name, {}) for parts in one] for one in each]
+            sizes: dict[str, int] = {}
+            for values in (values for one in found for values in one):
+                sizes = {**{value: n for value, (_, n) in values.items()}, **sizes}
             rows = [
-                ("", [Cell(value), Cell(f"{sizes[value]:,}", sizes[value]), *(part(one, value) for one in found)])
-                for value in values
+                ("", [Cell(value), Cell(f"{n:,}", n), *(part(one, value) for one in found)])
+                for value, n in sizes.items()
             ]
-            columns = [
-                (name, ""),
-                ("examples" if name != "label" else "gold", ""),
-                *((shown.label, "") for shown in best),
-            ]
-            tables[name] = Table(columns, rows)
+            of = "gold" if name == "label" else "examples"
+            tables[name] = Table([(name, ""), (of, ""), *((shown.label, "") for shown in best)], rows)
         return tables
 
     def chosen(self, board: str) -> list[Shown]:
@@ -304,7 +300,7 @@ class Report:
                 counts[key] = counts.get(key, 0) + row["count"]
         sizes: dict[str, int] = {}
         for (gold, predicted), count in counts.items():
-            for label in {gold, predicted}:
+            for label in dict.fromkeys((gold, predicted)):
                 sizes[label] = sizes.get(label, 0) + count
         labels = sorted(sorted(sizes, key=lambda label: -sizes[label])[:CONFUSED])
         if len(labels) < 2:
@@ -438,15 +434,13 @@ def part(runs: Sequence[Mapping[str, tuple[float, int]]], value: str) -> Cell:
 
 def sample(row: Mapping[str, Any]) -> Sample:
     """An error of a breakdown."""
-    gold, predicted = row.get("gold"), row.get("prediction")
     fields = {name: value for name, value in row.items() if name not in ("id", "right", "scores")}
-    tagged = isinstance(gold, list) and isinstance(predicted, list) and len(gold) == len(predicted)
-    texts = [name for name, value in fields.items() if tagged and isinstance(value, list) and len(value) == len(gold)]
+    lists = {name: value for name, value in fields.items() if isinstance(value, list)}
     words: list[tuple[str, str, str]] = []
-    if tagged and texts[0] not in ("gold", "prediction"):
-        words = [
-            (str(word), str(one), str(two)) for word, one, two in zip(fields[texts[0]], gold, predicted, strict=True)
-        ]
-        fields = {name: value for name, value in fields.items() if name not in (texts[0], "gold", "prediction")}
+    if {"gold", "prediction"} < {*lists} and len({len(value) for value in lists.values()}) == 1:
+        text = next(name for name in lists if name not in ("gold", "prediction"))
+        each = zip(lists[text], lists["gold"], lists["prediction"], strict=True)
+        words = [(str(word), str(gold), str(predicted)) for word, gold, predicted in each]
+        fields = {name: value for name, value in fields.items() if name not in (text, "gold", "prediction")}
     told = [(name, charts.said(value)) for name, value in fields.items() if value not in (None, "", [], {})]
     return Sample(str(row.get("id", "")), 100 * row["right"], words, told)
