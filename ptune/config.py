@@ -227,10 +227,17 @@ class Report:
     """Settings of `ptune report`."""
 
     runs: str = "outputs"
-    format: str = "table"  # table | markdown | csv | html
-    sort: str = "folder"
+    format: str = "table"  # table | markdown | latex | csv | json | html
     out: str | None = None  # the page of format=html; null: report.html in `runs`
     figures: str | None = None  # a folder for the figures, as svg and pdf; null: none are drawn
+    sort: str = "folder"  # folder | method | task | score
+    by: str | None = None  # what has a row: run | group; null: group where there are several seeds
+    compare: str | None = None  # the baseline of differences, a method; null: finetune, else the first | none
+    margin: float | None = None  # points, for non-inferiority
+    # what makes groups trials of one search, of which the best is shown: keys, or what they begin with
+    tuned: list[str] = field(
+        default_factory=lambda: ["optim", "batch_size", "epochs", "max_steps", "patience", "eval_every"]
+    )
 
 
 @dataclass

@@ -22,8 +22,9 @@ from urllib.parse import quote
 from ptune import __version__, charts, figures
 from ptune.charts import Seen, Shown, gathered, preferred, ranked
 from ptune.errors import PtuneError
-from ptune.results import Group, Run, flat, grouped, runs, without_paths
+from ptune.results import Group, Run, flat, without_paths
 from ptune.run import write_atomically
+from ptune.tables import Sheet, flop
 
 ERRORS = 5  # that are shown of a setting
 PARTS = 8  # settings beside one another in a breakdown
@@ -53,15 +54,18 @@ class Table(NamedTuple):
     note: str = ""
 
 
-def write(folder: Path, page: Path) -> None:
-    """Write the report of the runs below a folder as a page. Raises PtuneError without runs or without what draws."""
+def write(groups: Sequence[Group], sheets: Sequence[Sheet], folder: Path, page: Path) -> None:
+    """Write a page on groups of runs below a folder; sheets: tables of their comparison, which it shows as they are.
+
+    Raises PtuneError without what draws it.
+    """
     figures.need_matplotlib()
-    text = render(grouped(runs(folder)), folder, page)
+    text = render(groups, sheets, folder, page)
     page.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(page, text.encode("utf-8", "replace"))
 
 
-def render(groups: Sequence[Group], folder: Path, page: Path) -> str:
+def render(groups: Sequence[Group], sheets: Sequence[Sheet], folder: Path, page: Path) -> str:
     """The page's text, with links to run folders as seen from where it stands."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -81,6 +85,7 @@ def render(groups: Sequence[Group], folder: Path, page: Path) -> str:
     return jinja.get_template("page.html").render(
         report=report,
         drawn=drawn,
+        compared=[(sheet.title, as_table(sheet)) for sheet in sheets],
         style=Markup(style),
         script=Markup(script),
         hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -204,6 +209,7 @@ class Report:
         parameters = runs[0].result["parameters"]
         timed = [seen.latency for seen in shown.runs if seen.latency is not None]
         seconds = fmean(run.result["seconds"]["training"] for run in runs)
+        cost = flop(group)
         seeds = [(str(run.seed), f"#{self.ids[run.folder]}") for run in runs]
         edge = ", ".join(f"{end} {charts.short(key)}" for key, end in group.edge.items())
         return [
@@ -219,6 +225,7 @@ class Report:
             Cell(f"{parameters['trained']:,}", parameters["trained"]),
             Cell(f"{parameters['bytes']:,}", parameters["bytes"]),
             Cell(f"{seconds:.1f}", seconds),
+            Cell("" if cost is None else f"{cost:.1e}", cost),
             Cell(f"{fmean(timed):.2f}" if timed else "", fmean(timed) if timed else None),
         ]
 
@@ -336,6 +343,7 @@ COLUMNS = (
     ("trained", "parameters that learn"),
     ("bytes", "of what is stored of a run"),
     ("seconds", "of training a run"),
+    ("FLOP", "of training a run, as estimated"),
     ("ms/example", "of inference, as timed by the evaluations during training"),
 )
 RUN_COLUMNS = (
@@ -352,6 +360,20 @@ RUN_COLUMNS = (
     ("env", "environment"),
     ("data", ""),
 )
+
+
+def as_table(sheet: Sheet) -> Table:
+    """A table that is told in words; what can be read as a number is sorted as one."""
+    rows = [("", [Cell(text, as_number(text)) for text in row]) for row in sheet.rows]
+    return Table([(column, "") for column in sheet.columns], rows, ". ".join(sheet.notes))
+
+
+def as_number(text: str) -> float | str | None:
+    """What a cell is sorted by; None for one that says nothing."""
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        return text or None
 
 
 def counted(items: Sized, what: str) -> str:

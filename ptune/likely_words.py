@@ -16,7 +16,7 @@ from ptune import build
 from ptune.batch import Draw
 from ptune.errors import ConfigError, DataError
 from ptune.heads.verbalizer import Verbalizer
-from ptune.metrics import correlation
+from ptune.metrics import correlation, products
 from ptune.model import Model
 from ptune.progress import Progress
 from ptune.rendered import Rendered
@@ -194,4 +194,4 @@ def correlations(said: Sequence[np.ndarray], gold: np.ndarray) -> np.ndarray:
     """Pearson's correlation [k] of the share that the upper end's word has of both, in percent."""
     low, high = said
     shares = 1 / (1 + np.exp(low[:, None] - high))
-    return np.array([100 * correlation(gold, column) for column in shares.T])
+    return np.array([correlation(products(gold, column).sum(0)) for column in shares.T])

@@ -1,196 +1,194 @@
-"""`ptune report`: finished runs in one table, each with its majority class and its interval; SuperGLUE's average below.
-
-The average is that of Wang et al. (2019, arXiv 1905.00537): of the eight tasks' scores, where a task of two metrics
-counts as their mean. Its figures here are those of dev, since test has no labels.
-"""
+"""`ptune report`: finished runs as tables, one row a run or one row a group of runs that differ in chance alone."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
-import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ptune import formats, tables
+from ptune.compare import Comparison, compare
 from ptune.config import Report
-from ptune.errors import ConfigError, PtuneError, nearest
-from ptune.progress import NARROW, bracketed, table
+from ptune.errors import ConfigError, nearest
+from ptune.expected import expected
+from ptune.progress import NARROW, table
+from ptune.resample import RESAMPLES
+from ptune.results import Group, Run, chosen, grouped, runs
+from ptune.superglue import Average, averages
+from ptune.tables import Sheet
 
-Row = Mapping[str, Any]
-TUNING = ("finetune", "bitfit", "lora", "ia3")  # methods whose names say what they tune
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "method": lambda r: r["method"] + ("" if r["tune"] == "none" or r["method"] in TUNING else f" (tune {r['tune']})"),
-    "task": lambda r: r["task"] + layout(r) + (" (synthetic)" if r["synthetic"] else ""),
-    "backbone": lambda r: r["backbone"],
-    "P": lambda r: str(r["prompt_length"] or ""),
-    "seed": lambda r: str(r["seed"]),
-    "score": lambda r: f"{r['score']:.2f}",
-    "95% interval": lambda r: bracketed(r["interval"]),
-    "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
-    "majority": lambda r: f"{r['majority']:.2f}",
-    "metric": lambda r: (
-        f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] and r["steps"] else "")
-    ),
-    "trained": lambda r: f"{r['parameters']['trained']:,}",
-    "stored": lambda r: f"{r['parameters']['stored']:,}",
-    "bytes": lambda r: f"{r['parameters']['bytes']:,}",
-    "seconds": lambda r: f"{r['seconds']['training']:.1f}",
-    "run": lambda r: r["folder"],
-}
-TEXT = ("method", "task", "backbone", "metric", "run")  # give way on a narrow terminal
-SPARED = ("stored", "last", "bytes", "seconds")  # left out, in this order, where the rest would not fit
-SETTINGS = ("task", "backbone", "P", "seed", "majority", "metric")  # said once where all runs agree
-SUPERGLUE = {
-    "boolq": ("accuracy",),
-    "cb": ("accuracy", "f1_macro"),
-    "copa": ("accuracy",),
-    "multirc": ("f1a", "em"),
-    "record": ("f1", "em"),
-    "rte": ("accuracy",),
-    "wic": ("accuracy",),
-    "wsc": ("accuracy",),
-}
-OF_A_TASK = (
-    "source",
-    "root",
-    "layout",
-    "max_length",
-    "cache",
-    "bucket",
-    "draw",
-)  # settings of data that make no other set
-FORMATS = ("table", "markdown", "csv", "html")
+TEXT = ("method", "task", "backbone", "settings", "against", "metric", "run")  # give way on a narrow terminal
+SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "settings")  # left out, in this order, for room
 SORTS = ("folder", "method", "task", "score")
+COLUMNS = tables.RUNS
+BY = ("run", "group")
+NONE = "none"  # of a comparison
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a report tells: its settings, all runs, the groups that are shown (of each search the best trial), their
+    differences to a baseline, and SuperGLUE's averages; by: what has a row.
+    """
+
+    settings: Report
+    by: str
+    runs: list[Run]
+    groups: list[Group]
+    comparisons: list[Comparison]
+    averages: list[Average]
+
+    @property
+    def every(self) -> list[Group]:
+        """All groups, every trial of the searches among them."""
+        return [group for best in self.groups for group in best.family.groups]
+
+    @property
+    def sheets(self) -> list[Sheet]:
+        """The tables, without those that would be empty."""
+        if self.by == "run":
+            return [tables.of_runs([run.row for run in self.runs])]
+        found = [
+            tables.of_groups(self.groups, []),
+            tables.of_comparisons(self.groups, self.comparisons, self.settings.margin),
+            tables.of_budgets(self.groups),
+        ]
+        return [sheet.without([*sheet.empty, "space"]) for sheet in found if sheet.rows]
 
 
 def main(cfg: DictConfig) -> None:
-    """Print every finished run below a folder, or draw them."""
+    """Print what the finished runs below a folder say."""
     from ptune.build import settings_of
 
     s = settings_of(cfg, Report)
-    for key, value, choices in (("format", s.format, FORMATS), ("sort", s.sort, SORTS)):
-        if value not in choices:
-            raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, choices)}"])
+    choices = [("format", s.format, [*FORMATS]), ("sort", s.sort, SORTS), *([("by", s.by, BY)] if s.by else [])]
+    for key, value, known in choices:
+        if value not in known:
+            raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, known)}"])
+    if s.margin is not None and s.margin <= 0:
+        raise ConfigError([f"margin: {s.margin:g} is no margin; give points above 0, as margin=1.0"])
     if s.out is not None and s.format != "html":
         raise ConfigError([f"out: format={s.format} is printed; out=FILE is for format=html"])
+    told = gathered(s)
     if s.figures is not None:
-        from ptune import charts, figures
-        from ptune.results import grouped, runs
-
-        for path in figures.save(charts.drawings(grouped(runs(s.runs))), Path(s.figures)):
-            print(path)
-    if s.format == "html":
-        from ptune import html
-
-        page = Path(s.out or Path(s.runs, "report.html"))
-        html.write(Path(s.runs), page)
-        print(page)
-        return
-    rows = results(Path(s.runs), s.sort)
-    if s.format == "table":
-        draw(list(COLUMNS), [[*cells(row)[:-1], str(Path(row["folder"]).relative_to(s.runs))] for row in rows])
-        for average in averages(rows):
-            print(average)
-        print(f"runs below {s.runs}")
-    else:
-        print({"markdown": markdown, "csv": comma_separated}[s.format](rows), end="")
+        draw_figures(told, Path(s.figures))
+    FORMATS[s.format](told)
 
 
-def results(folder: Path, sort: str) -> list[dict[str, Any]]:
-    """Every result.json below a folder but those of other runs' stages. Raises PtuneError where there is none."""
-    found = sorted(folder.rglob("result.json")) if folder.is_dir() else []
-    paths = [path for path in found if "stages" not in path.relative_to(folder).parts]
-    if not paths:
-        raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
-    rows = [{**json.loads(path.read_text(encoding="utf-8")), "folder": str(path.parent)} for path in paths]
-    return sorted(rows, key=lambda row: row[sort] if sort != "score" else -row["score"])
+def gathered(s: Report) -> Told:
+    """What a report of these settings tells. Raises PtuneError where there is no run."""
+    found = in_order(runs(s.runs), s.sort, lambda run: run.row)
+    every = grouped(found, s.tuned)
+    by = s.by or ("group" if any(group.n > 1 for group in every) else "run")
+    best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
+    compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
+    return Told(s, by, found, best, compared, averages(found))
 
 
-class Average(NamedTuple):
-    """SuperGLUE's average of a group of runs: best and last evaluation, in percent; None, and why, without one."""
-
-    of: dict[str, str]  # what the runs have in common, by column
-    score: float | None
-    last: float | None
-    told: str  # how many seeds, or what there must be
-
-    def __str__(self) -> str:
-        runs = ", ".join(f"P {text}" if column == "P" else text for column, text in self.of.items() if text)
-        said = "none" if self.score is None else f"{self.score:.2f} (last {self.last:.2f})"
-        return f"SuperGLUE average of {runs}: {said}; {self.told}"
+def in_order(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:
+    """Runs or groups by folder, by name, or the best score first."""
+    return sorted(found, key=lambda one: row(one)[sort] if sort != "score" else -row(one)[sort])
 
 
-def averages(rows: Sequence[Row]) -> list[Average]:
-    """SuperGLUE's average of each group of runs that are alike in all but the task and the seed.
-
-    Of a task with several seeds their mean counts. A group of fewer than eight tasks, or with two runs of a task and a
-    seed, has none and says so; runs of a single task are no group.
-    """
-    groups: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row["task"] in SUPERGLUE and {*SUPERGLUE[row["task"]]} <= {*row["best"]["report"]}:
-            groups[json.dumps(alike(row), sort_keys=True)][row["task"]].append(row)
-    return [average(tasks) for tasks in groups.values() if len(tasks) > 1]
-
-
-def average(tasks: Mapping[str, Sequence[Row]]) -> Average:
-    """The average of one group, its runs by task."""
-    first = next(iter(tasks.values()))[0]
-    of = {column: COLUMNS[column](first) for column in ("method", "backbone", "P")}
-    of["metric"] = ("synthetic " if first["synthetic"] else "") + first["report_on"]
-    lacking = [task for task in SUPERGLUE if task not in tasks]
-    twice = [
-        f"{task} with seed {seed}"
-        for task, runs in tasks.items()
-        for seed, count in Counter(run["seed"] for run in runs).items()
-        if count > 1
-    ]
-    if lacking or twice:
-        said = [f"no run of {', '.join(lacking)}"] if lacking else []
-        return Average(of, None, None, "; ".join(said + [f"several runs of {', '.join(twice)}"] * bool(twice)))
-    best, last = (
-        mean(mean(points(run, evaluation) for run in runs) for runs in tasks.values())
-        for evaluation in ("best", "last")
-    )
-    seeds = sorted({len(runs) for runs in tasks.values()})
-    counted = "1 seed" if seeds == [1] else f"{' to '.join(str(n) for n in {seeds[0]: 0, seeds[-1]: 0})} seeds"
-    return Average(of, best, last, f"8 tasks, {counted} each")
+def terminal(told: Told) -> None:
+    """Tables that fit the terminal."""
+    for number, sheet in enumerate(told.sheets):
+        if number:
+            print(f"\n{sheet.title}")
+        cells = [*sheet.rows]
+        if "run" in sheet.columns:
+            place, folder = sheet.columns.index("run"), told.settings.runs
+            cells = [[*row[:place], str(Path(row[place]).relative_to(folder)), *row[place + 1 :]] for row in cells]
+        draw(sheet.columns, cells)
+        for note in sheet.notes:
+            print(note)
+    for average in told.averages:
+        print(average)
+    print(f"runs below {told.settings.runs}")
 
 
-def points(run: Row, evaluation: str) -> float:
-    """A run's score for the average: its task's metric, or the mean of its two."""
-    return mean(run[evaluation]["report"][metric] for metric in SUPERGLUE[run["task"]])
+def markdown(told: Told) -> None:
+    """Markdown tables."""
+    print("\n".join(formats.markdown(sheet) for sheet in told.sheets), end="")
+    print("".join(f"\n{line}\n" for line in told.averages), end="")
 
 
-def alike(row: Row) -> list[Any]:
-    """What runs of a group have in common: of the result, and of the configuration where it is beside that."""
-    told = [COLUMNS[column](row) for column in ("method", "backbone", "P")]
-    told += [row["synthetic"], row["select_on"], row["report_on"], row.get("data", {}).get("held_out", {}).get("from")]
-    path = Path(row["folder"]) / "config.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    method, data = config.get("method", {}), config.get("data", {})
-    axes = {axis: part.get("_target_") for axis, part in method.items() if isinstance(part, dict)}
-    settings = {name: value for name, value in data.items() if name not in OF_A_TASK}
-    return [*told, axes, (method.get("prompt") or {}).get("layers"), settings, any(config.get("compat", {}).values())]
+def latex(told: Told) -> None:
+    """LaTeX tables."""
+    print("% \\usepackage{booktabs}")
+    print("\n".join(formats.latex(sheet) for sheet in told.sheets), end="")
+    print("".join(f"% {line}\n" for line in told.averages), end="")
 
 
-def layout(row: Row) -> str:
-    """The layout of a corpus that has several: they are not of the same splits."""
-    name = row.get("data", {}).get("layout")
-    return f" {name}" if name else ""
+def comma_separated(told: Told) -> None:
+    """One CSV table: of runs, or of groups with their differences; SuperGLUE's averages are rows of it."""
+    first = told.sheets[0] if told.by == "run" else tables.of_groups(told.groups, told.comparisons)
+    rows = [[average.cells.get(column, "") for column in first.columns] for average in told.averages]
+    print(formats.comma_separated(first._replace(rows=[*first.rows, *rows])), end="")
 
 
-def cells(row: Row) -> list[str]:
-    """A run as the table's cells."""
-    return [show(row) for show in COLUMNS.values()]
+def as_json(told: Told) -> None:
+    """Everything, in full precision."""
+    names = {id(group): number for number, group in enumerate(told.groups)}
+    differing = tables.differing(told.groups)
+    averages = [average._asdict() for average in told.averages]
+    found: dict[str, Any] = {"runs": [run.row for run in told.runs], "superglue": averages}
+    if told.by == "group":
+        found |= {
+            "std": "ddof=1",
+            "resamples": RESAMPLES,
+            "correction": "Holm",
+            "groups": [
+                {"group": number, "differing": apart, **tables.as_data(group)}
+                for number, (group, apart) in enumerate(zip(told.groups, differing, strict=True))
+            ],
+            "comparisons": [
+                {**vars(each), "group": names[id(each.group)], "baseline": names[id(each.baseline)]}
+                for each in told.comparisons
+            ],
+            "expected_best": [
+                {"group": number, **each._asdict()}
+                for number, group in enumerate(told.groups)
+                if group.trials > 1
+                for each in expected(group.family)
+            ],
+        }
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def page(told: Told) -> None:
+    """A page for browsers; its path is printed."""
+    from ptune import html
+
+    folder = Path(told.settings.runs)
+    path = Path(told.settings.out or folder / "report.html")
+    html.write(told.every, told.sheets[1:], folder, path)
+    print(path)
+
+
+def draw_figures(told: Told, folder: Path) -> None:
+    """The figures as files, whose paths are printed."""
+    from ptune import charts, figures
+
+    for path in figures.save(charts.drawings(told.every), folder):
+        print(path)
+
+
+FORMATS: dict[str, Callable[[Told], None]] = {
+    "table": terminal,
+    "markdown": markdown,
+    "latex": latex,
+    "csv": comma_separated,
+    "json": as_json,
+    "html": page,
+}
 
 
 def draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -200,14 +198,14 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """
     # a file or a pipe has no width: give the table all it needs
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
-    values = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
-    same = [column for column in SETTINGS if column in values and len(rows) > 1 and len({*values[column]}) == 1]
-    told = [f"{column} {values[column][0]}" for column in same if values[column][0]]
-    kept = {column: cells for column, cells in values.items() if column not in same}
+    sheet, told = formats.shared(Sheet("", list(columns), [list(row) for row in rows], []))
+    kept = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
     left_out: list[str] = []
-    while len(left_out) < len(SPARED) and _narrowest(kept) > console.width:
-        left_out.append(SPARED[len(left_out)])
-        kept.pop(left_out[-1], None)
+    for column in SPARED:
+        if _narrowest(kept) <= console.width:
+            break
+        if kept.pop(column, None) is not None:
+            left_out.append(column)
     console.print(table(list(kept), zip(*kept.values(), strict=True), wraps=TEXT))
     if told:
         print(f"\nall with {', '.join(told)}")
@@ -219,32 +217,3 @@ def _narrowest(columns: Mapping[str, Sequence[str]]) -> int:
     """How many characters wide a table of these columns is when its names are on several lines."""
     widths = {column: max(map(len, (column, *cells))) for column, cells in columns.items()}
     return sum(2 + (min(width, NARROW) if column in TEXT else width) for column, width in widths.items())
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [list(COLUMNS), ["---"] + ["---:"] * (len(COLUMNS) - 1), *(cells(row) for row in rows)]
-    below = "".join(f"\n{line}\n" for line in averages(rows))
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + below
-
-
-def comma_separated(rows: Sequence[Row]) -> str:
-    """CSV with a header."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    writer.writerows(cells(row) for row in rows)
-    for average in averages(rows):
-        scores = {
-            name: "" if value is None else f"{value:.2f}"
-            for name, value in average._asdict().items()
-            if name in ("score", "last")
-        }
-        told = {
-            **average.of,
-            "task": "SuperGLUE average",
-            **scores,
-            "metric": f"{average.of['metric']}; {average.told}",
-        }
-        writer.writerow([told.get(column, "") for column in COLUMNS])
-    return out.getvalue()

@@ -380,7 +380,7 @@ class Session:
         s, model, rendered = self.settings, self.model, self.rendered
         best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
         best = self._point(model, rendered, best_event, keep=True)
-        examples = training.step * s.batch_size
+        examples, parameters = training.step * s.batch_size, self._account(model)
         return {
             "best": best,
             "last": last,
@@ -392,8 +392,23 @@ class Session:
             "fused": runs,
             "examples_per_second": examples * runs / max(seconds, 1e-9),
             **reading(rendered),
-            "parameters": self._account(model),
+            "parameters": parameters,
+            "flop": self._flop(model, rendered, training.step, parameters["backbone"]),
         }
+
+    def _flop(self, model: Any, rendered: Mapping[str, Any], steps: int, tuned: int) -> dict[str, float]:
+        """An estimate of what training took, and what an example of the reported split takes, see ptune.flop."""
+        from ptune import flop
+        from ptune.checks import below
+
+        s, backbone = self.settings, model.backbone
+        prompt = model.member(self.member).prompt
+        about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
+        learned, read = (
+            flop.cost(backbone.shape, backbone.size, flop.Read.of(each.counts, each.lengths), *about)
+            for each in (rendered["train"], rendered[self.report_on])
+        )
+        return {"training": steps * s.batch_size * learned.step, "example": read.forward}
 
     def determinism(self, model: Any) -> None:
         """Take no algorithm whose result depends on how threads meet."""

@@ -16,7 +16,7 @@ from ptune.batch import SoftLabel
 from ptune.errors import ConfigError
 from ptune.procedures import Procedure, Stage
 from ptune.progress import Progress
-from ptune.report import results
+from ptune.results import runs
 from ptune.run import RunFolder
 from ptune.session import Session
 from ptune.stages import changed, differences
@@ -97,7 +97,7 @@ def test_stages_are_runs_of_their_own(go, tmp_path, monkeypatch) -> None:
         assert folder.metrics()
         assert folder.file("tuned.safetensors").is_file()
     assert result["steps"] == 2
-    assert [row["folder"] for row in results(tmp_path, "folder")] == [str(tmp_path)]
+    assert [run.folder for run in runs(tmp_path)] == [tmp_path]
 
 
 def test_a_finished_stage_is_not_run_again_and_a_cut_one_goes_on(go, tmp_path, monkeypatch) -> None:

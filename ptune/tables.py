@@ -1,0 +1,263 @@
+"""The tables of a report: runs, groups of runs, their comparison with a baseline, and what a budget of trials buys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from ptune.compare import Comparison
+from ptune.expected import expected
+from ptune.progress import bracketed
+from ptune.resample import RESAMPLES
+from ptune.results import NAMES, Group, Row, told_apart
+
+SHOWN = 4  # settings that a cell names
+Notes = list[str]
+
+RUNS: dict[str, Callable[[Row], str]] = {
+    **{column: NAMES[column] for column in ("method", "task", "backbone", "P")},
+    "seed": lambda r: str(r["seed"]),
+    "score": lambda r: f"{r['score']:.2f}",
+    "95% interval": lambda r: bracketed(r["interval"]),
+    "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
+    "majority": lambda r: f"{r['majority']:.2f}",
+    "metric": NAMES["metric"],
+    "trained": lambda r: f"{r['parameters']['trained']:,}",
+    "stored": lambda r: f"{r['parameters']['stored']:,}",
+    "bytes": lambda r: f"{r['parameters']['bytes']:,}",
+    "seconds": lambda r: f"{r['seconds']['training']:.1f}",
+    "run": lambda r: r["folder"],
+}
+
+
+class Sheet(NamedTuple):
+    """A table: its title, its cells by column, and what is to be said of it."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: Notes
+
+    def without(self, columns: Sequence[str]) -> Sheet:
+        """The table without some columns."""
+        kept = [i for i, column in enumerate(self.columns) if column not in columns]
+        return self._replace(
+            columns=[self.columns[i] for i in kept], rows=[[row[i] for i in kept] for row in self.rows]
+        )
+
+    @property
+    def empty(self) -> list[str]:
+        """The columns that say nothing."""
+        return [column for i, column in enumerate(self.columns) if not any(row[i] for row in self.rows)]
+
+
+GROUPS: dict[str, Callable[[Group], str]] = {
+    "score": lambda g: f"{g.mean:.2f}",
+    "std": lambda g: number(g.std),
+    "n": lambda g: str(g.n),
+    "95% interval": lambda g: bracketed(g.interval),
+    "last": lambda g: f"{g.last.mean:.2f}",
+    "last std": lambda g: number(g.last.std),
+    "majority": lambda g: f"{mean(g, 'majority'):.2f}",
+    "metric": lambda g: g.of["metric"],
+    "trials": lambda g: "" if g.trials == 1 else str(g.trials) + " (edge)" * bool(g.edge),
+    "space": lambda g: spaced(g),
+    "trained": lambda g: f"{g.runs[0].result['parameters']['trained']:,}",
+    "stored": lambda g: f"{g.runs[0].result['parameters']['stored']:,}",
+    "bytes": lambda g: f"{g.runs[0].result['parameters']['bytes']:,}",
+    "seconds": lambda g: f"{mean(g, 'seconds', 'training'):.1f}",
+    "FLOP": lambda g: "" if (cost := flop(g)) is None else f"{cost:.1e}",
+}
+
+
+def of_runs(rows: Sequence[Row]) -> Sheet:
+    """A row a run."""
+    return Sheet("runs", list(RUNS), [[show(row) for show in RUNS.values()] for row in rows], [])
+
+
+def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Sheet:
+    """A row a group, with its difference to the baseline; see the notes for what is a mean of what."""
+    names = [*("method", "task", "backbone", "P"), "settings", *GROUPS]
+    differences = {id(each.group): each for each in comparisons}
+    beside = [column for column in DIFFERENCE if column != "non-inferior" or any(c.worse for c in comparisons)]
+    rows = []
+    for group, settings in zip(groups, differing(groups), strict=True):
+        told = [group.of[column] for column in ("method", "task", "backbone", "P")]
+        found = differences.get(id(group))
+        against = [DIFFERENCE[column](found) if found else "" for column in beside]
+        rows.append([*told, settings, *(show(group) for show in GROUPS.values()), *against])
+    return Sheet("groups", [*names, *beside], rows, notes(groups))
+
+
+DIFFERENCE: dict[str, Callable[[Comparison], str]] = {
+    "against": lambda c: " ".join(
+        filter(None, (c.baseline.of["method"], c.baseline.of["P"] and f"P {c.baseline.of['P']}"))
+    ),
+    "difference": lambda c: f"{c.difference:+.2f}",
+    "95% of it": lambda c: "" if c.interval is None else f"[{c.interval[0]:+.1f}, {c.interval[1]:+.1f}]",
+    "p": lambda c: chance(c.p),
+    "p (Holm)": lambda c: chance(c.adjusted),
+    "non-inferior": lambda c: "" if c.worse_adjusted is None else "yes" if c.worse_adjusted < 0.025 else "no",
+}
+
+
+def of_comparisons(groups: Sequence[Group], comparisons: Sequence[Comparison], margin: float | None) -> Sheet:
+    """A row a difference, with what it is corrected for."""
+    beside = [column for column in DIFFERENCE if column != "non-inferior" or margin is not None]
+    settings = dict(zip(map(id, groups), differing(groups), strict=True))
+    rows = [
+        [
+            *(each.group.of[column] for column in ("method", "task", "backbone", "P")),
+            settings[id(each.group)],
+            *(DIFFERENCE[column](each) for column in beside),
+            f"{each.group.n}, {each.baseline.n}",
+            each.group.of["metric"],
+        ]
+        for each in comparisons
+    ]
+    counted = sum(each.p is not None for each in comparisons)
+    said = [
+        f"difference: paired, on the same {RESAMPLES} resamples of examples (and of seeds where both sides have the "
+        f"same); p two-sided, p (Holm) corrected for all {counted} comparisons of this report",
+    ]
+    if margin is not None:
+        said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
+    if any(1 in (each.group.n, each.baseline.n) for each in comparisons):
+        said.append("a side of one seed is compared over examples alone: another seed may say something else")
+    columns = [*("method", "task", "backbone", "P"), "settings", *beside, "n", "metric"]
+    return Sheet("differences", columns, rows, said)
+
+
+def of_budgets(groups: Sequence[Group]) -> Sheet:
+    """A row a number of trials, of each search that has several."""
+    rows = [
+        [
+            *(group.of[column] for column in ("method", "task", "backbone", "P")),
+            str(found.n),
+            f"{found.selected:.2f}",
+            f"{found.reported:.2f}",
+            group.of["metric"],
+        ]
+        for group in groups
+        if group.trials > 1
+        for found in expected(group.family)
+    ]
+    columns = ["method", "task", "backbone", "P", "trials", "selecting score", "reported score", "metric"]
+    said = ["the best of so many trials as it is to be expected (arXiv 1909.03004), chosen by the selecting score"]
+    return Sheet("expected best", columns, rows, said if rows else [])
+
+
+def notes(groups: Sequence[Group]) -> Notes:
+    """What the figures of groups are, and what there is to know of how they came about."""
+    units = {group.unit for group in groups if group.n > 1}
+    over = "splits" if units == {"split"} else "seeds or splits" if "split" in units else "seeds"
+    resampled = sorted({(u.n, u.kind) for g in groups for r in g.runs if g.interval and (u := r.resampled)})
+    many = ", ".join(f"{n} {kind}" for n, kind in resampled)
+    said = [f"score, last: mean of n {over}, at the best and at the last evaluation; std: of these, with ddof=1"]
+    if resampled:
+        said.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
+    if resampled and any(group.n == 1 for group in groups):
+        said.append("with n = 1 the interval is over examples alone")
+    if lacking := [called(group) for group in groups if group.interval is None]:
+        said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
+    for group in groups:
+        if group.trials > 1:
+            edges = [f"{key} {shown(group.settings[key])} is the {end} tried" for key, end in group.edge.items()]
+            tried = f"best of {group.trials} trials by {group.runs[0].result['select_on']}"
+            said.append("; ".join([f"{called(group)}: {tried}", spaced(group), *edges]))
+        if group.repeated:
+            folders = ", ".join(str(run.folder) for run in group.repeated)
+            said.append(f"{called(group)}: a seed counts once, without {folders}")
+        versions = {run.environment.get("code") for run in group.runs}
+        if len(versions) > 1:
+            said.append(f"{called(group)}: runs of {len(versions)} versions of the code")
+    if any(flop(group) for group in groups):
+        said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
+    return said
+
+
+def differing(groups: Sequence[Group]) -> list[str]:
+    """For each group the settings that tell it from those that are called the same."""
+    alike: dict[str, list[Group]] = {}
+    for group in groups:
+        alike.setdefault(json.dumps(group.of), []).append(group)
+    said: dict[int, str] = {}
+    for several in alike.values():
+        for group, settings in zip(several, told_apart(several), strict=True):
+            words = [f"{key.removesuffix('._target_')} {shown(value)}" for key, value in settings.items()]
+            more = [f"and {len(words) - SHOWN} more"] * (len(words) > SHOWN)
+            said[id(group)] = ", ".join([*words[:SHOWN], *more])
+    return [said[id(group)] for group in groups]
+
+
+def spaced(group: Group) -> str:
+    """The values that were tried, by setting."""
+    return "; ".join(f"{key} {', '.join(map(shown, values))}" for key, values in group.space.items())
+
+
+def shown(value: Any) -> str:
+    """A setting's value, of a class its name alone."""
+    if isinstance(value, str) and value.startswith("ptune."):
+        return value.rpartition(".")[2]
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def called(group: Group) -> str:
+    """A group in a sentence."""
+    return " ".join(
+        filter(None, (*(group.of[c] for c in ("method", "task", "backbone")), group.of["P"] and f"P {group.of['P']}"))
+    )
+
+
+def flop(group: Group) -> float | None:
+    """The mean estimate of training; None where a run has none, or was made of stages that have their own."""
+    found = [(run.result.get("flop") or {}).get("training") for run in group.runs if not run.result.get("stages")]
+    return None if None in found or len(found) < len(group.runs) else fmean(found)
+
+
+def mean(group: Group, *path: str) -> float:
+    """The mean of a figure of the results."""
+
+    def figure(found: Any) -> float:
+        for name in path:
+            found = found[name]
+        return float(found)
+
+    return fmean(figure(run.result) for run in group.runs)
+
+
+def as_data(group: Group) -> dict[str, Any]:
+    """A group's figures in full."""
+    first = group.runs[0].result
+    return {
+        **group.of,
+        "n": group.n,
+        "unit": group.unit,
+        "best": group.best._asdict(),
+        "last": group.last._asdict(),
+        "selected": group.selected._asdict(),
+        "interval": group.interval,
+        "majority": mean(group, "majority"),
+        "trials": group.trials,
+        "space": group.space,
+        "edge": group.edge,
+        "parameters": first["parameters"],
+        "seconds": mean(group, "seconds", "training"),
+        "flop": flop(group),
+        "seeds": [run.seed for run in group.runs],
+        "runs": [str(run.folder) for run in group.runs],
+        "repeated": [str(run.folder) for run in group.repeated],
+        "settings": group.settings,
+    }
+
+
+def number(value: float | None) -> str:
+    """A figure in points; nothing where there is none."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def chance(p: float | None) -> str:
+    """A p value; nothing where there is none."""
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
