@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
 from ptune.results import Family, Group, Run, below, in_order
 from ptune.run import RunFolder
+from ptune.tables import flop
 
 T = TypeVar("T")
 CURVES, ROWS, LINES = 8, 40, 400  # the most that one drawing shows; the best ones
@@ -383,6 +384,19 @@ def costs(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     )
 
 
+def flops(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
+    """Scores against the operations of training."""
+    yield from against(
+        place,
+        members,
+        "flop",
+        "FLOP of training",
+        lambda s: flop(s.group) or 0.0,
+        lambda x: f"{x:.1e} FLOP",
+        MEANS + " FLOP are estimated from sizes and lengths.",
+    )
+
+
 def against(
     place: str,
     members: Sequence[Shown],
@@ -477,7 +491,7 @@ DRAWN: dict[str, Sequence[Callable[[str, Sequence[Shown]], Iterator[Drawing]]]] 
     "Scores": (forest,),
     "Learning curves": (curves,),
     "Prompts": (lengths, depths),
-    "Costs": (parameters, costs, latencies),
+    "Costs": (parameters, costs, flops, latencies),
     "Settings": (settings,),
 }
 

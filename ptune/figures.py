@@ -339,6 +339,8 @@ def shown(text: str, letters: int = LETTERS) -> str:
 
 def number(value: float) -> str:
     """A mark of an axis."""
+    if abs(value) >= 1e7:
+        return f"{value:.0e}".replace("e+", "e")
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
 
 

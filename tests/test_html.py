@@ -20,7 +20,8 @@ import pytest
 import yaml
 from chromium import Chromium
 
-from ptune import charts, figures, html, results
+from ptune import charts, figures, html, report, results
+from ptune.config import Report
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>\'&$x_$\u202e'
@@ -55,6 +56,7 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "last": {"report": {"f1": score - 0.5}},
         "parameters": {"trained": told.get("trained", 1000), "stored": 1000, "bytes": 4000},
         "seconds": {"training": told.get("seconds", 5.0)},
+        "flop": {"training": told.get("trained", 1000) * 1e9},
         "data": {"source": "demo", "files": {"train": {"path": "/secret/home/train.txt", "sha256": checksum}}},
         "checksums": {"test": "0123456789abcdef" * 4},
         **({"caveat": told["caveat"]} if "caveat" in told else {}),
@@ -125,11 +127,15 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+def write_page(folder: Path) -> Path:
+    """The report of the runs below a folder."""
+    report.page(report.gathered(Report(runs=str(folder), format="html")))
+    return folder / "report.html"
+
+
 @pytest.fixture(scope="module")
 def page(folder) -> Path:
-    """The report of them."""
-    html.write(folder, folder / "report.html")
-    return folder / "report.html"
+    return write_page(folder)
 
 
 class Read(HTMLParser):
@@ -228,11 +234,17 @@ def test_what_a_reader_must_know_first(read):
 def test_repeated_runs_are_shown_and_count_nowhere(tmp_path):
     for name, score in (("a", 50.0), ("b", 60.0)):
         write_run(tmp_path / name, score)
-    html.write(tmp_path, tmp_path / "report.html")
-    read = Read(tmp_path / "report.html")
+    read = Read(write_page(tmp_path))
     assert "1 run of a seed that was run again" in read.text
     assert [row[1] for row in read.rows if row[0] == "a"] == ["repeated, counts nowhere"]
     assert [row[2] for row in read.rows if row[0] == "ptv2" and len(row) == len(html.COLUMNS)] == ["60.00"]
+
+
+def test_differences_to_a_baseline_are_those_of_the_other_formats(read, folder):
+    (sheet,) = report.gathered(Report(runs=str(folder))).sheets[1:]
+    assert sheet.title == "differences"
+    assert [text.strip() for text in sheet.rows[0]] in read.rows
+    assert sheet.notes[0] in read.text
 
 
 # What is drawn
@@ -271,8 +283,9 @@ def test_scores_against_length_depth_parameters_and_cost(folder):
     parameters = drawing(folder, "parameters-conll03_synthetic_test_f1")
     assert parameters.log
     assert (600, 72) in {(p.x, p.y) for series in parameters.series for p in series.points}
-    cost = drawing(folder, "cost-conll03_synthetic_test_f1")
-    assert (7, 82) in {(p.x, p.y) for series in cost.series for p in series.points}
+    for name, x in (("cost", 7), ("flop", 2.1e12)):
+        cost = drawing(folder, f"{name}-conll03_synthetic_test_f1")
+        assert (x, 82) in {(p.x, p.y) for series in cost.series for p in series.points}
 
 
 def test_inference_is_milliseconds_an_example(folder):
