@@ -443,7 +443,7 @@ def settings(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Parallel coordinates: a line a run through all settings that differ, to its score."""
     runs = [seen for s in members if not s.constant for seen in s.runs]
     keys = differing([seen.run for seen in runs])
-    if not keys or len(runs) < 3:
+    if len(keys) < 2 or len(runs) < 3:
         return
     if len({seen.run.seed for seen in runs}) > 1:
         keys.append("seed")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,10 +189,10 @@ def save(charts: Sequence[Drawing], folder: Path) -> list[Path]:
     return written
 
 
-def inline(chart: Drawing) -> str:
-    """A chart as an svg element to stand in a page: no ids that others could have, colors by CSS variables."""
+def inline(chart: Drawing, name: str) -> str:
+    """A chart as an svg element to stand in a page: colors by CSS variables, and no ids but with this name before."""
     svg = ElementTree.fromstring(rendered(draw(chart, PAGE, PAGE_INCHES), "svg", PAGE))
-    return page_svg(svg, chart)
+    return page_svg(svg, chart, name)
 
 
 def rendered(figure: Figure, kind: str, look: Look) -> bytes:
@@ -352,7 +352,7 @@ DECIMALS = re.compile(r"-?\d+\.\d+")
 FONT_SIZE = re.compile(r"([\d.]+)px")
 
 
-def page_svg(svg: ElementTree.Element, chart: Drawing) -> str:
+def page_svg(svg: ElementTree.Element, chart: Drawing, name: str) -> str:
     """An svg of matplotlib as part of a page: smaller, its colors variables, its marks told."""
     for parent in list(svg.iter()):
         for child in list(parent):
@@ -360,26 +360,31 @@ def page_svg(svg: ElementTree.Element, chart: Drawing) -> str:
                 parent.remove(child)
     for place, group in told(chart).items():
         tell(svg, f"series-{place}", group)
-    referred = {
-        found
-        for element in svg.iter()
-        for value in element.attrib.values()
-        for found in re.findall(r"#([\w-]+)", value)
-    }
+    values = [value for element in svg.iter() for value in element.attrib.values()]
+    referred = dict.fromkeys(found for value in values for found in re.findall(r"#([\w-]+)", value))
+    ids = {found: f"{name}-{i}" for i, found in enumerate(referred)}
     for element in svg.iter():
         element.text, element.tail = ((text or "").strip() for text in (element.text, element.tail))
         element.tag = NAMESPACE.sub("", element.tag)
-        given = {NAMESPACE.sub("", name): value for name, value in element.attrib.items()}
+        given = {NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
+        kept = {key: page_attribute(key, value, ids) for key, value in given.items()}
         element.attrib.clear()
-        for name, value in given.items():
-            kept = page_attribute(name, value, chart.name, referred)
-            if kept is not None:
-                element.set(name, kept)
+        element.attrib.update({key: value for key, value in kept.items() if value is not None})
+    flatten(svg)
     box = svg.get("viewBox", "")
     width = float(box.split()[2])
     svg.attrib.clear()
     svg.attrib.update({"viewBox": box, "role": "img", "aria-label": chart.title, "style": f"--width: {width:.0f}"})
     return ElementTree.tostring(svg, encoding="unicode")
+
+
+def flatten(element: ElementTree.Element) -> None:
+    """Put what is in groups without attributes in their place."""
+    children: list[ElementTree.Element] = []
+    for child in element:
+        flatten(child)
+        children += [*child] if child.tag == "g" and not child.attrib else [child]
+    element[:] = children
 
 
 def told(chart: Drawing) -> dict[int, list[str]]:
@@ -403,12 +408,14 @@ def tell(svg: ElementTree.Element, gid: str, texts: Sequence[str]) -> None:
         mark.insert(0, title)
 
 
-def page_attribute(name: str, value: str, chart: str, referred: set[str]) -> str | None:
+def page_attribute(name: str, value: str, ids: Mapping[str, str]) -> str | None:
     """An attribute as the page has it; None for one that it does without."""
     if name == "id":
-        return f"{chart}-{value}" if value in referred else None
+        return ids.get(value)
     if name in ("href", "clip-path"):
-        return value.replace("#", f"#{chart}-")
+        return re.sub(r"#([\w-]+)", lambda found: f"#{ids[found[1]]}", value)
+    if name == "transform" and value.startswith("rotate(-0 "):
+        return None
     if name == "style":
         return "; ".join(filter(None, map(page_style, value.split(";")))) or None
     if name in ("d", "transform", "x", "y", "points"):

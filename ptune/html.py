@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import os
 import shlex
@@ -78,8 +79,9 @@ def render(groups: Sequence[Group], sheets: Sequence[Sheet], folder: Path, page:
         resources.files("ptune.assets").joinpath("report", name).read_text("utf-8") for name in ("page.css", "page.js")
     )
     report = Report(groups, folder, page)
+    number = itertools.count(1)
     drawn = {
-        heading: [(Markup(figures.inline(drawing)), drawing) for drawing in drawings]
+        heading: [(Markup(figures.inline(drawing, f"figure-{next(number)}")), drawing) for drawing in drawings]
         for heading, drawings in charts.charts(report.groups).items()
     }
     return jinja.get_template("page.html").render(
