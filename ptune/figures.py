@@ -69,7 +69,6 @@ PAPER: Look = {
     **PLAIN,
     "font.family": "STIXGeneral",
     "font.size": 8,
-    "axes.titlesize": 8,
     "legend.fontsize": 7,
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.1,
@@ -221,6 +220,7 @@ def draw(chart: Drawing, look: Look, inches: tuple[float, float]) -> Figure:
         height += -(-len(chart.series) // columns(chart)) * 1.7 * look["font.size"] / 72
     with matplotlib.rc_context(look):
         figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(shown(chart.title), x=0.01, ha="left", fontsize="large")
         axes = figure.add_subplot()
         if isinstance(chart, Forest):
             draw_forest(axes, chart)
@@ -252,7 +252,6 @@ def draw_series(axes: Axes, chart: Chart) -> None:
         axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{place}")
     axes.set_xlabel(shown(chart.x))
     axes.set_ylabel(shown(chart.y))
-    axes.set_title(shown(chart.title), loc="left")
     if chart.log:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: number(value))
@@ -277,12 +276,11 @@ def draw_forest(axes: Axes, chart: Forest) -> None:
         axes.plot([row.mean], [place], color=color, marker=marker, linestyle="none", gid=f"series-{place}")
     if chart.floor is not None:
         axes.axvline(chart.floor, color=MUTED, linewidth=0.8, linestyle="--")
-    axes.set_yticks(range(len(chart.rows)), labels=[shown(row.label) for row in chart.rows])
+    axes.set_yticks(range(len(chart.rows)), labels=[shown(row.label, 36) for row in chart.rows])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(chart.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(shown(chart.x))
-    axes.set_title(shown(chart.title), loc="left")
 
 
 def draw_parallel(axes: Axes, chart: Parallel) -> None:
@@ -312,7 +310,6 @@ def draw_parallel(axes: Axes, chart: Parallel) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set_xlim(-0.35, len(chart.axes) - 0.65)
-    axes.set_title(shown(chart.title), loc="left")
 
 
 def legend(figure: Figure, axes: Axes, chart: Chart) -> None:

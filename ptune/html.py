@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence, Sized
 from importlib import resources
@@ -30,6 +31,7 @@ from ptune.tables import Sheet, flop
 ERRORS = 5  # that are shown of a setting
 PARTS = 8  # settings beside one another in a breakdown
 CONFUSED = 20  # labels of a table of confusions at most
+NUMBER = re.compile(r"[<\[]?([-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?)(?:\]|, .*|)$")  # or <0.001, [1.0, 2.0], "3, 3"
 
 
 class Cell(NamedTuple):
@@ -367,15 +369,14 @@ RUN_COLUMNS = (
 def as_table(sheet: Sheet) -> Table:
     """A table that is told in words; what can be read as a number is sorted as one."""
     rows = [("", [Cell(text, as_number(text)) for text in row]) for row in sheet.rows]
-    return Table([(column, "") for column in sheet.columns], rows, ". ".join(sheet.notes))
+    said = [f"{note[:1].upper()}{note[1:]}." for note in sheet.notes]
+    return Table([(column, "") for column in sheet.columns], rows, " ".join(said))
 
 
 def as_number(text: str) -> float | str | None:
-    """What a cell is sorted by; None for one that says nothing."""
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return text or None
+    """What a cell is sorted by: the number, or the first of several; None for one that says nothing."""
+    found = NUMBER.match(text)
+    return float(found[1].replace(",", "")) if found else text or None
 
 
 def counted(items: Sized, what: str) -> str:

@@ -244,7 +244,26 @@ def test_differences_to_a_baseline_are_those_of_the_other_formats(read, folder):
     (sheet,) = report.gathered(Report(runs=str(folder))).sheets[1:]
     assert sheet.title == "differences"
     assert [text.strip() for text in sheet.rows[0]] in read.rows
-    assert sheet.notes[0] in read.text
+    assert sheet.notes[0][1:] in read.text
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("1,518,729", 1518729),
+        ("<0.001", 0.001),
+        ("[-24.3, -6.8]", -24.3),
+        ("3, 1", 3),
+        ("+0.70", 0.7),
+        ("2.1e+12", 2.1e12),
+        ("", None),
+        ("ptv2 P 20", "ptv2 P 20"),
+        ("3 of 4", "3 of 4"),
+        ("-", "-"),
+    ],
+)
+def test_a_cell_is_sorted_by_its_number(text, order):
+    assert html.as_number(text) == order
 
 
 # What is drawn
