@@ -231,7 +231,8 @@ class Report:
     out: str | None = None  # the page of format=html; null: report.html in `runs`
     figures: str | None = None  # a folder for the figures, as svg and pdf; null: none are drawn
     sort: str = "folder"  # folder | method | task | score
-    by: str | None = None  # what has a row: run | group; null: group where there are several seeds
+    # what has a row: run | group; null: group where there are several seeds, or compare or margin is given
+    by: str | None = None
     compare: str | None = None  # the baseline of differences, a method; null: finetune, else the first | none
     margin: float | None = None  # points, for non-inferiority
     # what makes groups trials of one search, of which the best is shown: keys, or what they begin with

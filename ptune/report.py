@@ -19,12 +19,12 @@ from ptune.errors import ConfigError, nearest
 from ptune.expected import expected
 from ptune.progress import NARROW, table
 from ptune.resample import RESAMPLES
-from ptune.results import Group, Run, chosen, grouped, runs
+from ptune.results import TUNED, Group, Run, below, chosen, grouped, runs
 from ptune.superglue import Average, averages
 from ptune.tables import Sheet
 
 TEXT = ("method", "task", "backbone", "settings", "against", "metric", "run")  # give way on a narrow terminal
-SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "settings")  # left out, in this order, for room
+SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "trained")  # left out, in this order, for room
 SORTS = ("folder", "method", "task", "score")
 COLUMNS = tables.RUNS
 BY = ("run", "group")
@@ -72,6 +72,8 @@ def main(cfg: DictConfig) -> None:
     for key, value, known in choices:
         if value not in known:
             raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, known)}"])
+    if s.by == "run" and (told := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
+        raise ConfigError([f"{key}: runs have no differences to show; leave out by=run" for key in told])
     if s.margin is not None and s.margin <= 0:
         raise ConfigError([f"margin: {s.margin:g} is no margin; give points above 0, as margin=1.0"])
     if s.out is not None and s.format != "html":
@@ -83,10 +85,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def gathered(s: Report) -> Told:
-    """What a report of these settings tells. Raises PtuneError where there is no run."""
+    """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
     found = in_order(runs(s.runs), s.sort, lambda run: run.row)
+    keys = {key for run in found for key in run.settings}
+    known = dict.fromkeys(name for key in sorted(keys) for name in (key.partition(".")[0], key))
+    if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
+        raise ConfigError([f"tuned: no run has a setting '{name}'; {nearest(name, known)}" for name in wrong])
     every = grouped(found, s.tuned)
-    by = s.by or ("group" if any(group.n > 1 for group in every) else "run")
+    compares = s.compare not in (None, NONE) or s.margin is not None
+    by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
     best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
     return Told(s, by, found, best, compared, averages(found))

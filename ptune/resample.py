@@ -5,7 +5,8 @@ is drawn depends on the examples and on the seeds alone: two groups of runs on t
 seeds, are resampled alike, and their difference is paired; a report is the same each time.
 
 Of n seeds n - 1 are drawn: their mean then varies as that of n seeds does, without bias (Rao and Wu 1988, Journal of
-the American Statistical Association 83). Of one seed the interval is that of the examples alone.
+the American Statistical Association 83). Of one seed the interval is that of the examples alone; of few it reaches no
+further than these seeds do, which is too narrow where seeds differ more than examples.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ptune.batch import Example
+from ptune.errors import PtuneError
 from ptune.leaves import leaf
 from ptune.run import RunFolder
 from ptune.seeds import mix
@@ -41,12 +43,19 @@ class Unit(NamedTuple):
 def units(run: Run) -> Unit | None:
     """What a run's predictions add to its score; None without them, or where the score is no sum of theirs.
 
-    So it is as well where they give another score than the one that was reported.
+    So it is as well where they give another score than the one that was reported. Raises PtuneError for a damaged file.
     """
-    if not run.config or not (run.folder / "predictions.jsonl").is_file():
+    path = run.folder / "predictions.jsonl"
+    if "task" not in run.config or not path.is_file():
         return None
-    task: Task = leaf(run.config["task"], run.config.get("packages", ()))
-    rows = RunFolder(run.folder).read_jsonl("predictions.jsonl")
+    try:
+        task: Task = leaf(run.config["task"], run.config.get("packages") or ())
+    except (PtuneError, TypeError):  # of a package that is not here, or of another version of the code
+        return None
+    try:
+        rows = RunFolder(run.folder).read_jsonl(path.name)
+    except ValueError as error:
+        raise PtuneError(f"{path}: damaged ({error})") from None
     examples = [
         Example(row["id"], {k: v for k, v in row.items() if k not in OWN}, row["gold"], group=row.get("group"))
         for row in rows
@@ -74,7 +83,7 @@ class Resampled(NamedTuple):
     kind: str
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def counts(n: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     """How often each of n units is in each resample, [R, n]; they are as many as there are units."""
     rng = np.random.default_rng(seed)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from ptune.build import UNTRACKED
+from ptune.config import Report
 from ptune.errors import PtuneError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ NAMES: dict[str, Callable[[Row], str]] = {  # of a result, what runs are called 
     ),
 }
 TOLD = ("method", "tune", "task", "backbone", "prompt_length", "synthetic", "metric", "select_on", "report_on")
+RATES = ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay")
 CHANCE = ("seed", "held_out_seed", "data.draw")  # what may make the difference inside of a group
 NO_DIFFERENCE = (
     *UNTRACKED,
@@ -48,12 +50,13 @@ NO_DIFFERENCE = (
     "accumulate",  # depends on the machine, and the objective does not depend on it
     "data.cache",
     "data.root",
+    *(f"method.{key}" for key in RATES),  # optim has what is used
     "task.source.license",
     "task.source.obtain",
     "task.source.statistics",
     "task.source.submission",
 )
-TUNED = ("optim", "batch_size", "epochs", "max_steps", "patience", "eval_every")
+TUNED = tuple(Report().tuned)
 FOLLOWS = {"prompt_length": ("method.prompt.length", "data.max_length")}  # settings that are made of another one
 
 

@@ -14,6 +14,7 @@ from ptune.resample import RESAMPLES
 from ptune.results import NAMES, Group, Row, told_apart
 
 SHOWN = 4  # settings that a cell names
+FEW = 5  # seeds; of 3 that differ far more than examples do, an interval covers 75 in 100
 Notes = list[str]
 
 RUNS: dict[str, Callable[[Row], str]] = {
@@ -28,6 +29,7 @@ RUNS: dict[str, Callable[[Row], str]] = {
     "stored": lambda r: f"{r['parameters']['stored']:,}",
     "bytes": lambda r: f"{r['parameters']['bytes']:,}",
     "seconds": lambda r: f"{r['seconds']['training']:.1f}",
+    "FLOP": lambda r: "" if (cost := training_flop(r)) is None else f"{cost:.1e}",
     "run": lambda r: r["folder"],
 }
 
@@ -160,6 +162,8 @@ def notes(groups: Sequence[Group]) -> Notes:
         said.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
     if resampled and any(group.n == 1 for group in groups):
         said.append("with n = 1 the interval is over examples alone")
+    if resampled and any(1 < group.n < FEW for group in groups):
+        said.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
     if lacking := [called(group) for group in groups if group.interval is None]:
         said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
     for group in groups:
@@ -212,9 +216,15 @@ def called(group: Group) -> str:
 
 
 def flop(group: Group) -> float | None:
-    """The mean estimate of training; None where a run has none, or was made of stages that have their own."""
-    found = [(run.result.get("flop") or {}).get("training") for run in group.runs if not run.result.get("stages")]
-    return None if None in found or len(found) < len(group.runs) else fmean(found)
+    """The mean estimate of training; None where a run has none."""
+    found = [cost for run in group.runs if (cost := training_flop(run.result)) is not None]
+    return fmean(found) if len(found) == len(group.runs) else None
+
+
+def training_flop(row: Row) -> float | None:
+    """The estimate of a run's training; None without one, and for a run made of stages, which have their own."""
+    told = {} if row.get("stages") else row.get("flop") or {}
+    return told.get("training")
 
 
 def mean(group: Group, *path: str) -> float:

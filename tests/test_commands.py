@@ -14,6 +14,7 @@ import pytest
 import torch
 from command_line import call
 
+from ptune.run import RunFolder
 from ptune.schemes import from_iob2, spans, to_iob2
 
 
@@ -309,6 +310,14 @@ def test_report(ptune, finished):
     for column, cell in row.items():
         assert cell.removeprefix("some/") in shown[3] or column == "backbone"
     assert shown[6] == "runs below some"
+
+
+def test_operations_are_estimated(runs):
+    """Of a run that trained: prompts of a frozen backbone cost about two forward passes an example; of others none."""
+    told = result(runs / "finished" / "rte")
+    passes = told["flop"]["training"] / told["steps"] / told["flop"]["example"]
+    assert 1.5 < passes / RunFolder(runs / "finished" / "rte").read_config()["batch_size"] < 2.5
+    assert "flop" not in result(runs / "finished" / "majority")
 
 
 def test_report_says_once_what_all_runs_share(ptune, finished, tmp_path):

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
+from finished import RESULT, Write, writer
 
 from ptune.errors import PtuneError
 from ptune.results import chosen, grouped, runs, told_apart
 
-RESULT: dict[str, Any] = {
-    "method": "ptv2",
-    "tune": "none",
-    "task": "rte",
-    "backbone": "roberta_base",
-    "prompt_length": 20,
-    "seed": 1,
-    "synthetic": False,
-    "metric": "accuracy",
-    "select_on": "dev",
-    "report_on": "test",
-    "selected_on_reported": False,
-    "score": 70.0,
-    "selected": 70.0,
-    "steps": 10,
-    "last": {"report": {"accuracy": 69.0}},
-    "data": {"files": {"train": {"path": "/a/train", "sha256": "1"}}},
-}
-CONFIG: dict[str, Any] = {
-    "method": {"name": "ptv2", "prompt": {"length": 20}},
-    "prompt_length": {"value": 20},
-    "data": {"draw": None, "max_train": None, "max_length": 236, "root": None},
-    "optim": {"lr": 0.01},
-    "loss": {"normalize": "constant"},
-    "compat": {"pooler": None},
-    "task": {"name": "rte", "source": {"license": "free"}},
-    "protocol": "standard",
-    "held_out_seed": None,
-    "epochs": 10,
-    "accumulate": 1,
-    "batch_size": 16,
-}
-Write = Callable[..., Path]
-
 
 @pytest.fixture
 def write(tmp_path) -> Write:
-    """write("name", seed=2, optim__lr=0.1, result={"score": 1.0}): a finished run; `__` stands for a dot."""
-
-    def written(name: str, result: dict[str, Any] | None = None, seed: int = 1, **changes: Any) -> Path:
-        config = deepcopy(CONFIG)
-        for key, value in changes.items():
-            *parents, last = key.split("__")
-            node = config
-            for parent in parents:
-                node = node[parent]
-            node[last] = value
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        made = {**RESULT, "seed": seed, **(result or {})}
-        (folder / "result.json").write_text(json.dumps(made), encoding="utf-8")
-        (folder / "config.yaml").write_text(yaml.safe_dump({**config, "seed": seed}), encoding="utf-8")
-        return tmp_path / "runs"
-
-    return written
+    """See finished.writer."""
+    return writer(tmp_path)
 
 
 def names(folder: Path) -> list[list[str]]:
@@ -119,6 +65,7 @@ def test_runs_that_are_never_mixed(write, changed):
     [
         {"accumulate": 2},
         {"data__root": "/elsewhere"},
+        {"method__lr": 0.5},
         {"task__source__license": "changed"},
         {"result": {"data": {"files": {"train": {"path": "/b/train", "sha256": "1"}}}}},
     ],
