@@ -26,7 +26,7 @@ from ptune.charts import Seen, Shown, gathered, preferred, ranked
 from ptune.errors import PtuneError
 from ptune.results import Group, Run, flat, without_paths
 from ptune.run import write_atomically
-from ptune.tables import Sheet, flop
+from ptune.tables import Sheet, flop, notes
 
 ERRORS = 5  # that are shown of a setting
 PARTS = 8  # settings beside one another in a breakdown
@@ -205,7 +205,8 @@ class Report:
         unsaid = {shown.method: shown.unsaid for shown in members if shown.unsaid}
         note = f"Majority class {' or '.join(majority)}."
         note += "".join(f" Where the name of {name} says nothing else: {text}." for name, text in unsaid.items())
-        return Table(COLUMNS, rows, note)
+        trials = [shown.group for shown in members if shown.group is shown.group.family.best]
+        return Table(COLUMNS, rows, f"{note} {sentences(notes(trials))}")
 
     def row(self, shown: Shown) -> list[Cell]:
         """A setting's cells."""
@@ -369,8 +370,12 @@ RUN_COLUMNS = (
 def as_table(sheet: Sheet) -> Table:
     """A table that is told in words; what can be read as a number is sorted as one."""
     rows = [("", [Cell(text, as_number(text)) for text in row]) for row in sheet.rows]
-    said = [f"{note[:1].upper()}{note[1:]}." for note in sheet.notes]
-    return Table([(column, "") for column in sheet.columns], rows, " ".join(said))
+    return Table([(column, "") for column in sheet.columns], rows, sentences(sheet.notes))
+
+
+def sentences(told: Sequence[str]) -> str:
+    """Notes one after another."""
+    return " ".join(f"{note[:1].upper()}{note[1:]}." for note in told)
 
 
 def as_number(text: str) -> float | str | None:

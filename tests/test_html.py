@@ -229,6 +229,7 @@ def test_what_a_reader_must_know_first(read):
     said = read.text.partition("All settings")[0]
     assert "Synthetic corpora" in said
     assert "3 of 7 settings with one seed" in said
+    assert "Score, last: mean of n seeds, at the best and at the last evaluation" in read.text
 
 
 def test_repeated_runs_are_shown_and_count_nowhere(tmp_path):
