@@ -227,7 +227,9 @@ class Report:
     """Settings of `ptune report`."""
 
     runs: str = "outputs"
-    format: str = "table"  # table | markdown | latex | csv | json
+    format: str = "table"  # table | markdown | latex | csv | json | html
+    out: str | None = None  # the page of format=html; null: report.html in `runs`
+    figures: str | None = None  # a folder for the figures, as svg and pdf; null: none are drawn
     sort: str = "folder"  # folder | method | task | score
     # what has a row: run | group; null: group where there are several seeds, or compare or margin is given
     by: str | None = None

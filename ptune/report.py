@@ -46,6 +46,11 @@ class Told:
     averages: list[Average]
 
     @property
+    def every(self) -> list[Group]:
+        """All groups, every trial of the searches among them."""
+        return [group for best in self.groups for group in best.family.groups]
+
+    @property
     def sheets(self) -> list[Sheet]:
         """The tables, without those that would be empty."""
         if self.by == "run":
@@ -71,7 +76,12 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"{key}: runs have no differences to show; leave out by=run" for key in told])
     if s.margin is not None and s.margin <= 0:
         raise ConfigError([f"margin: {s.margin:g} is no margin; give points above 0, as margin=1.0"])
-    FORMATS[s.format](gathered(s))
+    if s.out is not None and s.format != "html":
+        raise ConfigError([f"out: format={s.format} is printed; out=FILE is for format=html"])
+    told = gathered(s)
+    if s.figures is not None:
+        draw_figures(told, Path(s.figures))
+    FORMATS[s.format](told)
 
 
 def gathered(s: Report) -> Told:
@@ -160,12 +170,31 @@ def as_json(told: Told) -> None:
     print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
+def page(told: Told) -> None:
+    """A page for browsers; its path is printed."""
+    from ptune import html
+
+    folder = Path(told.settings.runs)
+    path = Path(told.settings.out or folder / "report.html")
+    html.write(told.every, told.sheets[1:], folder, path)
+    print(path)
+
+
+def draw_figures(told: Told, folder: Path) -> None:
+    """The figures as files, whose paths are printed."""
+    from ptune import charts, figures
+
+    for path in figures.save(charts.drawings(told.every), folder):
+        print(path)
+
+
 FORMATS: dict[str, Callable[[Told], None]] = {
     "table": terminal,
     "markdown": markdown,
     "latex": latex,
     "csv": comma_separated,
     "json": as_json,
+    "html": page,
 }
 
 
