@@ -142,10 +142,10 @@ class Course:
         except BaseException:
             self.interrupt()
             raise
-        if self.hopeless:
+        if waiting:
             why, left = self.launcher.failures[0], sum(map(len, waiting))
             raise PtuneError(
-                f"the sweep stops, with {left} jobs to go: its first {ALIKE} failures are one and the same "
+                f"the sweep stops, {left} jobs short of its end: its first {ALIKE} failures are one and the same "
                 f"({why.kind}: {why.message})"
             )
 
