@@ -75,7 +75,7 @@ class View:
         self.waiting = left
         done, others = self.states["ok"], self.total - self.states["ok"] - left
         told = [f"{done} done", *([f"{others} not to run"] if others else []), f"{left} to run"]
-        self.say(f"{self.total} job{'s' * (self.total > 1)} in {self.folder}: {', '.join(told)}")
+        self.say(f"{self.total} job{'s' * (self.total > 1)} in {shown(self.folder)}: {', '.join(told)}")
         if self.progress.live and left:
             self.live.start()
 

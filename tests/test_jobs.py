@@ -184,10 +184,11 @@ def played(jobs: list[Job], folder: Path, terminal: bool) -> tuple[View, str]:
     return view, out.getvalue()
 
 
-def test_plain_lines(sweep, tmp_path):
+def test_plain_lines(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     _, said = played(sweep, tmp_path, terminal=False)
     assert said.splitlines() == [
-        f"4 jobs in {tmp_path}: 1 done, 3 to run",
+        "4 jobs in .: 1 done, 3 to run",
         "job 1 (task=conll03 seed=1) started",
         "job 2 (task=wnut17 seed=0) started",
         "job 1 (task=conll03 seed=1) failed (oom): MemoryError",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
 
 SECONDS_BETWEEN_LOOKS = 0.1
 GRACE = 30.0  # seconds that jobs have to end in once they are told to
-ALIKE = 3  # first failures with one fingerprint, after which a sweep has nothing to hope for
+ALIKE = 3  # jobs that fail in one way, with none before or between them that does not: nothing to hope for
 Group = Sequence[Job]
 
 
@@ -67,7 +67,8 @@ class Sweep(Launcher):
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         """See Hydra."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        self.failures: list[Outcome] = []
+        self.failures: list[Outcome] = []  # of jobs that were run
+        self.well = False  # whether one of them has come to its end
 
     @abstractmethod
     def start(self, group: Group) -> Running:
@@ -120,6 +121,7 @@ class Course:
         self.launcher, self.ledger, self.view = launcher, ledger, view
         self.done: dict[int, Outcome] = {}
         self.same: dict[str, list[Job]] = {}  # by their identity, jobs that wait for what becomes of another
+        self.begun: set[int] = set()
         self.running: list[tuple[Group, Running]] = []
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -145,7 +147,7 @@ class Course:
         if waiting:
             why, left = self.launcher.failures[0], sum(map(len, waiting))
             raise PtuneError(
-                f"the sweep stops, {left} jobs short of its end: its first {ALIKE} failures are one and the same "
+                f"the sweep stops, {left} jobs short of its end: the first {ALIKE} failed in one way "
                 f"({why.kind}: {why.message})"
             )
 
@@ -174,13 +176,14 @@ class Course:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the first failures of the sweep are one and the same."""
-        first = self.launcher.failures[:ALIKE]
-        return len(first) == ALIKE and len({outcome.fingerprint for outcome in first}) == 1
+        """Whether the first jobs that were run have failed, all in one way."""
+        first = [outcome.fingerprint for outcome in self.launcher.failures[:ALIKE]]
+        return not self.launcher.well and len(first) == ALIKE and len({*first}) == 1
 
     def start(self, group: Group) -> None:
         """Start jobs; one that cannot be started has failed."""
         for job in group:
+            self.begun.add(job.number)
             self.record(job, Outcome("started"))
             self.launcher.hydra_context.callbacks.on_job_start(
                 config=job.config, task_function=self.launcher.task_function
@@ -197,8 +200,10 @@ class Course:
 
     def end(self, job: Job, outcome: Outcome) -> None:
         """Take note of how a job ended, and with it those that are the same."""
-        if outcome.state == "failed":
+        if job.number in self.begun and outcome.state == "failed":
             self.launcher.failures.append(outcome)
+        elif job.number in self.begun and outcome.state != "interrupted":
+            self.launcher.well = True
         self.note(job, outcome)
         for twin in self.same.pop(job.identity, []):
             self.note(twin, replace(outcome, message=same(job.folder), seconds=0.0))
