@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -37,10 +38,12 @@ Completion in bash and zsh: eval "$(ptune -sc install=bash)", or install=zsh.
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command line; ends with the exit code 0, 1 (a mistake in a setting), 2 (in the line) or 130."""
+    """Run one command line; ends with the exit code 0, 1 (a mistake in a setting), 2 (in the line), 75 (asked to
+    end, can be gone on with) or 130."""
     # Threads that spin while they wait lose most of a busy machine: 15 examples/s were measured against 265.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages: single runs took 1 to 20% less time
+    logging.raiseExceptions = False  # a log that cannot be written ends no run
     try:
         run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -161,7 +164,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         if traceback_wanted or (job.started and not job.failed and not isinstance(error, HydraException)):
             raise
-        fail(1, job.summary() or explain(error, file_name(command)))
+        fail(getattr(error, "code", 1), job.summary() or explain(error, file_name(command)))
     except KeyboardInterrupt:
         fail(130, f"ptune {command}: interrupted")
     except Exception:
