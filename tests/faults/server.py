@@ -13,16 +13,21 @@ import resource
 import selectors
 import signal
 import sys
+import tempfile
 from typing import Any
 
 
 def serve() -> None:
-    """Fork as told until standard input ends."""
-    import transformers  # noqa: F401
+    """Fork as told until standard input ends; the words after the program's name are a command line to begin with.
 
-    import ptune.loop
-    import ptune.session  # noqa: F401  # with torch, on which nothing has been computed yet
+    That one imports what the others need. One thread computes it: others would not be there after a fork.
+    """
+    from ptune import cli
 
+    with tempfile.TemporaryDirectory() as base:
+        os.chdir(base)
+        cli.main(sys.argv[1:])
+        os.chdir("/")
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
