@@ -47,7 +47,6 @@ class Server:
             [sys.executable, str(Path(__file__).with_name("server.py")), "train", *TINY],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
-        self.took = 0.0  # seconds, by the last process
         self._told("ready")
 
     def _told(self, expected: str = "") -> Any:
@@ -74,15 +73,12 @@ class Server:
         """A command line to its end, or killed after so many seconds."""
         log = cwd / "said.txt"
         log.unlink(missing_ok=True)
-        started = time.monotonic()
         process = self.start(words, cwd, log, **fault)
         if after is not None:
             time.sleep(after)
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        code = self.wait(process)
-        self.took = time.monotonic() - started
-        return Ended(code, log.read_text(encoding="utf-8"))
+        return Ended(self.wait(process), log.read_text(encoding="utf-8"))
 
     def train(self, folder: Path, *words: str, after: float | None = None, **fault: int) -> Ended:
         """Train in a folder, from the start, or from where a run in it has come to."""
