@@ -92,7 +92,7 @@ def signal_points(count: int) -> list[dict[str, int]]:
 
 
 def asked_to_end(server: Server, base: Path, fault: dict[str, int], whole: dict[str, Any]) -> float:
-    """A run that is asked to end exits with 75 and loses no step; returns the seconds since its last line of history."""
+    """A run that is asked to end exits with 75 and loses no step; returns the seconds since its last event."""
     folder = base / "run"
     ended = server.train(folder, **fault)
     seconds = time.time() - (folder / "metrics.jsonl").stat().st_mtime
