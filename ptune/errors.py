@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
 
 from hydra.errors import CompactHydraException
 
 
 class PtuneError(CompactHydraException):
     """Something the user can put right: says what, where (config key or file:line) and what would be right."""
-
-    code: ClassVar[int] = 1  # that the program ends with
 
 
 class ConfigError(PtuneError):
@@ -43,10 +40,8 @@ class DiskError(PtuneError):
     """A file that could not be written for lack of room; names it."""
 
 
-class Halted(PtuneError):
-    """The process was asked to end, by a signal or its limit of time, and what it did can be gone on with."""
-
-    code = 75  # EX_TEMPFAIL: whoever started it may start it again
+class Interrupted(KeyboardInterrupt):
+    """Asked to end, by a signal or a limit of time; what has checkpoints can go on from them. Says how."""
 
 
 def nearest(wrong: object, right: Iterable[object]) -> str:

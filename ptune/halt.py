@@ -1,6 +1,6 @@
 """Being asked to end early, by a signal or by a limit of time, without losing what has been done.
 
-SIGTERM, SIGUSR1 and SIGINT raise Halted wherever they come, except inside `guarded`: what stands there looks with
+SIGTERM, SIGUSR1, SIGHUP and SIGINT raise Interrupted wherever they come, except inside `guarded`: what stands there looks with
 `check` where it can stop, and saves. A second SIGINT always ends at once.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ptune.errors import Halted
+from ptune.errors import Interrupted
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 
 
 class _Asked:
@@ -37,7 +37,8 @@ def listening(minutes: float | None = None) -> Iterator[None]:
         return
     _asked.reason, _asked.guards = None, 0
     _asked.deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _note) for number in heard}
     try:
         yield
     finally:
@@ -65,8 +66,8 @@ def guarded() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise Halted where this process has been asked to end."""
+    """Raise Interrupted where this process has been asked to end."""
     if _asked.reason is None and _asked.deadline is not None and time.monotonic() > _asked.deadline:
         _asked.reason = "time_limit"
     if _asked.reason is not None:
-        raise Halted(_asked.reason)
+        raise Interrupted(_asked.reason)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ptune import halt
 from ptune.batch import Batch
-from ptune.errors import DivergedError, Halted
+from ptune.errors import DivergedError, Interrupted
 from ptune.seeds import mix
 from ptune.threads import at_once
 
@@ -210,7 +210,7 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
     """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects.
 
     A single run that diverges raises DivergedError; among several it is marked failed and the others go on. Raises
-    Halted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which is
+    Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which is
     made when the run goes on.
     """
     with at_once(model.apart) as mapped, halt.guarded():
@@ -223,7 +223,7 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
                 advance(runs, live, model, evaluate, mapped)
                 live = [run for run in live if not run.ended]
                 halt.check()
-        except Halted:
+        except Interrupted:
             for run in runs:
                 if run.failure is None and run.step and run.saved != run.step:
                     run.save()

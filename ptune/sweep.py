@@ -31,21 +31,26 @@ class Summary(Callback):
 
 
 def show(folder: Path) -> None:
-    """Print the finished runs of a sweep, in the order of its jobs, where there are two or more."""
+    """Print the finished runs of a sweep, in the order of its jobs, where there are two or more; then what failed."""
     from ptune import report
+    from ptune.ledger import last
 
+    ended = last(folder)
+    order = {folder / name: number for number, name in enumerate(ended)}
     found = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/result.json")}
-    runs = sorted(found, key=lambda run: (len(run.name), run.name))
-    if len(runs) < 2:
-        return
-    names = differences([overrides(run) for run in runs])
-    rows = [
-        [name, *(report.COLUMNS[column](found[run]) for column in COLUMNS)]
-        for name, run in zip(names, runs, strict=True)
-    ]
-    print()
-    report.draw(["run", *COLUMNS], rows)
-    print(f"all of it: ptune report {folder}")
+    runs = sorted(found, key=lambda run: (order.get(run, len(order)), run.name))
+    if len(runs) > 1:
+        names = differences([overrides(run) for run in runs])
+        rows = [
+            [name, *(report.COLUMNS[column](found[run]) for column in COLUMNS)]
+            for name, run in zip(names, runs, strict=True)
+        ]
+        print()
+        report.draw(["run", *COLUMNS], rows)
+        print(f"all of it: ptune report {folder}")
+    failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
+    for name, event in zip(differences([event["overrides"] for event in failed]), failed, strict=True):
+        print(f"{event['state']} ({event['kind']})  {name}  {event['message']}")
 
 
 def overrides(run: Path) -> list[str]:
@@ -56,5 +61,5 @@ def overrides(run: Path) -> list[str]:
 
 def differences(runs: list[list[str]]) -> list[str]:
     """For each run the overrides that not all of them share."""
-    common = set.intersection(*map(set, runs))
+    common = set.intersection(*map(set, runs)) if len(runs) > 1 else set()
     return [" ".join(word for word in words if word not in common) for words in runs]

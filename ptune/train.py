@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from ptune import build, halt
 from ptune.config import Train
-from ptune.errors import ConfigError, DiskError, Halted
+from ptune.errors import ConfigError, DiskError, Interrupted
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
@@ -34,10 +34,6 @@ def main(cfg: DictConfig) -> float | None:
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
     with Progress(settings.quiet) as progress:
-        twin = where.twin(build.identity(settings))
-        if twin is not None:
-            progress.say(f"the same configuration as {twin}; its result stands for both")
-            return float(RunFolder(twin).read_json("result.json")["selected"])
         result = run(settings, RunFolder(where.folder), where, progress)
     return float(result["selected"])
 
@@ -108,7 +104,7 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
 def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
     """Inside, runs in these folders go on: nobody else's do, and this process may be asked to end.
 
-    Raises Halted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
+    Raises Interrupted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
     """
     with ExitStack() as locks:
         for folder in folders:
@@ -116,10 +112,10 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
         try:
             with halt.listening(settings.time_limit):
                 yield
-        except Halted as halted:
+        except Interrupted as asked:
             kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
             on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
-            raise Halted(f"ended by {halted}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
+            raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
         except OSError as error:
             if error.errno not in FULL:
                 raise

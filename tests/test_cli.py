@@ -291,13 +291,14 @@ def sweep(tmp_path: Path, *words: str) -> Result:
 
 
 def test_a_failing_job_does_not_end_a_sweep(tmp_path):
-    result = sweep(tmp_path, "task=rte", "-m", "seed=1,2,3")
+    """Of the launcher that runs jobs in this process, too."""
+    result = sweep(tmp_path, "task=rte", "-m", "seed=1,2,3", "hydra/launcher=basic")
     assert result.out.splitlines() == ["job 1", "job 2", "job 3"]
     assert "job 1 (task=rte seed=2) failed:\nseed: 2 is one too many\n" in result.err
-    assert result.err.endswith("ptune train: failed jobs: 1")
+    assert result.err.endswith("ptune train: failed jobs: 1 (1 config); the same command runs them again")
     assert "Traceback" not in result.err
     assert "HYDRA_FULL_ERROR" not in result.err
-    assert result.code == 1
+    assert result.code == 2
 
 
 def test_a_sweep_without_jobs_is_a_mistake(tmp_path):

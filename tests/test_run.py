@@ -454,10 +454,8 @@ def test_sweep_runs_the_same_once(ptune, overrides, tmp_path):
         "train", "-m", *rest, "method=finetune", "prompt_length=short,long", "epochs=1", "hydra.sweep.dir=sweep"
     )
     assert code == 0, text
-    assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["0"]
-    assert f"the same configuration as {tmp_path / 'sweep' / '0'}; its result stands for both" in text.replace(
-        "\n", " "
-    )
+    assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["prompt_length-short"]
+    assert "job 1 (prompt_length=long) ok: the same configuration as prompt_length-short; its result stands" in text
     code, _, text = ptune("train", "-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
     assert code == 0, text
-    assert sorted(path.parent.name for path in tmp_path.glob("seeds/*/result.json")) == ["0", "1"]
+    assert sorted(path.parent.name for path in tmp_path.glob("seeds/*/result.json")) == ["seed-1", "seed-2"]

@@ -1,0 +1,253 @@
+"""hydra/launcher=local, and what all launchers share: failures that cost one job, the ledger, going on, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import planted
+import pytest
+
+from ptune import ledger
+
+SMALL = [f"data.demo.{split}=8" for split in ("train", "dev", "test")]
+SWEEP = [
+    "train", "-m", "experiment=demo_majority", "tracker=none", "hydra.sweep.dir=out", *SMALL,
+    "method.procedure._target_=planted.Planted", "packages=[planted]",
+]  # fmt: skip
+
+
+def plant(**kinds: str) -> str:
+    """The override that plants failures: plant(s3="killed")."""
+    return "+method.procedure.plant={" + ",".join(f"{seed[1:]}:{kind}" for seed, kind in kinds.items()) + "}"
+
+
+def ends(folder: Path) -> dict[int, tuple[str, str]]:
+    """(state, kind) of each job's last event, by its number."""
+    return {event["job"]: (event["state"], event["kind"]) for event in ledger.last(folder).values()}
+
+
+def started(folder: Path) -> Counter[int]:
+    """How often each job was started."""
+    return Counter(event["job"] for event in ledger.events(folder) if event["state"] == "started")
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path_factory):
+    """A cache folder of the tests' own."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_failures_cost_one_job_each_and_resume_runs_only_those(ptune, tmp_path, cached):
+    """Each kind is named, the wrong settings before anything starts; the same command then runs what is missing."""
+    kinds = {
+        1: "config", 2: "data", 3: "oom", 4: "oom in torch", 5: "nan", 6: "killed", 7: "disk", 8: "code", 9: "exit",
+        10: "crash",
+    }  # fmt: skip
+    words = [*SWEEP, "seed=range(0,12)", plant(**{f"s{seed}": f"'{kind}'" for seed, kind in kinds.items()})]
+    done = ptune(*words)
+    assert done.code == 1, done.err
+    named = {"oom in torch": "oom", "exit": "code", "crash": "code"}
+    expected = {seed: ("failed", named.get(kind, kind)) for seed, kind in kinds.items()}
+    assert ends(tmp_path / "out") == {**expected, 0: ("ok", ""), 11: ("ok", "")}
+    lines = done.err.splitlines()
+    assert lines[0] == "job 1 (seed=1) failed (config): seed: 1 is planted"
+    assert lines[1] == f"12 jobs in {tmp_path / 'out'}: 0 done, 1 not to run, 11 to run"
+    assert "job 2 (seed=2) failed (data): train.txt:7: 3 columns where there should be 4; out/seed-2/log.txt" in lines
+    assert any(line.startswith("job 6 (seed=6) failed (killed): ended by SIGKILL") for line in lines)
+    assert any(line.startswith("job 8 (seed=8) failed (code): KeyError: 'a key' (planted.py:") for line in lines)
+    assert any(line.startswith("job 10 (seed=10) failed (code): ended by SIGSEGV") for line in lines)
+    assert lines[-1].startswith("ptune train: failed jobs: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 (3 code, 2 oom, ")
+    assert "KeyError" in (tmp_path / "out/seed-8/log.txt").read_text()
+    assert not (tmp_path / "out/seed-1").exists()
+    assert "failed (disk)  seed=7" in done.out  # below the table of the others
+
+    Path("mended").touch()
+    before = started(tmp_path / "out")
+    again = ptune(*words)
+    assert again.code == 0, again.err
+    assert f"12 jobs in {tmp_path / 'out'}: 2 done, 10 to run" in again.err
+    assert sorted(started(tmp_path / "out") - before) == list(kinds)
+    assert {*ends(tmp_path / "out").values()} == {("ok", "")}
+    third = ptune(*words)
+    assert (third.code, third.err) == (0, f"12 jobs in {tmp_path / 'out'}: 12 done, 0 to run")
+    assert len({*(tmp_path / "out").glob("seed-*/result.json")}) == 12
+
+
+def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cached):
+    words = ["hydra.launcher.n_jobs=1", "seed=range(0,6)", plant(s1="code", s2="code", s3="code")]
+    done = ptune(*SWEEP, *words)
+    assert done.code == 1
+    assert started(tmp_path / "out") == Counter([0, 1, 2, 3])
+    assert done.err.splitlines()[-1].startswith(
+        "the sweep stops, 2 jobs short of its end: its first 3 failures are one and the same (code: KeyError: 'a key'"
+    )
+
+
+def test_a_sweep_of_wrong_settings_starts_nothing(ptune, tmp_path, cached):
+    done = ptune(*SWEEP, "seed=1,2", plant(s1="config", s2="config"))
+    assert done.code == 2
+    assert started(tmp_path / "out") == Counter()
+    done = ptune(*SWEEP, "seed=1,2", plant(), "resume=out")
+    assert "(config): resume: a sweep goes on by itself, where the same command is given again" in done.err
+
+
+def test_a_folder_of_other_settings_is_left_alone(ptune, tmp_path, cached):
+    assert ptune(*SWEEP, "seed=1", plant()).code == 0
+    kept = (tmp_path / "out/seed-1/result.json") if (tmp_path / "out/seed-1").exists() else None
+    (run,) = (tmp_path / "out").glob("*/result.json")
+    text = run.read_text()
+    done = ptune(*SWEEP, "seed=1", "batch_size=4", plant(), f"hydra.sweep.subdir={run.parent.name}")
+    assert done.code == 2
+    assert f"{run.parent} holds a run of other settings; remove it, or name another hydra.sweep.dir" in done.err
+    assert run.read_text() == text
+    assert kept is None or kept == run
+
+
+@pytest.fixture
+def once_begun() -> Iterator[Callable[[Path, Callable[[], Any]], None]]:
+    """once_begun(folder, act): act when a job of the sweep has begun to hang."""
+    threads = []
+
+    def watch(folder: Path, act: Callable[[], Any]) -> None:
+        def wait() -> None:
+            until = time.monotonic() + 120
+            while not [*folder.glob(f"*/{planted.BEGUN}")] and time.monotonic() < until:
+                time.sleep(0.1)
+            act()
+
+        threads.append(threading.Thread(target=wait, daemon=True))
+        threads[-1].start()
+
+    yield watch
+    for thread in threads:
+        thread.join()
+
+
+def processes(folder: Path) -> list[int]:
+    """Of the jobs that began to hang."""
+    return [int(path.read_text()) for path in folder.glob(f"*/{planted.BEGUN}")]
+
+
+def gone(number: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return "Z" in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_sweep_that_is_told_to_end(number, code, ptune, tmp_path, cached, once_begun):
+    """It passes that on, leaves no process behind, and the same command goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals reach the main thread alone")
+    words = [*SWEEP, "hydra.launcher.n_jobs=1", "seed=1,2", plant(s1="hang")]
+    once_begun(tmp_path / "out", lambda: os.kill(os.getpid(), number))
+    done = ptune(*words)
+    assert done.code == code, done.err
+    assert ends(tmp_path / "out") == {0: ("interrupted", "interrupted")}
+    assert "0 of 2 jobs are done; the same command goes on from there" in done.err
+    assert [gone(process) for process in processes(tmp_path / "out")] == [True]
+    Path("mended").touch()
+    assert ptune(*words).code == 0
+    assert ends(tmp_path / "out") == {0: ("ok", ""), 1: ("ok", "")}
+
+
+def test_two_sweeps_in_one_folder(ptune, tmp_path, cached):
+    with ledger.Ledger(tmp_path / "out"):
+        done = ptune(*SWEEP, "seed=1", plant())
+    assert done.err == f"{tmp_path / 'out'}: a sweep is at work there; wait for it, or take another folder, as " + (
+        "hydra.sweep.dir=DIR"
+    )
+
+
+def test_the_same_command_has_the_same_folder(ptune, tmp_path, cached):
+    """Without anything that names one."""
+    words = [word for word in SWEEP if not word.startswith("hydra.sweep.dir")]
+    for _ in range(2):
+        assert ptune(*words, "seed=1,2", plant()).code == 0
+    (sweep,) = (tmp_path / "outputs/sweeps").iterdir()
+    assert sweep.name.startswith("experiment-demo_majority+tracker-none+data.demo.train-8+")
+    assert started(sweep) == Counter([0, 1])
+    assert ptune(*words, "seed=1,3", plant()).code == 0
+    assert len([*(tmp_path / "outputs/sweeps").iterdir()]) == 2
+
+
+KILLED_ONCE = """
+import os, signal
+from pathlib import Path
+from ptune.heads.linear import Linear
+
+class Once(Linear):
+    steps = 0
+
+    def loss(self, hidden, batch):
+        Once.steps += 1
+        if Once.steps == 6 and not Path("mended").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(hidden, batch)
+"""
+
+
+def test_an_unfinished_job_goes_on_from_its_checkpoint(ptune, tmp_path, cached, monkeypatch):
+    """With the bits of a run that nothing has cut."""
+    (tmp_path / "once.py").write_text(KILLED_ONCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = [
+        "train", "-m", "experiment=demo", "tracker=none", *SMALL, "batch_size=4", "eval_every=2", "max_steps=8",
+        "packages=[once]", "method.head._target_=once.Once",
+    ]  # fmt: skip
+    done = ptune(*words, "hydra.sweep.dir=out")
+    assert (done.code, ends(tmp_path / "out")) == (1, {0: ("failed", "killed")})
+    Path("mended").touch()
+    assert ptune(*words, "hydra.sweep.dir=out").code == ptune(*words, "hydra.sweep.dir=whole").code == 0
+    (cut,), (whole,) = ([*(tmp_path / folder).glob("*/")] for folder in ("out", "whole"))
+    assert "going on from step 4 of 8" in (cut / "log.txt").read_text()
+    assert (cut / "tuned.safetensors").read_bytes() == (whole / "tuned.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_fifty_jobs_with_twelve_failures_of_six_kinds(tmp_path, cached):
+    """38 finish, 12 are named rightly, the same command runs only those; then the sweep itself is killed, too."""
+    kinds = ("data", "oom", "nan", "killed", "disk", "code")
+    failing = {seed: kinds[i % 6] for i, seed in enumerate(range(2, 50, 4))}
+    words = [*SWEEP, "seed=range(0,50)", plant(**{f"s{seed}": kind for seed, kind in failing.items()})]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+    def begun(*more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "ptune", *words, *more]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
+
+    sweep = begun()
+    _, said = sweep.communicate(timeout=1200)
+    assert sweep.returncode == 1, said
+    found = ends(tmp_path / "out")
+    assert Counter(state for state, _ in found.values()) == {"ok": 38, "failed": 12}
+    assert {number: kind for number, (_, kind) in found.items() if kind} == failing
+    (tmp_path / "mended").touch()
+    before = started(tmp_path / "out")
+    sweep = begun()
+    while len([*(tmp_path / "out").glob("*/result.json")]) < 42:
+        time.sleep(0.1)
+    sweep.kill()
+    sweep.communicate()
+    time.sleep(5)  # its jobs end with it
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/result.json")}
+    sweep = begun()
+    _, said = sweep.communicate(timeout=1200)
+    assert sweep.returncode == 0, said
+    assert f"50 jobs in {tmp_path / 'out'}: {len(finished)} done, {50 - len(finished)} to run" in said
+    assert {*(started(tmp_path / "out") - before)} == {*failing}
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    results = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/result.json")]
+    assert sorted(result["seed"] for result in results) == list(range(50))
