@@ -210,8 +210,8 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
     """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects.
 
     A single run that diverges raises DivergedError; among several it is marked failed and the others go on. Raises
-    Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which is
-    made when the run goes on.
+    Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which
+    is made when the run goes on.
     """
     with at_once(model.apart) as mapped, halt.guarded():
         try:
