@@ -15,6 +15,7 @@ from kit import left
 from ptune.run import RunFolder
 
 ALL = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("faults")  # one server for all of them
 
 
 @pytest.fixture(scope="session")
