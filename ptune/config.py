@@ -151,6 +151,8 @@ class Train:
     deterministic: bool = True
     device: str = "auto"
     resume: str | None = None  # a run folder to continue
+    time_limit: float | None = None  # minutes after which the run saves and ends, with exit code 75, to be resumed
+    save_minutes: float = 10.0  # between checkpoints where evaluations, each of which writes one, are further apart
     quiet: bool = False
     packages: list[str] = field(default_factory=list)  # further packages whose classes a yaml may name
 

@@ -36,8 +36,12 @@ class DivergedError(PtuneError):
     """The loss or a gradient became NaN or infinite; names the step and the examples of the batch."""
 
 
+class DiskError(PtuneError):
+    """A file that could not be written for lack of room; names it."""
+
+
 class Interrupted(KeyboardInterrupt):
-    """Asked to end, as by SIGTERM; what has checkpoints can go on from them."""
+    """Asked to end, by a signal or a limit of time; what has checkpoints can go on from them. Says how."""
 
 
 def nearest(wrong: object, right: Iterable[object]) -> str:

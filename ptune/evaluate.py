@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
+from ptune import halt
 from ptune.batch import Draw, Example, RowOutput
 from ptune.model import Model
 from ptune.rendered import Rendered, fitting
@@ -65,6 +66,7 @@ def predict_together(
 
     with at_once(model.threads) as mapped:
         for number, found in chain.from_iterable(mapped(said, batches)):
+            halt.check()
             for output in found:
                 outputs[number][output.example].append(output)
     model.train(was_training)

@@ -31,7 +31,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, UnavailableError
+from ptune.errors import ConfigError, DataError, DiskError, DivergedError, Interrupted, UnavailableError
 from ptune.explain import check_complete, explain
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
@@ -62,6 +62,7 @@ PATIENCE = 10.0  # seconds that a process has to go away once its jobs have ende
 TYPED: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("interrupted", (KeyboardInterrupt,)),
     ("nan", (DivergedError,)),
+    ("disk", (DiskError,)),
     ("data", (DataError, UnavailableError)),
     ("config", (HydraException, OmegaConfBaseException, yaml.YAMLError)),
     ("oom", (MemoryError,)),
@@ -231,7 +232,7 @@ def failure(error: BaseException) -> Outcome:
         said, place = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__, place_of(error)
     message = "; ".join(line.strip() for line in said.splitlines())
     if kind == "interrupted":
-        return Outcome("interrupted", kind, "told to end")
+        return Outcome("interrupted", kind, str(error) or "told to end")
     if kind == "code" and place:
         message = f"{message} ({place})"
     return Outcome("failed", kind, message, fingerprint(kind, said, place))
@@ -413,7 +414,7 @@ def _end_with_parent() -> None:
 def interrupt(number: int, frame: Any) -> None:
     """Handle a signal that asks to end."""
     signal.signal(number, signal.SIG_IGN)  # once is enough
-    raise Interrupted(signal.Signals(number).name)
+    raise Interrupted(f"ended by {signal.Signals(number).name}; the same command goes on")
 
 
 def log_to(specs: Sequence[Spec]) -> None:

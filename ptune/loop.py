@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from ptune import halt
 from ptune.batch import Batch
-from ptune.errors import DivergedError
+from ptune.errors import DivergedError, Interrupted
 from ptune.seeds import mix
 from ptune.threads import at_once
 
@@ -90,6 +91,16 @@ class Source(NamedTuple):
     weight: float = 1.0
 
 
+class Stream(Protocol):
+    """Micro-batches, a pure function of the step."""
+
+    def __call__(self, step: int) -> Sequence[Batch]:
+        """Those of a step, counted from 0."""
+
+    def divide(self, parts: int) -> bool:
+        """Give each in so many parts from now on; says whether they had more than one example."""
+
+
 @dataclass
 class Run:
     """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches.
@@ -99,7 +110,7 @@ class Run:
     """
 
     member: int
-    stream: Callable[[int], Sequence[Batch]]
+    stream: Stream
     stepper: Stepper
     trained: Mapping[str, nn.Parameter]
     recorder: Recorder
@@ -114,6 +125,21 @@ class Run:
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
+    save_every: float = math.inf  # seconds since the last checkpoint after which there is another between evaluations
+    parts: int = 1  # of each micro-batch, since memory ran out
+    saved: int | None = None  # the step of the last checkpoint
+    saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def due(self) -> bool:
+        """Whether the run is to be evaluated as it stands."""
+        evaluated = self.history[-1]["step"] if self.history else 0
+        return self.step > evaluated and (self.step % self.eval_every == 0 or self.step == self.steps)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no step is left to do."""
+        return self.failure is not None or self.step == self.steps or self.stopper.stop
 
     def source(self, name: str) -> Source:
         """Who reads batches of that source, and what their loss counts for."""
@@ -137,9 +163,11 @@ class Run:
             "best": self.stopper.best,
             "best_step": self.stopper.best_step,
             "waited": self.stopper.waited,
+            "parts": self.parts,
         }
         parameters = {name: parameter.detach() for name, parameter in self.trained.items()}
         self.recorder.save(self.step, parameters, tensors, state, self.stopper.best_step)
+        self.saved, self.saved_at = self.step, time.monotonic()
 
     def restore(
         self, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
@@ -152,6 +180,13 @@ class Run:
         self.step, self.history = state["step"], list(state["history"])
         self.stopper.best, self.stopper.best_step = state["best"], state["best_step"]
         self.stopper.waited = state["waited"]
+        self.saved = self.step
+        self.divide(state["parts"])
+
+    def divide(self, parts: int) -> bool:
+        """Give each micro-batch in so many parts; says whether they had more than one example."""
+        self.parts = parts
+        return parts == 1 or self.stream.divide(parts)
 
 
 class Trainable(Protocol):
@@ -174,27 +209,56 @@ class Trainable(Protocol):
 def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping[str, Any]]) -> list[Run]:
     """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects.
 
-    A single run that diverges raises DivergedError; among several it is marked failed and the others go on.
+    A single run that diverges raises DivergedError; among several it is marked failed and the others go on. Raises
+    Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which
+    is made when the run goes on.
     """
-    live = [run for run in runs if run.step < run.steps and not run.stopper.stop]
-    with at_once(model.apart) as mapped:
-        while live:
-            started = time.perf_counter()
-            torch.manual_seed(mix(live[0].seed, "step", live[0].step))
-            model.train()
-            totals, batches = gradients(model, live, mapped)
-            for run in list(live):
-                try:
-                    update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
-                    if run.step % run.eval_every == 0 or run.step == run.steps:
-                        assess(run, evaluate)
-                except DivergedError as error:
-                    run.failure = error
-                    if len(runs) == 1:
-                        raise
-                if run.failure or run.step == run.steps or run.stopper.stop:
-                    live.remove(run)
+    with at_once(model.apart) as mapped, halt.guarded():
+        try:
+            for run in runs:
+                if run.due:
+                    assess(run, evaluate)
+            live = [run for run in runs if not run.ended]
+            while live:
+                advance(runs, live, model, evaluate, mapped)
+                live = [run for run in live if not run.ended]
+                halt.check()
+        except Interrupted:
+            for run in runs:
+                if run.failure is None and run.step and run.saved != run.step:
+                    run.save()
+            raise
     return list(runs)
+
+
+def advance(
+    runs: Sequence[Run],
+    live: Sequence[Run],
+    model: Trainable,
+    evaluate: Callable[[Run], Mapping[str, Any]],
+    mapped: Callable[..., Iterable[Any]],
+) -> None:
+    """Take the live runs one step on, and evaluate or save those whose turn it is."""
+    started = time.perf_counter()
+    torch.manual_seed(mix(live[0].seed, "step", live[0].step))
+    model.train()
+    try:
+        totals, batches = gradients(model, live, mapped)
+    except (MemoryError, RuntimeError) as error:
+        if not (memory_ran_out(error) and halve(live)):
+            raise
+        return
+    for run in live:
+        try:
+            update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
+            if run.due:
+                assess(run, evaluate)
+            elif time.monotonic() - run.saved_at > run.save_every:
+                run.save()
+        except DivergedError as error:
+            run.failure = error
+            if len(runs) == 1:
+                raise
 
 
 def gradients(
@@ -236,6 +300,26 @@ def gradients(
                 held = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = held.add_(gradient)
     return totals, batches
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error says that a device or the machine has no memory left."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def halve(runs: Sequence[Run]) -> bool:
+    """Halve the micro-batches of runs whose step did not fit, for it to be done again; says whether that can be."""
+    for run in runs:
+        for parameter in run.trained.values():
+            parameter.grad = None
+    divided = [run.divide(2 * run.parts) for run in runs]
+    if not any(divided):
+        return False
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    for run in runs:
+        run.recorder.record({"event": "halved", "step": run.step, "parts": run.parts})
+    return True
 
 
 def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, seconds: float) -> None:

@@ -98,7 +98,10 @@ class Progress:
             self.bar.start()
 
     def show(self, event: Mapping[str, Any]) -> None:
-        """Take a step or an evaluation of the training shown."""
+        """Take an event of the training shown."""
+        if event["event"] == "halved":
+            self.warn(f"out of memory: from step {event['step'] + 1} on each micro-batch is in {event['parts']} parts")
+            return
         if event["event"] == "eval" and self.runs > 1:
             self.best = max(self.best, event["selected"])
             self.metric = f"best {event['split']} {event['metric']} {self.best:.1f}"

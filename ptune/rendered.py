@@ -172,6 +172,7 @@ class Stream:
         """
         self.rendered, self.batch_size, self.accumulate, self.source = rendered, batch_size, accumulate, source
         self.seed, self.bucket, self.tokens = seed, bucket, tokens
+        self.parts = 1
         self.indices = rendered.teaching
         self.steps_per_epoch = -(-len(self.indices) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
@@ -203,18 +204,33 @@ class Stream:
         """The micro-batches of a step (counted from 0)."""
         epoch, index = divmod(step, self.steps_per_epoch)
         indices = self.epoch(epoch)[index]
-        size = -(-len(indices) // self.accumulate)
+        size = -(-len(indices) // (self.accumulate * self.parts))
         draw = Draw(self.seed, epoch, training=True)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
         return [self.rendered.batch(few, draw, self.source) for few in micro]
 
+    def divide(self, parts: int) -> bool:
+        """Give each micro-batch in so many parts from now on; says whether they had more than one example."""
+        size = -(-self.batch_size // (self.accumulate * self.parts))
+        self.parts = parts
+        return size > 1
 
-def side_by_side(streams: Sequence[Stream]) -> Callable[[int], list[Batch]]:
+
+class SideBySide:
     """The micro-batches of a step of every stream, those of the first one in front."""
-    if len(streams) == 1:
-        return streams[0]
-    return lambda step: [batch for stream in streams for batch in stream(step)]
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self.streams = streams
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        return [batch for stream in self.streams for batch in stream(step)]
+
+    def divide(self, parts: int) -> bool:
+        """See Stream."""
+        divided = [stream.divide(parts) for stream in self.streams]
+        return any(divided)
 
 
 class Drawn:
@@ -250,6 +266,11 @@ class Drawn:
         epoch, index = divmod(step, self.steps_per_epoch)
         number = self.order(epoch)[index]
         return self.streams[number](self.taken(step, number))
+
+    def divide(self, parts: int) -> bool:
+        """See Stream."""
+        divided = [stream.divide(parts) for stream in self.streams]
+        return any(divided)
 
 
 def shares(sizes: Sequence[int], power: float) -> list[int]:

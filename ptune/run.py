@@ -13,15 +13,17 @@ checkpoints/STEP/  state to resume, the last two and the best; its manifest is w
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,17 +47,25 @@ PACKAGES = (
     "numpy",
 )
 KEPT = 2
+UNFINISHED = re.compile(r"\..+\.\d+")  # .NAME.PROCESS, which becomes NAME
+RETIRED = re.compile(r"\.\d{8}")  # a checkpoint whose place another one takes
 CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is either the old one or the new one, whatever happens between."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno:
+            error.filename = str(path)
+        raise
     sync_folder(path.parent)
 
 
@@ -83,6 +93,45 @@ class RunFolder:
     def file(self, name: str) -> Path:
         """A file of the run."""
         return self.path / name
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out, and clear away what one that was killed had not finished writing.
+
+        The system lets go of the lock with its process. Raises PtuneError where another one has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        path = self.file(".lock")
+        with ExitStack() as stack:
+            while True:
+                file = stack.enter_context(path.open("a+"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    raise PtuneError(f"{self.path} is in use by {file.read().strip() or 'another process'}") from None
+                if os.fstat(file.fileno()).st_nlink:
+                    break  # else whoever had it has just left and deleted it
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
+            file.flush()
+            self._clear()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        for path in [path for path in self.path.rglob(".*") if RETIRED.fullmatch(path.name)]:
+            if path.with_name(path.name[1:]).is_dir():
+                shutil.rmtree(path)
+            else:
+                os.replace(path, path.with_name(path.name[1:]))
+        for path in [path for path in self.path.rglob(".*") if UNFINISHED.fullmatch(path.name)]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:
@@ -202,17 +251,23 @@ class RunFolder:
 
         root = self.file("checkpoints")
         temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(state).encode())
         contents = dict(zip(CHECKPOINT, parts, strict=True))
-        for name, data in contents.items():
-            write_atomically(temporary / name, data)
         manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-        write_atomically(temporary / "manifest.json", json.dumps(manifest).encode())
-        shutil.rmtree(final, ignore_errors=True)
+        try:
+            for name, data in contents.items():
+                write_atomically(temporary / name, data)
+            write_atomically(temporary / "manifest.json", json.dumps(manifest).encode())
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        retired = root / f".{step:08d}"
+        if final.is_dir():  # of a run that ended before its evaluation
+            os.replace(final, retired)
         os.replace(temporary, final)
         sync_folder(root)
+        shutil.rmtree(retired, ignore_errors=True)
         self._prune(best_step)
 
     def checkpoints(self) -> list[Path]:
@@ -226,15 +281,19 @@ class RunFolder:
                 shutil.rmtree(path)
 
     def newest_checkpoint(self, warn: Any) -> Path | None:
-        """The newest checkpoint whose files match its manifest; `warn(text)` is told of damaged ones.
+        """The newest checkpoint that is whole, and whose best one is; `warn(text)` is told of others.
 
-        None when there is none at all. Raises PtuneError when there are some and all are damaged.
+        None when there is none at all. Raises PtuneError when there are some and none of them will do.
         """
         found = self.checkpoints()
         for path in reversed(found):
-            if intact(path):
+            if not intact(path):
+                warn(f"{path} is damaged; taking the one before it")
+                continue
+            best = json.loads((path / "state.json").read_text(encoding="utf-8")).get("best_step")
+            if best is None or intact(path.with_name(f"{best:08d}")):
                 return path
-            warn(f"{path} is damaged; taking the one before it")
+            warn(f"{path.with_name(f'{best:08d}')}, the best until {path.name}, is damaged; taking one before it")
         if found:
             raise PtuneError(
                 f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"

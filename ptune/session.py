@@ -441,7 +441,7 @@ class Session:
 
     def _run(self, model: Any, rendered: Any) -> Any:
         from ptune import loop
-        from ptune.rendered import side_by_side
+        from ptune.rendered import SideBySide
 
         stream = self._stream(rendered)
         sources = {stream.source: loop.Source(self.member, self._normalizer(stream), self.weight)}
@@ -449,7 +449,7 @@ class Session:
         for member, beside in enumerate(self.beside, len(model.members) - len(self.beside)):
             streams.append(self._stream_beside(beside, model.member(member).template))
             sources[beside.name] = loop.Source(member, self._normalizer(streams[-1]), beside.weight)
-        return self._training(model, side_by_side(streams), stream.steps_per_epoch, sources)
+        return self._training(model, SideBySide(streams), stream.steps_per_epoch, sources)
 
     def _training(self, model: Any, stream: Any, steps_per_epoch: int, sources: Mapping[str, Any]) -> Any:
         """A run of the loop over the batches of sources, of which the first is the run's own."""
@@ -482,6 +482,7 @@ class Session:
             clip=s.optim.clip,
             sources=sources,
             stopper=loop.Stopper(s.patience),
+            save_every=60 * s.save_minutes,
         )
 
     def _stream(self, rendered: Any, source: str = "train") -> Any:

@@ -37,7 +37,8 @@ def at_once(allowed: bool) -> Iterator[Callable[..., Iterable[Any]]]:
                 return map(compute, things)
             if workers not in pools:
                 pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(total // workers,))
-                pools[workers] = stack.enter_context(pool)
+                stack.callback(pool.shutdown, cancel_futures=True)  # what has not begun when an error ends it
+                pools[workers] = pool
             return pools[workers].map(compute, things)
 
         yield mapped

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from ptune import build
+from ptune import build, halt
 from ptune.config import Train
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, DiskError, Interrupted
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
@@ -19,6 +21,7 @@ from ptune.session import Session, train
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -70,7 +73,8 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
     if folder.finished:
         progress.say(f"{folder.path} is finished")
         return folder.read_json("result.json")
-    result = Session(settings, folder, where.overrides, progress).complete()
+    with begun(settings, [folder]):
+        result = Session(settings, folder, where.overrides, progress).complete()
     show(result, folder.path, progress)
     log.info("%s on %s: %.2f", result["metric"], result["report_on"], result["score"])
     return result
@@ -83,7 +87,7 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
     """
     ends: list[float | Exception] = []
     corpora: dict[str, Any] = {}
-    with Progress(quiet) as progress:
+    with begun(jobs[0][0], [RunFolder(folder) for _, folder, _ in jobs]), Progress(quiet) as progress:
         sessions = [
             Session(settings, RunFolder(folder), overrides, progress, corpora, len(jobs))
             for settings, folder, overrides in jobs
@@ -94,6 +98,33 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
             else:
                 ends.append(float(session.finish(figures)["selected"]))
     return ends
+
+
+@contextmanager
+def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
+    """Inside, runs in these folders go on: nobody else's do, and this process may be asked to end.
+
+    Raises Interrupted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
+    """
+    with ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(folder.locked())
+        try:
+            with halt.listening(settings.time_limit):
+                yield
+        except Interrupted as asked:
+            kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
+            on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
+            raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
+            last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
+            about = f"{error.filename}: " if error.filename else ""
+            raise DiskError(
+                f"{about}{error.strerror}; {last}; with room again, ptune train resume={folders[0].path} goes on"
+            ) from error
 
 
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:

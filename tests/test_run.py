@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -114,14 +115,16 @@ def test_write_atomically(tmp_path, monkeypatch):
     write_atomically(path, b"old")
 
     def broken(*args):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os, step, broken)
-            with pytest.raises(OSError, match="disk full"):
+            with pytest.raises(OSError, match="disk full") as caught:
                 write_atomically(path, b"new" * 1000)
+        assert caught.value.filename == str(path)
         assert path.read_bytes() == b"old"
+        assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]

@@ -12,7 +12,7 @@ from memory import Memory
 from ptune import build, loop, optim
 from ptune.model import Model
 from ptune.progress import Progress
-from ptune.rendered import Rendered, Stream, side_by_side
+from ptune.rendered import Rendered, SideBySide, Stream
 from ptune.run import RunFolder, read_checkpoint
 from ptune.session import Beside, Session
 
@@ -44,7 +44,7 @@ def wired(own, other, examples, weights=(1.0, 1.0), with_own=True):
     groups = {g: [p for n, p in trained.items() if n.startswith(g)] for g in ("prompt", "head", "backbone")}
     run = loop.Run(
         member=0,
-        stream=side_by_side(streams if with_own else streams[1:]),
+        stream=SideBySide(streams if with_own else streams[1:]),
         stepper=optim.Stepper(optim.optimizer(own.optim, groups), optim.schedule(own.optim, 3, 1)),
         trained=trained,
         recorder=Memory(),
