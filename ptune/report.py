@@ -72,8 +72,8 @@ def main(cfg: DictConfig) -> None:
     for key, value, known in choices:
         if value not in known:
             raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, known)}"])
-    if s.by == "run" and (told := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
-        raise ConfigError([f"{key}: runs have no differences to show; leave out by=run" for key in told])
+    if s.by == "run" and (asked := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
+        raise ConfigError([f"{key}: runs have no differences to show; leave out by=run" for key in asked])
     if s.margin is not None and s.margin <= 0:
         raise ConfigError([f"margin: {s.margin:g} is no margin; give points above 0, as margin=1.0"])
     if s.out is not None and s.format != "html":
