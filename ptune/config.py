@@ -153,6 +153,7 @@ class Train:
     resume: str | None = None  # a run folder to continue
     quiet: bool = False
     packages: list[str] = field(default_factory=list)  # further packages whose classes a yaml may name
+    observer: dict[str, Any] = field(default_factory=dict)  # who sees each evaluation and may end the run, by _target_
 
 
 @dataclass

@@ -40,6 +40,10 @@ class Interrupted(KeyboardInterrupt):
     """Asked to end, as by SIGTERM; what has checkpoints can go on from them."""
 
 
+class PrunedError(PtuneError):
+    """An observer has ended the run before its end: nothing is wrong with it, and it has no result."""
+
+
 def nearest(wrong: object, right: Iterable[object]) -> str:
     """The clause that ends an error line: the closest right value, or all of them when none is close."""
     known = [str(value) for value in right]
