@@ -31,14 +31,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, UnavailableError
+from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, PrunedError, UnavailableError
 from ptune.explain import check_complete, explain
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.config import Train
 
 LONGEST = 80  # characters of a folder's name
-UNNAMED = ("quiet", "resume")  # overrides that say nothing of a run
+UNNAMED = ("quiet", "resume", "observer")  # overrides that say nothing of a run
 # What jobs would each import, 5 s of a CPU. None of it touches a GPU, and the native threads it starts, of OpenBLAS and
 # Arrow, are made to be forked.
 PRELOADED = [
@@ -78,7 +78,7 @@ OWN = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGI
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: its state (ok, failed or interrupted).
+    """How a job ended: its state (ok, pruned, failed or interrupted).
 
     kind: of a failure: config, data, oom, nan, killed, disk, code; message: in one line; fingerprint: the same for
     failures with the same cause, as far as can be told; score: the selecting one; shared: of a group as a whole, which
@@ -147,7 +147,7 @@ def composed(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], 
     for number, overrides in enumerate(several, first):
         found = loader.load_sweep_config(config, list(overrides))
         words = [str(word) for word in found.hydra.overrides.task]
-        own = [word for word in words if word not in common]
+        own = [word for word in named(words) if word not in common]
         with open_dict(found):
             found.hydra.job.id = found.hydra.job.num = number
             found.hydra.job.override_dirname = folder_name(own or words)
@@ -204,12 +204,17 @@ def without_hydra(config: DictConfig) -> DictConfig:
 def folder_name(words: Sequence[str]) -> str:
     """Overrides as the name of a folder: readable, without a character that paths or command lines take for something
     else, of a bounded length, and different for different overrides."""
-    told = [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
+    told = named(words)
     plain = "+".join(word.lstrip("+").replace("=", "-", 1).replace("/", ".") for word in told)
     name = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
     if name and (name != plain or len(name) > LONGEST):
         name = f"{name[:LONGEST]}-{digest(told)}"
     return name or "default"
+
+
+def named(words: Sequence[str]) -> list[str]:
+    """The overrides that say what a run is."""
+    return [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
 
 
 def digest(value: Any) -> str:
@@ -222,6 +227,8 @@ def digest(value: Any) -> str:
 
 def failure(error: BaseException) -> Outcome:
     """What an exception makes of a job."""
+    if isinstance(error, PrunedError):
+        return Outcome("pruned", message=str(error), seconds=seconds)
     kind = kind_of(error)
     told = isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)  # a mistake, and where it is
     if told:
@@ -314,7 +321,8 @@ def attempt(specs: Sequence[Spec]) -> list[Outcome]:
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         ends, shared = [error] * len(specs), len(specs) > 1
     seconds = time.monotonic() - started
-    for end in dict.fromkeys(end for end in ends if isinstance(end, BaseException)):
+    wrong = [end for end in ends if isinstance(end, BaseException) and not isinstance(end, PrunedError)]
+    for end in dict.fromkeys(wrong):
         traceback.print_exception(end)
     return [
         replace(failure(end), seconds=seconds, shared=shared)

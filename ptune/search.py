@@ -41,7 +41,7 @@ STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search, see config.Optuna."""
+    """How to search, see conf/hydra/sweeper/optuna.yaml."""
 
     n_trials: int | None = None
     sampler: str = "tpe"

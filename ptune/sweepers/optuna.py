@@ -26,7 +26,7 @@ FIRST = 3  # trials that fail, none of them ending otherwise, end the search
 
 
 class OptunaSweeper(Sweeper):
-    """n_jobs: trials of a call of the launcher; the other settings are those of config.Optuna."""
+    """n_jobs: trials of a call of the launcher; the other settings are those of search.Settings."""
 
     hydra_context: Any
     config: Any
