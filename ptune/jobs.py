@@ -228,7 +228,7 @@ def digest(value: Any) -> str:
 def failure(error: BaseException) -> Outcome:
     """What an exception makes of a job."""
     if isinstance(error, PrunedError):
-        return Outcome("pruned", message=str(error), seconds=seconds)
+        return Outcome("pruned", message=str(error))
     kind = kind_of(error)
     told = isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)  # a mistake, and where it is
     if told:

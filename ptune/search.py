@@ -7,6 +7,8 @@ best.yaml      the best one, with the command that trains it again
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -61,14 +64,19 @@ class Planned:
 
 
 class Search:
-    """The search of a sweep folder."""
+    """The search of a sweep folder, which one process at a time goes on with."""
 
     def __init__(
         self, folder: Path, parameters: Sequence[Parameter], shared: Sequence[str], settings: Settings
     ) -> None:
-        """shared: the overrides of all trials. Raises ConfigError where the folder holds another search."""
+        """shared: the overrides of all trials.
+
+        Raises ConfigError where the folder holds another search, PtuneError where a process is at work on this one.
+        """
         check(settings, parameters)
+        library()
         self.folder, self.parameters, self.shared, self.settings = folder, parameters, [*shared], settings
+        self.file = locked(folder / JOURNAL)
         mend(folder / JOURNAL)
         self.study, self.storage = study(folder / JOURNAL)
         about = {
@@ -82,6 +90,14 @@ class Search:
         for key, value in {**about, "pruning": pruning(settings)}.items():
             if known.get(key) != value:
                 self.study.set_user_attr(key, value)
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.file)
 
     # Trials
 
@@ -154,14 +170,14 @@ class Search:
         path = str((self.folder / JOURNAL).absolute()).replace("\\", "\\\\").replace("'", "\\'")
         return f"++observer={{_target_:ptune.search.Trial,study:'{path}',number:{planned.trial}}}"
 
-    def tell(self, planned: Planned, folder: Path, score: float | None, error: str = "") -> str:
+    def tell(self, planned: Planned, folder: Path | None, score: float | None, error: str = "") -> str:
         """Record how a trial's job has ended: with a score, pruned as its folder says, or failed; the state."""
         from optuna.trial import TrialState
 
-        pruned = RunFolder(folder).pruned
+        pruned = folder is not None and RunFolder(folder).pruned
         state = TrialState.COMPLETE if score is not None else TrialState.PRUNED if pruned else TrialState.FAIL
         trial = self.study.get_trials(deepcopy=False)[planned.trial]._trial_id
-        noted = {"folder": str(folder), "error": error.splitlines()[0] if error else ""}
+        noted = {"folder": str(folder or ""), "error": error.splitlines()[0] if error else ""}
         for key, value in noted.items():
             if value:
                 self.storage.set_trial_user_attr(trial, key, value)
@@ -359,9 +375,23 @@ def check(s: Settings, parameters: Sequence[Parameter]) -> None:
         raise ConfigError(problems)
 
 
+def locked(path: Path) -> int:
+    """A descriptor of the file, on which this process has a lock. Raises PtuneError where another one has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        text = "a search is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
+        raise PtuneError(f"{path.parent}: {text}") from None
+    except OSError:  # a file system without locks
+        pass
+    return descriptor
+
+
 def mend(path: Path) -> None:
     """Cut off a journal's last line where it is not whole: Optuna would read nothing after it."""
-    with suppress(FileNotFoundError), path.open("rb+") as file:
+    with path.open("rb+") as file:
         data = file.read()
         file.truncate(data.rfind(b"\n") + 1)
 

@@ -89,8 +89,8 @@ class Sweep(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs that are not finished; what all of them returned, in their order.
 
-        A failed job returns NaN, and so does one that an observer has ended. Raises PtuneError where the sweep has nothing to hope for, Interrupted and
-        KeyboardInterrupt when it is told to end, after its jobs have.
+        A failed job returns NaN, and so does one that an observer has ended. Raises PtuneError where the sweep has
+        nothing to hope for, Interrupted and KeyboardInterrupt when it is told to end, after its jobs have.
         """
         from ptune.view import View
 

@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
+from ptune.errors import PtuneError
 from ptune.ledger import last
 
 if TYPE_CHECKING:  # Hydra imports every sweeper each time it starts
@@ -55,27 +56,39 @@ class OptunaSweeper(Sweeper):
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        search = Search(folder, parameters, shared, Settings(**self.settings))
-        with Progress("quiet=true" in shared) as progress:
-            ends = self.run(search)
-            for line, style in told(search.write()):
-                progress.say(line, style)
+        with (
+            Progress("quiet=true" in shared) as progress,
+            Search(folder, parameters, shared, Settings(**self.settings)) as search,
+        ):
+            try:
+                ends = self.run(search)
+            finally:
+                for line, style in told(search.write()):
+                    progress.say(line, style)
         for end in ends:
             _ = end.return_value  # raises, where the job has failed
         return ends
 
     def run(self, search: Search) -> list[JobReturn]:
-        """Launch trials until the search is at its end."""
+        """Launch trials until the search is at its end. Raises PtuneError where none of them goes well."""
         ends: list[JobReturn] = []
         states: list[str] = []
         waiting = search.left()
         while batch := waiting.pop(0) if waiting else search.ask(self.at_once):
-            found = self.launch(search, batch)
+            try:
+                found = self.launch(search, batch)
+            except PtuneError as error:  # too many jobs have failed alike; in a search others may be well
+                states += [search.tell(planned, None, None, str(error)) for planned in batch]
+                if {*states} == {"failed"}:
+                    raise
+                continue
             states += [tell(search, planned, end) for planned, end in zip(batch, found, strict=True)]
             ends += found
             search.write()
             if len(states) >= FIRST and {*states} == {"failed"}:
                 break
+            if hasattr(self.launcher, "failures"):  # by which a launcher loses hope
+                self.launcher.failures.clear()
         return ends
 
     @property
@@ -97,5 +110,7 @@ def tell(search: Search, planned: Planned, end: JobReturn) -> str:
         score = float(found) if isinstance(found, int | float) and math.isfinite(found) else None
         return search.tell(planned, folder, score)
     noted = last(search.folder).get(os.path.relpath(folder, search.folder))
-    error = f"{noted['kind']}: {noted['message']}" if noted else f"{type(end._return_value).__name__}: {end._return_value}"
+    error = (
+        f"{noted['kind']}: {noted['message']}" if noted else f"{type(end._return_value).__name__}: {end._return_value}"
+    )
     return search.tell(planned, folder, None, error)
