@@ -77,17 +77,25 @@ class Search:
         library()
         self.folder, self.parameters, self.shared, self.settings = folder, parameters, [*shared], settings
         self.file = locked(folder / JOURNAL)
-        mend(folder / JOURNAL)
-        self.study, self.storage = study(folder / JOURNAL)
+        try:
+            mend(folder / JOURNAL)
+            self.study, self.storage = study(folder / JOURNAL)
+            self._begin()
+        except BaseException:
+            os.close(self.file)
+            raise
+
+    def _begin(self) -> None:
+        """Write down what is searched, which must be what was searched before."""
         about = {
-            "space": {one.key: one.told() for one in parameters},
-            "shared": sorted(word for word in shared if first(word) not in UNTRACKED),
+            "space": {one.key: one.told() for one in self.parameters},
+            "shared": sorted(word for word in self.shared if first(word) not in UNTRACKED),
         }
         known = self.study.user_attrs
         if others := [key for key, value in about.items() if known.get(key, value) != value]:
-            told = {key: known[key] if key == "shared" else [*known[key]] for key in others}
-            raise ConfigError([f"hydra.sweep.dir: {folder} holds another search ({told}); take another folder"])
-        for key, value in {**about, "pruning": pruning(settings)}.items():
+            told = " ".join(known[others[0]])
+            raise ConfigError([f"hydra.sweep.dir: {self.folder} holds another search ({told}); take another folder"])
+        for key, value in {**about, "pruning": pruning(self.settings)}.items():
             if known.get(key) != value:
                 self.study.set_user_attr(key, value)
 
