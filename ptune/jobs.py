@@ -33,12 +33,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, PrunedError, UnavailableError
 from ptune.explain import check_complete, explain
+from ptune.where import unobserved
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.config import Train
 
 LONGEST = 80  # characters of a folder's name
-UNNAMED = ("quiet", "resume", "observer")  # overrides that say nothing of a run
+UNNAMED = ("quiet", "resume")  # overrides that say nothing of a run
 # What jobs would each import, 5 s of a CPU. None of it touches a GPU, and the native threads it starts, of OpenBLAS and
 # Arrow, are made to be forked.
 PRELOADED = [
@@ -146,8 +147,8 @@ def composed(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], 
     jobs = []
     for number, overrides in enumerate(several, first):
         found = loader.load_sweep_config(config, list(overrides))
-        words = [str(word) for word in found.hydra.overrides.task]
-        own = [word for word in named(words) if word not in common]
+        words = unobserved(str(word) for word in found.hydra.overrides.task)
+        own = [word for word in words if word not in common]
         with open_dict(found):
             found.hydra.job.id = found.hydra.job.num = number
             found.hydra.job.override_dirname = folder_name(own or words)
@@ -204,17 +205,12 @@ def without_hydra(config: DictConfig) -> DictConfig:
 def folder_name(words: Sequence[str]) -> str:
     """Overrides as the name of a folder: readable, without a character that paths or command lines take for something
     else, of a bounded length, and different for different overrides."""
-    told = named(words)
+    told = [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
     plain = "+".join(word.lstrip("+").replace("=", "-", 1).replace("/", ".") for word in told)
     name = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
     if name and (name != plain or len(name) > LONGEST):
         name = f"{name[:LONGEST]}-{digest(told)}"
     return name or "default"
-
-
-def named(words: Sequence[str]) -> list[str]:
-    """The overrides that say what a run is."""
-    return [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
 
 
 def digest(value: Any) -> str:

@@ -97,9 +97,7 @@ class Session:
 
         self.cache = Cache(cache_folder, progress, settings.data.cache)
         self.settings, self.folder, self.progress = settings, folder, progress
-        # which of a search's trials it was is no setting of the run
-        self.overrides = [word for word in overrides if word.lstrip("+").partition("=")[0] != "observer"]
-        self.stage = stage
+        self.overrides, self.stage = overrides, stage
         self.corpora = {} if corpora is None else corpora
         self.stages: dict[str, dict[str, Any]] = {}
         self.expected: int | None = None
@@ -125,7 +123,7 @@ class Session:
             return  # nothing of it is written again
         folder.write_config(build.as_config(settings))
         self.identity = folder.write_environment(
-            {"identity": identity, **environment(self.overrides), "data": self.corpus.origin}
+            {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
         )
         given = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
         self.splits = {split: account(examples) for split, examples in given.items()}

@@ -104,7 +104,8 @@ class OptunaSweeper(Sweeper):
 
 def tell(search: Search, planned: Planned, end: JobReturn) -> str:
     """Record how a trial's job has ended; its state."""
-    folder = Path(OmegaConf.select(end.hydra_cfg, "hydra.runtime.output_dir"))
+    assert end.hydra_cfg is not None
+    folder = Path(str(end.hydra_cfg.hydra.runtime.output_dir))
     if end.status == JobStatus.COMPLETED:
         found = end.return_value
         score = float(found) if isinstance(found, int | float) and math.isfinite(found) else None
