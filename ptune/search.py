@@ -39,7 +39,7 @@ PRUNERS = ("median", "asha", "none")
 TRIALS = 20  # unless n_trials says it, or the sampler is grid
 REPEATS = 20  # proposals of what was tried before, until another way is taken
 UNTRACKED = ("quiet", "tracker", "device", "observer")  # settings with which a search may go on otherwise
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         yield "no trial is complete, so that there is no best one", "bold yellow"
         return
     point = " ".join(best["overrides"])
-    yield f"best: {best['selected']:.2f} with {point}, in {best['folder'] or 'the folder of its twin'}", "bold"
+    yield f"best: {best['selected']:.2f} with {point}, in {best['folder']}", "bold"
     if others := len(found["equal"]) - 1:
         yield f"{others} other{'s' * (others > 1)} with the same score; the first counts", None
     for key, end in found["edge"].items():

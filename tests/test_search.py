@@ -153,7 +153,7 @@ def test_what_failed_or_was_cut_off_runs_again(tmp_path):
         first.tell(jobs[0], None, None, "nan: the loss\nis not finite")
         first.tell(jobs[2], tmp_path, 1.0)
         assert first.ask(1) == []
-        assert first.write()["counts"] == {"complete": 1, "pruned": 0, "failed": 1, "running": 3}
+        assert first.write()["counts"] == {"complete": 1, "pruned": 0, "failed": 1, "unfinished": 3}
     with opened(tmp_path, *grid, sampler="grid") as again:
         left = again.left()
         assert [[planned.job for planned in batch] for batch in left] == [[0, 1], [3, 4]]
@@ -325,7 +325,7 @@ def test_a_search_from_the_command_line(ptune, tmp_path, monkeypatch):
     done = ptune("train", "-m", *SMALL)
     assert done.code == 0, done.err
     found = json.loads((tmp_path / "out/search.json").read_text())
-    assert found["counts"] == {"complete": 2, "pruned": 1, "failed": 0, "running": 0}
+    assert found["counts"] == {"complete": 2, "pruned": 1, "failed": 0, "unfinished": 0}
     assert [trial["state"] for trial in found["trials"]] == ["complete", "pruned", "complete"]
     assert [len(trial["evaluations"]) for trial in found["trials"]] == [2, 1, 2]
     assert "search: 2 complete, 1 pruned" in done.err
