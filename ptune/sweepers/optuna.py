@@ -70,25 +70,22 @@ class OptunaSweeper(Sweeper):
         return ends
 
     def run(self, search: Search) -> list[JobReturn]:
-        """Launch trials until the search is at its end. Raises PtuneError where none of them goes well."""
+        """Launch trials until the search is at its end. Raises PtuneError where a launcher has nothing to hope for."""
         ends: list[JobReturn] = []
         states: list[str] = []
         waiting = search.left()
         while batch := waiting.pop(0) if waiting else search.ask(self.at_once):
             try:
                 found = self.launch(search, batch)
-            except PtuneError as error:  # too many jobs have failed alike; in a search others may be well
-                states += [search.tell(planned, None, None, str(error)) for planned in batch]
-                if {*states} == {"failed"}:
-                    raise
-                continue
+            except PtuneError as error:
+                for planned in batch:
+                    search.tell(planned, None, None, str(error))
+                raise
             states += [tell(search, planned, end) for planned, end in zip(batch, found, strict=True)]
             ends += found
             search.write()
             if len(states) >= FIRST and {*states} == {"failed"}:
                 break
-            if hasattr(self.launcher, "failures"):  # by which a launcher loses hope
-                self.launcher.failures.clear()
         return ends
 
     @property
