@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ptune.model import Model
 
 T = TypeVar("T")
-UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device", "time_limit", "save_minutes")
+UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device", "time_limit", "save_minutes", "observer")
 UNTRACKED_DATA = ("cache",)
 LEAST = 8  # examples of a micro-batch that is trained on beside others
 

@@ -28,6 +28,7 @@ GROUPS = (
     "tracker",
     "compat",
     "experiment",
+    "sweep",
     "debug",
 )
 COMPANIONS = {  # what an option needs beside itself

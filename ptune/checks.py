@@ -86,6 +86,8 @@ def check(s: Train) -> Iterator[str]:
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
     leaf_problems = [line for key in LEAVES for line in check_leaf(key, lookup(values, key), s.packages)]
+    if s.observer:
+        leaf_problems += check_leaf("observer", s.observer, s.packages)
     yield from leaf_problems
     if not leaf_problems:
         yield from check_together(s)

@@ -149,8 +149,10 @@ def dispatch(command: str, rest: list[str]) -> None:
     register()
     if command == "train":
         from hydra_plugins.ptune import register as register_launchers
+        from hydra_plugins.ptune.sweepers import register as register_sweepers
 
         register_launchers()
+        register_sweepers()
     job = Job(command)
     typed = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -155,6 +155,7 @@ class Train:
     save_minutes: float = 10.0  # between checkpoints where evaluations, each of which writes one, are further apart
     quiet: bool = False
     packages: list[str] = field(default_factory=list)  # further packages whose classes a yaml may name
+    observer: dict[str, Any] = field(default_factory=dict)  # who sees each evaluation and may end the run, by _target_
 
 
 @dataclass

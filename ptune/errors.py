@@ -44,6 +44,10 @@ class Interrupted(KeyboardInterrupt):
     """Asked to end, by a signal or a limit of time; what has checkpoints can go on from them. Says how."""
 
 
+class PrunedError(PtuneError):
+    """An observer has ended the run before its end: nothing is wrong with it, and it has no result."""
+
+
 def nearest(wrong: object, right: Iterable[object]) -> str:
     """The clause that ends an error line: the closest right value, or all of them when none is close."""
     known = [str(value) for value in right]

@@ -99,6 +99,8 @@ def tidy(text: str) -> str:
     sweep = re.match(r"Sweep parameters '(.*)' requires --multirun", text)
     if sweep:
         return f"{sweep[1]}: a sweep, add -m"
+    if "does not support sweep type" in text:
+        return "interval(): a grid needs values; give a choice of them, or search with hydra/sweeper=optuna"
     text = text.split("\nConfig search path:")[0].split("\nSee https://")[0]
     return re.sub(r"\n\s*(full_key|reference_type|object_type)[:=].*", "", text).strip()
 

@@ -31,8 +31,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ptune.errors import ConfigError, DataError, DiskError, DivergedError, Interrupted, UnavailableError
+from ptune.errors import ConfigError, DataError, DiskError, DivergedError, Interrupted, PrunedError, UnavailableError
 from ptune.explain import check_complete, explain
+from ptune.where import unobserved
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.config import Train
@@ -79,7 +80,7 @@ OWN = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGI
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: its state (ok, failed or interrupted).
+    """How a job ended: its state (ok, pruned, failed or interrupted).
 
     kind: of a failure: config, data, oom, nan, killed, disk, code; message: in one line; fingerprint: the same for
     failures with the same cause, as far as can be told; score: the selecting one; shared: of a group as a whole, which
@@ -147,7 +148,7 @@ def composed(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], 
     jobs = []
     for number, overrides in enumerate(several, first):
         found = loader.load_sweep_config(config, list(overrides))
-        words = [str(word) for word in found.hydra.overrides.task]
+        words = unobserved(str(word) for word in found.hydra.overrides.task)
         own = [word for word in words if word not in common]
         with open_dict(found):
             found.hydra.job.id = found.hydra.job.num = number
@@ -223,6 +224,8 @@ def digest(value: Any) -> str:
 
 def failure(error: BaseException) -> Outcome:
     """What an exception makes of a job."""
+    if isinstance(error, PrunedError):
+        return Outcome("pruned", message=str(error))
     kind = kind_of(error)
     told = isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)  # a mistake, and where it is
     if told:
@@ -315,7 +318,8 @@ def attempt(specs: Sequence[Spec]) -> list[Outcome]:
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         ends, shared = [error] * len(specs), len(specs) > 1
     seconds = time.monotonic() - started
-    for end in dict.fromkeys(end for end in ends if isinstance(end, BaseException)):
+    wrong = [end for end in ends if isinstance(end, BaseException) and not isinstance(end, PrunedError)]
+    for end in dict.fromkeys(wrong):
         traceback.print_exception(end)
     return [
         replace(failure(end), seconds=seconds, shared=shared)

@@ -57,14 +57,25 @@ class Recorder(Protocol):
         """Write a checkpoint that training can go on from."""
 
 
+class Observer(Protocol):
+    """Who sees a run's evaluations and may end it."""
+
+    def evaluated(self, history: Sequence[Mapping[str, Any]]) -> str | None:
+        """All evaluations so far, the last one new; says why the run is to end here, if it is."""
+
+
 @dataclass
 class Stopper:
-    """The best evaluation so far, the first of equals; stops after `patience` evaluations without a better one."""
+    """The best evaluation so far, the first of equals; stops after `patience` evaluations without a better one.
+
+    pruned: why an observer has ended the run before that, if one has.
+    """
 
     patience: int | None = None
     best: float = -math.inf
     best_step: int | None = None
     waited: int = 0
+    pruned: str | None = None
 
     def note(self, value: float, step: int) -> bool:
         """Take an evaluation's score (higher is better); says whether it is the best."""
@@ -76,8 +87,8 @@ class Stopper:
 
     @property
     def stop(self) -> bool:
-        """Whether patience has run out."""
-        return self.patience is not None and self.waited >= self.patience
+        """Whether patience has run out, or that of an observer."""
+        return self.pruned is not None or (self.patience is not None and self.waited >= self.patience)
 
 
 class Source(NamedTuple):
@@ -122,6 +133,7 @@ class Run:
     clip: float | None = 1.0
     sources: Mapping[str, Source] = field(default_factory=dict)
     stopper: Stopper = field(default_factory=Stopper)
+    observer: Observer | None = None
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
@@ -358,10 +370,14 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
 
 
 def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
-    """Evaluate, note whether it is the best, and write a checkpoint."""
+    """Evaluate, note whether it is the best, write a checkpoint, and tell the observer."""
     event = dict(evaluate(run))
     event["best"] = run.stopper.note(float(event["selected"]), run.step)
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)
     run.recorder.record(event)
     run.save()
+    if run.observer is not None:
+        why = run.observer.evaluated(run.history)
+        if run.step < run.steps and not run.stopper.stop:
+            run.stopper.pruned = why

@@ -4,6 +4,7 @@ config.yaml        complete and resolved; eval, predict, resume and export read 
 tuned.safetensors  everything that was trained, prompts folded; never a frozen backbone
 metrics.jsonl      the record of truth, one line a step or an evaluation
 result.json        final figures, written last: its presence means "finished"
+pruned.json        in its place, why and where an observer has ended the run; resume=DIR goes on from there
 demonstrations.jsonl  the training examples that its template shows some of, where it does
 predictions.jsonl  splits.jsonl  env.json  log.txt
 breakdowns/        SPLIT_STEP.json: an evaluation by label and length, with its confusions, errors and examples
@@ -137,6 +138,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run's final figures are there."""
         return self.file("result.json").is_file()
+
+    @property
+    def pruned(self) -> bool:
+        """Whether an observer has ended the run, and nothing has taken it to its end since."""
+        return self.file("pruned.json").is_file() and not self.finished
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Store the complete configuration."""

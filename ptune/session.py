@@ -17,7 +17,7 @@ from ptune.batch import Example
 from ptune.checks import check
 from ptune.config import Train
 from ptune.corpus import SYNTHETIC, read_corpus
-from ptune.errors import ConfigError, PtuneError
+from ptune.errors import ConfigError, PrunedError, PtuneError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
 from ptune.run import RunFolder, environment, intact, read_checkpoint
@@ -375,6 +375,30 @@ class Session:
         self._load_best(training)
         return self._concluded(training, last, seconds, runs)
 
+    def prune(self, training: Any) -> PrunedError:
+        """Write that an observer has ended the run, and where, and tell the tracker; what to raise then."""
+        s, last, best = self.settings, training.history[-1], training.stopper
+        told = {
+            "why": best.pruned,
+            "step": training.step,
+            "steps": training.steps,
+            "epoch": last["epoch"],
+            "evaluations": len(training.history),
+            "split": last["split"],
+            "metric": last["metric"],
+            "selected": best.best,
+            "best_step": best.best_step,
+            "identity": self.identity,
+            "synthetic": self.corpus.synthetic,
+        }
+        self.folder.write_json("pruned.json", told)
+        self.tracker.finish({"pruned": True, **told}, {})
+        log.info("pruned after step %d of %d: %s", training.step, training.steps, best.pruned)
+        return PrunedError(
+            f"pruned after step {training.step} of {training.steps}, {last['split']} {s.metric} {best.best:.2f}: "
+            f"{best.pruned}"
+        )
+
     def _concluded(self, training: Any, last: dict[str, Any], seconds: float, runs: int) -> dict[str, Any]:
         """See `conclude`; the model is as it was at its best."""
         s, model, rendered = self.settings, self.model, self.rendered
@@ -483,7 +507,13 @@ class Session:
             sources=sources,
             stopper=loop.Stopper(s.patience),
             save_every=60 * s.save_minutes,
+            observer=self._observer(),
         )
+
+    def _observer(self) -> Any:
+        """Who sees the evaluations of the run; those of its stages are the procedure's own business."""
+        s = self.settings
+        return leaf(s.observer, s.packages, warn=self.progress.warn) if s.observer and self.stage is None else None
 
     def _stream(self, rendered: Any, source: str = "train") -> Any:
         from ptune.rendered import Stream
@@ -654,7 +684,10 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     seconds = time.perf_counter() - started
     first.progress.end()
     both = zip(sessions, runs, strict=True)
-    return [run.failure or session.conclude(run, seconds, len(runs)) for session, run in both]
+    return [
+        run.failure or (session.prune(run) if run.stopper.pruned else session.conclude(run, seconds, len(runs)))
+        for session, run in both
+    ]
 
 
 def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:

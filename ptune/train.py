@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from ptune import build, halt
 from ptune.config import Train
-from ptune.errors import ConfigError, DiskError, Interrupted
+from ptune.errors import ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
@@ -25,16 +25,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a qu
 
 
 def main(cfg: DictConfig) -> float | None:
-    """Train as configured; returns the selecting score, for sweepers."""
+    """Train as configured; returns the selecting score, for sweepers. None of a run that an observer has ended."""
     where = here()
     if cfg.get("resume"):
         settings = resumed(Path(str(cfg.resume)), where.overrides)
         settings.quiet = bool(cfg.get("quiet"))
+        RunFolder(where.folder).file("pruned.json").unlink(missing_ok=True)
     else:
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
     with Progress(settings.quiet) as progress:
-        result = run(settings, RunFolder(where.folder), where, progress)
+        try:
+            result = run(settings, RunFolder(where.folder), where, progress)
+        except PrunedError as end:
+            progress.say(f"{end}; in {where.folder}, resume= goes on")
+            return None
     return float(result["selected"])
 
 
@@ -69,10 +74,15 @@ def resumed(path: Path, overrides: Sequence[str]) -> Train:
 
 
 def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) -> dict[str, Any]:
-    """Take a run to its end, or say what it ended with if it already has; returns its result."""
+    """Take a run to its end, or say what it ended with if it already has; returns its result.
+
+    Raises PrunedError where an observer ends it, or has ended it before.
+    """
     if folder.finished:
         progress.say(f"{folder.path} is finished")
         return folder.read_json("result.json")
+    if folder.pruned:
+        raise PrunedError(f"pruned before: {folder.read_json('pruned.json')['why']}")
     with begun(settings, [folder]):
         result = Session(settings, folder, where.overrides, progress).complete()
     show(result, folder.path, progress)

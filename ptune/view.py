@@ -102,7 +102,9 @@ class View:
             if outcome.state == "ok":
                 self.seconds.append(outcome.seconds)
         self._note(job, outcome)
-        if outcome.state != "ok":
+        if outcome.state == "pruned":
+            self.say(f"{called(job)} {outcome.message}; {self.counted()}")
+        elif outcome.state != "ok":
             label = outcome.state if outcome.state == outcome.kind else f"{outcome.state} ({outcome.kind})"
             log = job.folder / "log.txt"
             where = f"; {shown(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,14 @@ def option(group: str, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
+def unobserved(overrides: Iterable[str]) -> list[str]:
+    """Overrides as a run keeps them: who observes it, as a search does its trials, is no setting of its own."""
+    return [word for word in overrides if word.lstrip("+").partition("=")[0] != "observer"]
+
+
 def here() -> Where:
     """The current job's place; the current folder outside of Hydra."""
     if not HydraConfig.initialized():
         return Where(Path.cwd())
     config = HydraConfig.get()
-    return Where(Path(config.runtime.output_dir), list(config.overrides.task))
+    return Where(Path(config.runtime.output_dir), unobserved(config.overrides.task))

@@ -57,7 +57,9 @@ def test_the_wheel_holds_all_configurations_assets_and_modules(wheel):
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     conf = {f"ptune/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     modules = {
-        str(path.relative_to(ROOT)).replace("ptune/launchers/", "hydra_plugins/ptune/")
+        str(path.relative_to(ROOT))
+        .replace("ptune/launchers/", "hydra_plugins/ptune/")
+        .replace("ptune/sweepers/", "hydra_plugins/ptune/sweepers/")
         for path in (ROOT / "ptune").rglob("*.py")
     }
     assets = {str(path.relative_to(ROOT)) for path in (ROOT / "ptune/assets").rglob("*") if path.is_file()}
@@ -89,7 +91,11 @@ def test_the_package_list_is_complete():
         for file in (ROOT / "ptune").rglob("*.py")
         if "__pycache__" not in file.parts
     }
-    elsewhere = {"ptune.conf": "conf", "hydra_plugins.ptune": "ptune/launchers"}
-    assert sorted(listed) == sorted({*found, *elsewhere} - {"ptune.launchers"})
+    elsewhere = {
+        "ptune.conf": "conf",
+        "hydra_plugins.ptune": "ptune/launchers",
+        "hydra_plugins.ptune.sweepers": "ptune/sweepers",
+    }
+    assert sorted(listed) == sorted({*found, *elsewhere} - {"ptune.launchers", "ptune.sweepers"})
     folders = [ROOT / elsewhere.get(name, name.replace(".", "/")) for name in listed]
     assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
 SECONDS_BETWEEN_LOOKS = 0.1
 GRACE = 30.0  # seconds that jobs have to end in once they are told to
 ALIKE = 3  # jobs that fail in one way, with none before or between them that does not: nothing to hope for
+WELL = ("ok", "pruned")  # states of jobs with which nothing is wrong
 Group = Sequence[Job]
 
 
@@ -88,8 +89,8 @@ class Sweep(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs that are not finished; what all of them returned, in their order.
 
-        A failed job returns NaN. Raises PtuneError where the sweep has nothing to hope for, Interrupted and
-        KeyboardInterrupt when it is told to end, after its jobs have.
+        A failed job returns NaN, and so does one that an observer has ended. Raises PtuneError where the sweep has
+        nothing to hope for, Interrupted and KeyboardInterrupt when it is told to end, after its jobs have.
         """
         from ptune.view import View
 
@@ -108,7 +109,7 @@ class Sweep(Launcher):
         """What Hydra is to know of a job that has ended."""
         found = Returned(job.overrides, without_hydra(job.config), working_dir=os.getcwd(), task_name="train")
         found.hydra_cfg = OmegaConf.masked_copy(job.config, "hydra")
-        found.status = JobStatus.COMPLETED if outcome.state == "ok" else JobStatus.FAILED
+        found.status = JobStatus.COMPLETED if outcome.state in WELL else JobStatus.FAILED
         found.return_value = float("nan") if outcome.score is None else outcome.score
         self.hydra_context.callbacks.on_job_end(config=job.config, job_return=found)
         return found
@@ -213,7 +214,7 @@ class Course:
         self.done[job.number] = outcome
         self.record(job, outcome)
         self.view.ended(job, outcome)
-        if outcome.state != "ok" and hasattr(self.launcher.task_function, "failed"):
+        if outcome.state not in WELL and hasattr(self.launcher.task_function, "failed"):
             self.launcher.task_function.failed[job.number] = outcome.kind
 
     def record(self, job: Job, outcome: Outcome) -> None:
@@ -249,10 +250,10 @@ class Course:
                 self.take_leave()
 
     def take_leave(self) -> None:
-        """Note how jobs ended that were told to: those with a result are ok all the same."""
+        """Note how jobs ended that were told to: those that have come to their end are well all the same."""
         for group, outcomes in self.ends():
             for job, outcome in zip(group, outcomes, strict=True):
-                cut = outcome if outcome.state == "ok" else Outcome("interrupted", "interrupted", "cut off")
+                cut = outcome if outcome.state in WELL else Outcome("interrupted", "interrupted", "cut off")
                 self.end(job, replace(cut, seconds=outcome.seconds))
 
 
