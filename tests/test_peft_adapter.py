@@ -1,0 +1,162 @@
+"""Runs as adapters of PEFT: loaded by a program that has no ptune, over the same checkpoint, they give the same logits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptune import peft_adapter
+from ptune.errors import PtuneError
+from ptune.evaluate import EVALUATION
+from ptune.restore import Restored
+from ptune.run import RunFolder
+
+pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
+# PEFT 0.21 asks transformers 5.23 a question by its old name.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+WINDOWS = ("task.doc_stride=8", "task.max_question_length=12")
+POOLED = "method/head=pooled"
+LM = "method/head=generate"
+FROZEN = ("method=ptuning", "method.tune=none", "prompt_length.value=3")
+HELD = {
+    "bert": [
+        ("prefix-words", "method=ptv2", "task=conll03"),
+        ("prefix-mlp-words", "method=prefix", "task=conll03"),
+        ("prefix-text", "method=ptv2", "task=rte", POOLED),
+        ("prefix-choice", "method=ptv2", "task=copa", POOLED),
+        ("prefix-number", "method=ptv2", "task=stsb", POOLED),
+        ("soft-words", "method=prompt_tuning", "task=conll03"),
+        ("lora-words", "method=lora", "task=conll03"),
+        ("lora-text", "method=lora", "task=rte", POOLED),
+        ("lora-span", "method=lora", "task=squad", *WINDOWS),
+        ("lora-mask", "method=pattern_finetune", "method.tune=lora", "task=rte"),
+        ("ia3-text", "method=ia3", "task=rte", POOLED),
+    ],
+    "roberta": [
+        ("prefix-words", "method=ptv2", "task=conll03"),
+        ("prefix-text", "method=ptv2", "task=rte", POOLED),
+        ("prefix-random-pooler", "method=ptv2", "task=rte", "method.head.pooler=random_frozen"),
+        ("prefix-span", "method=ptv2", "task=squad", *WINDOWS),
+        ("soft-span", "method=prompt_tuning", "task=squad", *WINDOWS),
+        ("lora-dense-text", "method=lora", "task=rte", POOLED, "method.adapter.targets=[query,dense]"),
+        ("ia3-words", "method=ia3", "task=conll03"),
+    ],
+    "gpt2": [
+        ("prefix-words", "method=ptv2", "task=conll03"),
+        ("prefix-text", "method=ptv2", "task=rte"),
+        ("prefix-span", "method=ptv2", "task=squad", *WINDOWS),
+        ("prefix-written", "method=prefix_generate", "task=rte"),
+        ("soft-text", "method=prompt_tuning", "task=rte"),
+        ("soft-written", "method=prompt_tuning", LM, "task=rte"),
+        ("pseudo-in-front", *FROZEN, "task=rte", "method/head=linear", "method/template=plain"),
+        ("lora-text", "method=lora", "task=rte"),
+        ("lora-written", "method=lora", LM, "task=rte"),
+        ("ia3-words", "method=ia3", "task=conll03"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def made(settings, request):
+    """made(family, ...): settings on a tiny checkpoint."""
+
+    def compose(family: str, *words: str):
+        folder = request.getfixturevalue(f"{family}_folder")
+        common = ("data=local", "data.root=.", "data.max_length=40", "prompt_length.value=3", "tracker=none")
+        return settings(*common, "backbone=local", f"backbone.path={folder}", *words)
+
+    return compose
+
+
+@pytest.fixture
+def run(made, wire):
+    """run(family, ...): a run in memory whose every learned weight is drawn anew, and its examples."""
+
+    def build(family: str, *words: str):
+        s = made(family, *words)
+        wired = wire(s)
+        torch.manual_seed(7)
+        with torch.no_grad():
+            for name, parameter in wired.model.trained().items():
+                parameter.copy_(torch.randn_like(parameter) * (0.05 if "lora" in name else 0.5))
+        wired.model.eval()
+        return Restored(s, wired.task, wired.model, RunFolder("none")), wired.rendered[0]
+
+    return build
+
+
+LOADS = """
+import json, sys
+sys.modules["ptune"] = None  # importing it fails
+import torch, transformers
+from peft import PeftModel
+from safetensors.torch import load_file
+for folder in sys.argv[1:]:
+    told = json.load(open(f"{folder}/told.json"))
+    kind = getattr(transformers, told["model"])
+    model = PeftModel.from_pretrained(kind.from_pretrained(told["checkpoint"], **told["known"]), folder).eval()
+    tensors = load_file(f"{folder}/batch.safetensors")
+    logits = tensors.pop("logits")
+    rows = [slice(i, i + 1) for i in range(len(tensors["input_ids"]))] if told["alone"] else [slice(None)]
+    for row in rows:
+        given = {name: tensor[row] for name, tensor in tensors.items()}
+        if told["alone"]:
+            given = {name: tensor[:, given["attention_mask"][0] > 0] for name, tensor in given.items()}
+        with torch.no_grad():
+            out = model(**given)
+        out = torch.stack([out.start_logits, out.end_logits], -1) if "start_logits" in out else out.logits
+        if out.dim() == 3:
+            out = out[:, -given["input_ids"].shape[1] :][given["attention_mask"] > 0]
+        torch.testing.assert_close(out, logits[row] if told["alone"] else logits, atol=1e-4, rtol=1e-4)
+    print(folder)
+"""
+
+
+def states(run: Restored, batch) -> torch.Tensor:
+    """The run's logits at every token, whatever a row is read at; of texts one row each."""
+    head, skipped = run.model.member(0).head, batch.slots.shape[1]
+    with torch.no_grad(), run.model.hidden([(0, batch)]) as ((_, hidden, _),):
+        if head.lm or head.reads == "cls":
+            return peft_adapter.logits_of(run, batch)
+        return head.linear(hidden.states[:, skipped:][batch.mask[:, skipped:]])
+
+
+@pytest.mark.parametrize("family", HELD)
+def test_peft_gives_the_same_logits(run, family, tmp_path, request):
+    """Of prompts and adapters, of words, texts, answers and language models: in a program without ptune."""
+    for name, *words in HELD[family]:
+        restored, rendered = run(family, *words)
+        out = tmp_path / name
+        adapter = peft_adapter.write(restored, rendered.examples, out)
+        assert adapter.worst < 1e-4
+        assert sorted(path.name for path in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+        batch = rendered.batch(range(len(rendered.examples)), EVALUATION, "eval")
+        batch.output = batch.output[:, :0]
+        skipped = batch.slots.shape[1]
+        given = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
+        known: dict[str, int] = {} if restored.model.member(0).head.lm else {
+            "num_labels": restored.model.member(0).head.linear.out_features
+        }
+        if family == "bert":
+            given["token_type_ids"] = batch.types
+        if family == "gpt2" and adapter.task == "SEQ_CLS":
+            known["pad_token_id"] = peft_adapter.padding(restored)
+            given["input_ids"] = batch.ids.masked_fill(~batch.mask, known["pad_token_id"])
+        from safetensors.torch import save_file
+
+        given = {key: tensor[:, skipped:].contiguous() for key, tensor in given.items()}
+        save_file({**given, "logits": states(restored, batch).contiguous()}, out / "batch.safetensors")
+        checkpoint = str(request.getfixturevalue(f"{family}_folder"))
+        told = {"model": adapter.model, "checkpoint": checkpoint, "known": known, "alone": adapter.alone}
+        (out / "told.json").write_text(json.dumps(told))
+    folders = [str(tmp_path / name) for name, *_ in HELD[family]]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", LOADS, *folders], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == folders, done.stderr[-2000:]
