@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
 
 def refuse(run: Restored, batch: Batch) -> Adapter:
     """How PEFT could hold a run whose rows are as `batch`. Raises PtuneError with all reasons why it cannot."""
-    model, member, s = run.model, run.model.member(run.member), run.settings
-    tune, backbone, head = s.method["tune"], run.model.backbone, run.model.member(run.member).head
+    member, backbone, s = run.model.member(run.member), run.model.backbone, run.settings
+    tune, head = s.method["tune"], member.head
     wrong: list[str] = []
     folded = set(member.prompt.fold())
     prompt = {frozenset({"prefix"}): "prefix", frozenset({"embeddings"}): "front"}.get(frozenset(folded))
@@ -217,7 +218,8 @@ def read_head(run: Restored, model: Any, adapter: Adapter) -> None:
         raise unlike(name, f"has a head of its own kind ({type(layer).__name__})")
     if head.reads == "cls" and (pooler is None) != (head.pooler is None):
         cure = "method/head=pooled" if head.pooler is None else "method.head.pooler=none"
-        raise unlike(name, f"reads a text {'without' if pooler is None else 'through'} a dense layer with tanh ({cure})")
+        how = "without" if pooler is None else "through"
+        raise unlike(name, f"reads a text {how} a dense layer with tanh ({cure})")
     adapter.saved = [last]
     for module, given in put.items():
         if module.startswith(own):
@@ -298,6 +300,53 @@ def compare(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> float
             f"to=peft: PEFT reads this run otherwise: logits of up to {largest:.3g} differ by up to {worst:.3g}{CURE}"
         )
     return worst
+
+
+def usage(run: Restored, adapter: Adapter) -> str:
+    """How the adapter is loaded, and how its model is read."""
+    s, member = run.settings, run.model.member(run.member)
+    head, length, causal = member.head, member.prompt.length, run.model.backbone.causal
+    checkpoint = s.backbone.get("checkpoint") or str(s.backbone.get("path"))
+    known = [f"revision={s.backbone['revision']!r}"] if s.backbone.get("revision") else []
+    if not head.lm:
+        known.append(f"num_labels={head.linear.out_features}")
+    lines = []
+    if adapter.task == "SEQ_CLS" and causal:
+        known.append("pad_token_id=tokenizer.pad_token_id")
+        if member.template.tokens.tokenizer.pad_token is None:
+            lines.append("tokenizer.pad_token = tokenizer.eos_token")
+    settings = "".join(f", {each}" for each in known)
+    code = [
+        "from peft import PeftModel",
+        f"from transformers import AutoTokenizer, {adapter.model}",
+        "",
+        f"tokenizer = AutoTokenizer.from_pretrained({checkpoint!r})",
+        *lines,
+        f"base = {adapter.model}.from_pretrained({checkpoint!r}{settings})",
+        'model = PeftModel.from_pretrained(base, "THIS FOLDER").eval()',
+    ]
+    said = [
+        f"Compared with the run on {adapter.examples} examples when it was written (PEFT {version('peft')}, "
+        f"transformers {version('transformers')}, float32): its logits differ by {adapter.worst:.1e} at most."
+    ]
+    if s.precision != "float32":
+        said.append(f"The run itself computed in {s.precision}.")
+    if checkpoint.startswith("pkg://"):
+        said.append("The backbone ships with ptune: its folder stands in for the name above.")
+    if adapter.prompt == "front" and (head.lm or head.reads != "cls"):
+        said.append(f"The first {length} columns of its logits are those of the virtual tokens.")
+    if adapter.prompt == "front" and head.reads == "context":
+        said.append("Answers are counted from there on.")
+    if adapter.alone:
+        said.append("Give it one text at a time: PEFT reads the last column, which is padding in a batch.")
+    patterns = getattr(member.template, "name", None)
+    if patterns is not None and patterns in run.task.patterns:
+        said.append(f"Texts are given in the pattern `{run.task.patterns[patterns]['text']}`.")
+    if words := getattr(head, "label_words", None):
+        told = "; ".join(f"{label}: {', '.join(of_label)}" for label, of_label in words.items())
+        said.append(f"Labels are read off the logits of their words: {told}.")
+    block = "\n".join(code)
+    return f"```python\n{block}\n```\n\n{' '.join(said)}"
 
 
 def rows_of(batch: Batch, rows: list[int]) -> Batch:

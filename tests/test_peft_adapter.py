@@ -1,4 +1,4 @@
-"""Runs as adapters of PEFT: loaded by a program that has no ptune, over the same checkpoint, they give the same logits."""
+"""Runs as adapters of PEFT: loaded over the same checkpoint without ptune, they give the same logits."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from ptune import peft_adapter
-from ptune.errors import PtuneError
 from ptune.evaluate import EVALUATION
 from ptune.restore import Restored
 from ptune.run import RunFolder
@@ -141,9 +139,11 @@ def test_peft_gives_the_same_logits(run, family, tmp_path, request):
         batch.output = batch.output[:, :0]
         skipped = batch.slots.shape[1]
         given = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
-        known: dict[str, int] = {} if restored.model.member(0).head.lm else {
-            "num_labels": restored.model.member(0).head.linear.out_features
-        }
+        known: dict[str, int] = (
+            {}
+            if restored.model.member(0).head.lm
+            else {"num_labels": restored.model.member(0).head.linear.out_features}
+        )
         if family == "bert":
             given["token_type_ids"] = batch.types
         if family == "gpt2" and adapter.task == "SEQ_CLS":

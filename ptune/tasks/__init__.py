@@ -18,7 +18,7 @@ from ptune.readers import Record
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
 Target = float | list[int] | Extent | str | None
-SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # of a source, by all of its layouts
+SHARED = ("folder", "metric", "license", "language", "obtain", "layouts", "submission")  # of a source, by all layouts
 
 
 class Prediction(NamedTuple):
