@@ -35,8 +35,8 @@ def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
             yield from problems(value, place)
         elif told := next((told for text in texts(value) if (told := found(text))), None):
             yield (
-                f"{place}: holds what looks like a key ({told}), which would be kept with the run; W&B and the Hub take "
-                "theirs from the environment"
+                f"{place}: holds what looks like a key ({told}), which would be kept with the run; "
+                "W&B and the Hub take theirs from the environment"
             )
 
 
