@@ -35,6 +35,7 @@ def records(file: Path) -> Iterator[Any]:
     """The records of a .wandb file; a process that was killed leaves its last one cut off, which is none."""
     from wandb.proto import wandb_internal_pb2
 
+    kind_of_record: Any = vars(wandb_internal_pb2)["Record"]  # made by protobuf as it is imported
     data, held, at = file.read_bytes(), b"", IDENT
     while at + HEAD <= len(data):
         if (rest := BLOCK - at % BLOCK) < HEAD:
@@ -46,7 +47,7 @@ def records(file: Path) -> Iterator[Any]:
         held += data[at + HEAD : at + HEAD + size]
         at += HEAD + size
         if kind in (FULL, LAST):
-            record = wandb_internal_pb2.Record()
+            record = kind_of_record()
             record.ParseFromString(held)
             yield record
             held = b""

@@ -6,6 +6,7 @@ would load it, and its logits are compared with the run's.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -77,7 +78,10 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
     config.save_pretrained(str(out))
     whole = {name: tensor.detach().cpu().float().contiguous().clone() for name, tensor in tensors.items()}
     save_file(whole, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    loaded = peft.PeftModel.from_pretrained(base, str(out)).eval()
+    with warnings.catch_warnings():
+        # PEFT 0.21 asks transformers 5.23 a question by its old name.
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+        loaded = peft.PeftModel.from_pretrained(base, str(out)).eval()
     adapter.worst, adapter.examples = compare(run, adapter, batch, loaded), len(examples)
     return adapter
 

@@ -89,11 +89,15 @@ def track(folder: Path) -> None:
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table of a sweep has of a run's result; None of one that has none."""
-    low, high = result.get("interval") or (None, None)
-    given = {name: result.get(name) for name in ("method", "task", "backbone", "prompt_length", "seed", "metric")}
-    scores = {name: result.get(name) for name in ("score", "selected", "majority", "synthetic")}
-    cost = {"trained": result.get("parameters", {}).get("trained"), "seconds": result.get("seconds", {}).get("training")}
+    """What the table of a sweep has of a run's result, nothing of one that has none."""
+    if not result:
+        return {}
+    low, high = result["interval"] or ("", "")
+    given = {
+        name: result[name] for name in ("method", "task", "backbone", "prompt_length", "seed", "synthetic", "metric")
+    }
+    scores = {name: result[name] for name in ("score", "selected", "majority")}
+    cost = {"trained": result["parameters"]["trained"], "seconds": result["seconds"]["training"]}
     return {**given, **scores, "interval_low": low, "interval_high": high, **cost}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,7 +29,7 @@ class Tracker(Protocol):
         """The tables of an evaluation."""
 
     def again(self, events: Iterable[tuple[Mapping[str, Any], Mapping[str, Rows]]]) -> None:
-        """The events of a run that goes on, each with its evaluation's tables; what was told of them is not repeated."""
+        """The events of a run that goes on, an evaluation with its tables; what was told of them is not repeated."""
 
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """The final figures and predictions."""
@@ -169,7 +169,7 @@ def start(
     given: Mapping[str, Any],
     told_again: bool = False,
 ) -> Tracker:
-    """Start W&B, with the run of id `known` where there is one; what that was told is left out but with `told_again`."""
+    """Start W&B, with the run of id `known` where there is one, which is told nothing twice but with `told_again`."""
     os.environ.setdefault("WANDB_SILENT", "true")
     stage_in(folder)
     try:

@@ -177,7 +177,7 @@ class Hub:
             status, told = refuse, {"error": "no"}
         elif path == "/api/repos/create":
             self.created = json.loads(body)
-            told = {"url": f"{self.url}/{self.created['name']}", "id": "1"}
+            told = {"url": f"{self.url}/me/mine", "id": "1"}
         elif path.startswith("/api/models/") and "/preupload/" in path:
             files = json.loads(body)["files"]
             told = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}

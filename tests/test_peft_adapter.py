@@ -16,8 +16,6 @@ from ptune.restore import Restored
 from ptune.run import RunFolder
 
 pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
-# PEFT 0.21 asks transformers 5.23 a question by its old name.
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 WINDOWS = ("task.doc_stride=8", "task.max_question_length=12")
 POOLED = "method/head=pooled"
