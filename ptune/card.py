@@ -100,6 +100,7 @@ def own(run: Restored) -> bool:
 def body(run: Restored, use: str, files: Sequence[str], license: str | None) -> str:
     """All below the front matter."""
     result = run.folder.read_json("result.json")
+    config = yaml.safe_dump(portable(run.settings), sort_keys=False)
     warning = f"> **{SYNTHETIC}. Its results are no evidence of anything but that ptune works.**\n\n"
     parts = {
         "Results": results(run, result),
@@ -111,7 +112,7 @@ def body(run: Restored, use: str, files: Sequence[str], license: str | None) -> 
         "Data": data(run, result),
         "Limits": LIMITS if license or own(run) else f"{LIMITS} No license was stated for these weights.",
         "Files": "\n".join(f"- `{name}`" for name in files),
-        "Configuration": f"```yaml\n{yaml.safe_dump(portable(run.settings), sort_keys=False)}```",
+        "Configuration": f"<details><summary>all of it</summary>\n\n```yaml\n{config}```\n\n</details>",
     }
     said = "\n\n".join(f"## {name}\n\n{text}" for name, text in parts.items() if text)
     return f"# {title(result)}\n\n{warning if result['synthetic'] else ''}{said}\n"
@@ -142,12 +143,12 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
     if result["steps"]:
         evaluation = f"step {result['best']['step']} of {result['steps']}"
         lines.append(
-            f"One run, seed {result['seed']}. The best evaluation by {metric} on {result['select_on']} "
-            f"({result['selected']:.2f}, {evaluation}) is reported; the last one has "
+            f"One run, seed {result['seed']}, no mean over several. The best evaluation by {metric} on "
+            f"{result['select_on']} ({result['selected']:.2f}, {evaluation}) is reported; the last one has "
             f"{result['last']['report'][metric]:.2f} on {split}."
         )
     caveats = [
-        *(["synthetic data and, maybe, a backbone that knows nothing else"] if result["synthetic"] else []),
+        *(["the data are synthetic"] if result["synthetic"] else []),
         *(
             [f"selected on {split}, which is reported: optimistic"]
             if result["selected_on_reported"] and result["steps"]
@@ -157,7 +158,7 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
         *([str(result["caveat"])] if "caveat" in result else []),
         *([str(result["data"]["warning"])] if "warning" in result.get("data", {}) else []),
     ]
-    return "\n".join([*lines, *(f"- Caveat: {text}." for text in caveats)])
+    return "\n".join([*lines, *(["", *(f"- Caveat: {text}." for text in caveats)] if caveats else [])])
 
 
 def held_out(s: Train) -> str:
@@ -183,7 +184,7 @@ def training(run: Restored, result: Mapping[str, Any]) -> str:
     env, parameters = run.folder.read_json("env.json"), result["parameters"]
     packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
     backbone = run.settings.backbone
-    where = backbone.get("checkpoint") or f"a folder, {here(str(backbone.get('path')))}"
+    where = backbone.get("checkpoint") or here(str(backbone.get("path")))
     revision = f", revision `{backbone['revision']}`" if backbone.get("revision") else ""
     lines = [
         f"```sh\nptune train {shlex.join(named(word) for word in env['overrides'])}\n```\n",
@@ -204,7 +205,7 @@ def data(run: Restored, result: Mapping[str, Any]) -> str:
     origin = result["data"]
     source = {"hub": f"`{origin.get('root')}` at `{origin.get('revision')}`", "local": "its original files"}
     lines = [f"- Source: {source.get(origin['source'], 'invented by ptune, seed ' + str(run.settings.data.seed))}"]
-    if terms := run.task.source.get("license"):
+    if (terms := run.task.source.get("license")) and not result["synthetic"]:
         lines.append(f"- License of the corpus: {terms}")
     for split, file in origin.get("files", {}).items():
         for each in [file] if isinstance(file, Mapping) else file:

@@ -145,7 +145,9 @@ def usage(run: Restored) -> str:
     s = run.settings
     where = s.backbone.get("checkpoint")
     path = str(s.backbone.get("path"))
-    shown = "a\tb" if len(run.task.inputs) == 2 else "a"
+    inputs = run.task.inputs
+    shown = "\\t".join(f"TEXT {i}" for i in range(1, len(inputs) + 1)) if len(inputs) > 1 else "TEXT"
+    fields = f"{', '.join(inputs)}, apart by tabs; " if len(inputs) > 1 else ""
     if where:
         needs = f"The backbone `{where}` comes from the Hub, or its cache."
     elif path.startswith("pkg://"):
@@ -159,9 +161,9 @@ def usage(run: Restored) -> str:
     packages = f"\n\nIts classes are in {', '.join(s.packages)}, which has to be installed." if s.packages else ""
     return (
         f"With ptune installed, and this folder anywhere, as FOLDER:\n\n```sh\nprintf '{shown}\\n' | ptune predict "
-        f"run=FOLDER   # a text a line, fields {', '.join(run.task.inputs)} apart by tabs; or JSON lines\n"
+        f"run=FOLDER   # one a line: {fields}or JSON lines\n"
         f"ptune eval run=FOLDER{'   # scores it again' + corpus}\n```\n\n{needs}{packages}"
-    ).replace("\t", "\\t")
+    )
 
 
 WRITERS: dict[str, Writer] = {"peft": peft, "folder": folder}

@@ -95,8 +95,11 @@ def refuse(run: Restored, batch: Batch) -> Adapter:
     prompt = {frozenset({"prefix"}): "prefix", frozenset({"embeddings"}): "front"}.get(frozenset(folded))
     if folded and prompt is None:
         wrong.append(f"a prompt that is embeddings, or keys and values of one place ({', '.join(sorted(folded))})")
-    if backbone.shape.decoder_layers:
-        wrong.append("an encoder or a decoder: its prefix of an encoder-decoder is the decoder's alone")
+    if backbone.shape.decoder_layers and (folded or not head.lm or tune not in ADAPTERS):
+        raise PtuneError(
+            "to=peft: of an encoder-decoder PEFT has lora or ia3 under the language-model head, and no prefix in the "
+            f"encoder or in the decoder's attention to it; this run has another thing{CURE}"
+        )
     if prompt == "prefix":
         wrong += of_prefix(run)
     if prompt == "front":
@@ -112,7 +115,9 @@ def refuse(run: Restored, batch: Batch) -> Adapter:
     task, auto = READ.get(head.reads, (None, "AutoModelForMaskedLM"))
     if head.lm:
         task, auto = ("CAUSAL_LM", "AutoModelForCausalLM") if backbone.causal else (None, "AutoModelForMaskedLM")
-        if not backbone.causal and folded:
+        if backbone.shape.decoder_layers:
+            task, auto = "SEQ_2_SEQ_LM", "AutoModelForSeq2SeqLM"
+        elif not backbone.causal and folded:
             wrong.append("no prompts for masked language models: use method/head=linear")
     elif head.reads not in READ or not isinstance(getattr(head, "linear", None), nn.Linear):
         wrong.append("one linear layer on a text, on its words or on its context (method/head=linear)")
@@ -322,7 +327,7 @@ def usage(run: Restored, adapter: Adapter) -> str:
     settings = "".join(f", {each}" for each in known)
     code = [
         "from peft import PeftModel",
-        f"from transformers import AutoTokenizer, {adapter.model}",
+        f"from transformers import {adapter.model}, AutoTokenizer",
         "",
         f"tokenizer = AutoTokenizer.from_pretrained({checkpoint!r})",
         *lines,
@@ -339,8 +344,8 @@ def usage(run: Restored, adapter: Adapter) -> str:
         said.append("The backbone ships with ptune: its folder stands in for the name above.")
     if adapter.prompt == "front" and (head.lm or head.reads != "cls"):
         said.append(f"The first {length} columns of its logits are those of the virtual tokens.")
-    if adapter.prompt == "front" and head.reads == "context":
-        said.append("Answers are counted from there on.")
+    if head.reads == "words" and not head.lm:
+        said.append("A word is read at its first sub-token.")
     if adapter.alone:
         said.append("Give it one text at a time: PEFT reads the last column, which is padding in a batch.")
     patterns = getattr(member.template, "name", None)
@@ -373,8 +378,11 @@ def rows_of(batch: Batch, rows: list[int]) -> Batch:
 @torch.no_grad()
 def logits_of(run: Restored, batch: Batch) -> Tensor:
     """The run's logits, one row each that is read: [K, C], or of every word of the vocabulary at each token [K, V]."""
-    source = replace(batch, output=batch.output[:, :0])
+    written = writes(run)
+    source = replace(batch, output=batch.ids[:, :written])
     with run.model.hidden([(run.member, source)]) as ((head, hidden, moved),):
+        if written:
+            return hidden.words(hidden.output, EVERY).float().flatten(0, 1)
         if head.lm:
             skipped = batch.slots.shape[1]
             return hidden.words(hidden.states[:, skipped:][moved.mask[:, skipped:]], EVERY).float()
@@ -395,6 +403,9 @@ def logits_in(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> Ten
     given = {"input_ids": ids, "attention_mask": mask.long()}
     if run.model.backbone.token_types:
         given["token_type_ids"] = types
+    if written := writes(run):
+        given["decoder_input_ids"] = run.model.backbone.after_start(ids[:, : written - 1])
+        return loaded(**given).logits.flatten(0, 1)
     out = loaded(**given)
     if head.reads == "context":
         logits = torch.stack([out.start_logits, out.end_logits], -1)
@@ -409,6 +420,11 @@ def logits_in(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> Ten
     places = reading(batch) if head.reads == "context" else batch.read["words"]
     rows, columns = (places >= 0).nonzero(as_tuple=True)
     return logits[rows, places[rows, columns] - skipped]
+
+
+def writes(run: Restored) -> int:
+    """How many tokens of each row a decoder is given to be compared, as if it had written them; 0 without one."""
+    return 3 if run.model.backbone.shape.decoder_layers else 0
 
 
 def reading(batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -107,12 +108,14 @@ def sweep_of(run: Path) -> Path | None:
 
 
 def own_words(run: Path) -> list[str]:
-    """The overrides that a run has and its sweep has not, as they stand there as choices; without what names it."""
+    """The overrides of a run that its sweep does not give all of its runs, but those that every name begins with."""
     sweep = sweep_of(run)
     if sweep is None:
         return []
     asked = yaml.safe_load((sweep / MULTIRUN).read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
-    return [word for word in overrides(run) if word not in asked and word.partition("=")[0] not in NAMED]
+    parsed = OverridesParser.create().parse_overrides(asked)
+    shared = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
+    return [word for word in overrides(run) if word.partition("=")[0] not in shared]
 
 
 def overrides(run: Path) -> list[str]:

@@ -246,7 +246,7 @@ def test_a_confirmed_upload(ptune, demo, hub):
     server = hub()
     found = ptune("export", str(demo), "to=hub", "repo=me/mine", "confirm=true")
     assert found.code == 0, found.err
-    assert server.created["private"] is True
+    assert server.created["visibility"] == "private"
     assert (server.created["name"], server.created["organization"]) == ("mine", "me")
     assert sum("/commit/" in path for path in server.asked) == 1
     assert server.files["tuned.safetensors"] == (demo / "tuned.safetensors").read_bytes()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ptune import peft_adapter
+from ptune.errors import PtuneError
 from ptune.evaluate import EVALUATION
 from ptune.restore import Restored
 from ptune.run import RunFolder
@@ -57,6 +58,36 @@ HELD = {
         ("ia3-words", "method=ia3", "task=conll03"),
     ],
 }
+ALSO = [
+    ("t5", "method=lora", LM, "task=rte"),
+    ("qwen3", "method=ptv2", "task=conll03"),
+    ("albert", *("method=lora", "task=conll03")),
+]
+
+
+LINEAR = "one linear layer on a text, on its words or on its context (method/head=linear)"
+REFUSED = [  # family, what the run is, what is said of it
+    ("bert", ("method=bitfit", "task=conll03"), "a frozen backbone, or one with lora or ia3 (method.tune); this"),
+    ("bert", ("method=linear_probe", "task=conll03"), "a prompt, or a backbone with lora or ia3; this"),
+    (
+        "bert",
+        ("method=ptv2", "task=conll03", "method.prompt.layers=3-4", "method.tune=bias"),
+        "a prompt in all 4 layers (method.prompt.layers=all); a frozen backbone, or one with lora or ia3 (method.tune)",
+    ),
+    ("bert", ("method=ptv2", "task=conll03", "method.prompt.position_offset=none"), "shifted text positions"),
+    ("bert", ("method=ptv2", "task=conll03", "method.tune=lora"), "one thing that learned: a prompt, or lora"),
+    ("bert", ("method=ptv2", "task=wic", "method/head=spans"), LINEAR),
+    ("bert", ("method=ptv2", "task=rte", "method/template=pattern", "method/head=verbalizer"), "no prompts for masked"),
+    ("bert", ("method=ptv2", "task=squad", *WINDOWS), "PEFT's question answering leaves out token types, which bert"),
+    ("bert", (*FROZEN, "task=rte", "method/head=linear"), "its virtual tokens in front of everything, a [CLS] too"),
+    ("bert", ("method=prompt_tuning", "task=rte"), "its virtual tokens before [CLS], and reads the first of them"),
+    ("bert", ("method=lora", "task=rte"), "BertForSequenceClassification reads a text through a dense layer with tanh"),
+    ("gpt2", ("method=lora", "task=rte", POOLED), "GPT2ForSequenceClassification reads a text without a dense layer"),
+    ("distilbert", ("method=lora", "task=rte", POOLED), "has a layer of another kind before its last (pre_classifier)"),
+    ("electra", ("method=lora", "task=rte", POOLED), "has a layer of another kind before its last (no tanh)"),
+    ("llama", ("method=lora", "task=rte"), "LlamaForSequenceClassification has no bias in its last layer"),
+    ("t5", ("method=prefix_generate", "task=rte"), "of an encoder-decoder PEFT has lora or ia3"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +189,31 @@ def test_peft_gives_the_same_logits(run, family, tmp_path, request):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", LOADS, *folders], capture_output=True, text=True, env=environment)
     assert done.stdout.split() == folders, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("words", ALSO)
+def test_further_families(run, words, tmp_path):
+    """What is compared as it is written: grouped heads, a decoder beside the encoder, layers that are one."""
+    family, *words = words
+    restored, rendered = run(family, *words)
+    assert peft_adapter.write(restored, rendered.examples, tmp_path / "out").worst < 1e-4
+
+
+@pytest.mark.parametrize(("family", "words", "said"), REFUSED)
+def test_what_peft_cannot_hold_is_told_why(run, family, words, said, tmp_path):
+    restored, rendered = run(family, *words)
+    with pytest.raises(PtuneError) as caught:
+        peft_adapter.write(restored, rendered.examples, tmp_path / "out")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("to=peft: ")
+    assert str(caught.value).endswith("; to=folder keeps everything")
+    assert not (tmp_path / "out").exists()
+
+
+def test_logits_that_differ_are_refused(run, tmp_path):
+    """Whatever the reason, as a checkpoint that is another one by now."""
+    restored, rendered = run("bert", "method=ptv2", "task=conll03")
+    with torch.no_grad():
+        restored.model.backbone.base.embeddings.word_embeddings.weight[20:] += 0.1
+    with pytest.raises(PtuneError, match=r"to=peft: PEFT reads this run otherwise: logits of up to .* differ by up to"):
+        peft_adapter.write(restored, rendered.examples, tmp_path / "out")

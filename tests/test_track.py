@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from wandb_server import Server
 
 from ptune import track, train
@@ -69,6 +68,8 @@ def records(file: Path) -> list[Any]:
             place += 32768 - place % 32768
             continue
         size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + 7 + size > len(data):
+            break
         held += data[place + 7 : place + 7 + size]
         place += 7 + size
         if kind in (1, 4):

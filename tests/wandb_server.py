@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -26,10 +27,8 @@ class Server:
                 pass
 
             def handle(self) -> None:
-                try:
+                with suppress(ConnectionResetError):  # the client is done
                     super().handle()
-                except ConnectionResetError:  # the client is done
-                    pass
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
