@@ -144,14 +144,11 @@ class Session:
             self.progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
 
     def _tracker(self) -> Any:
-        from ptune.sweep import sweep_of
         from ptune.track import tracker
 
         s = self.settings
-        sweep = sweep_of(self.folder.path)
-        group = s.tracker.group or (s.experiment if sweep is None else sweep.name)
         return tracker(
-            replace(s.tracker, group=group),
+            replace(s.tracker, group=self._group()),
             self.folder.path,
             name=self._name(),
             job="train" if self.stage is None else "stage",
@@ -164,6 +161,13 @@ class Session:
                 *(["synthetic"] if self.corpus.synthetic else []),
             ],
         )
+
+    def _group(self) -> str | None:
+        """What the tracker files the run under: its sweep, unless the settings say it; else the preset."""
+        from ptune.sweep import sweep_of
+
+        sweep = sweep_of(self.folder.path)
+        return self.settings.tracker.group or (self.settings.experiment if sweep is None else sweep.name)
 
     def _name(self) -> str:
         """What the tracker calls the run: it ends with what differs in its sweep."""
@@ -213,7 +217,7 @@ class Session:
         differing = differences(asdict(self.settings), asdict(s))
         if s.held_out_seed is None:
             s.held_out_seed = self.settings.seed
-        s.tracker.group = s.tracker.group or s.experiment or run_name(self.settings)
+        s.tracker.group = s.tracker.group or self._group() or run_name(self.settings)
         if problems := [*build.resolve_length(s)] or [*check(s)]:
             raise ConfigError([f"stage {name}: {problem}" for problem in problems])
         stage = Child(name, self, examples, differing)

@@ -194,7 +194,10 @@ def start(
             **given,
             **again,
         )
-        return Wandb(run, warn, settings.samples, told(rows), max([run.step if known else 0, *rows]))
+        first = run.step if known else 0
+        if mode == "online" and known:  # what stands in the file alone, the process was killed before it could send
+            rows = {step: row for step, row in rows.items() if step < first}
+        return Wandb(run, warn, settings.samples, told(rows), max([first, *rows]))
     except Exception as error:  # an account, a disk, a network: none of them may end a run
         warn(f"W&B could not start ({error}); the run goes on, metrics.jsonl has everything")
         return NoTracker()

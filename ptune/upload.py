@@ -11,6 +11,8 @@ from ptune.errors import PtuneError, UnavailableError
 from ptune.hub import reachable
 from ptune.progress import Progress
 
+TEXTS = (".md", ".json", ".jsonl", ".yaml")
+
 
 def upload(folder: Path, s: Export, progress: Progress) -> None:
     """Tell the files, their sizes and the card, and with `confirm` upload them in one commit.
@@ -19,7 +21,7 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
     something like a key in it, and where the Hub refuses, UnavailableError where it cannot be reached.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in files:
+    for path in (path for path in files if path.suffix in TEXTS):
         if found := secrets.found(path.read_bytes().decode("utf-8", "ignore")):
             raise PtuneError(f"to=hub: {path.name} has what looks like a key ({found}); it is not uploaded")
     rows = [[str(path.relative_to(folder)), f"{path.stat().st_size:,}"] for path in files]

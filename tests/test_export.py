@@ -62,6 +62,9 @@ def test_a_folder_works_where_it_is_moved(ptune, demo, tmp_path):
         assert str(demo.parent).encode() not in path.read_bytes(), path
     labels = json.loads((tmp_path / "moved" / "labels.json").read_text(encoding="utf-8"))
     assert labels["labels"][0] == "O"
+    found = ptune("export", "moved", "to=peft", "out=adapter")  # which has no examples to compare logits on
+    assert found.code == 0, found.err
+    assert " at most on 3 examples" in found.err
 
 
 def test_the_card_tells_everything(ptune, demo, tmp_path):

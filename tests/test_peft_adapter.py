@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ptune import peft_adapter
 from ptune.errors import PtuneError
@@ -155,37 +156,36 @@ def states(run: Restored, batch) -> torch.Tensor:
         return head.linear(hidden.states[:, skipped:][batch.mask[:, skipped:]])
 
 
-@pytest.mark.parametrize("family", HELD)
-def test_peft_gives_the_same_logits(run, family, tmp_path, request):
-    """Of prompts and adapters, of words, texts, answers and language models: in a program without ptune."""
-    for name, *words in HELD[family]:
-        restored, rendered = run(family, *words)
-        out = tmp_path / name
-        adapter = peft_adapter.write(restored, rendered.examples, out)
-        assert adapter.worst < 1e-4
-        assert sorted(path.name for path in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-        batch = rendered.batch(range(len(rendered.examples)), EVALUATION, "eval")
-        batch.output = batch.output[:, :0]
-        skipped = batch.slots.shape[1]
-        given = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
-        known: dict[str, int] = (
-            {}
-            if restored.model.member(0).head.lm
-            else {"num_labels": restored.model.member(0).head.linear.out_features}
-        )
-        if family == "bert":
-            given["token_type_ids"] = batch.types
-        if family == "gpt2" and adapter.task == "SEQ_CLS":
-            known["pad_token_id"] = peft_adapter.padding(restored)
-            given["input_ids"] = batch.ids.masked_fill(~batch.mask, known["pad_token_id"])
-        from safetensors.torch import save_file
+def hand_over(run: Restored, rendered, adapter: peft_adapter.Adapter, family: str, out: Path) -> None:
+    """Leave what a program without ptune needs beside an adapter: the rows, the run's logits, and how to load it."""
+    head = run.model.member(0).head
+    batch = rendered.batch(range(len(rendered.examples)), EVALUATION, "eval")
+    batch.output = batch.output[:, :0]
+    given = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
+    known = {} if head.lm else {"num_labels": head.linear.out_features}
+    if family == "bert":
+        given["token_type_ids"] = batch.types
+    if family == "gpt2" and adapter.task == "SEQ_CLS":
+        known["pad_token_id"] = peft_adapter.padding(run)
+        given["input_ids"] = batch.ids.masked_fill(~batch.mask, known["pad_token_id"])
+    given = {key: tensor[:, batch.slots.shape[1] :].contiguous() for key, tensor in given.items()}
+    save_file({**given, "logits": states(run, batch).contiguous()}, out / "batch.safetensors")
+    told = {"model": adapter.model, "checkpoint": run.settings.backbone["path"], "known": known, "alone": adapter.alone}
+    (out / "told.json").write_text(json.dumps(told))
 
-        given = {key: tensor[:, skipped:].contiguous() for key, tensor in given.items()}
-        save_file({**given, "logits": states(restored, batch).contiguous()}, out / "batch.safetensors")
-        checkpoint = str(request.getfixturevalue(f"{family}_folder"))
-        told = {"model": adapter.model, "checkpoint": checkpoint, "known": known, "alone": adapter.alone}
-        (out / "told.json").write_text(json.dumps(told))
-    folders = [str(tmp_path / name) for name, *_ in HELD[family]]
+
+def test_peft_gives_the_same_logits(run, tmp_path):
+    """Of prompts and adapters, of words, texts, answers and language models: in a program without ptune."""
+    folders = []
+    for family, runs in HELD.items():
+        for name, *words in runs:
+            restored, rendered = run(family, *words)
+            out = tmp_path / f"{family}-{name}"
+            adapter = peft_adapter.write(restored, rendered.examples, out)
+            assert adapter.worst < 1e-4
+            assert sorted(path.name for path in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+            hand_over(restored, rendered, adapter, family, out)
+            folders.append(str(out))
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", LOADS, *folders], capture_output=True, text=True, env=environment)
     assert done.stdout.split() == folders, done.stderr[-2000:]

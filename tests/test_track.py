@@ -343,6 +343,30 @@ def test_a_killed_run_is_synced_without_a_doubled_or_a_lost_row(go, overrides, t
     assert server.runs[run]["jobType"] == "train"
 
 
+def test_online_what_was_not_sent_is_told_again(monkeypatch, tmp_path):
+    """The server's step counts, not what stands in a file that a killed process left behind."""
+    import wandb
+
+    class Run:
+        step = 3
+
+        def __init__(self) -> None:
+            self.rows: list[tuple[int, dict]] = []
+
+        def log(self, figures: dict, step: int) -> None:
+            self.rows.append((step, figures))
+
+    run = Run()
+    given = [{"event": "step", "step": step, "loss": 1.0} for step in range(1, 6)]
+    (tmp_path / "wandb" / "run-20260101_000000-abc").mkdir(parents=True)
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    monkeypatch.setattr(wandb, "init", lambda **settings: run)
+    monkeypatch.setattr(track, "history", lambda files: {n: {"train/loss": 1.0, "train/step": n} for n in range(1, 5)})
+    common: dict[str, Any] = {"name": "n", "tags": [], "config": {}, "warn": print}
+    track.tracker(Tracker(mode="online"), tmp_path, **common).again((event, {}) for event in given)
+    assert [step for step, _ in run.rows] == [3, 4, 5]
+
+
 def test_what_was_told_is_read_off_the_rows():
     """Events and tables by their step; a row of tables alone is no evaluation's figures."""
     table = {"_type": "table-file"}
