@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ def history(files: Iterable[Path]) -> dict[int, dict[str, Any]]:
 
 def records(file: Path) -> Iterator[Any]:
     """The records of a .wandb file; a process that was killed leaves its last one cut off, which is none."""
-    from wandb.proto import wandb_internal_pb2
-
-    kind_of_record: Any = vars(wandb_internal_pb2)["Record"]  # made by protobuf as it is imported
+    proto: Any = import_module("wandb.proto.wandb_internal_pb2")  # whose classes protobuf makes as it is imported
     data, held, at = file.read_bytes(), b"", IDENT
     while at + HEAD <= len(data):
         if (rest := BLOCK - at % BLOCK) < HEAD:
@@ -47,7 +46,7 @@ def records(file: Path) -> Iterator[Any]:
         held += data[at + HEAD : at + HEAD + size]
         at += HEAD + size
         if kind in (FULL, LAST):
-            record = kind_of_record()
+            record = proto.Record()
             record.ParseFromString(held)
             yield record
             held = b""

@@ -65,7 +65,7 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
     batch = rendered.batch(range(len(examples)), EVALUATION, "eval")
     adapter = refuse(run, batch)
     base = plain_model(run, adapter)
-    if not run.model.member(run.member).head.lm:
+    if not head_of(run).lm:
         read_head(run, base, adapter)
     config, tensors = as_prompt(run, adapter) if adapter.prompt else as_tuner(run, base)
     config.task_type, config.modules_to_save, config.inference_mode = adapter.task, adapter.saved or None, True
@@ -89,7 +89,7 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
 def refuse(run: Restored, batch: Batch) -> Adapter:
     """How PEFT could hold a run whose rows are as `batch`. Raises PtuneError with all reasons why it cannot."""
     member, backbone, s = run.model.member(run.member), run.model.backbone, run.settings
-    tune, head = s.method["tune"], member.head
+    tune, head = s.method["tune"], head_of(run)
     wrong: list[str] = []
     folded = set(member.prompt.fold())
     prompt = {frozenset({"prefix"}): "prefix", frozenset({"embeddings"}): "front"}.get(frozenset(folded))
@@ -134,6 +134,11 @@ def refuse(run: Restored, batch: Batch) -> Adapter:
     return Adapter(prompt, task, auto, alone=prompt == "front" and head.reads == "cls" and not head.lm)
 
 
+def head_of(run: Restored) -> Any:
+    """The run's head."""
+    return run.model.member(run.member).head
+
+
 def of_prefix(run: Restored) -> Iterator[str]:
     """What PEFT's prefix tuning has and the run has not."""
     prompt, backbone = run.model.member(run.member).prompt, run.model.backbone
@@ -167,7 +172,7 @@ def plain_model(run: Restored, adapter: Adapter) -> Any:
     import transformers
     from transformers.utils import logging
 
-    backbone, head = run.model.backbone, run.model.member(run.member).head
+    backbone, head = run.model.backbone, head_of(run)
     known: dict[str, Any] = {}
     if not head.lm:
         known["num_labels"] = head.linear.out_features
@@ -204,7 +209,7 @@ def padding(run: Restored) -> int:
 
 def read_head(run: Restored, model: Any, adapter: Adapter) -> None:
     """Fill in the tensors of the model's head. Raises PtuneError where it is made in another way than the run's."""
-    head: Any = run.model.member(run.member).head
+    head = head_of(run)
     name, own = type(model).__name__, f"{model.base_model_prefix}."
     names = [n for n, child in model.named_children() if child is not model.base_model and [*child.parameters()]]
     *others, last = names
@@ -285,7 +290,7 @@ def as_prompt(run: Restored, adapter: Adapter) -> tuple[Any, dict[str, Tensor]]:
 def as_tuner(run: Restored, base: Any) -> tuple[Any, dict[str, Tensor]]:
     """The configuration and tensors of an adapter in the backbone, every layer by its full name."""
     model, s = run.model.backbone.model, run.settings
-    prefix = "" if run.model.member(run.member).head.lm else f"{base.base_model_prefix}."
+    prefix = "" if head_of(run).lm else f"{base.base_model_prefix}."
     config = ADAPTERS[s.method["tune"]](**(s.method.get("adapter") or {})).config()
     layers = {prefix + name: module for name, module in model.named_modules() if hasattr(module, "base_layer")}
     config.target_modules = set(layers)
@@ -314,7 +319,7 @@ def compare(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> float
 def usage(run: Restored, adapter: Adapter) -> str:
     """How the adapter is loaded, and how its model is read."""
     s, member = run.settings, run.model.member(run.member)
-    head, length, causal = member.head, member.prompt.length, run.model.backbone.causal
+    head, length, causal = head_of(run), member.prompt.length, run.model.backbone.causal
     checkpoint = s.backbone.get("checkpoint") or str(s.backbone.get("path"))
     known = [f"revision={s.backbone['revision']!r}"] if s.backbone.get("revision") else []
     if not head.lm:
@@ -395,7 +400,7 @@ def logits_of(run: Restored, batch: Batch) -> Tensor:
 @torch.no_grad()
 def logits_in(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> Tensor:
     """PEFT's logits, as `logits_of`."""
-    head = run.model.member(run.member).head
+    head = head_of(run)
     skipped = batch.slots.shape[1]
     ids, mask, types = (each[:, skipped:] for each in (batch.ids, batch.mask, batch.types))
     if adapter.task == "SEQ_CLS" and run.model.backbone.causal:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,17 @@ def events(folder: Path) -> list[dict]:
 
 
 def records(file: Path) -> list[Any]:
-    """The records of a .wandb file: LevelDB log blocks of 32 KiB after a header of 7 bytes."""
+    """The records of a .wandb file, which W&B goes on to write for a moment after a run has ended."""
+    for _ in range(30):
+        found = read(file)
+        if any(record.HasField("exit") for record in found):
+            break
+        time.sleep(0.1)
+    return found
+
+
+def read(file: Path) -> list[Any]:
+    """What stands in a .wandb file: LevelDB log blocks of 32 KiB after a header of 7 bytes."""
     from wandb.proto import wandb_internal_pb2
 
     data, found, held, place = file.read_bytes(), [], b"", 7
