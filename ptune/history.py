@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -35,18 +36,33 @@ def history(files: Iterable[Path]) -> dict[int, dict[str, Any]]:
 def records(file: Path) -> Iterator[Any]:
     """The records of a .wandb file; a process that was killed leaves its last one cut off, which is none."""
     proto: Any = import_module("wandb.proto.wandb_internal_pb2")  # whose classes protobuf makes as it is imported
-    data, held, at = file.read_bytes(), b"", IDENT
-    while at + HEAD <= len(data):
-        if (rest := BLOCK - at % BLOCK) < HEAD:
-            at += rest
-            continue
-        size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        if at + HEAD + size > len(data):
-            return
-        held += data[at + HEAD : at + HEAD + size]
-        at += HEAD + size
+    held = b""
+    for kind, part, _ in parts(file.read_bytes()):
+        held += part
         if kind in (FULL, LAST):
             record = proto.Record()
             record.ParseFromString(held)
             yield record
             held = b""
+
+
+def trim(file: Path) -> None:
+    """Take the last record away where it was cut off: `wandb sync` stops at it, and sends nothing that came later."""
+    size = file.stat().st_size
+    end = max((end for kind, _, end in parts(file.read_bytes()) if kind in (FULL, LAST)), default=size)
+    if end < size:
+        os.truncate(file, end)
+
+
+def parts(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """The whole parts of records: which part of its record each is, its bytes, and where it ends."""
+    at = IDENT
+    while at + HEAD <= len(data):
+        if (rest := BLOCK - at % BLOCK) < HEAD:
+            at += rest
+            continue
+        end = at + HEAD + int.from_bytes(data[at + 4 : at + 6], "little")
+        if end > len(data):
+            return
+        yield data[at + 6], data[at + HEAD : end], end
+        at = end

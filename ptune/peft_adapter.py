@@ -78,11 +78,14 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
     config.save_pretrained(str(out))
     whole = {name: tensor.detach().cpu().float().contiguous().clone() for name, tensor in tensors.items()}
     save_file(whole, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    with warnings.catch_warnings():
-        # PEFT 0.21 asks transformers 5.23 a question by its old name.
-        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
-        loaded = peft.PeftModel.from_pretrained(base, str(out)).eval()
-    adapter.worst, adapter.examples = compare(run, adapter, batch, loaded), len(examples)
+    try:
+        with warnings.catch_warnings():
+            # PEFT 0.21 asks transformers 5.23 a question by its old name.
+            warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+            loaded = peft.PeftModel.from_pretrained(base, str(out)).eval()
+        adapter.worst, adapter.examples = compare(run, adapter, batch, loaded), len(examples)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise PtuneError(f"to=peft: PEFT cannot run it ({first(error)}){CURE}") from error
     return adapter
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ptune.config import Tracker as Settings
-from ptune.history import history
+from ptune.history import history, trim
 
 log = logging.getLogger(__name__)
 Rows = Sequence[Mapping[str, Any]]
@@ -180,7 +180,10 @@ def start(
             warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
             mode = "offline"
         again: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
-        rows = {} if told_again else history(sorted(folder.glob("wandb/*run-*/*.wandb")))
+        files = sorted(folder.glob("wandb/*run-*/*.wandb"))
+        for file in files:
+            trim(file)
+        rows = {} if told_again else history(files)
         run = wandb.init(
             project=settings.project,
             entity=settings.entity,

@@ -340,7 +340,8 @@ def test_a_killed_run_is_synced_without_a_doubled_or_a_lost_row(go, overrides, t
     assert [row["dev/step"] for row in every if "dev/labels" in row] == evaluated
 
     server = Server()
-    environment = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "online"}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}  # W&B of our own
+    environment |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
     command = [sys.executable, "-m", "wandb", "sync", *(str(file.parent) for file in files)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
     server.stop()
