@@ -180,10 +180,10 @@ def start(
             warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
             mode = "offline"
         again: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
-        files = sorted(folder.glob("wandb/*run-*/*.wandb"))
+        files = [] if told_again else sorted(folder.glob("wandb/*run-*/*.wandb"))
         for file in files:
             trim(file)
-        rows = {} if told_again else history(files)
+        rows = history(files)
         run = wandb.init(
             project=settings.project,
             entity=settings.entity,
