@@ -85,8 +85,10 @@ def track(folder: Path) -> None:
         job="summary",
     )
     told.tables("sweep", len(finished), {"runs": rows})
-    best = max(result["score"] for result in finished.values())
-    told.finish({"sweep": {"runs": len(runs), "finished": len(finished), "best": best}}, {})
+    counts: dict[str, float] = {"runs": len(runs), "finished": len(finished)}
+    if len({(result["task"], result["metric"], result["report_on"]) for result in finished.values()}) == 1:
+        counts["best"] = max(result["score"] for result in finished.values())
+    told.finish({"sweep": counts}, {})
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:
