@@ -14,6 +14,9 @@ import pytest
 import yaml
 from command_line import call
 
+from ptune import card
+from ptune.config import Train
+
 KEY = "hf_" + "Abcd1234" * 5
 
 
@@ -30,12 +33,12 @@ def trained(base: Path, *words: str) -> Path:
     return base / "run"
 
 
-def front(card: str) -> dict[str, Any]:
+def front(text: str) -> dict[str, Any]:
     """A card's YAML, which the Hub's own class reads, too."""
     from huggingface_hub import ModelCard
 
-    found = yaml.safe_load(card.split("---\n")[1])
-    assert ModelCard(card).data.to_dict()["license"] == found["license"]
+    found = yaml.safe_load(text.split("---\n")[1])
+    assert ModelCard(text).data.to_dict()["license"] == found["license"]
     return dict(found)
 
 
@@ -70,8 +73,8 @@ def test_a_folder_works_where_it_is_moved(ptune, demo, tmp_path):
 def test_the_card_tells_everything(ptune, demo, tmp_path):
     """Front matter with results, and below it interval, n, selection, command, checksums; loud about made-up data."""
     assert ptune("export", str(demo), "to=folder", "out=made", "license=mit").code == 0
-    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
-    told, result = front(card), json.loads((demo / "result.json").read_text(encoding="utf-8"))
+    text = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    told, result = front(text), json.loads((demo / "result.json").read_text(encoding="utf-8"))
     assert told["license"] == "mit"
     assert (told["language"], told["library_name"], told["pipeline_tag"]) == ("en", "ptune", "token-classification")
     assert "synthetic" in told["tags"]
@@ -97,8 +100,8 @@ def test_the_card_tells_everything(ptune, demo, tmp_path):
         "## Limits",
         "- `tuned.safetensors`",
     ):
-        assert said in card, said
-    assert str(demo.parent) not in card
+        assert said in text, said
+    assert str(demo.parent) not in text
 
 
 def test_the_card_of_local_data(ptune, tmp_path, bert_folder, examples):
@@ -119,21 +122,29 @@ def test_the_card_of_local_data(ptune, tmp_path, bert_folder, examples):
     ]
     assert ptune("train", *words, *more, f"hydra.run.dir={tmp_path / 'run'}").code == 0
     assert ptune("export", "run", "out=adapter").code == 0
-    card = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
-    told = front(card)
+    text = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
+    told = front(text)
     assert told["datasets"] == ["aps/super_glue"]
     assert told["license"] == "other"
     assert "base_model" not in told  # a folder, which is no name on the Hub
-    assert "SYNTHETIC" not in card
-    assert "Caveat: selected on dev, which is reported: optimistic." in card
-    assert "data.root=data" in card
-    assert str(tmp_path) not in card
-    assert "AutoModelForSequenceClassification" in card
+    assert "SYNTHETIC" not in text
+    assert "Caveat: selected on dev, which is reported: optimistic." in text
+    assert "data.root=data" in text
+    assert str(tmp_path) not in text
+    assert "AutoModelForSequenceClassification" in text
     assert ptune("export", "run", "to=folder", "out=folder").code == 0
     config = yaml.safe_load((tmp_path / "folder" / "config.yaml").read_text(encoding="utf-8"))
     assert config["data"]["root"] is None
     assert config["backbone"]["path"] == str(bert_folder)  # the one that is needed, and is told
     assert str(bert_folder) in (tmp_path / "folder" / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_the_protocol_took_away_is_a_caveat():
+    """Half of dev is not dev, and some examples are not the training set."""
+    half = card.held_out(Train(protocol="held_out", held_out_from="dev"))
+    assert half == "selected on one half of dev, and what is called dev is the other half (held_out_from=dev)"
+    assert "10% of train" in card.held_out(Train(protocol="held_out"))
+    assert "a few examples" in card.held_out(Train(protocol="few_shot"))
 
 
 # The Hub
