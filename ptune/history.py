@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 BLOCK, HEAD, IDENT = 32768, 7, 7  # bytes: LevelDB's log blocks and record heads, and W&B's mark before the first block
 FULL, LAST = 1, 4
+QUIET = 2.0  # seconds without a write, after which nobody writes
 
 
 def history(files: Iterable[Path]) -> dict[int, dict[str, Any]]:
@@ -47,11 +49,19 @@ def records(file: Path) -> Iterator[Any]:
 
 
 def trim(file: Path) -> None:
-    """Take the last record away where it was cut off: `wandb sync` stops at it, and sends nothing that came later."""
-    size = file.stat().st_size
-    end = max((end for kind, _, end in parts(file.read_bytes()) if kind in (FULL, LAST)), default=size)
-    if end < size:
-        os.truncate(file, end)
+    """Take the last record away where it was cut off: `wandb sync` stops at it, and sends nothing that came later.
+
+    W&B's own process outlives one that was killed for a moment, and may be writing the rest of it.
+    """
+    while True:
+        data = file.read_bytes()
+        end = max((end for kind, _, end in parts(data) if kind in (FULL, LAST)), default=len(data))
+        if end == len(data):
+            return
+        if time.time() - file.stat().st_mtime > QUIET:
+            os.truncate(file, end)
+            return
+        time.sleep(QUIET / 10)
 
 
 def parts(data: bytes) -> Iterator[tuple[int, bytes, int]]:
