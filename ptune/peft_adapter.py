@@ -390,6 +390,7 @@ def logits_of(run: Restored, batch: Batch) -> Tensor:
     source = replace(batch, output=batch.ids[:, :written])
     with run.model.hidden([(run.member, source)]) as ((head, hidden, moved),):
         if written:
+            assert hidden.output is not None
             return hidden.words(hidden.output, EVERY).float().flatten(0, 1)
         if head.lm:
             skipped = batch.slots.shape[1]
@@ -412,7 +413,8 @@ def logits_in(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> Ten
     if run.model.backbone.token_types:
         given["token_type_ids"] = types
     if written := writes(run):
-        given["decoder_input_ids"] = run.model.backbone.after_start(ids[:, : written - 1])
+        backbone: Any = run.model.backbone
+        given["decoder_input_ids"] = backbone.after_start(ids[:, : written - 1])
         return loaded(**given).logits.flatten(0, 1)
     out = loaded(**given)
     if head.reads == "context":

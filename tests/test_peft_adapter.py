@@ -28,9 +28,7 @@ HELD = {
     "bert": [
         ("prefix-words", "method=ptv2", "task=conll03"),
         ("prefix-text", "method=ptv2", "task=rte", POOLED),
-        ("prefix-number", "method=ptv2", "task=stsb", POOLED),
         ("soft-words", "method=prompt_tuning", "task=conll03"),
-        ("lora-words", "method=lora", "task=conll03"),
         ("lora-text", "method=lora", "task=rte", POOLED),
         ("lora-span", "method=lora", "task=squad", *WINDOWS),
         ("lora-mask", "method=pattern_finetune", "method.tune=lora", "task=rte"),
@@ -43,7 +41,6 @@ HELD = {
         ("prefix-span", "method=ptv2", "task=squad", *WINDOWS),
         ("soft-span", "method=prompt_tuning", "task=squad", *WINDOWS),
         ("lora-dense-text", "method=lora", "task=rte", POOLED, "method.adapter.targets=[query,dense]"),
-        ("ia3-words", "method=ia3", "task=conll03"),
     ],
     "gpt2": [
         ("prefix-words", "method=ptv2", "task=conll03"),
