@@ -346,7 +346,7 @@ def test_a_killed_run_is_synced_without_a_doubled_or_a_lost_row(go, overrides, t
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}  # W&B of our own
     environment |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
     command = [sys.executable, "-m", "wandb", "sync", *(str(file.parent) for file in files)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     server.stop()
     assert done.returncode == 0, done.stderr
     (run,) = server.runs
