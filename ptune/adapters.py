@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,9 @@ def inject(model: nn.Module, kind: str, given: Mapping[str, Any]) -> None:
     from ptune.optim import SCALE
 
     try:
-        inject_adapter_in_model(ADAPTERS[kind](**given).config(), model)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")  # of GPT-2's layers, where PEFT sets it
+            inject_adapter_in_model(ADAPTERS[kind](**given).config(), model)
         for parameter in (p for p in model.parameters() if p.requires_grad and kind == "ia3"):
             setattr(parameter, SCALE, True)
     except ValueError as error:

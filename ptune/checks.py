@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ptune import quantized
+from ptune import quantized, secrets
 from ptune.adapters import ADAPTERS, problems
 from ptune.config import Data, Train
 from ptune.errors import nearest
@@ -65,6 +65,7 @@ AT_LEAST_ONE = (
 def check(s: Train) -> Iterator[str]:
     """Every mistake in the settings, one line each: the key, what is wrong, what would be right."""
     values = asdict(s)
+    yield from secrets.problems(values)
     yield from (
         f"method.{key}: not a setting of a method; {nearest(key, METHOD)}" for key in s.method if key not in METHOD
     )

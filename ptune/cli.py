@@ -145,6 +145,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     from ptune.config import register
     from ptune.errors import Interrupted
     from ptune.explain import explain
+    from ptune.secrets import found
 
     register()
     if command == "train":
@@ -157,6 +158,8 @@ def dispatch(command: str, rest: list[str]) -> None:
     typed = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
+        if told := next((told for word in rest if (told := found(word))), None):
+            raise LineError(f"the command line holds what looks like a key ({told}); it would be kept with the run")
         sys.argv = [f"ptune {command}", *arrange(command, rest, utils.get_args_parser())]
         if "--help" in sys.argv:
             spare_copies()

@@ -221,8 +221,13 @@ class Export:
     """Settings of `ptune export`."""
 
     run: str = MISSING
-    out: str = MISSING
-    format: str = "peft"
+    to: str = "peft"  # peft | folder | hub
+    out: str | None = None  # the new folder, of peft and folder
+    repo: str | None = None  # of hub: NAME/REPOSITORY
+    content: str = "folder"  # of hub, what is uploaded: folder | peft
+    private: bool = True  # of hub: whether a new repository is
+    confirm: bool = False  # of hub: upload; without it is only told what would be
+    license: str | None = None  # of the weights, for the model card, as the Hub calls it: mit
 
 
 @dataclass

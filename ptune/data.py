@@ -32,7 +32,7 @@ SPLITS = ("train", "dev", "test")
 LISTED = 2**14  # examples of a split that are kept in memory
 NOT_THE_READERS = (
     *("reader", "folder", "files", "differs", "leave_out", "hub", "metric", "license", "obtain", "statistics"),
-    *("layout", "layouts", "scheme", "submission", "demo"),
+    *("language", "layout", "layouts", "scheme", "submission", "demo"),
 )
 
 

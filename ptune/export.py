@@ -1,129 +1,169 @@
-"""`ptune export`: a finished run in another library's format, for use without ptune."""
+"""`ptune export`: a finished run for use elsewhere: as an adapter of PEFT, as a folder of its own, or on the Hub."""
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from ptune.config import Export
-from ptune.errors import ConfigError, PtuneError, nearest
-from ptune.progress import Progress, bracketed
+from ptune.errors import ConfigError, DataError, PtuneError, nearest
+from ptune.progress import Progress
 
 if TYPE_CHECKING:
+    from ptune.batch import Example
     from ptune.restore import Restored
 
-
-KINDS = {  # readout -> PEFT's task type, and what transformers calls the layer there
-    "sequence": ("SEQ_CLS", "classifier"),
-    "choice": ("SEQ_CLS", "classifier"),  # a score a candidate
-    "token": ("TOKEN_CLS", "classifier"),
-    "span": ("QUESTION_ANS", "qa_outputs"),
-}
+PLACES = ("peft", "folder", "hub")
+PROBES = 8  # examples that an adapter's logits are compared on
+TEXTS = ("a", "the old mill stands by the river", "Anna Berg does not live in the old house .")
+Writer = Callable[["Restored", Path, str | None], str]
 
 
 def main(cfg: DictConfig) -> None:
-    """Write the run to a new folder `out`."""
+    """Write the run to a new folder `out`, or tell what would be uploaded to `repo`, and upload it with `confirm`."""
     from ptune.build import settings_of
 
     s = settings_of(cfg, Export)
-    if s.format not in FORMATS:
-        raise ConfigError([f"format: '{s.format}' is not a choice; {nearest(s.format, FORMATS)}"])
-    out = Path(s.out)
-    if out.is_file():
+    if problems := [*misplaced(s)]:
+        raise ConfigError(problems)
+    out = None if s.out is None else Path(s.out)
+    if out is not None and out.is_file():
         raise PtuneError(f"out: {out} is a file; name a new folder")
-    if out.exists() and any(out.iterdir()):
+    if out is not None and out.exists() and any(out.iterdir()):
         raise PtuneError(f"out: {out} is not empty; name a new folder")
     from ptune.restore import restore
 
-    run = restore(s.run, "cpu")
-    refuse(run)
-    FORMATS[s.format](run, out)
-    Progress().say(f"written to {out}")
+    content = s.content if s.to == "hub" else s.to
+    progress = Progress()
+    run = restore(s.run, "cpu", "float32" if content == "peft" else None)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".ptune-", dir=None if out is None else out.parent) as scratch:
+        made = Path(scratch) / "export"
+        made.mkdir()
+        progress.say(WRITERS[content](run, made, s.license))
+        if out is not None:
+            os.replace(made, out)
+            progress.say(f"written to {out}")
+            return
+        from ptune.upload import upload
+
+        upload(made, s, progress)
 
 
-def refuse(run: Restored) -> None:
-    """Raise PtuneError for what PEFT's prefix tuning cannot express."""
-    prompt, head = run.settings.method["prompt"], run.settings.method["head"]
-    layers = run.settings.backbone["layers"]
-    wrong = []
-    if "layers" not in prompt or prompt["layers"] != "all":
-        wrong.append(f"a prompt in all {layers} layers (method/prompt=deep)")
-    elif prompt["position_offset"] != "length":
-        wrong.append("shifted text positions (method.prompt.position_offset=length)")
-    if "pooler" not in head or (run.task.readout in ("sequence", "choice") and head["pooler"] != "pretrained"):
-        wrong.append(
-            "a linear head, on the checkpoint's own pooler where whole texts are classified "
-            "(method.head.pooler=pretrained)"
-        )
-    if not run.model.backbone.cached:
-        wrong.append("a backbone that takes past_key_values")
-    if run.model.backbone.causal:
-        wrong.append("an encoder, whose layer reads the first token")
-    if run.settings.method["tune"] != "none":
-        wrong.append("a frozen backbone (method.tune=none)")
-    if wrong:
-        raise PtuneError(f"format=peft: PEFT's prefix tuning has {'; '.join(wrong)}; this run has not")
-    template: Any = run.model.member(0).template
-    if run.task.readout == "span" and any(template.tokens.frames[2].types):
-        raise PtuneError(
-            "format=peft: PEFT's question answering leaves out token types, which "
-            f"{run.settings.backbone['name']} has; a RoBERTa backbone has none"
-        )
+def misplaced(s: Export) -> Iterator[str]:
+    """Settings that are wrong, lacking, or of another place."""
+    if s.to not in PLACES:
+        yield f"to: '{s.to}' is not a choice; {nearest(s.to, PLACES)}"
+        return
+    if s.content not in WRITERS:
+        yield f"content: '{s.content}' is not a choice; {nearest(s.content, WRITERS)}"
+    if s.to == "hub":
+        if s.out is not None:
+            yield "out: an upload leaves no folder here; leave it out, or use to=folder"
+        if s.repo is None:
+            yield "repo: must be given, as repo=NAME/REPOSITORY"
+        elif s.repo.count("/") != 1 or not all(s.repo.split("/")):
+            yield f"repo: '{s.repo}' is no repository; write NAME/REPOSITORY"
+        return
+    if s.out is None:
+        yield "out: must be given, as out=DIR, a new folder"
+    yield from (f"{name}: goes with to=hub" for name in ("repo", "confirm") if getattr(s, name))
 
 
-def peft(run: Restored, out: Path) -> None:
-    """PEFT's PREFIX_TUNING adapter: prompt_embeddings [P, 2LAD], the linear layer, adapter_config.json and a card."""
-    from safetensors.torch import save_file
+def peft(run: Restored, out: Path, license: str | None = None) -> str:
+    """Write an adapter of PEFT, see ptune.peft_adapter, with a model card; returns what is to be known of it."""
+    from ptune.card import card
+    from ptune.peft_adapter import usage, write
 
-    member: Any = run.model.member(0)
-    shape, s = run.model.backbone.shape, run.settings
-    kind, layer = KINDS[run.task.readout]
-    tensors = {
-        "prompt_embeddings": member.prompt.fold()["prefix"].contiguous(),
-        f"base_model.{layer}.weight": member.head.linear.weight.detach().contiguous(),
-        f"base_model.{layer}.bias": member.head.linear.bias.detach().contiguous(),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "PREFIX_TUNING",
-        "task_type": kind,
-        "base_model_name_or_path": s.backbone.get("checkpoint") or s.backbone.get("path"),
-        "revision": s.backbone.get("revision"),
-        "num_virtual_tokens": member.prompt.length,
-        "num_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "token_dim": shape.hidden,
-        "encoder_hidden_size": shape.hidden,
-        "num_transformer_submodules": 1,
-        "prefix_projection": False,
-        "inference_mode": True,
-        "modules_to_save": [layer],
-    }
-    (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(card(run), encoding="utf-8")
+    adapter = write(run, probes(run), out)
+    use = usage(run, adapter)
+    files = ["adapter_config.json", "adapter_model.safetensors", "README.md"]
+    (out / "README.md").write_text(card(run, use, "peft", files, license), encoding="utf-8")
+    told = f"PEFT gives the same logits: they differ by {adapter.worst:.1e} at most on {adapter.examples} examples"
+    return told + "; one text at a time, as PEFT reads the last column" * adapter.alone
 
 
-def card(run: Restored) -> str:
-    """What the adapter is, in a page."""
-    result = run.folder.read_json("result.json")
-    labels = ", ".join(run.task.labels)
-    synthetic = (
-        "\n**Trained on synthetic data that ptune invented: a test fixture, not evidence about real language.**\n"
-    )
-    interval = f"95% interval {bracketed(result['interval'])}, " if result["interval"] else ""
+def probes(run: Restored) -> list[Example]:
+    """Examples to compare logits on: those that the run has answered, without their labels; of a folder that has none
+    some of our own.
+
+    Raises PtuneError where the task has no texts to be made up.
+    """
+    from ptune.predict import parsed, unlabeled
+    from ptune.readers import Record
+
+    task, folder = run.task, run.folder
+    if folder.file("predictions.jsonl").is_file():
+        rows = folder.read_jsonl("predictions.jsonl")
+        records = [Record(f"predictions.jsonl:{i}", row) for i, row in enumerate(rows[:PROBES], 1)]
+    else:
+        lines = [("probe", "\t".join([text] * len(task.inputs))) for text in TEXTS]
+        records = [*parsed(lines, task)]
+    try:
+        return [task.example(unlabeled(record, task), i) for i, record in enumerate(records)]
+    except DataError as error:
+        raise PtuneError(f"to=peft: no examples to compare logits on ({error}); export the run's own folder") from None
+
+
+def folder(run: Restored, out: Path, license: str | None = None) -> str:
+    """Write a run folder that predicts and evaluates anywhere, with a model card; returns what is to be known of it."""
+    from ptune import shots
+    from ptune.card import card, named, portable, without_paths
+    from ptune.run import RunFolder
+
+    given, new = run.folder, RunFolder(out)
+    new.write_config(portable(run.settings))
+    result = without_paths(given.read_json("result.json"))
+    for point in ("best", "last"):
+        result[point].pop("breakdowns", None)  # which tell single examples
+    new.write_json("result.json", result)
+    env = given.read_json("env.json")
+    new.write_json("env.json", {**without_paths(env), "overrides": [named(word) for word in env["overrides"]]})
+    words = getattr(run.model.member(run.member).head, "label_words", None)
+    new.write_json("labels.json", {"labels": list(run.task.labels), **({"words": dict(words)} if words else {})})
+    kept = ["tuned.safetensors", "splits.jsonl"]
+    kept += ["tokenizer.json", "vectors.safetensors"]  # of an encoder from scratch
+    if shows := run.model.member(run.member).template.shows:
+        kept.append(shots.FILE)
+    for name in kept:
+        if given.file(name).is_file():
+            new.file(name).write_bytes(given.file(name).read_bytes())
+    files = sorted([*(path.name for path in out.iterdir()), "README.md"])
+    (out / "README.md").write_text(card(run, usage(run), "ptune", files, license), encoding="utf-8")
+    told = f"{len(files)} files, {sum(path.stat().st_size for path in out.iterdir()):,} bytes"
+    return f"{told}; {shots.FILE} has training examples, which its template shows" if shows else told
+
+
+def usage(run: Restored) -> str:
+    """How an exported folder is used."""
+    s = run.settings
+    where = s.backbone.get("checkpoint")
+    path = str(s.backbone.get("path"))
+    inputs = run.task.inputs
+    shown = "\\t".join(f"TEXT {i}" for i in range(1, len(inputs) + 1)) if len(inputs) > 1 else "TEXT"
+    fields = f"{', '.join(inputs)}, apart by tabs; " if len(inputs) > 1 else ""
+    if where:
+        needs = f"The backbone `{where}` comes from the Hub, or its cache."
+    elif path.startswith("pkg://"):
+        needs = "The backbone comes with ptune."
+    else:
+        needs = f"The backbone is a folder, `{path}`; elsewhere, write its place into `config.yaml`: `backbone: path:`."
+    corpus = {
+        "local": "; the corpus's original files are looked for in the current folder",
+        "hub": "; the corpus comes from the Hub, or its cache",
+    }.get(s.data.source, "")
+    packages = f"\n\nIts classes are in {', '.join(s.packages)}, which has to be installed." if s.packages else ""
     return (
-        f"# {result['method']} on {result['task']} with {result['backbone']}\n"
-        f"{synthetic if result['synthetic'] else ''}\n"
-        f"{result['report_on']} {result['metric']}: {result['score']:.2f}, {interval}"
-        f"majority class {result['majority']:.2f}; "
-        f"selected on {result['select_on']}, seed {result['seed']}.\n\n"
-        f"Labels, in the classifier's order: {labels}.\n\nWritten by ptune; load it with "
-        "`PeftModel.from_pretrained` over the model that `adapter_config.json` names.\n"
+        f"With ptune installed, and this folder anywhere, as FOLDER:\n\n```sh\nprintf '{shown}\\n' | ptune predict "
+        f"run=FOLDER   # one a line: {fields}or JSON lines\n"
+        f"ptune eval run=FOLDER{'   # scores it again' + corpus}\n```\n\n{needs}{packages}"
     )
 
 
-FORMATS = {"peft": peft}
+WRITERS: dict[str, Writer] = {"peft": peft, "folder": folder}

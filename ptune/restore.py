@@ -27,15 +27,20 @@ class Restored:
     member: int = 0  # of the model
 
 
-def restore(path: str, device: str) -> Restored:
+def restore(path: str, device: str, precision: str | None = None) -> Restored:
     """Open the run in `path`. Raises PtuneError where it is unfinished, damaged, or has no model."""
-    return together([path], device)[0]
+    return together([path], device, precision)[0]
 
 
-def together(paths: Sequence[str], device: str) -> list[Restored]:
-    """Open finished runs that share a frozen backbone as members of one model, see `restore`."""
+def together(paths: Sequence[str], device: str, precision: str | None = None) -> list[Restored]:
+    """Open finished runs that share a frozen backbone as members of one model, see `restore`.
+
+    precision: that they compute in, None for their own.
+    """
     folders = [RunFolder(Path(path)) for path in paths]
     settings = [stored(folder, device) for folder in folders]
+    for s in settings:
+        s.precision = precision or s.precision
     if len(settings) > 1:
         for path, s in zip(paths, settings, strict=True):
             if s.method["tune"] != "none":

@@ -7,7 +7,7 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -148,9 +148,10 @@ class Session:
 
         s = self.settings
         return tracker(
-            replace(s.tracker, group=s.tracker.group or s.experiment),
+            replace(s.tracker, group=self._group()),
             self.folder.path,
-            name=run_name(s) if self.stage is None else f"{run_name(s)} {self.stage.name}",
+            name=self._name(),
+            job="train" if self.stage is None else "stage",
             config=build.as_config(s),
             warn=self.progress.warn,
             tags=[
@@ -160,6 +161,21 @@ class Session:
                 *(["synthetic"] if self.corpus.synthetic else []),
             ],
         )
+
+    def _group(self) -> str | None:
+        """What the tracker files the run under: its sweep, unless the settings say it; else the preset."""
+        from ptune.sweep import sweep_of
+
+        sweep = sweep_of(self.folder.path)
+        return self.settings.tracker.group or (self.settings.experiment if sweep is None else sweep.name)
+
+    def _name(self) -> str:
+        """What the tracker calls the run: it ends with what differs in its sweep."""
+        from ptune.sweep import own_words
+
+        if self.stage is not None:
+            return f"{run_name(self.settings)} {self.stage.name}"
+        return " ".join([run_name(self.settings), *own_words(self.folder.path)])
 
     @property
     def label(self) -> str:
@@ -201,7 +217,7 @@ class Session:
         differing = differences(asdict(self.settings), asdict(s))
         if s.held_out_seed is None:
             s.held_out_seed = self.settings.seed
-        s.tracker.group = s.tracker.group or s.experiment or run_name(self.settings)
+        s.tracker.group = s.tracker.group or self._group() or run_name(self.settings)
         if problems := [*build.resolve_length(s)] or [*check(s)]:
             raise ConfigError([f"stage {name}: {problem}" for problem in problems])
         stage = Child(name, self, examples, differing)
@@ -541,7 +557,17 @@ class Session:
             training.restore(*read_checkpoint(path))
         self.folder.cut_metrics(training.step)
         if path is not None:
+            self.tracker.again(self._record())
             self.progress.say(f"going on from step {training.step} of {training.steps}")
+
+    def _record(self) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:
+        """The events of the run so far, an evaluation with its tables."""
+        from ptune.breakdown import tables
+
+        for _, event in self.folder.metrics():
+            file = breakdown_file(str(event.get("split")), event["step"])
+            known = event["event"] == "eval" and self.folder.file(file).is_file()
+            yield event, tables(self.folder.read_json(file)) if known else {}
 
     def _load_best(self, training: Any) -> None:
         import torch

@@ -37,6 +37,7 @@ KINDS = {
     "hub": Kind(Mapping, "a mapping with path, revision and splits"),
     "metric": TEXT,
     "license": TEXT,
+    "language": TEXT,
     "obtain": TEXT,
     "statistics": MAPPING,
     "layout": TEXT,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from ptune.cli import fail
 
+MULTIRUN = "multirun.yaml"
+NAMED = ("method", "task", "backbone", "prompt_length", "prompt_length.value")  # what every run's name has
 COLUMNS = ("score", "95% interval", "last", "metric", "trained", "stored", "bytes", "seconds")
 
 
@@ -22,12 +27,13 @@ class Summary(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show what differs between the runs, with their scores; end the program where there is no run."""
         folder = Path(config.hydra.sweep.dir)
-        if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
-            (folder / "multirun.yaml").unlink(missing_ok=True)
+        if {path.name for path in folder.iterdir()} <= {MULTIRUN}:
+            (folder / MULTIRUN).unlink(missing_ok=True)
             folder.rmdir()
             fail(1, f"no jobs: nothing matches {' '.join(config.hydra.overrides.task)}")
         if "quiet=true" not in config.hydra.overrides.task:
             show(folder)
+        track(folder)
 
 
 def show(folder: Path) -> None:
@@ -51,6 +57,72 @@ def show(folder: Path) -> None:
     failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
     for name, event in zip(differences([event["overrides"] for event in failed]), failed, strict=True):
         print(f"{event['state']} ({event['kind']})  {name}  {event['message']}")
+
+
+def track(folder: Path) -> None:
+    """Tell W&B of the sweep as a whole: a run of its own in the sweep's group, with a table of all runs.
+
+    It is offline beside the runs, or online as they are; a sweep that goes on tells it again in the same W&B run.
+    """
+    from ptune.build import stored
+    from ptune.progress import Progress
+    from ptune.run import RunFolder
+    from ptune.track import tracker
+
+    runs = [path.parent for path in sorted(folder.glob("*/env.json"))]
+    finished = {run: RunFolder(run).read_json("result.json") for run in runs if RunFolder(run).finished}
+    if len(runs) < 2 or not finished:
+        return
+    settings = stored(RunFolder(next(iter(finished))).read_config()).tracker
+    settings.group = settings.group or folder.name
+    rows = [
+        {"run": name, "state": "finished" if run in finished else "unfinished", **figures(finished.get(run, {}))}
+        for run, name in zip(runs, differences([overrides(run) for run in runs]), strict=True)
+    ]
+    names = sorted({result["method"] for result in finished.values()})
+    told = tracker(
+        settings,
+        folder,
+        name=f"{folder.name} summary",
+        tags=["summary", *names],
+        config={"sweep": folder.name},
+        warn=Progress().warn,
+        job="summary",
+    )
+    told.tables("sweep", len(finished), {"runs": rows})
+    counts: dict[str, float] = {"runs": len(runs), "finished": len(finished)}
+    if len({(result["task"], result["metric"], result["report_on"]) for result in finished.values()}) == 1:
+        counts["best"] = max(result["score"] for result in finished.values())
+    told.finish({"sweep": counts}, {})
+
+
+def figures(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table of a sweep has of a run's result, nothing of one that has none."""
+    if not result:
+        return {}
+    low, high = result["interval"] or ("", "")
+    given = {
+        name: result[name] for name in ("method", "task", "backbone", "prompt_length", "seed", "synthetic", "metric")
+    }
+    scores = {name: result[name] for name in ("score", "selected", "majority")}
+    cost = {"trained": result["parameters"]["trained"], "seconds": result["seconds"]["training"]}
+    return {**given, **scores, "interval_low": low, "interval_high": high, **cost}
+
+
+def sweep_of(run: Path) -> Path | None:
+    """The folder of the sweep that a run is a job of: Hydra leaves its configuration there."""
+    return run.absolute().parent if (run.absolute().parent / MULTIRUN).is_file() else None
+
+
+def own_words(run: Path) -> list[str]:
+    """The overrides of a run that its sweep does not give all of its runs, but those that every name begins with."""
+    sweep = sweep_of(run)
+    if sweep is None:
+        return []
+    asked = yaml.safe_load((sweep / MULTIRUN).read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
+    parsed = OverridesParser.create().parse_overrides(asked)
+    shared = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
+    return [word for word in overrides(run) if word.partition("=")[0] not in shared]
 
 
 def overrides(run: Path) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ptune.config import Tracker as Settings
-from ptune.run import RunFolder
+from ptune.history import history, trim
 
 log = logging.getLogger(__name__)
 Rows = Sequence[Mapping[str, Any]]
@@ -28,6 +28,9 @@ class Tracker(Protocol):
     def tables(self, split: str, step: int, tables: Mapping[str, Rows]) -> None:
         """The tables of an evaluation."""
 
+    def again(self, events: Iterable[tuple[Mapping[str, Any], Mapping[str, Rows]]]) -> None:
+        """The events of a run that goes on, an evaluation with its tables; what was told of them is not repeated."""
+
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """The final figures and predictions."""
 
@@ -39,6 +42,9 @@ class NoTracker:
         """Nothing."""
 
     def tables(self, split: str, step: int, tables: Mapping[str, Rows]) -> None:
+        """Nothing."""
+
+    def again(self, events: Iterable[tuple[Mapping[str, Any], Mapping[str, Rows]]]) -> None:
         """Nothing."""
 
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
@@ -70,6 +76,13 @@ class Wandb:
             step,
             lambda: {f"{split}/step": step, **{f"{split}/{name}": table(rows) for name, rows in tables.items()}},
         )
+
+    def again(self, events: Iterable[tuple[Mapping[str, Any], Mapping[str, Rows]]]) -> None:
+        """See Tracker: a process that was killed has not told W&B all that stands in its record."""
+        for event, tables in events:
+            if tables:
+                self.tables(str(event["split"]), int(event["step"]), tables)
+            self.log(event)
 
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """Summary figures and the tables."""
@@ -129,22 +142,23 @@ def tracker(
     tags: Sequence[str],
     config: Mapping[str, Any],
     warn: Callable[[str], None],
+    job: str = "train",
 ) -> Tracker:
-    """The tracker of one run; W&B that cannot start is a warning.
+    """The tracker of one run; W&B that cannot start is a warning. job: W&B's job type.
 
     A run that is resumed goes on in its W&B run and tells it nothing twice.
     """
     if settings.name == "none":
         return NoTracker()
-    given: dict[str, Any] = {"name": name, "tags": [*tags, *settings.tags], "config": dict(config)}
+    given: dict[str, Any] = {"name": name, "tags": [*tags, *settings.tags], "config": dict(config), "job_type": job}
     known = known_id(folder)
-    return start(settings, folder, warn, known, told(RunFolder(folder)) if known else (), given)
+    return start(settings, folder, warn, known, given)
 
 
 def tracker_again(settings: Settings, folder: Path, warn: Callable[[str], None]) -> Tracker | None:
     """The tracker of a finished run, for what is found out about it later; None where it has no W&B run."""
     known = None if settings.name == "none" else known_id(folder)
-    return start(settings, folder, warn, known, (), {}) if known else None
+    return start(settings, folder, warn, known, {}, told_again=True) if known else None
 
 
 def start(
@@ -152,10 +166,10 @@ def start(
     folder: Path,
     warn: Callable[[str], None],
     known: str | None,
-    told: Collection[Told],
     given: Mapping[str, Any],
+    told_again: bool = False,
 ) -> Tracker:
-    """Start W&B, with the run of id `known` where there is one."""
+    """Start W&B, with the run of id `known` where there is one, which is told nothing twice but with `told_again`."""
     os.environ.setdefault("WANDB_SILENT", "true")
     stage_in(folder)
     try:
@@ -166,6 +180,10 @@ def start(
             warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
             mode = "offline"
         again: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
+        files = [] if told_again else sorted(folder.glob("wandb/*run-*/*.wandb"))
+        for file in files:
+            trim(file)
+        rows = history(files)
         run = wandb.init(
             project=settings.project,
             entity=settings.entity,
@@ -179,7 +197,10 @@ def start(
             **given,
             **again,
         )
-        return Wandb(run, warn, settings.samples, told, run.step if known else 0)
+        first = run.step if known else 0
+        if mode == "online" and known:  # what stands in the file alone, the process was killed before it could send
+            rows = {step: row for step, row in rows.items() if step < first}
+        return Wandb(run, warn, settings.samples, told(rows), max([first, *rows]))
     except Exception as error:  # an account, a disk, a network: none of them may end a run
         warn(f"W&B could not start ({error}); the run goes on, metrics.jsonl has everything")
         return NoTracker()
@@ -191,11 +212,18 @@ def known_id(folder: Path) -> str | None:
     return next((found[1] for found in names if found), None)
 
 
-def told(folder: RunFolder) -> set[Told]:
-    """What was told of a run before: the events of its record, and the evaluations whose breakdowns it has."""
-    events = {(event["event"], event["step"]) for _, event in folder.metrics()}
-    stems = (path.stem.rpartition("_") for path in folder.file("breakdowns").glob("*.json"))
-    return events | {(split, int(step)) for split, _, step in stems if step.isdecimal()}
+def told(rows: Mapping[int, Mapping[str, Any]]) -> set[Told]:
+    """What W&B was told, by its history: figures of an event, and tables of an evaluation, stand beside their step."""
+    found: set[Told] = set()
+    for row in rows.values():
+        for key in [key for key in row if key.endswith("/step")]:
+            split, step = key.removesuffix("/step"), int(row[key])
+            beside = [row[name] for name in row if name.startswith(f"{split}/") and name != key]
+            if any(isinstance(value, Mapping) for value in beside):
+                found.add((split, step))
+            if any(not isinstance(value, Mapping) for value in beside):
+                found.add(("step" if split == "train" else "eval", step))
+    return found
 
 
 def stage_in(folder: Path) -> None:

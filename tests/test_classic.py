@@ -266,7 +266,12 @@ def test_a_stored_run_answers_from_where_it_is_moved_to(go, ptune, tmp_path) -> 
     assert len(json.loads(said.out)["prediction"]) == 4
     refused = ptune("export", f"run={moved}", f"out={tmp_path / 'out'}")
     assert (refused.code, refused.err.count("\n")) == (1, 0)
-    assert "a backbone that takes past_key_values" in refused.err
+    assert "PEFT has a frozen backbone" in refused.err
+    assert ptune("export", f"run={moved}", "to=folder", f"out={tmp_path / 'out'}").code == 0
+    shutil.rmtree(moved)
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    elsewhere = ptune("predict", f"run={tmp_path / 'elsewhere'}", f"input={tmp_path / 'in.txt'}")
+    assert elsewhere.out == said.out
 
 
 def test_it_goes_on_exactly(go, tmp_path, monkeypatch) -> None:

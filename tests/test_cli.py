@@ -183,7 +183,7 @@ def test_settings_are_complete_before_anything_is_imported(ptune, mine, stub):
     stub("train", lambda cfg: pytest.fail("ran"))
     stub("export", lambda cfg: pytest.fail("ran"))
     result = ptune("export")
-    assert (result.code, result.err) == (1, "run: must be given: run=VALUE\nout: must be given: out=VALUE")
+    assert (result.code, result.err) == (1, "run: must be given: run=VALUE")
     result = ptune("train", "experiment=nowhere", "--config-dir", str(mine), "hydra.run.dir=out")
     place = "task.folder: ${nowhere.at_all}"
     assert (result.code, result.err) == (1, f"{place}: Interpolation key 'nowhere.at_all' not found")

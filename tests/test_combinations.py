@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +11,9 @@ import torch
 from ptune import build
 from ptune.batch import IGNORED, Draw
 from ptune.errors import ConfigError, PtuneError
-from ptune.export import refuse
+from ptune.peft_adapter import refuse
+from ptune.restore import Restored
+from ptune.run import RunFolder
 
 PROMPTS = ("none", "soft", "pseudo", "deep", "deep_mlp")
 TUNES = ("none", "all", "bias", "lora")
@@ -317,15 +318,20 @@ def test_everything_that_is_wrong_is_told_at_once(composed):
 def test_peft_gets_no_prefix_that_it_would_ignore(composed, wire, request, family):
     settings = composed("conll03", "plain", "deep", "linear", request.getfixturevalue(f"{family}_folder"))
     wired = wire(settings)
-    run = SimpleNamespace(settings=settings, task=wired.task, model=wired.model)
-    if family in ("bert", "xlm_roberta", "electra"):
-        return refuse(run)
+    run = Restored(settings, wired.task, wired.model, RunFolder("none"))
+    batch = wired.rendered[0].batch(range(2), Draw(0, 0), "eval")
+    if family in ("bert", "xlm_roberta", "electra", *CAUSAL):
+        assert refuse(run, batch).prompt == "prefix"
+        return
     with pytest.raises(PtuneError) as caught:
-        refuse(run)
-    lacks = (
-        "an encoder, whose layer reads the first token" if family in CAUSAL else "a backbone that takes past_key_values"
-    )
-    assert str(caught.value) == f"format=peft: PEFT's prefix tuning has {lacks}; this run has not"
+        refuse(run, batch)
+    lacks = "PEFT has a backbone that takes past_key_values; this run has not"
+    if family in ("t5", "bart"):
+        lacks = (
+            "of an encoder-decoder PEFT has lora or ia3 under the language-model head, and no prefix in the encoder or "
+            "in the decoder's attention to it; this run has another thing"
+        )
+    assert str(caught.value) == f"to=peft: {lacks}; to=folder keeps everything"
 
 
 def test_a_label_word_of_several_tokens(composed, wire):

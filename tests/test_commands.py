@@ -381,15 +381,19 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
 
     folder = runs / "finished" / "ner"
     found = ptune("export", str(folder), "out=adapter")
-    assert (found.code, found.err) == (0, "written to adapter")
+    assert found.code == 0
+    said, where = found.err.splitlines()
+    assert said.startswith("PEFT gives the same logits: they differ by ")
+    assert said.endswith(" at most on 5 examples")
+    assert where == "written to adapter"
     assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
     card = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
-    assert card.startswith(f"# ptv2 on conll03 with {bert_folder.name}\n")
-    assert "synthetic" not in card
+    assert f"# ptv2 (3 virtual tokens) on conll03 with {bert_folder.name}\n" in card
+    assert "SYNTHETIC" not in card
     ours = restore(str(folder), "cpu")
     base = AutoModelForTokenClassification.from_pretrained(str(bert_folder), num_labels=len(ours.task.labels))
     theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
@@ -483,8 +487,8 @@ def test_answers_from_training_to_export(ptune, examples, bert_folder, roberta_f
     found = ptune("export", "v2", "out=other")
     assert (found.code, found.err) == (
         1,
-        f"format=peft: PEFT's question answering leaves out token types, which {bert_folder.name} has; "
-        "a RoBERTa backbone has none",
+        f"to=peft: PEFT's question answering leaves out token types, which {bert_folder.name} has; "
+        "a RoBERTa backbone has none; to=folder keeps everything",
     )
 
 
@@ -518,17 +522,18 @@ def equals_peft(run: Path, adapter: Path, checkpoint: Path) -> None:
 def test_export_errors(ptune, runs, tmp_path):
     """What PEFT cannot express is named, all of it; nothing is overwritten."""
     soft, ner = runs / "finished" / "soft", runs / "finished" / "ner"
-    pooler = (
-        "a linear head, on the checkpoint's own pooler where whole texts are classified (method.head.pooler=pretrained)"
-    )
     found = ptune("export", str(soft), "out=adapter")
     assert (found.code, found.err) == (
         1,
-        "format=peft: PEFT's prefix tuning has a prompt in all 4 layers "
-        f"(method/prompt=deep); {pooler}; this run has not",
+        "to=peft: PEFT has its virtual tokens before [CLS], and reads the first of them instead (method/prompt=deep "
+        "does not); this run has not; to=folder keeps everything",
     )
     found = ptune("export", str(runs / "finished" / "rte"), "out=adapter")
-    assert (found.code, found.err) == (1, f"format=peft: PEFT's prefix tuning has {pooler}; this run has not")
+    assert (found.code, found.err) == (
+        1,
+        "to=peft: transformers' BertForSequenceClassification reads a text through a dense layer with tanh "
+        "(method/head=pooled), unlike this run; to=folder keeps everything",
+    )
     assert not (tmp_path / "adapter").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
@@ -536,5 +541,15 @@ def test_export_errors(ptune, runs, tmp_path):
     assert (found.code, found.err) == (1, "out: full is not empty; name a new folder")
     found = ptune("export", str(ner), "out=full/mine")
     assert (found.code, found.err) == (1, "out: full/mine is a file; name a new folder")
-    found = ptune("export", str(ner), "out=x", "format=onnx")
-    assert (found.code, found.err) == (1, "format: 'onnx' is not a choice; one of: peft")
+    for words, said in (
+        (["out=x", "to=onnx"], "to: 'onnx' is not a choice; one of: peft, folder, hub"),
+        (["to=folder"], "out: must be given, as out=DIR, a new folder"),
+        (["to=folder", "out=x", "repo=a/b"], "repo: goes with to=hub"),
+        (["to=hub"], "repo: must be given, as repo=NAME/REPOSITORY"),
+        (["to=hub", "repo=mine"], "repo: 'mine' is no repository; write NAME/REPOSITORY"),
+        (["to=hub", "repo=a/b", "out=x"], "out: an upload leaves no folder here; leave it out, or use to=folder"),
+        (["to=hub", "repo=a/b", "content=x"], "content: 'x' is not a choice; one of: peft, folder"),
+    ):
+        found = ptune("export", str(ner), *words)
+        assert (found.code, found.err) == (1, said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]

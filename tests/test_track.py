@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_server import Server
 
 from ptune import track, train
 from ptune.config import Tracker
@@ -58,7 +60,17 @@ def events(folder: Path) -> list[dict]:
 
 
 def records(file: Path) -> list[Any]:
-    """The records of a .wandb file: LevelDB log blocks of 32 KiB after a header of 7 bytes."""
+    """The records of a .wandb file, which W&B goes on to write for a moment after a run has ended."""
+    for _ in range(30):
+        found = read(file)
+        if any(record.HasField("exit") for record in found):
+            break
+        time.sleep(0.1)
+    return found
+
+
+def read(file: Path) -> list[Any]:
+    """What stands in a .wandb file: LevelDB log blocks of 32 KiB after a header of 7 bytes."""
     from wandb.proto import wandb_internal_pb2
 
     data, found, held, place = file.read_bytes(), [], b"", 7
@@ -67,6 +79,8 @@ def records(file: Path) -> list[Any]:
             place += 32768 - place % 32768
             continue
         size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + 7 + size > len(data):
+            break
         held += data[place + 7 : place + 7 + size]
         place += 7 + size
         if kind in (1, 4):
@@ -290,6 +304,114 @@ def test_resumed_run_tells_nothing_twice(go, capsys):
     for key in ("train/loss", "dev/selected", "dev/labels"):
         steps = [row["train/step" if key.startswith("train") else "dev/step"] for row in told if key in row]
         assert steps == ([1, 2, 3, 4] if key == "train/loss" else [2, 4])
+
+
+KILLED = """
+import os, signal
+import psutil
+from ptune import session
+from ptune.cli import main
+record = session.Recorder.record
+def until(self, event):
+    record(self, event)
+    if (event["event"], event["step"]) == ("step", 7):
+        for child in psutil.Process().children(recursive=True):  # W&B's own
+            child.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
+session.Recorder.record = until
+main()
+"""
+
+
+def test_a_killed_run_is_synced_without_a_doubled_or_a_lost_row(go, overrides, tmp_path, monkeypatch):
+    """What W&B had not written yet is told again, the rest is not, and `wandb sync` sends every step once."""
+    words = [*overrides, "epochs=4", f"hydra.run.dir={tmp_path / 'run'}"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, "train", *words], cwd=tmp_path, capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    (first,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
+    keep = [at for at in range(first.stat().st_size) if at % 997 == 0][-1]
+    first.write_bytes(first.read_bytes()[:keep])  # what was not on the disk yet
+    before = [row["train/step"] for _, row in rows(first) if "train/step" in row]
+    assert before == list(range(1, len(before) + 1))
+    assert 0 < len(before) < 7
+    folder = go("epochs=4")
+    files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
+    every = [row for file in files for _, row in rows(file)]
+    evaluated = [2, 4, 6, 8]
+    assert [row["train/step"] for row in every if "train/loss" in row] == list(range(1, 9))
+    assert [row["dev/step"] for row in every if "dev/selected" in row] == evaluated
+    assert [row["dev/step"] for row in every if "dev/labels" in row] == evaluated
+
+    server = Server()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}  # W&B of our own
+    environment |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
+    command = [sys.executable, "-m", "wandb", "sync", *(str(file.parent) for file in files)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    server.stop()
+    assert done.returncode == 0, done.stderr
+    (run,) = server.runs
+    sent = server.history(run)
+    assert [row["train/step"] for row in sent if "train/loss" in row] == list(range(1, 9))
+    assert [row["_step"] for row in sent] == sorted(row["_step"] for row in sent)
+    losses = {event["step"]: event["loss"] for event in events(folder) if event["event"] == "step"}
+    assert {row["train/step"]: row["train/loss"] for row in sent if "train/loss" in row} == losses
+    assert server.runs[run]["jobType"] == "train"
+
+
+def test_online_what_was_not_sent_is_told_again(monkeypatch, tmp_path):
+    """The server's step counts, not what stands in a file that a killed process left behind."""
+    import wandb
+
+    class Run:
+        step = 3
+
+        def __init__(self) -> None:
+            self.rows: list[tuple[int, dict]] = []
+
+        def log(self, figures: dict, step: int) -> None:
+            self.rows.append((step, figures))
+
+    run = Run()
+    given = [{"event": "step", "step": step, "loss": 1.0} for step in range(1, 6)]
+    (tmp_path / "wandb" / "run-20260101_000000-abc").mkdir(parents=True)
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    monkeypatch.setattr(wandb, "init", lambda **settings: run)
+    monkeypatch.setattr(track, "history", lambda files: {n: {"train/loss": 1.0, "train/step": n} for n in range(1, 5)})
+    common: dict[str, Any] = {"name": "n", "tags": [], "config": {}, "warn": print}
+    track.tracker(Tracker(mode="online"), tmp_path, **common).again((event, {}) for event in given)
+    assert [step for step, _ in run.rows] == [3, 4, 5]
+
+
+def test_what_was_told_is_read_off_the_rows():
+    """Events and tables by their step; a row of tables alone is no evaluation's figures."""
+    table = {"_type": "table-file"}
+    assert track.told(
+        {
+            1: {"train/loss": 1.0, "train/step": 1},
+            2: {"train/loss": 0.5, "train/step": 2, "dev/step": 2, "dev/selected": 3.0, "dev/labels": table},
+            3: {"test/step": 2, "test/labels": table},
+            4: {"predictions": table},
+        }
+    ) == {("step", 1), ("step", 2), ("eval", 2), ("dev", 2), ("test", 2)}
+
+
+def test_a_sweep_is_a_group_with_a_summary(ptune, overrides, tmp_path):
+    """Runs are called by what differs in their sweep, and one more run has the table of them all."""
+    words = ["-m", *overrides, "epochs=1", "seed=1,2", "quiet=true", f"hydra.sweep.dir={tmp_path / 'mine'}"]
+    assert ptune("train", *words).code == 0
+    files = sorted((tmp_path / "mine").glob("*/wandb/offline-run-*/*.wandb"))
+    told = [next(record.run for record in records(file) if record.HasField("run")) for file in files]
+    backbone = json.loads(next((tmp_path / "mine").glob("*/result.json")).read_text())["backbone"]
+    assert sorted(run.display_name for run in told) == [f"ptv2 P=3 rte {backbone} seed={seed}" for seed in (1, 2)]
+    assert {(run.run_group, run.job_type) for run in told} == {("mine", "train")}
+    (file,) = (tmp_path / "mine").glob("wandb/offline-run-*/*.wandb")
+    run = next(record.run for record in records(file) if record.HasField("run"))
+    assert (run.display_name, run.run_group, run.job_type) == ("mine summary", "mine", "summary")
+    ((_, row),) = rows(file)
+    shown = tables_of(tmp_path / "mine", row, "sweep")["runs"]
+    results = [json.loads(path.read_text()) for path in (tmp_path / "mine").glob("*/result.json")]
+    assert {each["run"]: each["score"] for each in shown} == {f"seed={r['seed']}": r["score"] for r in results}
+    assert {each["state"] for each in shown} == {"finished"}
 
 
 def test_every_split_is_told(settings, tmp_path, bert_folder):

@@ -20,7 +20,7 @@ from ptune.sums import Sums
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
 Target = float | list[int] | Extent | str | None
-SHARED = ("folder", "metric", "license", "obtain", "layouts", "submission")  # of a source, by all of its layouts
+SHARED = ("folder", "metric", "license", "language", "obtain", "layouts", "submission")  # of a source, by all layouts
 
 
 class Prediction(NamedTuple):

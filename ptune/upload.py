@@ -1,0 +1,61 @@
+"""An export on the Hugging Face Hub: told by default, uploaded where that is confirmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ptune import secrets
+from ptune.config import Export
+from ptune.errors import PtuneError, UnavailableError
+from ptune.hub import reachable
+from ptune.progress import Progress
+
+TEXTS = (".md", ".json", ".jsonl", ".yaml")
+
+
+def upload(folder: Path, s: Export, progress: Progress) -> None:
+    """Tell the files, their sizes and the card, and with `confirm` upload them in one commit.
+
+    The token is that of `hf auth login`, or HF_TOKEN; it is neither kept nor shown. Raises PtuneError where a file has
+    something like a key in it, and where the Hub refuses, UnavailableError where it cannot be reached.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in (path for path in files if path.suffix in TEXTS):
+        if found := secrets.found(path.read_bytes().decode("utf-8", "ignore")):
+            raise PtuneError(f"to=hub: {path.name} has what looks like a key ({found}); it is not uploaded")
+    rows = [[str(path.relative_to(folder)), f"{path.stat().st_size:,}"] for path in files]
+    progress.table(["file", "bytes"], rows)
+    whose = "private" if s.private else "public"
+    if not s.confirm:
+        progress.say((folder / "README.md").read_text(encoding="utf-8"))
+        progress.say(
+            f"nothing was uploaded: confirm=true makes these {len(files)} files a commit of {s.repo} on "
+            f"{endpoint()} ({whose} where it is new)"
+        )
+        return
+    if not reachable():
+        raise UnavailableError(f"to=hub: {endpoint()} cannot be reached (or HF_HUB_OFFLINE is set)")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    api: Any = HfApi(library_name="ptune")
+    try:
+        api.create_repo(s.repo, private=s.private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=s.repo, folder_path=str(folder), commit_message=f"Export by ptune, {s.content}"
+        )
+    except LocalTokenNotFoundError:
+        raise PtuneError("to=hub: no token on this machine; hf auth login, or HF_TOKEN in the environment") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        cure = "; hf auth login, or HF_TOKEN in the environment, with the right to write" * (status in (401, 403))
+        raise PtuneError(f"to=hub: {endpoint()} refuses {s.repo} ({status}){cure}") from None
+    progress.say(f"uploaded to {commit.repo_url} ({whose} if it was new), commit {commit.oid}")
+
+
+def endpoint() -> str:
+    """The Hub's address."""
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
