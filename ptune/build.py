@@ -145,7 +145,7 @@ def resolve_length(s: Train) -> Iterator[str]:
             return
         try:
             s.prompt_length.value = target(s.method["template"]["_target_"], s.packages).places(
-                s.method["template"], leaf(s.backbone, s.packages).shape, leaf(s.task, s.packages)
+                s.method["template"], leaf(s.backbone, s.packages).shape, leaf(s.task, s.packages), s.method.get("patterns")
             )
         except ValueError as error:
             yield f"task.patterns: {error}"
@@ -306,6 +306,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         words=s.method["head"].get("name"),
         sentences=lambda folder: Sentences(s.backbone, s.packages, device(s.device), folder),
         masked=masked,
+        family=s.method.get("patterns"),
     )
     writes = getattr(head, "reads", None) == "text"
     if writes and tokens.end_id is None:

@@ -14,7 +14,7 @@ from ptune.leaves import check_leaf, leaf, target, with_defaults
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 METHOD = (
-    *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter"),
+    *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter", "patterns"),
     *("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"),
 )
 SHORTEST_TEXT = 128
@@ -77,6 +77,8 @@ def check(s: Train) -> Iterator[str]:
     for key in (key for key in METHOD if key.endswith("lr") or key == "weight_decay"):
         if not isinstance(s.method.get(key), (int, float, type(None))):
             yield f"method.{key}: {s.method[key]!r} is not a number"
+    if not isinstance(s.method.get("patterns"), (str, type(None))):
+        yield f"method.patterns: {s.method['patterns']!r} is not a name, as that of patterns ptuning, ptuning2, ..."
     for key in AT_LEAST_ONE:
         value = lookup(values, key)
         if value is not None and value < 1:

@@ -68,6 +68,7 @@ class Template(ABC):
         "overflow",
         "windows",
         "masked",
+        "family",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
     shows: ClassVar[bool] = False  # whether rows show training examples, which `learn` takes
@@ -87,8 +88,11 @@ class Template(ABC):
         yield from ()
 
     @classmethod
-    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
-        """How many pseudo tokens there are places for with these settings, where the template says it."""
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any, family: str | None) -> int | None:
+        """How many pseudo tokens there are places for with these settings, where the template says it.
+
+        family: patterns whose names begin so are preferred.
+        """
         return None
 
     @classmethod

@@ -91,10 +91,11 @@ class Demonstrations(Pattern):
         other_sent_limit: int | None = None,
         filter_rate: float | None = None,
         encoder: str | None = None,
+        family: str | None = None,
     ) -> None:
         """words: the verbalizer that the head reads, null for the pattern's own; sentences: gives, for `encoder`, what
         embeds texts as vectors [n, H] of length 1."""
-        super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows)
+        super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows, family=family)
         self.shots, self.per_label, self.place, self.samples = shots, per_label, place, samples
         self.first_sent_limit, self.other_sent_limit = first_sent_limit, other_sent_limit
         self.labels, self.filter_rate = list(labels), filter_rate

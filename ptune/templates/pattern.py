@@ -86,11 +86,11 @@ class Pattern(Template):
     fills = True
 
     @classmethod
-    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any, family: str | None) -> int | None:
         """See Template. Raises ValueError for a pattern that is none."""
         every = task.patterns
         fit = usable(every, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
-        name = given.get("name") or (preferred(fit, 1) if fit else None)
+        name = given.get("name") or (preferred(fit, 1, family) if fit else None)
         return sum(numbers(every[name]["text"])) or None if name in every else None
 
     @classmethod
@@ -132,10 +132,11 @@ class Pattern(Template):
         masked: str = "label",
         choices: int = 10,
         spare: int = 3,
+        family: str | None = None,
     ) -> None:
         super().__init__(tokens, overflow, windows)
         self.mask, self.masked, self.choices, self.spare = mask, masked, choices, spare
-        self.name = name or preferred(usable(patterns, fields, tokens.causal, tokens.decodes), slots)
+        self.name = name or preferred(usable(patterns, fields, tokens.causal, tokens.decodes), slots, family)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
@@ -227,10 +228,12 @@ def numbers(pattern: str) -> list[int]:
     return [int(form or 1) for _, name, form, _ in parts if name == "prompt"]
 
 
-def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
-    """The first pattern; with slots to fill, the first that says where they go."""
-    marked = [name for name, pattern in patterns.items() if numbers(pattern["text"])]
-    return marked[0] if slots and marked else next(iter(patterns))
+def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int, family: str | None = None) -> str:
+    """The first pattern, of a family whose names begin so if there is one; with slots to fill, the first that says
+    where they go."""
+    ordered = sorted(patterns, key=lambda name: family is not None and not name.startswith(family))
+    marked = [name for name in ordered if numbers(patterns[name]["text"])]
+    return marked[0] if slots and marked else ordered[0]
 
 
 def with_masks(parts: Parts, run: int) -> Parts:
