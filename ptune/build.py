@@ -143,9 +143,10 @@ def resolve_length(s: Train) -> Iterator[str]:
         if problems := [line for key, node in nodes.items() for line in check_leaf(key, node, s.packages)]:
             yield from problems
             return
+        template, shape = target(s.method["template"]["_target_"], s.packages), leaf(s.backbone, s.packages).shape
         try:
-            s.prompt_length.value = target(s.method["template"]["_target_"], s.packages).places(
-                s.method["template"], leaf(s.backbone, s.packages).shape, leaf(s.task, s.packages), s.method.get("patterns")
+            s.prompt_length.value = template.places(
+                s.method["template"], shape, leaf(s.task, s.packages), s.method.get("patterns")
             )
         except ValueError as error:
             yield f"task.patterns: {error}"

@@ -274,8 +274,9 @@ def table(rows: Sequence[Mapping[str, Any]], task: Task) -> Said:
 
 
 def merged(scores: Sequence[Said], weights: Sequence[float]) -> Said:
-    """The weighted mean of several models' logits, for each example."""
-    return [np.average(np.stack(of_one), axis=0, weights=weights) for of_one in zip(*scores, strict=True)]
+    """The weighted mean of several models' logits, for each example; zeros throughout are uniform weights."""
+    given = weights if any(weights) else None
+    return [np.average(np.stack(of_one), axis=0, weights=given) for of_one in zip(*scores, strict=True)]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -79,6 +79,12 @@ class Task(ABC):
         return []
 
     @property
+    def answers(self) -> Sequence[Any]:
+        """What gold may be, in the order of the scores, where examples have it in common; none where each has its own
+        candidates."""
+        return self.labels
+
+    @property
     def prompts(self) -> int:
         """How many prompts are told apart where a prompt can be, see Example.prompt."""
         return 1

@@ -57,6 +57,11 @@ class Choice(Task):
         """See Task."""
         return [*self.given, *self.choices]
 
+    @property
+    def answers(self) -> Sequence[int]:
+        """See Task; the numbers of the candidates, where they are so many in every example."""
+        return range(len(self.choices))
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         yield from self.format_problems()
