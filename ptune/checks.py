@@ -13,6 +13,7 @@ from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
+PROCEDURES = ("task", "backbone", "method.procedure")  # what a procedure has to have, to say that a task is not for it
 METHOD = (
     *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter", "patterns"),
     *("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"),
@@ -87,10 +88,19 @@ def check(s: Train) -> Iterator[str]:
         yield f"prompt_length.value: {s.prompt_length.value} is too small; at least 0"
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
-    leaf_problems = [line for key in LEAVES for line in check_leaf(key, lookup(values, key), s.packages)]
-    yield from leaf_problems
-    if not leaf_problems:
+    leaf_problems = {key: [*check_leaf(key, lookup(values, key), s.packages)] for key in LEAVES}
+    if not any(leaf_problems.values()):
         yield from check_together(s)
+        return
+    unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
+    yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+
+
+def check_procedure(s: Train) -> Iterator[str]:
+    """Why the procedure is not for the task, if it is not; other settings that do not fit may be due to that."""
+    backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
+    found = target(s.method["procedure"]["_target_"], s.packages).problems(s, backbone.shape, task)
+    yield from (f"{key}: {text}" for key, text in found if key in ("method", "method/procedure"))
 
 
 def second(task: Mapping[str, Any]) -> list[str]:

@@ -109,13 +109,6 @@ class Task(ABC):
         """What templates render of an example, with its target: the example itself, or one for each candidate."""
         yield example, self.target(example)
 
-    def options(self, example: Example) -> tuple[Example, list[int] | None]:
-        """What patterns render where masks stand for the example's own texts: it with these as `choices`.
-
-        With each one's target, 1 where it is right and 0 where it is not, or None.
-        """
-        raise NotImplementedError
-
     @abstractmethod
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The rows of one example joined into its prediction."""
@@ -238,6 +231,17 @@ class Task(ABC):
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""
         return [str(example.gold)]
+
+
+class OwnTexts(Task):
+    """Tasks whose patterns' masks stand for texts of an example's own; `masked` says what becomes of them."""
+
+    @abstractmethod
+    def options(self, example: Example) -> tuple[Example, list[int] | None]:
+        """What patterns render: the example with its texts as `choices`.
+
+        With each one's target, 1 where it is right and 0 where it is not, or None.
+        """
 
 
 def between(number: int, ends: Sequence[int]) -> str:

@@ -123,8 +123,13 @@ class Demonstrations(Pattern):
             return min(most, len(self.pool))
         return sum(min(most, self.owners.count(label)) for label in range(len(self.labels)))
 
+    @property
+    def sets(self) -> int:  # type: ignore[override]
+        """See Template."""
+        return self.samples if self.wanted else 1
+
     def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
-        """See Template; of a number, the label is the nearer end of the scale."""
+        """Take the training examples with their targets; of a number, the label is the nearer end of the scale."""
         for example, target in examples:
             assert isinstance(target, int | float)
             label = target if isinstance(target, int) else int(2 * target >= sum(map(float, self.labels)))
@@ -143,9 +148,8 @@ class Demonstrations(Pattern):
         shown = told_by(parts.parts)
         own = self._places.get(shown, []) if draw.training else []
         among = self._among(parts, own)
-        sets = 1 if draw.training or not self.wanted else self.samples
         rows = []
-        for sample in range(sets):
+        for sample in range(1 if draw.training else self.sets):
             random_ = random.Random(mix(draw.seed, draw.epoch, "demonstrations", shown, sample))
             row = self._row(parts, self._chosen(among, random_), max_len)
             rows.append(replace(row, target=None, output=()) if sample else row)
