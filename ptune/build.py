@@ -335,7 +335,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         raise ConfigError([f"task.verbalizers: {error}"]) from None
     if writes:
         template.generating(built.written, task.output_length)
-    template.masks = getattr(built, "masks", 1)
+    template.masks = 1 if tokens.sentinel else getattr(built, "masks", 1)
     return template, built
 
 

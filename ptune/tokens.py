@@ -54,7 +54,8 @@ class Tokens:
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self.end_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
-        if decodes and self.mask_id is None:
+        self.sentinel = decodes and self.mask_id is None  # whether one mask stands for any number of tokens
+        if self.sentinel:
             self.mask_id = tokenizer.get_vocab().get(SENTINEL)
         self.frames = {1: self._frame(1), 2: self._frame(2)}
 

@@ -402,7 +402,10 @@ def test_one_line_each(settings, more, said) -> None:
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ("autoprompt", "method: autoprompt compares labels of whole texts, and lama asks for any word of the vocabulary"),
+        (
+            "autoprompt",
+            "method: autoprompt compares labels of whole texts, and lama asks for any word of the vocabulary",
+        ),
         (
             "pet",
             "method/procedure: labels texts or candidates that compete for one label, and lama asks for something else",

@@ -482,7 +482,7 @@ def test_a_share_of_models_that_weigh_nothing_labels_all_the_same() -> None:
     """Each alone is of a pattern that had no example right before training."""
     said = [Scored("pet0", 1, 0.0, [], [], sure([0.9] * 6 + [0.1] * 6))]
     new = ipet().grown(LABELS, of_numbers(12), said, {"pet0": 0.0}, [3, 3], 3, np.random.default_rng(0))
-    assert Counter(example.gold for example in new) == {label: 3 for label in LABELS}
+    assert Counter(example.gold for example in new) == dict.fromkeys(LABELS, 3)
     np.testing.assert_allclose(merged([[np.array([1.0, 3.0])], [np.array([3.0, 5.0])]], [0.0, 0.0]), [[2.0, 4.0]])
 
 

@@ -31,8 +31,9 @@ class Verbalizer(Head):
     among: what a label's score is weighed against in the loss: those of the other labels, or the mass of the whole
     vocabulary, so that the words are to be likely themselves (AutoPrompt, arXiv 2010.15980).
     A number (readout "scalar") lies between the labels as their scores share out the mass (LM-BFF, arXiv 2012.15723).
-    decoding: how the masks of a run are filled in where nothing is learned. Causal models have no masks: the tokens of
-    a text follow the row, and its score is the chain rule's, left to right.
+    decoding: how the masks of a run are filled in where nothing is learned. Causal models have no masks, and T5 has one
+    for a text of any length: the tokens follow the row, or are written by the decoder, and the score of a text is the
+    chain rule's, left to right.
 
     Where masks stand for an example's own texts (`masked`): of choices the log-probabilities are the scores, and their
     means over each one's tokens are learned with the hinge loss; a text is learned by the cross-entropy of its tokens,
@@ -54,10 +55,10 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.masked != "label":
-            if shape.decoder_layers:
+            if shape.decoder_layers and (task.masked == "text" or not shape.sentinels):
                 yield (
                     "",
-                    f"the texts at the masks of {task.name} are not read from an encoder-decoder; use linear, "
+                    f"the texts at the masks of {task.name} are not read from this encoder-decoder; use linear, "
                     "method/template=plain",
                 )
             if shape.causal and task.masked == "text":
@@ -103,7 +104,8 @@ class Verbalizer(Head):
     ) -> None:
         super().__init__()
         self.masked, self.aggregate, self.decoding = masked, aggregate, decoding
-        self.vocab, self.causal, self.decode = shape.vocab, shape.causal, decode
+        self.vocab, self.decode, self.sentinels = shape.vocab, decode, shape.sentinels
+        self.chained = shape.causal or shape.sentinels
         self.masks = 1  # of the longest word
         self.every: Tensor | None = None
         self.register_buffer("shift", torch.zeros(len(labels)), persistent=calibrate)
@@ -123,7 +125,8 @@ class Verbalizer(Head):
                     raise ValueError(f"'{word}' ({label}) is no token of this backbone; choose another word")
                 owner.append([i == index for i in range(len(labels))])
         self.masks = max(len(ids) for ids in pieces)
-        if self.masks > 1 and (shape.decoder_layers or self.every is not None):
+        unread = shape.decoder_layers > 0 and not shape.sentinels
+        if self.masks > 1 and (unread or self.every is not None):
             longest = max((word for few in self.label_words.values() for word in few), key=lambda w: len(encode(w)))
             raise ValueError(f"'{longest}' is {self.masks} tokens of this backbone; choose a word that is one")
         self.register_buffer("words", pad_sequence(pieces, True, IGNORED), persistent=False)
@@ -138,8 +141,8 @@ class Verbalizer(Head):
             states = hidden.at(batch.read["mask"])[:, 0]
             return self._of_labels(hidden.words(states, self.ids).float())
         texts = self._texts(batch)
-        if self.causal:
-            scores = one_by_one(hidden, batch, texts, self.vocab).sum(2)
+        if self.chained:
+            scores = one_by_one(hidden, batch, texts, self.vocab, self.sentinels).sum(2)
             scores = scores.masked_fill((texts == IGNORED).all(2), -torch.inf)
         else:
             scores = decoded(hidden, batch, texts, self.vocab, self.decoding)
@@ -166,7 +169,10 @@ class Verbalizer(Head):
                 return super().loss(hidden, batch)
             return self._among(hidden, batch, self.every)
         texts = self._texts(batch)
-        found = (one_by_one if self.causal else at_once)(hidden, batch, texts, self.vocab)
+        if self.chained:
+            found = one_by_one(hidden, batch, texts, self.vocab, self.sentinels)
+        else:
+            found = at_once(hidden, batch, texts, self.vocab)
         if self.masked == "choice":
             scores, target = found.sum(2) / (texts != IGNORED).sum(2).clamp(min=1), batch.target
         else:

@@ -181,7 +181,7 @@ class Pattern(Template):
         return [
             replace(row, choices=choices, target=target)
             for run, choices, target in found
-            for row in super(Pattern, self).rows(with_masks(parts, run), draw, max_len)
+            for row in super(Pattern, self).rows(with_masks(parts, 1 if self.tokens.sentinel else run), draw, max_len)
         ]
 
     def _choices(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
