@@ -177,7 +177,8 @@ def check_together(s: Train) -> Iterator[str]:
 def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
     taken = prompt_positions(s, backbone.shape)
-    writes = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None) == "text"
+    reads = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
+    writes = reads == "text" or (reads == "mask" and task.masked == "text")
     written = task.output_length if writes and backbone.shape.causal else 0  # behind the text
     room = backbone.shape.positions - taken - written
     template = target(s.method["template"]["_target_"], s.packages)

@@ -16,9 +16,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ptune.batch import IGNORED, Batch, Hidden, RowOutput
 from ptune.errors import nearest
-from ptune.heads import Head, scalar_outputs, scale_of
+from ptune.heads import Head, scalar_outputs, scale_of, text_logits, text_loss
 from ptune.heads.masks import Decoding, at_once, decoded, everywhere, hinge, one_by_one, spelled
 from ptune.injection import Shape
+from ptune.tokens import Tokens
 
 
 class Verbalizer(Head):
@@ -37,7 +38,8 @@ class Verbalizer(Head):
 
     Where masks stand for an example's own texts (`masked`): of choices the log-probabilities are the scores, and their
     means over each one's tokens are learned with the hinge loss; a text is learned by the cross-entropy of its tokens,
-    and written by the model itself to be compared (PET's COPA and ReCoRD, and its WSC; arXiv 2009.07118, section 4.1).
+    and written by the model itself to be compared (PET's COPA and ReCoRD, and its WSC; arXiv 2009.07118, section 4.1);
+    without runs of masks it is generated, of at most `longest` tokens.
 
     verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
     """
@@ -55,16 +57,11 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.masked != "label":
-            if shape.decoder_layers and (task.masked == "text" or not shape.sentinels):
+            if shape.decoder_layers and not shape.sentinels:
                 yield (
                     "",
                     f"the texts at the masks of {task.name} are not read from this encoder-decoder; use linear, "
                     "method/template=plain",
-                )
-            if shape.causal and task.masked == "text":
-                yield (
-                    "",
-                    f"{task.name} is written at masks, and a causal model has none; use linear, method/template=plain",
                 )
             if task.masked == "choice" and not task.grouped:
                 yield "", f"the choices of {task.name} are weighed against one another here; use task.loss=softmax"
@@ -101,11 +98,17 @@ class Verbalizer(Head):
         calibrate: bool = False,
         among: Literal["labels", "vocabulary"] = "labels",
         decoding: Decoding = "confident",
+        tokens: Tokens | None = None,
+        longest: int = 16,
     ) -> None:
         super().__init__()
         self.masked, self.aggregate, self.decoding = masked, aggregate, decoding
         self.vocab, self.decode, self.sentinels = shape.vocab, decode, shape.sentinels
         self.chained = shape.causal or shape.sentinels
+        self.search: dict[str, int] | None = None
+        if masked == "text" and tokens is not None and tokens.around is not None:
+            before, after = tokens.around
+            self.search = {"end": after[0] if after else -1, "limit": len(before) + longest}
         self.masks = 1  # of the longest word
         self.every: Tensor | None = None
         self.register_buffer("shift", torch.zeros(len(labels)), persistent=calibrate)
@@ -134,7 +137,9 @@ class Verbalizer(Head):
         self.register_buffer("owner", torch.tensor(owner), persistent=False)
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C]; of choices padded with -inf; of a text [B, M, V], of all tokens at its masks."""
+        """[B, C], of choices padded with -inf; of a text all tokens, at its masks [B, M, V] or as it is written [T, V]."""
+        if self.search is not None:
+            return text_logits(hidden, batch)
         if self.masked == "text":
             return everywhere(hidden, batch.read["mask"], self.vocab)
         if self.masked == "label" and self.masks == 1:
@@ -163,6 +168,8 @@ class Verbalizer(Head):
 
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
         """See Head; where texts have several tokens a hinge loss, of what one pass says of them."""
+        if self.search is not None:
+            return text_loss(hidden, batch)
         one = self.masked == "label" and self.masks == 1
         if one or self.masked == "text" or batch.soft is not None or batch.target.is_floating_point():
             if self.every is None or not one or batch.soft is not None or batch.target.is_floating_point():
@@ -191,7 +198,12 @@ class Verbalizer(Head):
         """See Head; of a number, the number; of choices their log-probabilities; the text that the model writes."""
         if self.masked == "text":
             assert self.decode is not None
-            said = [self.decode(ids) for ids in spelled(hidden, batch, self.vocab, self.decoding)]
+            if self.search is None:
+                ids = spelled(hidden, batch, self.vocab, self.decoding)
+            else:
+                assert hidden.generate is not None
+                ids = hidden.generate(**self.search)
+            said = [self.decode(of_row) for of_row in ids]
             rows = zip(batch.example.tolist(), said, strict=True)
             return [RowOutput(example, np.zeros(0), text=text) for example, text in rows]
         if self.masked == "choice":
