@@ -137,7 +137,7 @@ class Verbalizer(Head):
         self.register_buffer("owner", torch.tensor(owner), persistent=False)
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C], of choices padded with -inf; of a text all tokens, at its masks [B, M, V] or as it is written [T, V]."""
+        """[B, C], of choices padded with -inf; of all tokens at the masks [B, M, V], or as it is written [T, V]."""
         if self.search is not None:
             return text_logits(hidden, batch)
         if self.masked == "text":
