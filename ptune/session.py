@@ -352,9 +352,10 @@ class Session:
     def _show(self, model: Any) -> None:
         """Give the training examples to a template that shows some of them, and keep them for later."""
         from ptune import shots
+        from ptune.templates import Showing
 
         template = model.member(self.member).template
-        if template.shows:
+        if isinstance(template, Showing):
             shown = shots.labeled(self.task, self.corpus.splits["train"])
             template.learn(shown)
             shots.write(self.folder, shown)

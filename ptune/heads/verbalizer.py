@@ -130,8 +130,8 @@ class Verbalizer(Head):
         self.masks = max(len(ids) for ids in pieces)
         unread = shape.decoder_layers > 0 and not shape.sentinels
         if self.masks > 1 and (unread or self.every is not None):
-            longest = max((word for few in self.label_words.values() for word in few), key=lambda w: len(encode(w)))
-            raise ValueError(f"'{longest}' is {self.masks} tokens of this backbone; choose a word that is one")
+            word = max((each for few in self.label_words.values() for each in few), key=lambda w: len(encode(w)))
+            raise ValueError(f"'{word}' is {self.masks} tokens of this backbone; choose a word that is one")
         self.register_buffer("words", pad_sequence(pieces, True, IGNORED), persistent=False)
         self.register_buffer("ids", self.words[:, 0].clone(), persistent=False)
         self.register_buffer("owner", torch.tensor(owner), persistent=False)

@@ -65,7 +65,7 @@ class LmBff(Procedure):
         if self.words:
             yield Stage("label words", lambda: self.find_words(session))
         if self.ensemble:
-            yield Stage("ensemble", lambda: {**self.vote(session, self.ensemble), **self.results})
+            yield Stage("ensemble", lambda: {**self.vote(session), **self.results})
         else:
             yield Stage("train", lambda: {**session.train(), **self.results})
 
@@ -93,12 +93,13 @@ class LmBff(Procedure):
         pattern = {"text": text, **({"verbalizer": self.verbalizer} if self.verbalizer else {})}
         return {"task": {"patterns": {FOUND: pattern}}, "method": {"template": {"name": FOUND}}}
 
-    def vote(self, session: Any, most: int) -> dict[str, Any]:
+    def vote(self, session: Any) -> dict[str, Any]:
         """Train as the method does with each of the templates that rank best; the mean of their logits answers."""
         from ptune.accounting import together
         from ptune.procedures.pet import decoded, merged, scores_of
 
-        best = sorted(self.results["template"]["ranked"], key=lambda each: -float(each["selected"]))[:most]
+        best = sorted(self.results["template"]["ranked"], key=lambda each: -float(each["selected"]))
+        best = best[: self.ensemble]
         session.expected = len(session.stages) + len(best)
         splits = session.settings.select_on, session.report_on
         said: dict[str, list[Any]] = {split: [] for split in splits}

@@ -71,7 +71,6 @@ class Template(ABC):
         "family",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
-    shows: ClassVar[bool] = False  # whether rows show training examples, which its `learn` takes with their targets
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     fills: ClassVar[bool] = False  # whether its masks can stand for texts of an example's own
     masked: str = "label"  # what its masks stand for, see ptune.tasks
@@ -316,6 +315,14 @@ class Template(ABC):
     def word(self, word: str) -> int | None:
         """The token that a word is at the mask, None where it is several."""
         return self.tokens.single(word, self.mask_lead)
+
+
+class Showing(Template):
+    """Templates whose rows show training examples beside a text."""
+
+    @abstractmethod
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
+        """Take the training examples with their targets."""
 
 
 def shorten(parts: Sequence[Part], budget: int) -> list[Part]:

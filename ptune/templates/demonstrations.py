@@ -15,7 +15,7 @@ import numpy as np
 
 from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.seeds import mix
-from ptune.templates import Part, Parts
+from ptune.templates import Part, Parts, Showing
 from ptune.templates.pattern import Pattern
 from ptune.tokens import Tokens
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ptune.injection import Shape
 
 
-class Demonstrations(Pattern):
+class Demonstrations(Pattern, Showing):
     """shots: how many training examples are shown, of each label in order (per_label), or of all; null: every one.
     place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged;
     training draws one anew each epoch, without the example itself.
@@ -39,7 +39,6 @@ class Demonstrations(Pattern):
 
     runtime = (*Pattern.runtime, "labels", "verbalizers", "words", "sentences")
     drawn: ClassVar[bool] = True
-    shows: ClassVar[bool] = True
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -129,7 +128,7 @@ class Demonstrations(Pattern):
         return self.samples if self.wanted else 1
 
     def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
-        """Take the training examples with their targets; of a number, the label is the nearer end of the scale."""
+        """See Showing; of a number, the label is the nearer end of the scale."""
         for example, target in examples:
             assert isinstance(target, int | float)
             label = target if isinstance(target, int) else int(2 * target >= sum(map(float, self.labels)))
