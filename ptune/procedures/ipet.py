@@ -57,7 +57,7 @@ class Ipet(Pet):
         if not 0 < settings["others"] <= 1:
             yield "method.procedure.others", f"{settings['others']} is not a share above 0, of at most 1"
         repeated = 1 if settings["zero_shot"] else settings["reps"]
-        if not found and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
+        if not found and task.answers and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
             yield (
                 "method.procedure.patterns",
                 "one model alone has no others to label for it; name more patterns, or reps=2",
