@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def reading(rendered: Mapping[str, Any]) -> dict[str, dict[str, float] | None]:
     """`Rendered.reading` of every split, by figure; None for each of a run without a model, which reads nothing."""
     told = {split: r.reading() for split, r in rendered.items()}
-    names = ("cut", "cut_percent", "windows", "lost_labels")
+    names = ("cut", "cut_percent", "windows", "samples", "lost_labels")
     return {name: {split: figures[name] for split, figures in told.items()} or None for name in names}
 
 
@@ -26,6 +26,13 @@ COUNTED = (
     "bytes",
     "backbone_total",
 )
+
+
+def together(parameters: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What several models of one backbone learned and stored, in sum, and their number."""
+    total = max(each["backbone_total"] for each in parameters)
+    summed = {name: sum(each[name] for each in parameters) for name in COUNTED}
+    return {**summed, "percent": 100 * summed["trained"] / total, "backbone_total": total, "models": len(parameters)}
 
 
 def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:

@@ -143,9 +143,10 @@ def resolve_length(s: Train) -> Iterator[str]:
         if problems := [line for key, node in nodes.items() for line in check_leaf(key, node, s.packages)]:
             yield from problems
             return
+        template, shape = target(s.method["template"]["_target_"], s.packages), leaf(s.backbone, s.packages).shape
         try:
-            s.prompt_length.value = target(s.method["template"]["_target_"], s.packages).places(
-                s.method["template"], leaf(s.backbone, s.packages).shape, leaf(s.task, s.packages)
+            s.prompt_length.value = template.places(
+                s.method["template"], shape, leaf(s.task, s.packages), s.method.get("patterns")
             )
         except ValueError as error:
             yield f"task.patterns: {error}"
@@ -306,6 +307,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         words=s.method["head"].get("name"),
         sentences=lambda folder: Sentences(s.backbone, s.packages, device(s.device), folder),
         masked=masked,
+        family=s.method.get("patterns"),
     )
     writes = getattr(head, "reads", None) == "text"
     if writes and tokens.end_id is None:
@@ -333,7 +335,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         raise ConfigError([f"task.verbalizers: {error}"]) from None
     if writes:
         template.generating(built.written, task.output_length)
-    template.masks = getattr(built, "masks", 1)
+    template.masks = 1 if tokens.sentinel else getattr(built, "masks", 1)
     return template, built
 
 

@@ -13,8 +13,9 @@ from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
+PROCEDURES = ("task", "backbone", "method.procedure")  # what a procedure has to have, to say that a task is not for it
 METHOD = (
-    *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter"),
+    *("name", "template", "prompt", "head", "procedure", "encoder", "tune", "adapter", "patterns"),
     *("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"),
 )
 SHORTEST_TEXT = 128
@@ -78,6 +79,8 @@ def check(s: Train) -> Iterator[str]:
     for key in (key for key in METHOD if key.endswith("lr") or key == "weight_decay"):
         if not isinstance(s.method.get(key), (int, float, type(None))):
             yield f"method.{key}: {s.method[key]!r} is not a number"
+    if not isinstance(s.method.get("patterns"), (str, type(None))):
+        yield f"method.patterns: {s.method['patterns']!r} is not a name, as that of patterns ptuning, ptuning2, ..."
     for key in AT_LEAST_ONE:
         value = lookup(values, key)
         if value is not None and value < 1:
@@ -86,12 +89,20 @@ def check(s: Train) -> Iterator[str]:
         yield f"prompt_length.value: {s.prompt_length.value} is too small; at least 0"
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
-    leaf_problems = [line for key in LEAVES for line in check_leaf(key, lookup(values, key), s.packages)]
-    if s.observer:
-        leaf_problems += check_leaf("observer", s.observer, s.packages)
-    yield from leaf_problems
-    if not leaf_problems:
+    leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
+    leaf_problems = {key: [*check_leaf(key, value, s.packages)] for key, value in leaves.items()}
+    if not any(leaf_problems.values()):
         yield from check_together(s)
+        return
+    unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
+    yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+
+
+def check_procedure(s: Train) -> Iterator[str]:
+    """Why the procedure is not for the task, if it is not; other settings that do not fit may be due to that."""
+    backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
+    found = target(s.method["procedure"]["_target_"], s.packages).problems(s, backbone.shape, task)
+    yield from (f"{key}: {text}" for key, text in found if key in ("method", "method/procedure"))
 
 
 def second(task: Mapping[str, Any]) -> list[str]:
@@ -168,7 +179,8 @@ def check_together(s: Train) -> Iterator[str]:
 def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
     taken = prompt_positions(s, backbone.shape)
-    writes = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None) == "text"
+    reads = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
+    writes = reads == "text" or (reads == "mask" and task.masked == "text")
     written = task.output_length if writes and backbone.shape.causal else 0  # behind the text
     room = backbone.shape.positions - taken - written
     template = target(s.method["template"]["_target_"], s.packages)

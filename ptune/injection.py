@@ -21,7 +21,7 @@ class Shape:
 
     heads, head_dim: of keys, which several query heads may share; causal: whether a token sees only those before it;
     decoder_layers: of a decoder beside the encoder, whose layers are `layers`; encoder_tags: whether words are tagged
-    by the encoder's states.
+    by the encoder's states; sentinels: whether a mask stands for any number of tokens, which the decoder writes.
     """
 
     layers: int
@@ -36,6 +36,7 @@ class Shape:
     causal: bool = False
     decoder_layers: int = 0
     encoder_tags: bool = False
+    sentinels: bool = False
 
     @property
     def sites(self) -> dict[str, int]:

@@ -95,15 +95,16 @@ class Rendered:
         return len(self.parts)
 
     def reading(self) -> dict[str, float]:
-        """How much is read: examples that are cut, also in percent, gold labels lost, and rows an example or candidate.
-
-        Several rows are the windows of a text that is too long for one.
+        """How much is read: examples that are cut, also in percent, gold labels lost, and windows an example or
+        candidate, of a text that is too long for one row; samples: how often an evaluation reads each of them, beside
+        other training examples.
         """
-        shown = sum(len(parts) for parts in self.parts)
+        shown = sum(len(parts) for parts in self.parts) * self.template.sets
         return {
             "cut": self.cut,
             "cut_percent": 100 * self.cut / len(self),
             "windows": sum(self.counts) / shown if self.template.masked == "label" else 1.0,
+            "samples": self.template.sets,
             "lost_labels": self.lost,
         }
 

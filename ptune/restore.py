@@ -14,6 +14,7 @@ from ptune.leaves import leaf, target
 from ptune.model import Model
 from ptune.run import RunFolder
 from ptune.tasks import Task
+from ptune.templates import Showing
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def together(paths: Sequence[str], device: str, precision: str | None = None) ->
     tasks: list[Task] = [leaf(s.task, s.packages) for s in settings]
     model = build.assemble(settings, tasks)
     for member, folder in enumerate(folders):
-        if model.member(member).template.shows:
-            model.member(member).template.learn(shots.read(folder))
+        template = model.member(member).template
+        if isinstance(template, Showing):
+            template.learn(shots.read(folder))
         try:
             model.load_stored(folder.read_tensors(), member)
         except (KeyError, RuntimeError) as error:

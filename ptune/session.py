@@ -301,10 +301,19 @@ class Session:
         select, report = (self.scored(predict, split) for split in (self.settings.select_on, self.report_on))
         return self._reported(select, report, learned)
 
-    def answered(self, on_select: Sequence[Prediction], on_report: Sequence[Prediction]) -> dict[str, Any]:
-        """Report what was found without a model of this run: predictions on the selecting and the reported split."""
+    def answered(
+        self,
+        on_select: Sequence[Prediction],
+        on_report: Sequence[Prediction],
+        parameters: Mapping[str, float],
+    ) -> dict[str, Any]:
+        """Report what was found without a model of this run: predictions on the selecting and the reported split.
+
+        parameters: of the models that found it, see ptune.accounting.
+        """
         select = self.scored(lambda examples: list(on_select), self.settings.select_on)
-        return self._reported(select, self.scored(lambda examples: list(on_report), self.report_on))
+        report = self.scored(lambda examples: list(on_report), self.report_on)
+        return {**self._reported(select, report), "parameters": dict(parameters)}
 
     def _reported(self, select: Any, report: Any, learned: int = 0) -> dict[str, Any]:
         """The figures of a run that has been evaluated once, without training here."""
@@ -359,9 +368,10 @@ class Session:
     def _show(self, model: Any) -> None:
         """Give the training examples to a template that shows some of them, and keep them for later."""
         from ptune import shots
+        from ptune.templates import Showing
 
         template = model.member(self.member).template
-        if template.shows:
+        if isinstance(template, Showing):
             shown = shots.labeled(self.task, self.corpus.splits["train"])
             template.learn(shown)
             shots.write(self.folder, shown)

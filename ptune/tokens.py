@@ -32,7 +32,7 @@ class Frame:
         return len(self.before) + len(self.between) + len(self.after)
 
 
-SENTINEL = "<extra_id_0>"  # T5's first
+SENTINEL, NEXT = "<extra_id_0>", "<extra_id_1>"  # T5's first two
 
 
 class Tokens:
@@ -54,9 +54,21 @@ class Tokens:
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self.end_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
-        if decodes and self.mask_id is None:
+        self.sentinel = decodes and self.mask_id is None  # whether one mask stands for any number of tokens
+        if self.sentinel:
             self.mask_id = tokenizer.get_vocab().get(SENTINEL)
         self.frames = {1: self._frame(1), 2: self._frame(2)}
+
+    @property
+    def around(self) -> tuple[list[int], list[int]] | None:
+        """What a model writes before and after a text that stands for a mask; None for one that fills runs of masks.
+
+        A causal model goes on from the row and ends; T5 names the sentinel, and the next one when the text is over.
+        """
+        if self.sentinel:
+            assert self.mask_id is not None
+            return [self.mask_id], [self.tokenizer.get_vocab()[NEXT]]
+        return ([], [] if self.end_id is None else [self.end_id]) if self.causal else None
 
     @property
     def special_ids(self) -> frozenset[int]:

@@ -380,7 +380,7 @@ def test_the_published_setting(settings) -> None:
         ),
         (["method.procedure.iterations=0"], "method.procedure.iterations: 0 is too small; at least 1"),
         (["method.prompt.tokens=0"], "method.prompt.tokens: 0 is too small; at least 1"),
-        (["task=stsb"], "method: autoprompt compares labels, and stsb asks for a number"),
+        (["task=stsb"], "method: autoprompt compares labels of whole texts, and stsb asks for a number"),
         (
             ["task=wsc"],
             "method: autoprompt compares labels by their words, and masks of wsc are texts of its own",
@@ -397,3 +397,26 @@ def test_one_line_each(settings, more, said) -> None:
     with pytest.raises(ConfigError) as caught:
         settings(*(word for word in given if word.partition("=")[0] not in keys), *more)
     assert said in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (
+            "autoprompt",
+            "method: autoprompt compares labels of whole texts, and lama asks for any word of the vocabulary",
+        ),
+        (
+            "pet",
+            "method/procedure: labels texts or candidates that compete for one label, and lama asks for something else",
+        ),
+    ],
+)
+def test_a_method_that_is_not_for_lama_says_so_in_one_line(settings, method, said) -> None:
+    """Not which of its settings the head of that task has not; an unknown one alone is told as ever."""
+    given = ["task=lama", "data=demo", "backbone=tiny_encoder"]
+    with pytest.raises(ConfigError) as caught:
+        settings(f"method={method}", *given)
+    assert caught.value.problems == [said]
+    with pytest.raises(ConfigError, match=r"method.head.calibrate: not a setting of ptune.heads.word.Word"):
+        settings("method=zero_shot", *given, "method.head.calibrate=true")

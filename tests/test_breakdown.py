@@ -224,7 +224,7 @@ def test_in_the_run_folder(ptune, tmp_path):
     evaluated = [event for event in events if event["event"] == "eval"]
     assert all((run / "breakdowns" / f"dev_{event['step']:08d}.json").is_file() for event in evaluated)
     assert all(set(event["breakdown"]) == {"label", "words"} for event in evaluated)
-    for name in ("cut", "cut_percent", "windows", "lost_labels"):
+    for name in ("cut", "cut_percent", "windows", "samples", "lost_labels"):
         assert set(result[name]) == {"train", "dev", "dev_mismatched"}
     assert result["windows"]["dev"] == 1.0
     assert result["cut_percent"]["dev"] == 100 * result["cut"]["dev"] / 8

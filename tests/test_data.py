@@ -658,7 +658,7 @@ def test_draws_are_by_epoch():
     asked = []
 
     class Drawn:
-        drawn, windows, masked, tokens = True, None, "label", type("T", (), {"pad_id": 0})
+        drawn, windows, masked, sets, tokens = True, None, "label", 1, type("T", (), {"pad_id": 0})
 
         def laid(self, index, example, target):
             return Parts(index, [], target)

@@ -141,6 +141,7 @@ def test_evaluation_is_the_mean_of_exactly_its_draws(settings, bert_folder) -> N
     examples = [Example(str(i), {"premise": p, "hypothesis": h}, task.labels[i % 2]) for i, (p, h) in enumerate(pairs)]
     template.learn([(example, task.target(example)) for example in examples[:3]])
     rendered = Rendered(examples, task, template, 150)
+    assert {key: rendered.reading()[key] for key in ("windows", "samples")} == {"windows": 1.0, "samples": 5}
     found = predict(model, Asked(0, task, examples, rendered), 4)
     model.eval()
     for index in range(4):

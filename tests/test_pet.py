@@ -281,6 +281,12 @@ def test_the_ensemble_may_answer_itself(go, settings, tmp_path) -> None:
     assert "unlabeled" not in result["pet"]
     assert (result["select_on"], result["report_on"]) == ("dev", "test")
     assert result["score"] == result["pet"]["ensemble"]["score"]
+    ours = [read(tmp_path / "stages" / f"{name}-1" / "result.json")["parameters"] for name in ("pet0", "pet3")]
+    told = result["parameters"]
+    assert told["models"] == 2
+    for key in ("trained", "backbone", "stored", "bytes"):
+        assert told[key] == sum(each[key] for each in ours) > 0
+    assert told["percent"] == pytest.approx(sum(each["percent"] for each in ours))
     weights = result["pet"]["weights"]
     for split, metric in (("dev", result["selected"]), ("test", result["score"])):
         name = "dev.jsonl" if split == "dev" else "predictions.jsonl"
@@ -470,6 +476,30 @@ def test_ipet_distills_the_last_generation(go, taught, tmp_path) -> None:
     given = torch.tensor([e.soft.probabilities for e in taught[0]], dtype=torch.float64)
     assert given.sub(by_hand(tmp_path, [(name, 1.0) for name in names[2:]], 2.0)).abs().max() < 1e-9
     assert given.sub(by_hand(tmp_path, [(name, 1.0) for name in names[:2]], 2.0)).abs().max() > 1e-6
+
+
+def test_a_share_of_models_that_weigh_nothing_labels_all_the_same() -> None:
+    """Each alone is of a pattern that had no example right before training."""
+    said = [Scored("pet0", 1, 0.0, [], [], sure([0.9] * 6 + [0.1] * 6))]
+    new = ipet().grown(LABELS, of_numbers(12), said, {"pet0": 0.0}, [3, 3], 3, np.random.default_rng(0))
+    assert Counter(example.gold for example in new) == dict.fromkeys(LABELS, 3)
+    np.testing.assert_allclose(merged([[np.array([1.0, 3.0])], [np.array([3.0, 5.0])]], [0.0, 0.0]), [[2.0, 4.0]])
+
+
+def test_ipet_of_a_choice_draws_by_the_place_of_the_right_one(go, settings, tmp_path) -> None:
+    """COPA's candidates are two in every example, ReCoRD's each query's own."""
+    given = [line for line in PET if not line.startswith(("task=", "method=", "method.procedure.patterns"))]
+    more = ["method=ipet", "method.procedure.weights=uniform", "method.procedure.generations=2"]
+    result = go(tmp_path, "task=copa", *more, *given)
+    sizes = [stage["train"]["examples"] for stage in result["stages"] if stage["name"].startswith("generation2")]
+    assert len(sizes) == 2
+    assert all(12 < size <= 60 for size in sizes)
+    with pytest.raises(ConfigError) as caught:
+        settings("task=record", "method=ipet", "data=demo", "backbone=tiny_encoder")
+    assert caught.value.problems == [
+        "method/procedure: draws examples by answers that they share, and record has candidates of each example's own; "
+        "the paper takes PET's result there; use method=pet"
+    ]
 
 
 def test_ipet_begins_without_a_label(go, tmp_path) -> None:

@@ -16,7 +16,7 @@ from ptune.batch import Draw, Example
 from ptune.errors import ConfigError
 from ptune.leaves import leaf
 from ptune.prompts.pseudo import Pseudo
-from ptune.templates.pattern import Pattern, numbers
+from ptune.templates.pattern import Pattern, numbers, preferred
 from ptune.tokens import Tokens
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +26,8 @@ FIELDS = {
     "rte": {"premise": "The dog sleeps.", "hypothesis": "The dog sleeps."},
     "wic": {"sentence1": "The mill stands.", "sentence2": "A mill is old.", "word": "mill"},
     "multirc": {"paragraph": "Anna lives in Oslo", "question": "where is anna", "answer": "oslo"},
+    "copa": {"premise": "The dog slept.", "question": " because", "choice1": "He ran.", "choice2": "She sat."},
+    "wsc": {"marked": "Mark thanked *him*.", "pronoun": "him"},
 }
 PUBLISHED = {  # [P] is a pseudo token, _ the mask
     ("boolq", "ptuning"): "[CLS] anna lives in oslo. [P] question: does anna live in oslo? answer: _. [SEP]",
@@ -36,6 +38,9 @@ PUBLISHED = {  # [P] is a pseudo token, _ the mask
     ("wic", "ptuning3"): "[CLS] [P] the mill stands. [SEP] a mill is old. [P] * mill *? [P] _ [SEP]",
     ("wic", "ptuning4"): "[CLS] [P] the mill stands. [SEP] a mill is old. [P] * mill *? [P] _ [P] [SEP]",
     ("multirc", "ptuning"): "[CLS] anna lives in oslo. question: where is anna? is it oslo? [P] _. [SEP]",
+    ("copa", "ptuning"): "[CLS] he ran or she sat? the dog slept because [P] _. [SEP]",
+    ("wsc", "ptuning"): "[CLS] [P] mark thanked * him *. [P] pronoun ' * him * ' refers to _. [SEP]",
+    ("wsc", "ptuning1"): "[CLS] mark thanked * him *. [P] pronoun ' * him * ' refers to _. [SEP]",
 }
 
 
@@ -75,9 +80,41 @@ def test_the_number_is_that_of_the_pattern_that_is_taken(settings, backbone, cou
     assert template.shares == numbers(made.patterns[template.name]["text"])
 
 
+def test_every_task_of_labels_with_patterns_has_one_for_pseudo_tokens():
+    """And by it P-Tuning's number of them, not that of another method's pattern."""
+    tasks = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "conf/task").glob("*.yaml"))]
+    labeled = [task for task in tasks if task.get("verbalizers")]
+    assert len(labeled) > 20
+    for task in labeled:
+        assert preferred(task["patterns"], 1, "ptuning") == "ptuning", task["name"]
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "name"),
+    [
+        ("ptuning", "sst2", "ptuning"),
+        ("autoprompt", "sst2", "autoprompt"),
+        ("lmbff", "rte", "lmbff"),
+        ("lmbff", "cb", "pet0"),  # which has none of its own
+        ("pattern_finetune", "rte", "pet0"),
+    ],
+)
+def test_a_method_takes_the_pattern_of_its_own_paper(settings, method, task, name):
+    s = settings(f"method={method}", f"task={task}", "data=demo", "backbone=tiny_encoder")
+    made, backbone = leaf(s.task), leaf(s.backbone)
+    template, _ = build.surroundings(s, made, backbone, backbone.tokens())
+    assert template.name == name
+
+
+def test_the_name_of_patterns_is_a_word(settings):
+    with pytest.raises(ConfigError) as caught:
+        settings("method=lmbff", "task=rte", "data=demo", "backbone=tiny_encoder", "method.patterns=5")
+    assert caught.value.problems == ["method.patterns: 5 is not a name, as that of patterns ptuning, ptuning2, ..."]
+
+
 def test_a_task_without_places_for_pseudo_tokens_asks_for_a_number(settings):
     with pytest.raises(ConfigError) as caught:
-        settings("method=ptuning", "task=mr", "data=demo", "backbone=tiny_encoder")
+        settings("method=ptuning", "task=record", "data=demo", "backbone=tiny_encoder")
     assert caught.value.problems == [
         "prompt_length.value: no pattern says how many; must be a number of virtual tokens, as prompt_length.value=20"
     ]

@@ -160,3 +160,33 @@ def test_the_best_template_stands_in_the_run(ptune, tmp_path, t5_folder) -> None
     assert ptune("eval", f"run={folder}", "split=dev", "quiet=true").code == 0
     again = json.loads((folder / "eval_dev.json").read_text(encoding="utf-8"))
     assert again["scores"] == result["best"]["report"]
+
+
+def test_the_best_templates_answer_together(ptune, tmp_path) -> None:
+    folder = tmp_path / "run"
+    line = ["train", "method=lmbff_auto", "task=sst2", "backbone=tiny_encoder", "max_steps=2", *FEW]
+    more = ["words=false", "templates=true", "n_templates=3", "ensemble=2", "beam=30", "length=4"]
+    done = ptune(
+        *line, *(f"method.procedure.{each}" for each in more), "method.template.samples=2", f"hydra.run.dir={folder}"
+    )
+    assert done.code == 0, done.err
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    ranked = sorted(result["template"]["ranked"], key=lambda each: -each["selected"])
+    assert result["ensemble"]["templates"] == [each["text"] for each in ranked[:2]]
+    stages = [folder / "stages" / f"ensemble_00{number}" for number in range(2)]
+    config = yaml.safe_load((stages[1] / "config.yaml").read_text(encoding="utf-8"))
+    assert config["task"]["patterns"]["found"]["text"] == ranked[1]["text"]
+    assert config["method"]["template"]["_target_"].endswith("Demonstrations")
+    each = [
+        [json.loads(line)["scores"] for line in (stage / f"{result['report_on']}.jsonl").read_text().splitlines()]
+        for stage in stages
+    ]
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row, *said in zip(rows, *each, strict=True):
+        mean = {label: sum(scores[label] for scores in said) for label in said[0]}
+        assert row["prediction"] == max(mean, key=mean.__getitem__)
+    assert result["parameters"]["models"] == 2
+    assert result["samples"] is None
+    refused = ptune(*line, "method.procedure.ensemble=2", f"hydra.run.dir={tmp_path}/other")
+    assert refused.code == 1
+    assert "method.procedure.ensemble: is of templates that are found" in refused.err

@@ -67,7 +67,8 @@ class Backbone(nn.Module, ABC):
     attention dispatches through transformers' registry; cached: whether it takes past_key_values, as PEFT needs;
     token_types: whether it has any; relative: whether it counts distances in columns, so that nothing may stand between
     a prompt and the text; causal: whether a token sees only those before it; encoder_tags: whether, beside a decoder,
-    the encoder tags words; lm_class: of transformers, with the head.
+    the encoder tags words; sentinels: whether a mask stands for any number of tokens, which the decoder writes;
+    lm_class: of transformers, with the head.
     """
 
     model_type: ClassVar[str]
@@ -83,6 +84,7 @@ class Backbone(nn.Module, ABC):
     stacked: ClassVar[bool] = True
     causal: ClassVar[bool] = False
     encoder_tags: ClassVar[bool] = False
+    sentinels: ClassVar[bool] = False
     lm_class: ClassVar[str] = "AutoModelForMaskedLM"
 
     def __init__(
@@ -124,6 +126,7 @@ class Backbone(nn.Module, ABC):
             causal=self.causal,
             decoder_layers=decoder_layers,
             encoder_tags=self.encoder_tags,
+            sentinels=self.sentinels,
         )
         self.stated = {**vars(self.shape), "heads": heads, "kv_heads": kv_heads or heads}
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,6 @@ class EncoderDecoder(Backbone):
     token_types = False
     cached = False
     stacked = False
-    sentinels: ClassVar[bool] = False
 
     @classmethod
     def has_lm_head(cls, tensors: set[str]) -> bool:

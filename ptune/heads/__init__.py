@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptune.batch import IGNORED, Batch, Hidden, RowOutput
+from ptune.batch import EVERY, IGNORED, Batch, Hidden, RowOutput
 from ptune.injection import Shape
 
 
@@ -86,6 +86,20 @@ class Head(nn.Module, ABC):
             )
             for i in range(len(batch))
         ]
+
+
+def text_logits(hidden: Hidden, batch: Batch) -> Tensor:
+    """Of every token of the vocabulary, [T, V], at the T tokens of the batch's texts."""
+    assert hidden.output is not None
+    return hidden.words(hidden.output[batch.output != IGNORED], EVERY)
+
+
+def text_loss(hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
+    """(sum of the cross-entropies of the batch's texts, how many tokens they have), each of which is a label."""
+    given = batch.output != IGNORED
+    each = F.cross_entropy(text_logits(hidden, batch).float(), batch.output[given], reduction="none")
+    weight = batch.weight[:, None].expand_as(batch.output)[given]
+    return (each * weight).sum(), batch.labels
 
 
 def divergence(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:

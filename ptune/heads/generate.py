@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ptune.batch import EVERY, IGNORED, Batch, Hidden, RowOutput
+from ptune.batch import Batch, Hidden, RowOutput
 from ptune.errors import nearest
-from ptune.heads import Head
+from ptune.heads import Head, text_logits, text_loss
 from ptune.injection import Shape
 from ptune.tokens import Tokens
 
@@ -81,16 +80,12 @@ class Generate(Head):
         return words[label][0] if label in words else label
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """Of every token of the vocabulary, [T, V], at the T tokens of the batch's texts."""
-        assert hidden.output is not None
-        return hidden.words(hidden.output[batch.output != IGNORED], EVERY)
+        """See text_logits."""
+        return text_logits(hidden, batch)
 
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
-        """See Head; each token of a text is a label."""
-        given = batch.output != IGNORED
-        each = F.cross_entropy(self.logits(hidden, batch).float(), batch.output[given], reduction="none")
-        weight = batch.weight[:, None].expand_as(batch.output)[given]
-        return (each * weight).sum(), batch.labels
+        """See text_loss."""
+        return text_loss(hidden, batch)
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
         """The text that is searched for; of a label, whose scores are 1 for the one that was written, else 0."""

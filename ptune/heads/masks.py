@@ -21,7 +21,11 @@ Decoding = Literal["confident", "left_to_right", "parallel"]
 
 def everywhere(hidden: Hidden, positions: Tensor, vocab: int) -> Tensor:
     """Log-probabilities [B, M, V] of all tokens at `positions` [B, M]."""
-    states = hidden.at(positions)
+    return likelihoods(hidden, hidden.at(positions), vocab)
+
+
+def likelihoods(hidden: Hidden, states: Tensor, vocab: int) -> Tensor:
+    """Log-probabilities [B, M, V] of all tokens by states [B, M, H]."""
     logits = hidden.words(states.flatten(0, 1), torch.arange(vocab, device=states.device)).float()
     return logits.log_softmax(-1).unflatten(0, states.shape[:2])
 
@@ -36,19 +40,26 @@ def at_once(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int) -> Tensor:
     return found.masked_fill(texts == IGNORED, 0)
 
 
-def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int) -> Tensor:
-    """As `at_once` for a causal model: each token after those before it, by the chain rule, behind the row's last."""
-    last = batch.read["mask"]
+def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, sentinels: bool = False) -> Tensor:
+    """As `at_once` for models without runs of masks: each token after those before it, by the chain rule.
+
+    Of a causal model behind the row's last token; with sentinels behind the row's one, in the decoder.
+    """
     there = texts != IGNORED
     if texts.shape[2] == 1:
         return at_once(hidden, batch, texts, vocab)
     rows, places = there.any(2).nonzero(as_tuple=True)
     found = []
     for some in torch.arange(len(rows), device=rows.device).split(len(batch)):
-        wanted = texts[rows[some], places[some]]
-        longer = continued(batch.take(rows[some]), wanted)
-        positions = last[rows[some]] + torch.arange(texts.shape[2], device=last.device)
-        said = everywhere(again(hidden, longer, rows[some]), positions.where(wanted != IGNORED, -1), vocab)
+        wanted, own = texts[rows[some], places[some]], batch.take(rows[some])
+        if sentinels:
+            further = again(hidden, answered(own, wanted), rows[some])
+            assert further.output is not None
+            said = likelihoods(hidden, further.output[:, 1:], vocab)
+        else:
+            positions = own.read["mask"] + torch.arange(texts.shape[2], device=rows.device)
+            further = again(hidden, continued(own, wanted), rows[some])
+            said = everywhere(further, positions.where(wanted != IGNORED, -1), vocab)
         found.append(said.gather(2, wanted.clamp(min=0)[..., None])[..., 0])
     scores = torch.zeros(texts.shape, device=texts.device)
     scores[rows, places] = torch.cat(found)
@@ -172,6 +183,12 @@ def continued(batch: Batch, texts: Tensor) -> Batch:
     at = batch.read["mask"][rows, 0] + 1 + places
     ids[rows, at], mask[rows, at] = texts[rows, places], True
     return replace(batch, ids=ids, types=types, mask=mask)
+
+
+def answered(batch: Batch, texts: Tensor) -> Batch:
+    """A batch whose rows have a sentinel each: that, and a text [B, M] behind it, are what the decoder writes."""
+    sentinel = batch.ids.gather(1, batch.read["mask"][:, :1])
+    return replace(batch, read={}, output=torch.cat([sentinel, texts], 1))
 
 
 def hinge(scores: Tensor, target: Tensor) -> Tensor:

@@ -16,9 +16,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ptune.batch import IGNORED, Batch, Hidden, RowOutput
 from ptune.errors import nearest
-from ptune.heads import Head, scalar_outputs, scale_of
+from ptune.heads import Head, scalar_outputs, scale_of, text_logits, text_loss
 from ptune.heads.masks import Decoding, at_once, decoded, everywhere, hinge, one_by_one, spelled
 from ptune.injection import Shape
+from ptune.tokens import Tokens
 
 
 class Verbalizer(Head):
@@ -31,12 +32,14 @@ class Verbalizer(Head):
     among: what a label's score is weighed against in the loss: those of the other labels, or the mass of the whole
     vocabulary, so that the words are to be likely themselves (AutoPrompt, arXiv 2010.15980).
     A number (readout "scalar") lies between the labels as their scores share out the mass (LM-BFF, arXiv 2012.15723).
-    decoding: how the masks of a run are filled in where nothing is learned. Causal models have no masks: the tokens of
-    a text follow the row, and its score is the chain rule's, left to right.
+    decoding: how the masks of a run are filled in where nothing is learned. Causal models have no masks, and T5 has one
+    for a text of any length: the tokens follow the row, or are written by the decoder, and the score of a text is the
+    chain rule's, left to right.
 
     Where masks stand for an example's own texts (`masked`): of choices the log-probabilities are the scores, and their
     means over each one's tokens are learned with the hinge loss; a text is learned by the cross-entropy of its tokens,
-    and written by the model itself to be compared (PET's COPA and ReCoRD, and its WSC; arXiv 2009.07118, section 4.1).
+    and written by the model itself to be compared (PET's COPA and ReCoRD, and its WSC; arXiv 2009.07118, section 4.1);
+    without runs of masks it is generated, of at most `longest` tokens.
 
     verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
     """
@@ -54,16 +57,11 @@ class Verbalizer(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.masked != "label":
-            if shape.decoder_layers:
+            if shape.decoder_layers and not shape.sentinels:
                 yield (
                     "",
-                    f"the texts at the masks of {task.name} are not read from an encoder-decoder; use linear, "
+                    f"the texts at the masks of {task.name} are not read from this encoder-decoder; use linear, "
                     "method/template=plain",
-                )
-            if shape.causal and task.masked == "text":
-                yield (
-                    "",
-                    f"{task.name} is written at masks, and a causal model has none; use linear, method/template=plain",
                 )
             if task.masked == "choice" and not task.grouped:
                 yield "", f"the choices of {task.name} are weighed against one another here; use task.loss=softmax"
@@ -100,10 +98,17 @@ class Verbalizer(Head):
         calibrate: bool = False,
         among: Literal["labels", "vocabulary"] = "labels",
         decoding: Decoding = "confident",
+        tokens: Tokens | None = None,
+        longest: int = 16,
     ) -> None:
         super().__init__()
         self.masked, self.aggregate, self.decoding = masked, aggregate, decoding
-        self.vocab, self.causal, self.decode = shape.vocab, shape.causal, decode
+        self.vocab, self.decode, self.sentinels = shape.vocab, decode, shape.sentinels
+        self.chained = shape.causal or shape.sentinels
+        self.search: dict[str, int] | None = None
+        if masked == "text" and tokens is not None and tokens.around is not None:
+            before, after = tokens.around
+            self.search = {"end": after[0] if after else -1, "limit": len(before) + longest}
         self.masks = 1  # of the longest word
         self.every: Tensor | None = None
         self.register_buffer("shift", torch.zeros(len(labels)), persistent=calibrate)
@@ -123,23 +128,26 @@ class Verbalizer(Head):
                     raise ValueError(f"'{word}' ({label}) is no token of this backbone; choose another word")
                 owner.append([i == index for i in range(len(labels))])
         self.masks = max(len(ids) for ids in pieces)
-        if self.masks > 1 and (shape.decoder_layers or self.every is not None):
-            longest = max((word for few in self.label_words.values() for word in few), key=lambda w: len(encode(w)))
-            raise ValueError(f"'{longest}' is {self.masks} tokens of this backbone; choose a word that is one")
+        unread = shape.decoder_layers > 0 and not shape.sentinels
+        if self.masks > 1 and (unread or self.every is not None):
+            word = max((each for few in self.label_words.values() for each in few), key=lambda w: len(encode(w)))
+            raise ValueError(f"'{word}' is {self.masks} tokens of this backbone; choose a word that is one")
         self.register_buffer("words", pad_sequence(pieces, True, IGNORED), persistent=False)
         self.register_buffer("ids", self.words[:, 0].clone(), persistent=False)
         self.register_buffer("owner", torch.tensor(owner), persistent=False)
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
-        """[B, C]; of choices padded with -inf; of a text [B, M, V], of all tokens at its masks."""
+        """[B, C], of choices padded with -inf; of all tokens at the masks [B, M, V], or as it is written [T, V]."""
+        if self.search is not None:
+            return text_logits(hidden, batch)
         if self.masked == "text":
             return everywhere(hidden, batch.read["mask"], self.vocab)
         if self.masked == "label" and self.masks == 1:
             states = hidden.at(batch.read["mask"])[:, 0]
             return self._of_labels(hidden.words(states, self.ids).float())
         texts = self._texts(batch)
-        if self.causal:
-            scores = one_by_one(hidden, batch, texts, self.vocab).sum(2)
+        if self.chained:
+            scores = one_by_one(hidden, batch, texts, self.vocab, self.sentinels).sum(2)
             scores = scores.masked_fill((texts == IGNORED).all(2), -torch.inf)
         else:
             scores = decoded(hidden, batch, texts, self.vocab, self.decoding)
@@ -160,13 +168,18 @@ class Verbalizer(Head):
 
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
         """See Head; where texts have several tokens a hinge loss, of what one pass says of them."""
+        if self.search is not None:
+            return text_loss(hidden, batch)
         one = self.masked == "label" and self.masks == 1
         if one or self.masked == "text" or batch.soft is not None or batch.target.is_floating_point():
             if self.every is None or not one or batch.soft is not None or batch.target.is_floating_point():
                 return super().loss(hidden, batch)
             return self._among(hidden, batch, self.every)
         texts = self._texts(batch)
-        found = (one_by_one if self.causal else at_once)(hidden, batch, texts, self.vocab)
+        if self.chained:
+            found = one_by_one(hidden, batch, texts, self.vocab, self.sentinels)
+        else:
+            found = at_once(hidden, batch, texts, self.vocab)
         if self.masked == "choice":
             scores, target = found.sum(2) / (texts != IGNORED).sum(2).clamp(min=1), batch.target
         else:
@@ -185,7 +198,12 @@ class Verbalizer(Head):
         """See Head; of a number, the number; of choices their log-probabilities; the text that the model writes."""
         if self.masked == "text":
             assert self.decode is not None
-            said = [self.decode(ids) for ids in spelled(hidden, batch, self.vocab, self.decoding)]
+            if self.search is None:
+                ids = spelled(hidden, batch, self.vocab, self.decoding)
+            else:
+                assert hidden.generate is not None
+                ids = hidden.generate(**self.search)
+            said = [self.decode(of_row) for of_row in ids]
             rows = zip(batch.example.tolist(), said, strict=True)
             return [RowOutput(example, np.zeros(0), text=text) for example, text in rows]
         if self.masked == "choice":

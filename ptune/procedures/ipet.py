@@ -30,6 +30,9 @@ class Ipet(Pet):
     others that it is `scale` times as large as the last one, in the labels' proportions. A share (`others`) of the
     other models labels them by their weighted mean; those it is sure of are likelier to be drawn.
 
+    Of a choice the places of the right candidates are the labels, where the paper takes PET's result, as it does for
+    WSC: they have few unlabeled examples (arXiv 2009.07118, section 4).
+
     n_most_likely: after the first generation a label's examples are drawn from so many that are likeliest to have it,
     whatever the label they are given. zero_shot: no label is used: the first generation is of untrained models, its
     successors learn from 10 examples, 50, ...; weights are uniform and n_most_likely is 100.
@@ -40,10 +43,11 @@ class Ipet(Pet):
         """See Procedure."""
         settings = with_defaults(cls, given.method["procedure"])
         yield from (found := list(super().problems(given, shape, task)))
-        if not found and task.readout != "sequence":
+        if not found and not task.answers:
             yield (
                 "method/procedure",
-                f"draws examples by labels that they share, and {task.name} has candidates of each; use method=pet",
+                f"draws examples by answers that they share, and {task.name} has candidates of each example's own; the "
+                "paper takes PET's result there; use method=pet",
             )
         for key in ("generations", "n_most_likely"):
             if settings[key] is not None and settings[key] < 1:
@@ -53,7 +57,7 @@ class Ipet(Pet):
         if not 0 < settings["others"] <= 1:
             yield "method.procedure.others", f"{settings['others']} is not a share above 0, of at most 1"
         repeated = 1 if settings["zero_shot"] else settings["reps"]
-        if not found and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
+        if not found and task.answers and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
             yield (
                 "method.procedure.patterns",
                 "one model alone has no others to label for it; name more patterns, or reps=2",
@@ -100,13 +104,13 @@ class Ipet(Pet):
         told.append({**summary(session, found, weights), "train": len(labeled)})
         for generation in range(2, self.generations + 1):
             last, found = found, []
-            counts = self.counts(session.task.labels, labeled, generation)
+            counts = self.counts(session.task.answers, labeled, generation)
             for pattern in patterns:
                 for rep in range(1, self.reps + 1):
                     name = f"generation{generation}-{pattern}-{rep}"
                     others = [each for each in last if each.pattern != pattern or each.rep not in (0, rep)]
                     rng = np.random.default_rng(mix(session.settings.seed, "grow", name))
-                    new = self.grown(session.task.labels, unlabeled, others, weights, counts, generation, rng)
+                    new = self.grown(session.task.answers, unlabeled, others, weights, counts, generation, rng)
                     found.append(self.train(session, name, pattern, rep, unlabeled, [*labeled, *new]))
             told.append({**summary(session, found, weights), "train": len(labeled) + len(new)})
         return found, {"generations": told, **{k: v for k, v in told[-1].items() if k != "train"}}
@@ -127,7 +131,7 @@ class Ipet(Pet):
         """See Pet; models label for one another."""
         return True
 
-    def counts(self, labels: Sequence[str], labeled: Sequence[Example], generation: int) -> list[int]:
+    def counts(self, labels: Sequence[Any], labeled: Sequence[Example], generation: int) -> list[int]:
         """How many new examples of each label a generation's training set has, beside the labeled ones."""
         if not labeled:
             return [int(FIRST * self.scale ** (generation - 2) / len(labels))] * len(labels)
@@ -136,7 +140,7 @@ class Ipet(Pet):
 
     def grown(
         self,
-        labels: Sequence[str],
+        labels: Sequence[Any],
         unlabeled: Sequence[Example],
         others: Sequence[Scored],
         weights: Mapping[str, float],

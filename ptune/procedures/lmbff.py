@@ -23,7 +23,8 @@ class LmBff(Procedure):
     combinations: the most that are tried on the untrained model; fewer words a label are taken where there are more.
 
     writer: the folder of a T5 that writes templates; beam: how many; length: tokens of one; n_templates: how many of
-    them are trained with, null for all. keep_weights: of the trainings that rank.
+    them are trained with, null for all. ensemble: so many of the best of these are each trained with as the method is,
+    and the mean of what they say answers, null for the best one alone. keep_weights: of trainings other than the last.
     """
 
     def __init__(
@@ -38,16 +39,23 @@ class LmBff(Procedure):
         beam: int = 100,
         length: int = 20,
         n_templates: int | None = None,
+        ensemble: int | None = None,
         keep_weights: bool = False,
     ) -> None:
-        """Raises ConfigError for numbers that are too small."""
+        """Raises ConfigError for numbers that are too small, and for an ensemble of templates that nobody looks for."""
         self.words, self.templates, self.keep_weights = words, templates, keep_weights
         self.limits = k_likely, k_neighbors, n_pairs, combinations
         self.writer, self.beam, self.length, self.n_templates = writer, beam, length, n_templates
+        self.ensemble = ensemble
         given = {"k_likely": k_likely, "n_pairs": n_pairs, "k_neighbors": k_neighbors, "combinations": combinations}
-        given |= {"beam": beam, "length": length, "n_templates": n_templates}
+        given |= {"beam": beam, "length": length, "n_templates": n_templates, "ensemble": ensemble}
         if wrong := [f"{key}: {value}" for key, value in given.items() if value is not None and value < 1]:
             raise ConfigError([f"method.procedure.{each} is too small; at least 1" for each in wrong])
+
+        if ensemble and not templates:
+            raise ConfigError(
+                ["method.procedure.ensemble: is of templates that are found; set method.procedure.templates=true"]
+            )
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """Each search, with a training for every candidate and for what is written, and the training that counts."""
@@ -56,7 +64,10 @@ class LmBff(Procedure):
             yield Stage("templates", lambda: self.find_template(session))
         if self.words:
             yield Stage("label words", lambda: self.find_words(session))
-        yield Stage("train", lambda: {**session.train(), **self.results})
+        if self.ensemble:
+            yield Stage("ensemble", lambda: {**self.vote(session), **self.results})
+        else:
+            yield Stage("train", lambda: {**session.train(), **self.results})
 
     def find_template(self, session: Any) -> dict[str, Any]:
         """The pattern by which training goes best, of those that the writer has written."""
@@ -66,20 +77,48 @@ class LmBff(Procedure):
             return search(session, self.rendering(session), self.writer, self.beam, self.length)
 
         kept = self.kept(session, "templates.json", written)
-        verbalizer = kept["verbalizer"]
-        chosen = {"template": {"_target_": PATTERN, "name": FOUND}}
-
-        def changes(text: str) -> dict[str, Any]:
-            pattern = {"text": text, **({"verbalizer": verbalizer} if verbalizer else {})}
-            return {"task": {"patterns": {FOUND: pattern}}, "method": chosen}
-
+        self.verbalizer = kept["verbalizer"]
+        alone = {"method": {"template": {"_target_": PATTERN, "name": FOUND}}}
         candidates = [{"text": text} for text in kept["texts"][: self.n_templates]]
-        ranked = self.ranked(session, "template", candidates, kept["written"], lambda each: changes(each["text"]))
+        ranked = self.ranked(
+            session, "template", candidates, kept["written"], lambda each: {**self.with_pattern(each["text"]), **alone}
+        )
         self.tell(session, "template", ranked, lambda each: each["text"])
-        settled = changes(ranked["found"]["text"])
-        session.settle(task=settled["task"], method={"template": {"name": FOUND}})
+        session.settle(**self.with_pattern(ranked["found"]["text"]))
         self.results["template"] = ranked
         return ranked
+
+    def with_pattern(self, text: str) -> dict[str, Any]:
+        """Changes of settings under which this is the pattern, with the label words that it was written for."""
+        pattern = {"text": text, **({"verbalizer": self.verbalizer} if self.verbalizer else {})}
+        return {"task": {"patterns": {FOUND: pattern}}, "method": {"template": {"name": FOUND}}}
+
+    def vote(self, session: Any) -> dict[str, Any]:
+        """Train as the method does with each of the templates that rank best; the mean of their logits answers."""
+        from ptune.accounting import together
+        from ptune.procedures.pet import decoded, merged, scores_of
+
+        best = sorted(self.results["template"]["ranked"], key=lambda each: -float(each["selected"]))
+        best = best[: self.ensemble]
+        session.expected = len(session.stages) + len(best)
+        splits = session.settings.select_on, session.report_on
+        said: dict[str, list[Any]] = {split: [] for split in splits}
+        results = []
+        for number, each in enumerate(best):
+            child = session.child(f"ensemble_{number:03d}", **self.with_pattern(each["text"]))
+            results.append(child.complete())
+            for split in said:
+                said[split].append(scores_of(child, f"{split}.jsonl", session.corpus.splits[split]))
+            if not self.keep_weights:
+                child.drop_weights()
+        select, report = (
+            decoded(session.task, session.corpus.splits[split], merged(said[split], [1.0] * len(best)))
+            for split in splits
+        )
+        scores = [result["score"] for result in results]
+        told = {"templates": [each["text"] for each in best], "scores": scores, "mean": sum(scores) / len(scores)}
+        figures: dict[str, Any] = session.answered(select, report, together([r["parameters"] for r in results]))
+        return {**figures, "ensemble": told}
 
     def find_words(self, session: Any) -> dict[str, Any]:
         """The label words by which training goes best, of those by which the untrained model does."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ptune.accounting import together
 from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
 from ptune.leaves import with_defaults
@@ -29,7 +31,7 @@ UNTRAINED = {"procedure": {"_target_": "ptune.procedures.zero_shot.ZeroShot"}, "
 class Scored(NamedTuple):
     """A trained pattern: its score in percent on the reported split, and what it says there, of the selecting split
     and of the unlabeled examples: log-probabilities [C] of each one's labels or candidates, whose means are those of
-    logits but for a constant. rep: 0 where untrained."""
+    logits but for a constant. rep: 0 where untrained; parameters: see ptune.accounting."""
 
     pattern: str
     rep: int
@@ -37,6 +39,7 @@ class Scored(NamedTuple):
     reported: Said
     selecting: Said
     unlabeled: Said
+    parameters: Mapping[str, float] = MappingProxyType({})
 
 
 class Pet(Procedure):
@@ -139,8 +142,8 @@ class Pet(Procedure):
         else:
             both = [[each.selecting for each in teachers], [each.reported for each in teachers]]
             splits = (session.corpus.splits[split] for split in (s.select_on, session.report_on))
-            answers = (decoded(session.task, e, merged(of, of_each)) for e, of in zip(splits, both, strict=True))
-            figures = session.answered(*answers)
+            select, report = (decoded(session.task, e, merged(of, of_each)) for e, of in zip(splits, both, strict=True))
+            figures = session.answered(select, report, together([each.parameters for each in teachers]))
         self.show(session, said)
         return {**figures, "pet": said}
 
@@ -214,13 +217,13 @@ class Pet(Procedure):
 
     def scored(self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]) -> Scored:
         """What a stage says at its end; its weights are of no more use."""
-        score = child.complete()["score"]
+        result = child.complete()
         said = scores_of(child, UNLABELED, unlabeled)
         selecting = reported = table(child.folder.read_jsonl("predictions.jsonl"), session.task)
         if not self.distill and (split := session.settings.select_on) != session.report_on:
             selecting = scores_of(child, f"{split}.jsonl", session.corpus.splits[split])
         self.done(child)
-        return Scored(pattern, rep, score, reported, selecting, said)
+        return Scored(pattern, rep, result["score"], reported, selecting, said, result["parameters"])
 
     def method(self, pattern: str, more: Mapping[str, Any]) -> dict[str, Any]:
         """The method of a pattern's run."""
@@ -268,14 +271,18 @@ def scores_of(child: Session, name: str, examples: Sequence[Example]) -> Said:
 
 
 def table(rows: Sequence[Mapping[str, Any]], task: Task) -> Said:
-    """The scores of rows of predictions; an answer without any, as one that is written, counts 1 for its label."""
+    """The scores of rows of predictions; an answer without any, as one that is written, counts 1 for its label, and a
+    number is its own score."""
+    if task.readout == "scalar":
+        return [np.array([row["prediction"]]) for row in rows]
     told = [row.get("scores") or {label: float(label == row["prediction"]) for label in task.labels} for row in rows]
     return [np.array(list(scores.values())) for scores in told]
 
 
 def merged(scores: Sequence[Said], weights: Sequence[float]) -> Said:
-    """The weighted mean of several models' logits, for each example."""
-    return [np.average(np.stack(of_one), axis=0, weights=weights) for of_one in zip(*scores, strict=True)]
+    """The weighted mean of several models' logits, for each example; zeros throughout are uniform weights."""
+    given = weights if any(weights) else None
+    return [np.average(np.stack(of_one), axis=0, weights=given) for of_one in zip(*scores, strict=True)]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -81,6 +81,12 @@ class Task(ABC):
         return []
 
     @property
+    def answers(self) -> Sequence[Any]:
+        """What gold may be, in the order of the scores, where examples have it in common; none where each has its own
+        candidates."""
+        return self.labels
+
+    @property
     def prompts(self) -> int:
         """How many prompts are told apart where a prompt can be, see Example.prompt."""
         return 1
@@ -104,13 +110,6 @@ class Task(ABC):
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """What templates render of an example, with its target: the example itself, or one for each candidate."""
         yield example, self.target(example)
-
-    def options(self, example: Example) -> tuple[Example, list[int] | None]:
-        """What patterns render where masks stand for the example's own texts: it with these as `choices`.
-
-        With each one's target, 1 where it is right and 0 where it is not, or None.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
@@ -253,6 +252,17 @@ class Task(ABC):
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""
         return [str(example.gold)]
+
+
+class OwnTexts(Task):
+    """Tasks whose patterns' masks stand for texts of an example's own; `masked` says what becomes of them."""
+
+    @abstractmethod
+    def options(self, example: Example) -> tuple[Example, list[int] | None]:
+        """What patterns render: the example with its texts as `choices`.
+
+        With each one's target, 1 where it is right and 0 where it is not, or None.
+        """
 
 
 def between(number: int, ends: Sequence[int]) -> str:

@@ -14,10 +14,10 @@ from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
 from ptune.sums import Sums
-from ptune.tasks import Majority, Prediction, Target, Task
+from ptune.tasks import Majority, OwnTexts, Prediction, Target
 
 
-class Choice(Task):
+class Choice(OwnTexts):
     """fields: the texts of a record; choices: the fields with the candidates, whose number, from 0, is the label.
 
     What is rendered has `choice`, the candidate, beside the fields. values: field -> what each of its values is
@@ -57,6 +57,11 @@ class Choice(Task):
     def inputs(self) -> list[str]:
         """See Task."""
         return [*self.given, *self.choices]
+
+    @property
+    def answers(self) -> Sequence[int]:
+        """See Task; the numbers of the candidates, where they are so many in every example."""
+        return range(len(self.choices))
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
@@ -99,7 +104,7 @@ class Choice(Task):
             yield replace(example, fields=fields), None if example.gold is None else int(number == example.gold)
 
     def options(self, example: Example) -> tuple[Example, list[int] | None]:
-        """See Task."""
+        """See OwnTexts."""
         shown = {name: known[example.fields[name]] for name, known in self.worded.items()}
         choices = [example.fields[name] for name in self.choices]
         return replace(example, fields={**example.fields, **shown}, choices=choices), self.target(example)

@@ -105,7 +105,7 @@ class ReCoRD(Choice):
             yield replace(example, fields=filled), None if example.gold is None else int(entity in example.gold)
 
     def options(self, example: Example) -> tuple[Example, list[int] | None]:
-        """See Task; the query is what stands before its gap and what stands after it."""
+        """See OwnTexts; the query is what stands before its gap and what stands after it."""
         before, _, after = example.fields["query"].partition(GAP)
         entities = example.fields["entities"]
         shown = replace(example, fields={**example.fields, "before": before, "after": after}, choices=entities)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError
 from ptune.readers import Record
-from ptune.tasks import Prediction
+from ptune.tasks import OwnTexts, Prediction
 from ptune.tasks.classify import Classify
 
 MARKED = re.compile(r"\*([^*]+)\*")
@@ -32,7 +32,7 @@ class Erratum(NamedTuple):
     right: int | None
 
 
-class WSC(Classify):
+class WSC(Classify, OwnTexts):
     """fields: text, marked (the text with the pronoun between asterisks), pronoun, candidate.
 
     Indices of a record count the text's parts between spaces: span 1 is the candidate, span 2 the pronoun. errata:
@@ -123,7 +123,7 @@ class WSC(Classify):
         return place
 
     def options(self, example: Example) -> tuple[Example, list[int] | None]:
-        """See Task."""
+        """See OwnTexts."""
         target = self.target(example)
         return replace(example, choices=[example.fields["candidate"]]), None if target is None else [target]
 

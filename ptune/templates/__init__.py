@@ -68,12 +68,13 @@ class Template(ABC):
         "overflow",
         "windows",
         "masked",
+        "family",
     )
     drawn: ClassVar[bool] = False  # whether `rows` depends on the draw
-    shows: ClassVar[bool] = False  # whether rows show training examples, which `learn` takes
     marks: ClassVar[bool] = False  # whether rows have the positions that examples mark
     fills: ClassVar[bool] = False  # whether its masks can stand for texts of an example's own
     masked: str = "label"  # what its masks stand for, see ptune.tasks
+    sets: int = 1  # of training examples that are shown beside a text in evaluation, a row each
     masks: int = 1  # how many there are for the longest of the labels' words
     verbalizer: str | None = None  # the verbalizer that goes with the pattern
     mask_lead: bool = True  # whether a space stands before the mask
@@ -87,8 +88,11 @@ class Template(ABC):
         yield from ()
 
     @classmethod
-    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
-        """How many pseudo tokens there are places for with these settings, where the template says it."""
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any, family: str | None) -> int | None:
+        """How many pseudo tokens there are places for with these settings, where the template says it.
+
+        family: patterns whose names begin so are preferred.
+        """
         return None
 
     @classmethod
@@ -107,10 +111,6 @@ class Template(ABC):
         self.closing = tokens.encode("\n")[-1:] if windows is not None and tokens.causal else []
         self._context: tuple[str, Part] | None = None
         self._encoded: dict[str, list[int]] = {}
-
-    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
-        """Take the training examples with their targets, to show some of them beside a text."""
-        raise NotImplementedError
 
     @abstractmethod
     def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
@@ -315,6 +315,14 @@ class Template(ABC):
     def word(self, word: str) -> int | None:
         """The token that a word is at the mask, None where it is several."""
         return self.tokens.single(word, self.mask_lead)
+
+
+class Showing(Template):
+    """Templates whose rows show training examples beside a text."""
+
+    @abstractmethod
+    def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
+        """Take the training examples with their targets."""
 
 
 def shorten(parts: Sequence[Part], budget: int) -> list[Part]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.seeds import mix
-from ptune.templates import Part, Parts
+from ptune.templates import Part, Parts, Showing
 from ptune.templates.pattern import Pattern
 from ptune.tokens import Tokens
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ptune.injection import Shape
 
 
-class Demonstrations(Pattern):
+class Demonstrations(Pattern, Showing):
     """shots: how many training examples are shown, of each label in order (per_label), or of all; null: every one.
     place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged;
     training draws one anew each epoch, without the example itself.
@@ -39,7 +39,6 @@ class Demonstrations(Pattern):
 
     runtime = (*Pattern.runtime, "labels", "verbalizers", "words", "sentences")
     drawn: ClassVar[bool] = True
-    shows: ClassVar[bool] = True
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -91,10 +90,11 @@ class Demonstrations(Pattern):
         other_sent_limit: int | None = None,
         filter_rate: float | None = None,
         encoder: str | None = None,
+        family: str | None = None,
     ) -> None:
         """words: the verbalizer that the head reads, null for the pattern's own; sentences: gives, for `encoder`, what
         embeds texts as vectors [n, H] of length 1."""
-        super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows)
+        super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows, family=family)
         self.shots, self.per_label, self.place, self.samples = shots, per_label, place, samples
         self.first_sent_limit, self.other_sent_limit = first_sent_limit, other_sent_limit
         self.labels, self.filter_rate = list(labels), filter_rate
@@ -122,8 +122,13 @@ class Demonstrations(Pattern):
             return min(most, len(self.pool))
         return sum(min(most, self.owners.count(label)) for label in range(len(self.labels)))
 
+    @property
+    def sets(self) -> int:  # type: ignore[override]
+        """See Template."""
+        return self.samples if self.wanted else 1
+
     def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
-        """See Template; of a number, the label is the nearer end of the scale."""
+        """See Showing; of a number, the label is the nearer end of the scale."""
         for example, target in examples:
             assert isinstance(target, int | float)
             label = target if isinstance(target, int) else int(2 * target >= sum(map(float, self.labels)))
@@ -142,9 +147,8 @@ class Demonstrations(Pattern):
         shown = told_by(parts.parts)
         own = self._places.get(shown, []) if draw.training else []
         among = self._among(parts, own)
-        sets = 1 if draw.training or not self.wanted else self.samples
         rows = []
-        for sample in range(sets):
+        for sample in range(1 if draw.training else self.sets):
             random_ = random.Random(mix(draw.seed, draw.epoch, "demonstrations", shown, sample))
             row = self._row(parts, self._chosen(among, random_), max_len)
             rows.append(replace(row, target=None, output=()) if sample else row)

@@ -70,7 +70,14 @@ def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -
     return pieces
 
 
-Filled = tuple[int, Sequence[Sequence[int]], Sequence[int] | None]  # masks, choices and target of a row
+class Filled(NamedTuple):
+    """What a row has in place of a pattern's mask: how many masks, what competes for them, the target, and what the
+    model itself is to write."""
+
+    masks: int
+    choices: Sequence[Sequence[int]] = ()
+    target: Sequence[int] | None = None
+    output: Sequence[int] = ()
 
 
 class Pattern(Template):
@@ -86,11 +93,11 @@ class Pattern(Template):
     fills = True
 
     @classmethod
-    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> int | None:
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any, family: str | None) -> int | None:
         """See Template. Raises ValueError for a pattern that is none."""
         every = task.patterns
         fit = usable(every, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
-        name = given.get("name") or (preferred(fit, 1) if fit else None)
+        name = given.get("name") or (preferred(fit, 1, family) if fit else None)
         return sum(numbers(every[name]["text"])) or None if name in every else None
 
     @classmethod
@@ -132,10 +139,11 @@ class Pattern(Template):
         masked: str = "label",
         choices: int = 10,
         spare: int = 3,
+        family: str | None = None,
     ) -> None:
         super().__init__(tokens, overflow, windows)
         self.mask, self.masked, self.choices, self.spare = mask, masked, choices, spare
-        self.name = name or preferred(usable(patterns, fields, tokens.causal, tokens.decodes), slots)
+        self.name = name or preferred(usable(patterns, fields, tokens.causal, tokens.decodes), slots, family)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
@@ -178,9 +186,11 @@ class Pattern(Template):
             return super().rows(parts, draw, max_len)
         found = self._text(parts, draw) if self.masked == "text" else self._choices(parts, draw)
         return [
-            replace(row, choices=choices, target=target)
-            for run, choices, target in found
-            for row in super(Pattern, self).rows(with_masks(parts, run), draw, max_len)
+            replace(row, choices=each.choices, target=each.target, output=each.output)
+            for each in found
+            for row in super(Pattern, self).rows(
+                with_masks(parts, 1 if self.tokens.sentinel else each.masks), draw, max_len
+            )
         ]
 
     def _choices(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
@@ -188,21 +198,25 @@ class Pattern(Template):
         known = parts.target if isinstance(parts.target, Sequence) else ()
         right, wrong = ([i for i, target in enumerate(known) if target == which] for which in (1, 0))
         if not (draw.training and right):
-            yield max(map(len, parts.choices)), parts.choices, known or None
+            yield Filled(max(map(len, parts.choices)), parts.choices, known or None)
             return
         for one in right:
             random = Random(mix(draw.seed, "choices", parts.example, one))
             others = wrong if len(wrong) < self.choices else sorted(random.sample(wrong, self.choices - 1))
             chosen = [parts.choices[i] for i in (one, *others)]
-            yield max(map(len, chosen)), chosen, [1, *[0] * len(others)]
+            yield Filled(max(map(len, chosen)), chosen, [1, *[0] * len(others)])
 
     def _text(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
-        """A text to be written, with more masks than it needs: its tokens and padding, in training if it is right."""
+        """A text to be written, in training if it is right: as a model writes it that has no runs of masks, else with
+        more masks than it needs, its tokens and padding."""
         (text,) = parts.choices
         right = draw.training and isinstance(parts.target, Sequence) and 1 in parts.target
+        if (around := self.tokens.around) is not None:
+            yield Filled(1, output=(*around[0], *text, *around[1]) if right else ())
+            return
         random = Random(mix(draw.seed, "spare", draw.epoch, parts.example))
         spare = random.randint(0, self.spare) if draw.training else 1
-        yield len(text) + spare, (), [*text, *[self.tokens.pad_id] * spare] if right else None
+        yield Filled(len(text) + spare, target=[*text, *[self.tokens.pad_id] * spare] if right else None)
 
 
 def ends_with_mask(pattern: str, fields: Sequence[str]) -> bool:
@@ -227,10 +241,12 @@ def numbers(pattern: str) -> list[int]:
     return [int(form or 1) for _, name, form, _ in parts if name == "prompt"]
 
 
-def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int) -> str:
-    """The first pattern; with slots to fill, the first that says where they go."""
-    marked = [name for name, pattern in patterns.items() if numbers(pattern["text"])]
-    return marked[0] if slots and marked else next(iter(patterns))
+def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int, family: str | None = None) -> str:
+    """The first pattern, of a family whose names begin so if there is one; with slots to fill, the first that says
+    where they go."""
+    ordered = sorted(patterns, key=lambda name: family is not None and not name.startswith(family))
+    marked = [name for name in ordered if numbers(patterns[name]["text"])]
+    return marked[0] if slots and marked else ordered[0]
 
 
 def with_masks(parts: Parts, run: int) -> Parts:
