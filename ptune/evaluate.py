@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
+from ptune import ranks
 from ptune.batch import Draw, Example, RowOutput
 from ptune.model import Model
 from ptune.rendered import Rendered, fitting
@@ -64,9 +65,10 @@ def predict_together(
         return list(zip(numbers, model.answers(work), strict=True))
 
     with at_once(model.threads) as mapped:
-        for number, found in chain.from_iterable(mapped(said, batches)):
-            for output in found:
-                outputs[number][output.example].append(output)
+        mine = list(chain.from_iterable(mapped(said, ranks.share(batches))))
+    for number, found in chain.from_iterable(ranks.gather(mine)):
+        for output in found:
+            outputs[number][output.example].append(output)
     model.train(was_training)
     return [
         [asked.task.decode(example, rows) for example, rows in zip(asked.examples, of_one, strict=True)]

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ptune import ranks
 from ptune.cli import fail
 
 COLUMNS = ("score", "95% interval", "last", "metric", "trained", "stored", "bytes", "seconds")
@@ -18,6 +19,11 @@ class Summary(Callback):
     """The table of a sweep. A sweep without a job, as from experiment=glob(no-such-*), is a mistake; Hydra calls it
     done.
     """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse to start the same sweep in every one of several processes."""
+        if ranks.started().count > 1:
+            fail(2, "ptune train: -m is for one process; for jobs of several take hydra/launcher=submitit, docs/cluster.md")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show what differs between the runs, with their scores; end the program where there is no run."""

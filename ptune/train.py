@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ptune import build
+from ptune import build, ranks
 from ptune.config import Train
 from ptune.errors import ConfigError
 from ptune.leaves import check_leaf, leaf, target
@@ -23,7 +23,13 @@ log = logging.getLogger(__name__)
 
 def main(cfg: DictConfig) -> float | None:
     """Train as configured; returns the selecting score, for sweepers."""
-    where = here()
+    with ranks.joined():
+        return trained(cfg)
+
+
+def trained(cfg: DictConfig) -> float | None:
+    """As `main`, on one rank of the run."""
+    where = ranks.told(here)
     if cfg.get("resume"):
         settings = resumed(Path(str(cfg.resume)), where.overrides)
         settings.quiet = bool(cfg.get("quiet"))
@@ -31,7 +37,7 @@ def main(cfg: DictConfig) -> float | None:
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
     with Progress(settings.quiet) as progress:
-        twin = where.twin(build.identity(settings))
+        twin = ranks.told(lambda: where.twin(build.identity(settings)))
         if twin is not None:
             progress.say(f"the same configuration as {twin}; its result stands for both")
             return float(RunFolder(twin).read_json("result.json")["selected"])
