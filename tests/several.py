@@ -14,7 +14,10 @@ from pathlib import Path
 from command_line import Result, call
 
 context = get_context("forkserver")
-context.set_forkserver_preload(["torch", "transformers", "ptune.session", "ptune.loop", "ptune.model"])
+context.set_forkserver_preload(
+    ["datasets", "hydra", "sklearn.metrics", "transformers.models.bert.modeling_bert"]
+    + [f"ptune.{name}" for name in ("evaluate", "loop", "rendered", "train")]
+)
 
 
 def start(folder: Path, *words: str, ranks: int = 2, **environ: str) -> list[Result]:
