@@ -211,14 +211,14 @@ def twice(s: Train) -> bool:
 def micro_batches(s: Train, runs: int = 1) -> int:
     """Into how many micro-batches a step is divided, where so many runs train side by side.
 
-    Unless `accumulate` says it: where they are trained on at once, one for each of torch's threads; and as many on
-    every rank.
+    Unless `accumulate` says it: where they are trained on at once, one for each of the threads that torch has alone;
+    and as many on every rank.
     """
     if s.accumulate is not None or not apart(s):
         return s.accumulate or ranks.count()
-    import torch
+    from ptune.threads import undivided
 
-    of_rank = min(ranks.told(torch.get_num_threads) // runs, s.batch_size // ranks.count() // LEAST)
+    of_rank = min(ranks.told(undivided) // runs, s.batch_size // ranks.count() // LEAST)
     return ranks.count() * max(1, of_rank)
 
 
