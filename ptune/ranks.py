@@ -37,6 +37,10 @@ place = Place()
 speaks = False  # this rank has met an error before the others
 
 
+class Ended(SystemExit):
+    """Another rank has met an error, and tells it."""
+
+
 def started() -> Place:
     """Which rank this process is to be, as it was started; the only one where nothing says so."""
     if not all(name in os.environ for name in STARTED):
@@ -71,8 +75,8 @@ def aside(words: Sequence[str]) -> list[str]:
 def joined() -> Iterator[None]:
     """Work with the other ranks inside, on gloo, and on NCCL for what is on a GPU.
 
-    An error ends all of them. The one that meets it first tells it; the others end without a word with SystemExit, as
-    what they meet is most often that the first one has gone.
+    An error ends all of them. The one that meets it first tells it; in the others Ended is raised, as what they meet is
+    most often that the first one has gone.
     """
     global place, speaks
     wanted = started()
@@ -95,7 +99,7 @@ def joined() -> Iterator[None]:
         except RuntimeError:  # it was in the first rank's process
             told_already = True
         if told_already:
-            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
+            raise Ended(130 if isinstance(error, KeyboardInterrupt) else 1) from None
         speaks = True
         raise
     finally:
