@@ -115,7 +115,9 @@ def gpu(of: int) -> int:
     if of == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
         return 0
     if local >= of:
-        raise ConfigError([f"device: {on_machine} processes on a machine with {of} GPUs; at most one each, or device=cpu"])
+        raise ConfigError(
+            [f"device: {on_machine} processes on a machine with {of} GPUs; at most one each, or device=cpu"]
+        )
     return local
 
 

@@ -44,7 +44,9 @@ def lines(folder: Path, event: str, *keys: str) -> list[list[Any]]:
 
 def same(ours: Path, theirs: Path) -> None:
     """Two runs are alike to 1e-5 at each step and at their end, and in all they predict."""
-    for one, other in zip(*(lines(f, "step", "step", "loss", "grad_norm", "lr", "examples") for f in (ours, theirs)), strict=True):
+    for one, other in zip(
+        *(lines(f, "step", "step", "loss", "grad_norm", "lr", "examples") for f in (ours, theirs)), strict=True
+    ):
         assert one == pytest.approx(other, abs=1e-5, rel=1e-5)
     tensors, expected = (load_file(folder / "tuned.safetensors") for folder in (ours, theirs))
     torch.testing.assert_close(tensors, expected, atol=1e-5, rtol=1e-5)
@@ -180,7 +182,16 @@ def test_a_process_by_itself_is_all_ranks(monkeypatch):
     "starter",
     [
         ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29653"],
-        ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "29654"],
+        [
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            "2",
+            "--num_machines",
+            "1",
+            "--main_process_port",
+            "29654",
+        ],
     ],
     ids=["torchrun", "accelerate"],
 )

@@ -6,6 +6,7 @@ The sweep's folder must be on a file system that the cluster shares.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,8 +63,9 @@ class RayLauncher(Sweep):
             raise ConfigError(["hydra/launcher=ray: takes the Ray library: pip install 'ptune[ray]'"]) from None
         if jobs and not ray.is_initialized():
             try:
-                ray.init(address=self.address or "local", include_dashboard=None if self.address else False, log_to_driver=False)
-            except ConnectionError as error:
+                here = {} if self.address else {"include_dashboard": False}
+                ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+            except (ConnectionError, ValueError) as error:
                 raise ConfigError([f"hydra.launcher.address: {str(error).splitlines()[0]}"]) from None
             self.connected = True
         return [[job] for job in jobs]

@@ -30,7 +30,6 @@ PATIENCE = 15.0  # seconds until what an ended job has written is surely seen he
 STATES = {
     "OUT_OF_MEMORY": ("failed", "oom"),
     "TIMEOUT": ("interrupted", "interrupted"),
-    "PREEMPTED": ("interrupted", "interrupted"),
     "CANCELLED": ("interrupted", "interrupted"),
 }
 
