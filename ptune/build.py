@@ -348,7 +348,7 @@ def canary_batch(tokens: Any) -> Any:
 
 
 def device(name: str) -> torch.device:
-    """A device by name; auto is the first GPU, or the rank's, else the CPU. Raises ConfigError for one that is not there."""
+    """A device by name; auto is the first GPU, or the rank's, else the CPU. Raises ConfigError where there is none."""
     import torch
 
     if name == "auto":

@@ -1,8 +1,8 @@
 """The processes of one run: torchrun, accelerate and the tasks of a submitit job start several, its ranks.
 
-Each goes through the same program with the same settings. Of a step's micro-batches, and of an evaluation's batches, each
-takes its share; gradients, losses and outputs are put together, so that all know the same and decide the same. The first
-one writes the run folder and speaks. A process by itself is the only rank, and everything here costs it nothing.
+Each goes through the same program with the same settings. Of a step's micro-batches, and of an evaluation's batches,
+each takes its share; gradients, losses and outputs are put together, so that all know the same and decide the same. The
+first one writes the run folder and speaks. A process by itself is the only rank, and everything here costs it nothing.
 """
 
 from __future__ import annotations
@@ -203,12 +203,10 @@ def summed(values: Sequence[float]) -> list[float]:
 
 
 def add_up(parameters: Sequence[nn.Parameter], losses: Mapping[int, float]) -> dict[int, float]:
-    """Sum the gradients of all ranks in place, and each of the losses, which are returned.
-
-    DistributedDataParallel would not do. It averages, over equal parts, and what we minimize is a sum over unequal ones,
-    divided by a constant; its hooks see nothing of torch.autograd.grad; and beside a frozen backbone so few tensors learn
-    that there is no communication to hide behind the backward pass.
-    """
+    """Sum the gradients of all ranks in place, and each of the losses, which are returned."""
+    # DistributedDataParallel would not do. It averages over equal parts, and what we minimize is a sum over unequal
+    # ones, divided by a constant; its hooks see nothing of torch.autograd.grad; and beside a frozen backbone so few
+    # tensors learn that there is no communication to hide behind the backward pass.
     if place.count == 1:
         return dict(losses)
     import torch

@@ -75,7 +75,7 @@ def sha256(path: Path) -> str:
 
 
 class RunFolder:
-    """One run's folder; created when first written to. Of several ranks the first one writes, and tells what it reads."""
+    """One run's folder; created when first written to. Of several ranks the first writes, and tells what it reads."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)

@@ -23,7 +23,7 @@ class Summary(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to start the same sweep in every one of several processes."""
         if ranks.started().count > 1:
-            fail(2, "ptune train: -m is for one process; for jobs of several take hydra/launcher=submitit, docs/cluster.md")
+            fail(2, "ptune train: -m is for one process; jobs of several: hydra/launcher=submitit, see docs/cluster.md")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show what differs between the runs, with their scores; end the program where there is no run."""
