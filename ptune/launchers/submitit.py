@@ -70,7 +70,7 @@ class SubmititLauncher(Sweep):
             raise ConfigError([f"hydra/launcher=submitit: {text}"]) from None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # jobs run what is written here
         try:
-            made = submitit.AutoExecutor(folder / "%j", cluster=self.executor, slurm_max_num_timeout=self.requeue)
+            made = submitit.AutoExecutor(folder, cluster=self.executor, slurm_max_num_timeout=self.requeue)
             made.update_parameters(**{name: value for name, value in self.parameters.items() if value is not None})
         except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError([f"hydra.launcher: {str(error).splitlines()[0]}"]) from None
