@@ -84,8 +84,9 @@ def joined() -> Iterator[None]:
         yield
         return
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
-    store, number, size = next(distributed.rendezvous("env://"))
+    store, number, size = next(rendezvous("env://"))
     distributed.init_process_group(store=store, rank=number, world_size=size)
     place = wanted
     if not first():
@@ -152,6 +153,7 @@ def told(compute: Callable[[], T]) -> T:
     """What the first rank computes, and no other; where that raises an error, all do."""
     if place.count == 1:
         return compute()
+    import torch
     from torch import distributed
 
     box: list[Any] = [None, None]
@@ -161,7 +163,7 @@ def told(compute: Callable[[], T]) -> T:
                 box[0] = compute()
             except Exception as error:
                 box[1] = error
-    distributed.broadcast_object_list(box, device="cpu")
+    distributed.broadcast_object_list(box, device=torch.device("cpu"))
     if box[1] is not None:
         raise box[1]
     value: T = box[0]

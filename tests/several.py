@@ -34,7 +34,7 @@ def start(folder: Path, *words: str, ranks: int = 2, **environ: str) -> list[Res
         processes.append(context.Process(target=go, args=(folder, words, {**told, **environ}, out / str(rank))))
         processes[-1].start()
     for process in processes:
-        process.join(100)
+        process.join(280)
     hung = [process for process in processes if process.is_alive()]
     for process in hung:
         process.kill()

@@ -51,23 +51,20 @@ def states(sweep: Path) -> dict[str, str]:
 
 
 def test_a_sweep_by_submitit(ptune, tmp_path):
-    """Its figures are those of the same runs one by one; given again it runs nothing."""
+    """The figures of a job are those of the same run by itself; given again the sweep runs what failed alone."""
     words = [*SMALL, "max_steps=2"]
-    sweep = ["-m", *SUBMITIT, "seed=1,2", "hydra.sweep.dir=out"]
+    sweep = ["-m", *SUBMITIT, "metric=f1,f2", "hydra.sweep.dir=out"]
     done = ptune(*words, *sweep)
-    assert done.code == 0, done.err
-    for seed in (1, 2):
-        alone = ptune(*words, f"seed={seed}", f"hydra.run.dir=alone{seed}")
-        assert alone.code == 0, alone.err
-        assert figures(tmp_path / f"out/seed-{seed}") == figures(tmp_path / f"alone{seed}")
-    assert (tmp_path / "out/seed-1/log.txt").is_file()
+    assert done.code == 2, done.err  # of wrong settings, and nothing else
+    assert ptune(*words, "metric=f1", "hydra.run.dir=alone").code == 0
+    assert figures(tmp_path / "out/metric-f1") == figures(tmp_path / "alone")
+    assert (tmp_path / "out/metric-f1/log.txt").is_file()
     assert (tmp_path / "out/submitit").stat().st_mode & 0o77 == 0
-    assert states(tmp_path / "out") == {"seed-1": "ok", "seed-2": "ok"}
-    before = (tmp_path / "out/ledger.jsonl").read_text()
+    assert states(tmp_path / "out") == {"metric-f1": "ok", "metric-f2": "failed"}
     again = ptune(*words, *sweep)
-    assert again.code == 0, again.err
-    assert "2 done, 0 to run" in again.err
-    assert (tmp_path / "out/ledger.jsonl").read_text() == before
+    assert again.code == 2, again.err
+    assert "1 done" in again.err
+    assert [event["folder"] for event in events(tmp_path / "out") if event["state"] == "started"] == ["metric-f1"]
 
 
 # SLURM, as far as its programs can be stood in for

@@ -30,6 +30,7 @@ SMALL = [
     "epochs=20",
     "max_steps=20",
     "eval_every=10",
+    "batch_size=8",
 ]
 PTV2 = [*SMALL, "method=ptv2", "prompt_length.value=4", "optim.lr=0.01"]
 FINETUNE = [*SMALL, "method=finetune", "optim.lr=0.0001"]
@@ -61,10 +62,17 @@ def one_process(ptune: Any, *words: str) -> None:
     assert done.code == 0, done.err
 
 
+UNEVEN = [*PTV2, "accumulate=3", "batch_size=13"]
+
+
 @pytest.mark.parametrize(
     "words",
-    [[*PTV2, *SURE], [*FINETUNE, *SURE], [*PTV2, "accumulate=3", "batch_size=13"], [*FINETUNE, "accumulate=2"]],
-    ids=["frozen", "finetune", "frozen, dropout, uneven shares", "finetune, dropout"],
+    [
+        pytest.param([*PTV2, *SURE], id="frozen"),
+        pytest.param([*FINETUNE, *SURE], id="finetune"),
+        pytest.param(UNEVEN, id="frozen, dropout, uneven shares", marks=pytest.mark.slow),
+        pytest.param([*FINETUNE, "accumulate=2"], id="finetune, dropout", marks=pytest.mark.slow),
+    ],
 )
 def test_two_ranks_are_one(words, ptune, tmp_path):
     """Over twenty steps in float32; with dropout too, which is drawn by micro-batch."""
@@ -81,14 +89,15 @@ def test_two_ranks_are_one(words, ptune, tmp_path):
 
 def test_ranks_go_on_from_a_checkpoint(tmp_path):
     """As if nothing had been."""
-    assert start(tmp_path, *PTV2, "hydra.run.dir=whole")[0].code == 0
+    words = [*PTV2, "max_steps=4", "eval_every=2"]
+    assert start(tmp_path, *words, "hydra.run.dir=whole")[0].code == 0
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     for gone in ("result.json", "tuned.safetensors", "predictions.jsonl"):
         (tmp_path / "cut" / gone).unlink()
-    shutil.rmtree(tmp_path / "cut/checkpoints/00000020")
+    shutil.rmtree(tmp_path / "cut/checkpoints/00000004")
     ended = start(tmp_path, "train", "resume=cut")
     assert [rank.code for rank in ended] == [0, 0], ended
-    assert "going on from step 10 of 20" in ended[0].err
+    assert "going on from step 2 of 4" in ended[0].err
     same(tmp_path / "cut", tmp_path / "whole")
     assert (tmp_path / "cut/tuned.safetensors").read_bytes() == (tmp_path / "whole/tuned.safetensors").read_bytes()
     again = start(tmp_path, "train", "resume=cut")
@@ -108,7 +117,7 @@ class Shy(Linear):
 """
 
 
-@pytest.mark.parametrize("shy", ["1", "01"])
+@pytest.mark.parametrize("shy", ["1", pytest.param("01", marks=pytest.mark.slow)])
 def test_an_error_ends_all_with_one_message(shy, tmp_path):
     """Whether one rank meets it or each does."""
     (tmp_path / "shy.py").write_text(SHY)
@@ -151,6 +160,7 @@ def test_other_commands_take_one_process(tmp_path):
     assert ended[1].err == ""
 
 
+@pytest.mark.slow
 def test_procedures_of_several_runs(ptune, tmp_path):
     """Stages are runs of their own, and read what the ones before them have written."""
     words = ["train", "method=pet", "task=cb", "data=demo", "backbone=tiny_encoder", "tracker=none", "optim.lr=0.001"]
