@@ -205,7 +205,8 @@ def swept(folder: Path, *words: str) -> None:
     """A sweep of four jobs, two of them wrong, in a process of its own."""
     command = [sys.executable, "-m", "ptune", *SMALL, "-m", "max_steps=6", "seed=1,2", "metric=f1,f2", *words]
     done = subprocess.run([*command, "hydra.sweep.dir=out"], cwd=folder, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 2, done.stderr  # of wrong settings, and nothing else
+    assert done.returncode == 2, done.stderr
+    assert "failed jobs: 1, 3 (2 config)" in done.stderr
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn
 from hydra_plugins.ptune.sweep import Group, Sweep
 
-from ptune.errors import ConfigError
+from ptune.errors import ConfigError, PtuneError
 from ptune.jobs import Job, Outcome, Spec, attempt, failure, fingerprint, log_to
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class RayLauncher(Sweep):
         retries: int = 0,
     ) -> None:
         self.address, self.n_jobs, self.retries = address, n_jobs, retries
-        self.resources = {
+        self.resources: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": gpus,
             "memory": None if memory_gb is None else int(memory_gb * 1e9),
@@ -55,7 +55,7 @@ class RayLauncher(Sweep):
                 ray.shutdown()
 
     def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
-        """Each job by itself. Raises ConfigError where Ray is not to be had."""
+        """Each job by itself. Raises PtuneError where Ray is not to be had."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
@@ -63,10 +63,11 @@ class RayLauncher(Sweep):
             raise ConfigError(["hydra/launcher=ray: takes the Ray library: pip install 'ptune[ray]'"]) from None
         if jobs and not ray.is_initialized():
             try:
-                here = {} if self.address else {"include_dashboard": False}
+                here: dict[str, Any] = {} if self.address else {"include_dashboard": False}
                 ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
             except (ConnectionError, ValueError) as error:
-                raise ConfigError([f"hydra.launcher.address: {str(error).splitlines()[0]}"]) from None
+                where = f"hydra.launcher.address: {self.address}" if self.address else "hydra/launcher=ray"
+                raise PtuneError(f"{where}: Ray does not start ({str(error).splitlines()[0]})") from None
             self.connected = True
         return [[job] for job in jobs]
 
@@ -79,7 +80,8 @@ class RayLauncher(Sweep):
         import ray
 
         # A process for each job: what one leaves behind is no other's.
-        work = ray.remote(max_calls=1, max_retries=self.retries, **self.resources)(logged)
+        remote: Any = ray.remote
+        work = remote(max_calls=1, max_retries=self.retries, **self.resources)(logged)
         return Task(work.remote([job.spec for job in group]), len(group))
 
 
