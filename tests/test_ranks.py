@@ -188,27 +188,11 @@ def test_a_process_by_itself_is_all_ranks(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "starter",
-    [
-        ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29653"],
-        [
-            "accelerate.commands.launch",
-            "--cpu",
-            "--num_processes",
-            "2",
-            "--num_machines",
-            "1",
-            "--main_process_port",
-            "29654",
-        ],
-    ],
-    ids=["torchrun", "accelerate"],
-)
-def test_started_by_others(starter, ptune, tmp_path):
-    """torchrun and accelerate launch."""
+def test_started_by_torchrun(ptune, tmp_path):
+    """As people start them."""
+    starter = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29653"]
     command = [sys.executable, "-m", *starter, "-m", "ptune", *PTV2, "hydra.run.dir=two"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, env=dict(os.environ))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("run folder") == 1
     one_process(ptune, *PTV2, "accumulate=2", "hydra.run.dir=one")
