@@ -18,7 +18,7 @@ import yaml
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ptune import compat
+from ptune import compat, ranks
 from ptune.checks import below, check
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
@@ -212,13 +212,15 @@ def twice(s: Train) -> bool:
 def micro_batches(s: Train, runs: int = 1) -> int:
     """Into how many micro-batches a step is divided, where so many runs train side by side.
 
-    Unless `accumulate` says it: where they are trained on at once, one for each of the threads that torch has alone.
+    Unless `accumulate` says it: where they are trained on at once, one for each of the threads that torch has alone;
+    and as many on every rank.
     """
     if s.accumulate is not None or not apart(s):
-        return s.accumulate or 1
+        return s.accumulate or ranks.count()
     from ptune.threads import undivided
 
-    return max(1, min(undivided() // runs, s.batch_size // LEAST))
+    of_rank = min(ranks.told(undivided) // runs, s.batch_size // ranks.count() // LEAST)
+    return ranks.count() * max(1, of_rank)
 
 
 def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any]] = ()) -> Model:
@@ -348,11 +350,13 @@ def canary_batch(tokens: Any) -> Any:
 
 
 def device(name: str) -> torch.device:
-    """A device by name; auto is the first GPU, else the CPU. Raises ConfigError for one that is not there."""
+    """A device by name; auto is the first GPU, or the rank's, else the CPU. Raises ConfigError where there is none."""
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.count() > 1:
+        name = f"cuda:{ranks.gpu(torch.cuda.device_count())}"
     try:
         found = torch.device(name)
     except RuntimeError:

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptune import __version__
+from ptune import __version__, ranks
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -126,7 +126,8 @@ def unknown(word: str) -> str:
 
 def fail(code: int, text: str) -> None:
     """End with a text on standard error."""
-    print(text, file=sys.stderr)
+    if ranks.tells():
+        print(text, file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -148,6 +149,8 @@ def dispatch(command: str, rest: list[str]) -> None:
     from ptune.secrets import found
 
     register()
+    if command != "train" and ranks.started().count > 1:
+        fail(2, f"ptune {command}: takes one process; torchrun is for ptune train")
     if command == "train":
         from hydra_plugins.ptune import register as register_launchers
         from hydra_plugins.ptune.sweepers import register as register_sweepers
@@ -160,7 +163,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     try:
         if told := next((told for word in rest if (told := found(word))), None):
             raise LineError(f"the command line holds what looks like a key ({told}); it would be kept with the run")
-        sys.argv = [f"ptune {command}", *arrange(command, rest, utils.get_args_parser())]
+        sys.argv = [f"ptune {command}", *ranks.aside(arrange(command, rest, utils.get_args_parser()))]
         if "--help" in sys.argv:
             spare_copies()
         # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ptune import halt
+from ptune import halt, ranks
 from ptune.batch import Draw, Example, RowOutput
 from ptune.model import Model
 from ptune.rendered import Rendered, fitting
@@ -65,10 +65,13 @@ def predict_together(
         return list(zip(numbers, model.answers(work), strict=True))
 
     with at_once(model.threads) as mapped:
-        for number, found in chain.from_iterable(mapped(said, batches)):
-            halt.check()
-            for output in found:
-                outputs[number][output.example].append(output)
+        mine = []
+        for found in mapped(said, ranks.share(batches)):
+            halt.check_alone()
+            mine += found
+    for number, outputs_of_one in chain.from_iterable(ranks.gather(mine)):
+        for output in outputs_of_one:
+            outputs[number][output.example].append(output)
     model.train(was_training)
     return [
         [asked.task.decode(example, rows) for example, rows in zip(asked.examples, of_one, strict=True)]

@@ -116,6 +116,7 @@ def folder(run: Restored, out: Path, license: str | None = None) -> str:
     from ptune import shots
     from ptune.card import card, named, portable, without_paths
     from ptune.run import RunFolder
+    from ptune.templates import Showing
 
     given, new = run.folder, RunFolder(out)
     new.write_config(portable(run.settings))
@@ -129,7 +130,7 @@ def folder(run: Restored, out: Path, license: str | None = None) -> str:
     new.write_json("labels.json", {"labels": list(run.task.labels), **({"words": dict(words)} if words else {})})
     kept = ["tuned.safetensors", "splits.jsonl"]
     kept += ["tokenizer.json", "vectors.safetensors"]  # of an encoder from scratch
-    if shows := run.model.member(run.member).template.shows:
+    if shows := isinstance(run.model.member(run.member).template, Showing):
         kept.append(shots.FILE)
     for name in kept:
         if given.file(name).is_file():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ptune import ranks
 from ptune.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
@@ -52,7 +53,7 @@ def _note(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     _asked.reason = _asked.reason or signal.Signals(number).name
     if not _asked.guards:
-        check()
+        raise Interrupted(_asked.reason)
 
 
 @contextmanager
@@ -66,8 +67,18 @@ def guarded() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise Interrupted where this process has been asked to end."""
+    """Raise Interrupted where this process has been asked to end; of several ranks all do, where the first one has."""
+    if (reason := ranks.told(_reason)) is not None:
+        raise Interrupted(reason)
+
+
+def check_alone() -> None:
+    """As `check`, where ranks are not in step: several of them go on."""
+    if ranks.count() == 1:
+        check()
+
+
+def _reason() -> str | None:
     if _asked.reason is None and _asked.deadline is not None and time.monotonic() > _asked.deadline:
         _asked.reason = "time_limit"
-    if _asked.reason is not None:
-        raise Interrupted(_asked.reason)
+    return _asked.reason

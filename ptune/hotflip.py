@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ptune import ranks
 from ptune.batch import Batch
 from ptune.loop import Stopper
 from ptune.model import Model
@@ -93,7 +94,7 @@ class HotFlip:
             return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, wanted, strict=True)))
 
         with at_once(self.model.threads) as mapped:
-            total = math.fsum(mapped(measured, list(batches)))
+            (total,) = ranks.summed([math.fsum(mapped(measured, list(ranks.share(batches))))])
         return total / max(1, sum(batch.labels for batch in batches))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,7 +115,8 @@ class Budget(Stopper):
 
     def note(self, value: float, step: int) -> bool:
         """See Stopper."""
-        self.spent = self.seconds is not None and time.monotonic() - self.started > self.seconds
+        passed = time.monotonic() - self.started
+        self.spent = self.seconds is not None and ranks.told(lambda: passed) > self.seconds
         return super().note(value, step)
 
     @property

@@ -31,6 +31,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from ptune import ranks
 from ptune.errors import ConfigError, DataError, DiskError, DivergedError, Interrupted, PrunedError, UnavailableError
 from ptune.explain import check_complete, explain
 from ptune.where import unobserved
@@ -309,12 +310,16 @@ def kernel_kills() -> int:
 def attempt(specs: Sequence[Spec]) -> list[Outcome]:
     """Take jobs to their end in this process, several of them side by side in one model; how each one ended.
 
-    A job whose folder has a checkpoint goes on from there; one that is finished says what it ended with.
+    A job whose folder has a checkpoint goes on from there; one that is finished says what it ended with. Raises
+    ranks.Ended where another rank knows how.
     """
     started = time.monotonic()
     try:
-        ends = trained(specs)
+        with ranks.joined():
+            ends = trained(specs)
         shared = False
+    except ranks.Ended:
+        raise
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         ends, shared = [error] * len(specs), len(specs) > 1
     seconds = time.monotonic() - started

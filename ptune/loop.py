@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ptune import halt
+from ptune import halt, ranks
 from ptune.batch import Batch
 from ptune.errors import DivergedError, Interrupted
 from ptune.seeds import mix
@@ -257,7 +257,7 @@ def advance(
     try:
         totals, batches = gradients(model, live, mapped)
     except (MemoryError, RuntimeError) as error:
-        if not (memory_ran_out(error) and halve(live)):
+        if ranks.count() > 1 or not (memory_ran_out(error) and halve(live)):  # the other ranks' step is whole
             raise
         return
     for run in live:
@@ -278,7 +278,8 @@ def gradients(
 ) -> tuple[dict[int, float], dict[int, Sequence[Batch]]]:
     """Gradients of every run's loss over the micro-batches of its step; returns losses and micro-batches by run.
 
-    The runs take their micro-batches side by side, in a joint pass for each of them or in passes apart.
+    The runs take their micro-batches side by side, in a joint pass for each of them or in passes apart. Each rank goes
+    through its share of the passes, and has the gradients and losses of all.
     """
     batches = {id(run): run.stream(run.step) for run in live}
     scales = {id(run): run.divisors(batches[id(run)]) for run in live}
@@ -304,14 +305,15 @@ def gradients(
         return [float(loss.detach()) for loss in scaled], found
 
     totals = dict.fromkeys(scales, 0.0)
-    for items, (losses, found) in zip(passes, mapped(taken, passes), strict=True):
+    mine = ranks.share(passes)
+    for items, (losses, found) in zip(mine, mapped(taken, mine), strict=True):
         for (run, _), loss in zip(items, losses, strict=True):
             totals[id(run)] += loss
         for parameter, gradient in zip(items[0][0].trained.values(), found, strict=False):
             if gradient is not None:
                 held = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = held.add_(gradient)
-    return totals, batches
+    return ranks.add_up([p for run in live for p in run.trained.values()], totals), batches
 
 
 def memory_ran_out(error: BaseException) -> bool:
@@ -372,12 +374,13 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
 def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     """Evaluate, note whether it is the best, write a checkpoint, and tell the observer."""
     event = dict(evaluate(run))
-    event["best"] = run.stopper.note(float(event["selected"]), run.step)
+    event["best"] = run.stopper.note(ranks.told(lambda: float(event["selected"])), run.step)
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)
     run.recorder.record(event)
     run.save()
     if run.observer is not None:
-        why = run.observer.evaluated(run.history)
+        observer = run.observer
+        why = ranks.told(lambda: observer.evaluated(run.history))
         if run.step < run.steps and not run.stopper.stop:
             run.stopper.pruned = why

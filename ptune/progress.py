@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from ptune import ranks
+
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_UNSEEN = 1.0  # that work may take without being shown
 SECONDS_BETWEEN_UPDATES = 0.2
@@ -24,12 +26,12 @@ T = TypeVar("T")
 class Progress:
     """Shows messages, the course of training, and tables, on standard error; quiet shows errors alone.
 
-    rich honors NO_COLOR by itself.
+    Of several ranks the first one shows them. rich honors NO_COLOR by itself.
     """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self.quiet = quiet
-        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self.quiet = quiet = quiet or not ranks.first()
+        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, quiet=not ranks.first())
         self.live = self.console.is_terminal and not quiet
         self.bar: Bar | None = None
         self.started = self.spoke = time.monotonic()

@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from ptune import __version__
+from ptune import __version__, ranks
 from ptune.errors import PtuneError
 
 PACKAGES = (
@@ -86,7 +86,7 @@ def sha256(path: Path) -> str:
 
 
 class RunFolder:
-    """One run's folder; created when first written to."""
+    """One run's folder; created when first written to. Of several ranks the first writes, and tells what it reads."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -137,18 +137,20 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run's final figures are there."""
-        return self.file("result.json").is_file()
+        return ranks.told(self.file("result.json").is_file)
 
     @property
     def pruned(self) -> bool:
         """Whether an observer has ended the run, and nothing has taken it to its end since."""
-        return self.file("pruned.json").is_file() and not self.finished
+        return ranks.told(self.file("pruned.json").is_file) and not self.finished
 
+    @ranks.written
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Store the complete configuration."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file("config.yaml"), yaml.safe_dump(dict(config), sort_keys=False).encode())
 
+    @ranks.read
     def read_config(self) -> dict[str, Any]:
         """The stored configuration, as data. Raises PtuneError where the folder is no run."""
         try:
@@ -161,11 +163,13 @@ class RunFolder:
             raise PtuneError(f"{self.file('config.yaml')}: not a configuration")
         return config
 
+    @ranks.written
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Store a JSON file."""
         self.file(name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file(name), (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
+    @ranks.read
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run. Raises PtuneError where it is missing."""
         try:
@@ -175,6 +179,7 @@ class RunFolder:
                 f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on"
             ) from None
 
+    @ranks.read
     def write_environment(self, now: Mapping[str, Any]) -> str:
         """Store env.json; a run that goes on keeps its own and adds where it went on. Returns the run's identity."""
         if self.file("env.json").is_file():
@@ -183,11 +188,13 @@ class RunFolder:
         self.write_json("env.json", now)
         return str(now["identity"])
 
+    @ranks.written
     def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a file of JSON lines."""
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self.file(name), text.encode())
 
+    @ranks.read
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
         """A file of JSON lines. Raises PtuneError where it is missing."""
         try:
@@ -195,6 +202,7 @@ class RunFolder:
         except FileNotFoundError:
             raise PtuneError(f"{self.path} has no {name}; resume={self.path} makes it") from None
 
+    @ranks.written
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl, in one write."""
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -208,6 +216,7 @@ class RunFolder:
                 found.append((line, json.loads(line)))
         return found
 
+    @ranks.written
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole."""
         path = self.file("metrics.jsonl")
@@ -215,6 +224,7 @@ class RunFolder:
             kept = [line for line, event in self.metrics() if event.get("step", 0) <= step]
             write_atomically(path, "".join(kept).encode())
 
+    @ranks.read
     def write_tensors(self, tensors: Mapping[str, Any], about: Mapping[str, str]) -> int:
         """Store tuned.safetensors; returns its size in bytes."""
         from safetensors.torch import save
@@ -239,11 +249,13 @@ class RunFolder:
         except (FileNotFoundError, SafetensorError) as error:
             raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
 
+    @ranks.written
     def drop_tensors(self) -> None:
         """Delete the tensors and the checkpoints."""
         self.file("tuned.safetensors").unlink(missing_ok=True)
         shutil.rmtree(self.file("checkpoints"), ignore_errors=True)
 
+    @ranks.written
     def save_checkpoint(
         self,
         step: int,
@@ -286,6 +298,7 @@ class RunFolder:
             if int(path.name) != best_step:
                 shutil.rmtree(path)
 
+    @ranks.read
     def newest_checkpoint(self, warn: Any) -> Path | None:
         """The newest checkpoint that is whole, and whose best one is; `warn(text)` is told of others.
 
@@ -346,6 +359,7 @@ def environment(overrides: list[str]) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": versions,
         "threads": torch.get_num_threads(),
+        "ranks": ranks.count(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "overrides": overrides,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ptune import build
+from ptune import build, ranks
 from ptune.accounting import COUNTED, accounting, reading
 from ptune.batch import Example
 from ptune.checks import check
@@ -115,9 +115,7 @@ class Session:
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
             _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
-            if settings.accumulate is None and folder.file("config.yaml").is_file():  # it goes on as it began
-                settings.accumulate = folder.read_config().get("accumulate")
-            settings.accumulate = build.micro_batches(settings, runs)
+            settings.accumulate = micro_batches(settings, folder, runs)
         settings.report_on = self.report_on
         if folder.finished:
             return  # nothing of it is written again
@@ -585,7 +583,7 @@ class Session:
         if training.stopper.best_step == training.step:
             return
         path = self.folder.file("checkpoints") / f"{training.stopper.best_step:08d}"
-        if not intact(path):
+        if not ranks.told(lambda: intact(path)):
             raise PtuneError(f"{path}, the best of the run, is damaged; train again, in a new folder")
         parameters, _, _ = read_checkpoint(path)
         with torch.no_grad():
@@ -772,6 +770,21 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
         else {**run._concluded(view, then, seconds, 1), "own_steps": drawn.taken(training.step, member)}
         for member, (then, (run, view)) in enumerate(zip(last, both, strict=True))
     ]
+
+
+def micro_batches(settings: Train, folder: RunFolder, runs: int) -> int:
+    """Of a step; a run that goes on does so as it began. Raises ConfigError where some ranks would have none."""
+
+    def begun() -> int | None:
+        return folder.read_config().get("accumulate") if folder.file("config.yaml").is_file() else None
+
+    if settings.accumulate is None:
+        settings.accumulate = ranks.told(begun)
+    found = build.micro_batches(settings, runs)
+    if found < ranks.count():
+        text = f"{found} micro-batches a step cannot be divided among {ranks.count()} processes"
+        raise ConfigError([f"accumulate: {text}; at least {ranks.count()}, or fewer processes"])
+    return found
 
 
 def breakdown_file(split: str, step: int) -> str:

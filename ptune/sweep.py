@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ptune import ranks
 from ptune.cli import fail
 
 MULTIRUN = "multirun.yaml"
@@ -23,6 +24,11 @@ class Summary(Callback):
     """The table of a sweep. A sweep without a job, as from experiment=glob(no-such-*), is a mistake; Hydra calls it
     done.
     """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse to start the same sweep in every one of several processes."""
+        if ranks.started().count > 1:
+            fail(2, "ptune train: -m is for one process; jobs of several: hydra/launcher=submitit, see docs/cluster.md")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show what differs between the runs, with their scores; end the program where there is no run."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ptune import ranks
 from ptune.config import Tracker as Settings
 from ptune.history import history, trim
 
@@ -148,7 +149,7 @@ def tracker(
 
     A run that is resumed goes on in its W&B run and tells it nothing twice.
     """
-    if settings.name == "none":
+    if settings.name == "none" or not ranks.first():
         return NoTracker()
     given: dict[str, Any] = {"name": name, "tags": [*tags, *settings.tags], "config": dict(config), "job_type": job}
     known = known_id(folder)

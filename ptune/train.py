@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ptune import build, halt
+from ptune import build, halt, ranks
 from ptune.config import Train
 from ptune.errors import ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
@@ -26,7 +26,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a qu
 
 def main(cfg: DictConfig) -> float | None:
     """Train as configured; returns the selecting score, for sweepers. None of a run that an observer has ended."""
-    where = here()
+    with ranks.joined():
+        return trained(cfg)
+
+
+def trained(cfg: DictConfig) -> float | None:
+    """As `main`, on one rank of the run."""
+    where = ranks.told(here)
     if cfg.get("resume"):
         settings = resumed(Path(str(cfg.resume)), where.overrides)
         settings.quiet = bool(cfg.get("quiet"))
@@ -117,7 +123,7 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
     Raises Interrupted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
     """
     with ExitStack() as locks:
-        for folder in folders:
+        for folder in folders if ranks.first() else ():
             locks.enter_context(folder.locked())
         try:
             with halt.listening(settings.time_limit):

@@ -1,0 +1,199 @@
+"""Several ranks of one run: what they train, who writes, how they go on, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import Result
+from safetensors.torch import load_file
+from several import start
+
+from ptune import ranks
+
+SMALL = [
+    "train",
+    "data=demo",
+    "task=conll03",
+    "backbone=tiny_encoder",
+    "data.demo.train=40",
+    "data.demo.dev=8",
+    "data.demo.test=8",
+    "tracker=none",
+    "epochs=20",
+    "max_steps=20",
+    "eval_every=10",
+    "batch_size=8",
+]
+PTV2 = [*SMALL, "method=ptv2", "prompt_length.value=4", "optim.lr=0.01"]
+FINETUNE = [*SMALL, "method=finetune", "optim.lr=0.0001"]
+SURE = ["+backbone.dropout=0.0", "+backbone.attention_dropout=0.0", "method.head.dropout=0.0"]
+
+
+def lines(folder: Path, event: str, *keys: str) -> list[list[Any]]:
+    """Some figures of each step or evaluation."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [[one[key] for key in keys] for one in found if one["event"] == event]
+
+
+def same(ours: Path, theirs: Path) -> None:
+    """Two runs are alike to 1e-5 at each step and at their end, and in all they predict."""
+    for one, other in zip(
+        *(lines(f, "step", "step", "loss", "grad_norm", "lr", "examples") for f in (ours, theirs)), strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-5, rel=1e-5)
+    tensors, expected = (load_file(folder / "tuned.safetensors") for folder in (ours, theirs))
+    torch.testing.assert_close(tensors, expected, atol=1e-5, rtol=1e-5)
+    results = [json.loads((folder / "result.json").read_text()) for folder in (ours, theirs)]
+    for key in ("score", "interval", "steps", "selected", "parameters", "checksums"):
+        assert results[0][key] == results[1][key], key
+    assert (ours / "predictions.jsonl").read_text() == (theirs / "predictions.jsonl").read_text()
+
+
+def one_process(ptune: Any, *words: str) -> None:
+    done = ptune(*words)
+    assert done.code == 0, done.err
+
+
+UNEVEN = [*PTV2, "accumulate=3", "batch_size=13"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([*PTV2, *SURE], id="frozen"),
+        pytest.param([*FINETUNE, *SURE], id="finetune"),
+        pytest.param(UNEVEN, id="frozen, dropout, uneven shares", marks=pytest.mark.slow),
+        pytest.param([*FINETUNE, "accumulate=2"], id="finetune, dropout", marks=pytest.mark.slow),
+    ],
+)
+def test_two_ranks_are_one(words, ptune, tmp_path):
+    """Over twenty steps in float32; with dropout too, which is drawn by micro-batch."""
+    ended = start(tmp_path, *words, "hydra.run.dir=two")
+    assert [rank.code for rank in ended] == [0, 0], ended
+    assert "run folder" in ended[0].err
+    assert ended[1] == Result(0, "", "")
+    one_process(ptune, *words, "hydra.run.dir=one")
+    same(tmp_path / "two", tmp_path / "one")
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "said"}
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
+    assert json.loads((tmp_path / "two/env.json").read_text())["ranks"] == 2
+
+
+def test_ranks_go_on_from_a_checkpoint(tmp_path):
+    """As if nothing had been."""
+    words = [*PTV2, "max_steps=4", "eval_every=2"]
+    assert start(tmp_path, *words, "hydra.run.dir=whole")[0].code == 0
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    for gone in ("result.json", "tuned.safetensors", "predictions.jsonl"):
+        (tmp_path / "cut" / gone).unlink()
+    shutil.rmtree(tmp_path / "cut/checkpoints/00000004")
+    ended = start(tmp_path, "train", "resume=cut")
+    assert [rank.code for rank in ended] == [0, 0], ended
+    assert "going on from step 2 of 4" in ended[0].err
+    same(tmp_path / "cut", tmp_path / "whole")
+    assert (tmp_path / "cut/tuned.safetensors").read_bytes() == (tmp_path / "whole/tuned.safetensors").read_bytes()
+    again = start(tmp_path, "train", "resume=cut")
+    assert [rank.code for rank in again] == [0, 0]
+    assert "cut is finished" in again[0].err
+
+
+SHY = """
+import os
+from ptune.heads.linear import Linear
+
+class Shy(Linear):
+    def loss(self, hidden, batch):
+        if os.environ["RANK"] in os.environ["SHY"]:
+            raise RuntimeError("shy")
+        return super().loss(hidden, batch)
+"""
+
+
+@pytest.mark.parametrize("shy", ["1", pytest.param("01", marks=pytest.mark.slow)])
+def test_an_error_ends_all_with_one_message(shy, tmp_path):
+    """Whether one rank meets it or each does."""
+    (tmp_path / "shy.py").write_text(SHY)
+    words = [*PTV2, "packages=[shy]", "method.head._target_=shy.Shy", "hydra.run.dir=out"]
+    sys.path.insert(0, str(tmp_path))  # as it is passed on
+    try:
+        ended = start(tmp_path, *words, SHY=shy)
+    finally:
+        sys.path.remove(str(tmp_path))
+    said = ended[0].err + ended[1].err
+    assert all(rank.code for rank in ended), ended
+    assert said.count("Traceback") == said.count("RuntimeError: shy") == 1
+    assert not (tmp_path / "out/result.json").exists()
+
+
+REFUSED = {
+    "accumulate=1": "accumulate: 1 micro-batches a step cannot be divided among 2 processes; at least 2",
+    "optim.lr=1e30 optim.clip=null": "A lower optim.lr",
+    "metric=f2": "metric: conll03 has no 'f2'; one of: f1,",
+    "method=nope": "method=nope: no such option",
+    "--nope": "no flag '--nope'",
+    "-m seed=1,2": "-m is for one process",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_mistakes_are_told_once(words, tmp_path):
+    """By whichever rank."""
+    ended = start(tmp_path, *PTV2, *words.split())
+    said = ended[0].err + ended[1].err
+    assert all(rank.code for rank in ended), ended
+    assert said.count(REFUSED[words]) == 1
+    assert "Traceback" not in said
+
+
+def test_other_commands_take_one_process(tmp_path):
+    ended = start(tmp_path, "ls", "method")
+    assert [rank.code for rank in ended] == [2, 2]
+    assert ended[0].err == "ptune ls: takes one process; torchrun is for ptune train\n"
+    assert ended[1].err == ""
+
+
+@pytest.mark.slow
+def test_procedures_of_several_runs(ptune, tmp_path):
+    """Stages are runs of their own, and read what the ones before them have written."""
+    words = ["train", "method=pet", "task=cb", "data=demo", "backbone=tiny_encoder", "tracker=none", "optim.lr=0.001"]
+    words += ["data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "max_steps=2", "accumulate=2"]
+    ended = start(tmp_path, *words, "hydra.run.dir=two")
+    assert [rank.code for rank in ended] == [0, 0], ended
+    one_process(ptune, *words, "hydra.run.dir=one")
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("two", "one")]
+    for key in ("score", "selected", "stages"):
+        assert results[0][key] == results[1][key], key
+
+
+def test_a_process_by_itself_is_all_ranks(monkeypatch):
+    """Whatever the environment says in part."""
+    monkeypatch.setenv("RANK", "3")
+    assert ranks.started() == ranks.Place(0, 1)
+    with ranks.joined():
+        assert ranks.count() == 1
+        assert ranks.share([1, 2, 3]) == [1, 2, 3]
+        assert ranks.gather("a") == ["a"]
+        assert ranks.told(lambda: 5) == 5
+        assert ranks.summed([1.5, 2.0]) == [1.5, 2.0]
+    assert ranks.tells()
+    assert ranks.aside(["a=b"]) == ["a=b"]
+
+
+@pytest.mark.slow
+def test_started_by_torchrun(ptune, tmp_path):
+    """As people start them."""
+    starter = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29653"]
+    command = [sys.executable, "-m", *starter, "-m", "ptune", *PTV2, "hydra.run.dir=two"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("run folder") == 1
+    one_process(ptune, *PTV2, "accumulate=2", "hydra.run.dir=one")
+    same(tmp_path / "two", tmp_path / "one")
