@@ -41,15 +41,25 @@ class Where:
 
 def option(group: str, name: str) -> dict[str, Any]:
     """The settings of an option by itself, as data. Raises PtuneError where there is none."""
-    chosen = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
     try:
-        composed = compose(f"{group}/{name}", [word for word in chosen if word.startswith("hydra.searchpath=")])
+        composed = compose(f"{group}/{name}", of_hydra("hydra.searchpath="))
     except MissingConfigException:
         known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
         raise PtuneError(f"no {group} '{name}'; {nearest(name, known)}") from None
     found = OmegaConf.to_container(composed[group], resolve=True)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
+
+
+def choice(group: str) -> str:
+    """The option of a group that the command line has chosen."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def of_hydra(*keys: str) -> list[str]:
+    """The words of the command line that are for Hydra and begin with one of these."""
+    told = list(HydraConfig.get().overrides.hydra) if HydraConfig.initialized() else []
+    return [word for word in told if word.startswith(keys)]
 
 
 def here() -> Where:
