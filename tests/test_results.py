@@ -1,0 +1,208 @@
+"""Runs are grouped by what they share but for chance, never mixed, and a search shows its best by what selected it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ptune.errors import PtuneError
+from ptune.results import chosen, grouped, runs, told_apart
+
+RESULT: dict[str, Any] = {
+    "method": "ptv2",
+    "tune": "none",
+    "task": "rte",
+    "backbone": "roberta_base",
+    "prompt_length": 20,
+    "seed": 1,
+    "synthetic": False,
+    "metric": "accuracy",
+    "select_on": "dev",
+    "report_on": "test",
+    "selected_on_reported": False,
+    "score": 70.0,
+    "selected": 70.0,
+    "steps": 10,
+    "last": {"report": {"accuracy": 69.0}},
+    "data": {"files": {"train": {"path": "/a/train", "sha256": "1"}}},
+}
+CONFIG: dict[str, Any] = {
+    "method": {"name": "ptv2", "prompt": {"length": 20}},
+    "prompt_length": {"value": 20},
+    "data": {"draw": None, "max_train": None, "max_length": 236, "root": None},
+    "optim": {"lr": 0.01},
+    "loss": {"normalize": "constant"},
+    "compat": {"pooler": None},
+    "task": {"name": "rte", "source": {"license": "free"}},
+    "protocol": "standard",
+    "held_out_seed": None,
+    "epochs": 10,
+    "accumulate": 1,
+    "batch_size": 16,
+}
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path) -> Write:
+    """write("name", seed=2, optim__lr=0.1, result={"score": 1.0}): a finished run; `__` stands for a dot."""
+
+    def written(name: str, result: dict[str, Any] | None = None, seed: int = 1, **changes: Any) -> Path:
+        config = deepcopy(CONFIG)
+        for key, value in changes.items():
+            *parents, last = key.split("__")
+            node = config
+            for parent in parents:
+                node = node[parent]
+            node[last] = value
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        made = {**RESULT, "seed": seed, **(result or {})}
+        (folder / "result.json").write_text(json.dumps(made), encoding="utf-8")
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, "seed": seed}), encoding="utf-8")
+        return tmp_path / "runs"
+
+    return written
+
+
+def names(folder: Path) -> list[list[str]]:
+    """The runs of each group, by the names of their folders."""
+    return [[run.folder.name for run in group.runs] for group in grouped(runs(folder))]
+
+
+def test_mean_and_deviation(write):
+    """Over seeds, with ddof=1; a single run has no deviation."""
+    for seed, score in ((1, 60.0), (2, 64.0), (3, 71.0)):
+        folder = write(f"s{seed}", {"score": score, "last": {"report": {"accuracy": score - seed}}}, seed)
+    write("t", {"task": "cb"})
+    (group, single) = grouped(runs(folder))
+    assert (group.n, group.mean, group.unit) == (3, 65.0, "seed")
+    assert group.std == pytest.approx(((25 + 1 + 36) / 2) ** 0.5)
+    assert group.last.mean == 63.0
+    assert (single.n, single.mean, single.std) == (1, 70.0, None)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"result": {"synthetic": True}},
+        {"result": {"data": {**RESULT["data"], "layout": "json"}}},
+        {"result": {"data": {"files": {"train": {"path": "/a/train", "sha256": "2"}}}}},
+        {"result": {"report_on": "dev"}},
+        {"result": {"select_on": "held_out"}, "select_on": "held_out"},
+        {"data__draw": 7},
+        {"data__max_train": 32},
+        {"compat__pooler": "pretrained"},
+        {"epochs": 3},
+        {"optim__lr": 0.1},
+        {"loss__normalize": "batch"},
+        {"method__prompt__length": 5},
+    ],
+)
+def test_runs_that_are_never_mixed(write, changed):
+    """Whatever differs beside the seed keeps runs apart, and is said."""
+    write("one", seed=1)
+    folder = write("two", seed=2, **changed)
+    assert names(folder) == [["one"], ["two"]]
+    groups = grouped(runs(folder))
+    assert told_apart(groups)[0] or groups[0].of != groups[1].of
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"accumulate": 2},
+        {"data__root": "/elsewhere"},
+        {"task__source__license": "changed"},
+        {"result": {"data": {"files": {"train": {"path": "/b/train", "sha256": "1"}}}}},
+    ],
+)
+def test_what_makes_no_difference(write, changed):
+    """Where files are, and how a machine divides a step, is no setting of the experiment."""
+    write("one", seed=1)
+    assert names(write("two", seed=2, **changed)) == [["one", "two"]]
+
+
+def test_accumulation_matters_to_a_mean_of_means(write):
+    """With loss.normalize=batch the objective depends on the micro-batches."""
+    write("one", seed=1, loss__normalize="batch")
+    assert names(write("two", seed=2, loss__normalize="batch", accumulate=2)) == [["one"], ["two"]]
+
+
+def test_a_draw_that_follows_the_seed(write):
+    """LM-BFF draws its examples by the seed: one group; draws 1 and 2 with one seed are two."""
+    write("a", seed=13, data__draw=13)
+    write("b", seed=21, data__draw=21)
+    folder = write("c", seed=13, data__draw=5)
+    write("d", seed=21, data__draw=5)
+    assert names(folder) == [["a"], ["b"], ["c", "d"]]  # a mixture is taken apart by draw
+    for name in ("c", "d"):
+        (folder / name / "result.json").unlink()
+    assert names(folder) == [["a", "b"]]
+
+
+def test_several_splits(write):
+    """FewNLU: the mean over held-out splits, each the mean of its seeds."""
+    for split, seed, score in ((1, 1, 60.0), (1, 2, 70.0), (2, 1, 75.0)):
+        folder = write(f"{split}{seed}", {"score": score}, seed, protocol="held_out", held_out_seed=split)
+    (group,) = grouped(runs(folder))
+    assert (group.unit, group.n, group.mean) == ("split", 2, 70.0)
+    assert group.std == pytest.approx(50**0.5)
+
+
+def test_a_seed_counts_once(write):
+    """Of two runs of a seed the last folder counts, and the other is known."""
+    write("a", {"score": 10.0})
+    write("b", {"score": 90.0})
+    (group,) = grouped(runs(write("c", {"score": 50.0}, seed=2)))
+    assert (group.n, group.mean) == (2, 70.0)
+    assert [run.folder.name for run in group.repeated] == ["a"]
+
+
+def test_the_best_trial_is_chosen_by_what_selects(write):
+    """Never by the reported score; on the seeds that all trials have; its space is said, and the edge it stands on."""
+    for lr, selected, score in ((0.01, 80.0, 50.0), (0.1, 81.0, 40.0), (0.001, 70.0, 99.0)):
+        folder = write(f"lr{lr}", {"score": score, "selected": selected}, optim__lr=lr)
+    write("more", {"score": 41.0, "selected": 60.0}, seed=2, optim__lr=0.1)  # another seed of the best, and a bad one
+    (best,) = chosen(grouped(runs(folder)))
+    assert (best.settings["optim.lr"], best.n, best.mean) == (0.1, 2, 40.5)
+    assert (best.trials, best.space, best.edge) == (3, {"optim.lr": [0.001, 0.01, 0.1]}, {"optim.lr": "largest"})
+
+
+def test_a_best_trial_inside_its_space(write):
+    """No edge where smaller and larger values were worse."""
+    for lr, selected in ((0.01, 80.0), (0.1, 70.0), (0.001, 70.0)):
+        folder = write(f"lr{lr}", {"selected": selected}, optim__lr=lr)
+    (best,) = chosen(grouped(runs(folder)))
+    assert best.edge == {}
+
+
+def test_a_prompt_length_is_tuned_when_it_is_said_to_be(write):
+    """Else every length is a row; what is made of it does not keep trials apart."""
+    for length in (5, 20):
+        folder = write(
+            f"p{length}",
+            {"prompt_length": length, "selected": 60.0 + length},
+            method__prompt__length=length,
+            prompt_length__value=length,
+            data__max_length=256 - length,
+        )
+    assert len(chosen(grouped(runs(folder)))) == 2
+    (best,) = chosen(grouped(runs(folder), tuned=["prompt_length"]))
+    assert (best.space, best.edge) == ({"prompt_length.value": [5, 20]}, {"prompt_length.value": "largest"})
+
+
+def test_damaged_files(write):
+    """One line that names the file."""
+    folder = write("one")
+    (folder / "one" / "result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(PtuneError, match=r"result\.json: damaged \(Expecting"):
+        runs(folder)
+    with pytest.raises(PtuneError, match=r"runs: no finished run below .*nowhere"):
+        runs(folder / "nowhere")
