@@ -211,13 +211,13 @@ def twice(s: Train) -> bool:
 def micro_batches(s: Train, runs: int = 1) -> int:
     """Into how many micro-batches a step is divided, where so many runs train side by side.
 
-    Unless `accumulate` says it: where they are trained on at once, one for each of torch's threads.
+    Unless `accumulate` says it: where they are trained on at once, one for each of the threads that torch has alone.
     """
     if s.accumulate is not None or not apart(s):
         return s.accumulate or 1
-    import torch
+    from ptune.threads import undivided
 
-    return max(1, min(torch.get_num_threads() // runs, s.batch_size // LEAST))
+    return max(1, min(undivided() // runs, s.batch_size // LEAST))
 
 
 def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any]] = ()) -> Model:

@@ -36,6 +36,10 @@ class DivergedError(PtuneError):
     """The loss or a gradient became NaN or infinite; names the step and the examples of the batch."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Asked to end, as by SIGTERM; what has checkpoints can go on from them."""
+
+
 def nearest(wrong: object, right: Iterable[object]) -> str:
     """The clause that ends an error line: the closest right value, or all of them when none is close."""
     known = [str(value) for value in right]

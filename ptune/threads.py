@@ -9,6 +9,20 @@ from typing import Any
 
 import torch
 
+_whole: int | None = None
+
+
+def divide(processes: int) -> None:
+    """Take a share of torch's threads, where so many processes train beside one another, with this one."""
+    global _whole
+    _whole = torch.get_num_threads()
+    torch.set_num_threads(max(1, _whole // processes))
+
+
+def undivided() -> int:
+    """Torch's threads as they would be alone: what figures depend on is chosen by this number."""
+    return _whole or torch.get_num_threads()
+
 
 @contextmanager
 def at_once(allowed: bool) -> Iterator[Callable[..., Iterable[Any]]]:

@@ -1,0 +1,73 @@
+"""SWEEP/ledger.jsonl: what became of the jobs of a sweep, an append-only line an event.
+
+An event says when it was, the job's number, overrides, folder (within the sweep) and identity, and its state: started,
+or how it ended (ok, failed, interrupted) with its kind, message, fingerprint, seconds and score. A run folder's
+result.json alone says that a run is finished; the ledger says the rest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ptune.errors import PtuneError
+
+NAME = "ledger.jsonl"
+
+
+class Ledger:
+    """The ledger of a sweep folder, which one process at a time writes to."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it for writing. Raises PtuneError where another sweep is at work in the folder."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = os.open(folder / NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it, however the process ends
+        except BlockingIOError:
+            os.close(self.file)
+            raise PtuneError(
+                f"{folder}: a sweep is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        size = os.fstat(self.file).st_size
+        if size and os.pread(self.file, 1, size - 1) != b"\n":  # a line that was cut off
+            os.write(self.file, b"\n")
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.file)
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Write an event, in one write."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        os.write(self.file, (json.dumps({"time": now, **event}, ensure_ascii=False) + "\n").encode())
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """The events of a sweep, without lines that are not whole; none where it has no ledger."""
+    found: list[dict[str, Any]] = []
+    with suppress(FileNotFoundError):
+        for line in (folder / NAME).read_text(encoding="utf-8", errors="replace").split("\n"):
+            with suppress(ValueError):
+                found.append(json.loads(line))
+    return found
+
+
+def last(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last event of each job, by its folder in the sweep, in the order of their numbers."""
+    found = {event["folder"]: event for event in events(folder)}
+    return dict(sorted(found.items(), key=lambda item: item[1]["job"]))
