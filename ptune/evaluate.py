@@ -104,6 +104,7 @@ def prediction_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def prediction_row(example: Example, prediction: Prediction) -> dict[str, Any]:
-    """A prediction as a JSON object: id, the example's fields, gold, prediction and scores."""
-    row = {"id": example.id, **example.fields, "gold": example.gold, "prediction": prediction.value}
+    """A prediction as a JSON object: id, its group where it has one, the fields, gold, prediction and scores."""
+    group = {} if example.group is None else {"group": example.group}
+    row = {"id": example.id, **group, **example.fields, "gold": example.gold, "prediction": prediction.value}
     return row | ({"scores": {k: round(v, 6) for k, v in prediction.scores.items()}} if prediction.scores else {})

@@ -5,6 +5,7 @@ Their libraries are imported where they are called: a mistake in the settings sh
 
 from __future__ import annotations
 
+import math
 import re
 import string
 import sys
@@ -69,16 +70,21 @@ def mcc(gold: Sequence[str], predicted: Sequence[str]) -> float:
     return 100.0 * float(matthews_corrcoef(gold, predicted))
 
 
-def mcc_of_indices(gold: np.ndarray, predicted: np.ndarray) -> float:
-    """`mcc` of two classes from their indices, fast enough to resample."""
-    return 100.0 * correlation(gold, predicted)
+def products(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Of each pair of numbers [n] what a correlation adds up, [n, 6]; both sides are moved to their mean, for accuracy.
 
-
-def correlation(gold: np.ndarray, predicted: np.ndarray) -> float:
-    """Pearson's correlation, fast enough to resample; 0 where one side is constant."""
+    Of two classes' indices the correlation is Matthews's.
+    """
     wanted, found = gold - gold.mean(), predicted - predicted.mean()
-    scale = float(np.sqrt((wanted**2).sum() * (found**2).sum()))
-    return float((wanted * found).sum()) / scale if scale > 0 else 0.0
+    return np.stack([wanted, found, wanted * found, wanted**2, found**2, np.ones(len(wanted))], 1)
+
+
+def correlation(sums: np.ndarray) -> np.ndarray:
+    """Pearson's correlation, times 100, of sums [..., 6] of `products`; 0 where one side is constant."""
+    wanted, found, both, wanted2, found2, n = np.moveaxis(sums, -1, 0)
+    spread = np.maximum(wanted2 - wanted**2 / n, 0) * np.maximum(found2 - found**2 / n, 0)
+    flat = spread <= 1e-12 * wanted2 * found2  # what is left of rounding
+    return np.where(flat, 0.0, 100.0 * (both - wanted * found / n) / np.sqrt(np.where(flat, 1.0, spread)))
 
 
 def ranks(numbers: np.ndarray) -> np.ndarray:
@@ -132,6 +138,19 @@ def f1_of_means(counts: np.ndarray) -> float:
     ratios = [np.divide(correct, n, out=np.ones(len(n)), where=n > 0).tolist() for n in ns]
     precision, recall = (sum(values) / len(values) for values in ratios)
     return 100.0 * 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def answer_ratios(counts: np.ndarray) -> np.ndarray:
+    """Precision and recall of each row of `answer_counts` [n, 3], and 1: their sums give `f1_of_ratios`, [n, 3]."""
+    correct, *ns = counts.T
+    ratios = [np.divide(correct, n, out=np.ones(len(n)), where=n > 0) for n in ns]
+    return np.stack([*ratios, np.ones(len(counts))], 1)
+
+
+def f1_of_ratios(sums: np.ndarray) -> np.ndarray:
+    """`f1_of_means` from sums [..., 3] of `answer_ratios`."""
+    precision, recall, n = np.moveaxis(sums, -1, 0)
+    return 100.0 * 2 * divided(precision * recall, (precision + recall) * n)
 
 
 def answer_counts(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> np.ndarray:
@@ -318,22 +337,36 @@ def arguments(tags: Sequence[str]) -> set[tuple[str, tuple[tuple[int, int], ...]
     return {(role, tuple(spans)) for role, spans in found if role != "V"}
 
 
-def f1_of_counts(counts: np.ndarray) -> float:
-    """F1 in percent of the summed rows of `span_counts`."""
-    correct, found, wanted = counts.sum(0)
-    return 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0
+def divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Ratios; 0 where there is nothing to divide by."""
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-def precision_of_counts(counts: np.ndarray) -> float:
-    """Precision in percent of the summed rows of `span_counts`."""
-    correct, found, _ = counts.sum(0)
-    return 100.0 * correct / found if found else 0.0
+def share(sums: np.ndarray) -> np.ndarray:
+    """The first of sums [..., 2] as a share of the second, in percent."""
+    return 100.0 * divided(sums[..., 0], sums[..., 1])
 
 
-def recall_of_counts(counts: np.ndarray) -> float:
-    """Recall in percent of the summed rows of `span_counts`."""
-    correct, _, wanted = counts.sum(0)
-    return 100.0 * correct / wanted if wanted else 0.0
+def shares(each: np.ndarray) -> np.ndarray:
+    """Values [n] from 0 to 1 beside ones, [n, 2]: `share` of their sums is their mean, in percent."""
+    return np.stack([each, np.ones(len(each))], 1)
+
+
+def f1_of_counts(sums: np.ndarray) -> np.ndarray:
+    """F1 in percent of sums [..., 3] of `span_counts`."""
+    correct, found, wanted = np.moveaxis(sums, -1, 0)
+    return 100.0 * 2 * divided(correct, found + wanted)
+
+
+def precision_of_counts(sums: np.ndarray) -> np.ndarray:
+    """Precision in percent of sums [..., 3] of `span_counts`."""
+    return 100.0 * divided(sums[..., 0], sums[..., 1])
+
+
+def recall_of_counts(sums: np.ndarray) -> np.ndarray:
+    """Recall in percent of sums [..., 3] of `span_counts`."""
+    return 100.0 * divided(sums[..., 0], sums[..., 2])
 
 
 def answer_words(text: str) -> list[str]:
@@ -377,12 +410,14 @@ def bleu_counts(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> np.n
     return np.array([[*each.counts, *each.totals, each.sys_len, each.ref_len] for each in scores]).reshape(-1, 10)
 
 
-def bleu_of_counts(counts: np.ndarray) -> float:
-    """sacrebleu's BLEU of a corpus, in percent, from the counts [N, 10] of its texts."""
+def bleu_of_counts(sums: np.ndarray) -> np.ndarray:
+    """sacrebleu's BLEU of a corpus, in percent, from sums [..., 10] of the counts of its texts."""
     from sacrebleu.metrics.bleu import BLEU
 
-    total = counts.sum(0).tolist()
-    return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score)
+    def bleu(total: list[int]) -> float:
+        return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score)
+
+    return np.reshape([bleu(total) for total in np.rint(sums).astype(int).reshape(-1, 10).tolist()], sums.shape[:-1])
 
 
 def chrf(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> float:
@@ -447,10 +482,21 @@ def bootstrap(statistic: Callable[[np.ndarray], float], n: int, seed: int = 0) -
     return float(low), float(high)
 
 
-def macro_of_confusion(gold: np.ndarray, predicted: np.ndarray, classes: int) -> float:
-    """`f1_macro` from class indices, fast enough to resample."""
-    table = np.bincount(gold * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    correct, wanted, found = table.diagonal(), table.sum(1), table.sum(0)
-    seen = (wanted + found) > 0
-    f1 = 2 * correct[seen] / (wanted + found)[seen]
-    return 100.0 * float(f1.mean()) if seen.any() else 0.0
+def one_hot(places: np.ndarray, n: int) -> np.ndarray:
+    """1 at each one's place of n and 0 elsewhere, [len(places), n]."""
+    return np.eye(n)[places]
+
+
+def macro_of_confusion(sums: np.ndarray) -> np.ndarray:
+    """`f1_macro` from confusions [..., C * C], the rows of which are the gold classes."""
+    classes = math.isqrt(sums.shape[-1])
+    table = sums.reshape(*sums.shape[:-1], classes, classes)
+    both = table.sum(-1) + table.sum(-2)
+    f1 = 2 * divided(np.diagonal(table, axis1=-2, axis2=-1), both)
+    return 100.0 * divided(f1.sum(-1), (both > 0).sum(-1))
+
+
+def mean_of_shares(sums: np.ndarray) -> np.ndarray:
+    """`mean_of_means` from sums [..., 2 * G]: what is right of each group, then how many there are of each."""
+    right, n = np.split(sums, 2, axis=-1)
+    return 100.0 * divided(divided(right, n).sum(-1), (n > 0).sum(-1))

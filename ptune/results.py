@@ -14,12 +14,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from ptune.build import UNTRACKED
 from ptune.errors import PtuneError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ptune.resample import Resampled
 
 Row = Mapping[str, Any]
 TUNING = ("finetune", "bitfit", "lora", "ia3")  # methods whose names say what they tune
@@ -104,6 +109,13 @@ class Run:
     def selected(self) -> float:
         """The score that the best evaluation was chosen by; the reported one of results that do not say it."""
         return float(self.result.get("selected", self.result["score"]))
+
+    @cached_property
+    def resampled(self) -> Resampled | None:
+        """Its score on resampled examples, see `ptune.resample`."""
+        from ptune import resample
+
+        return resample.of_run(self)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -191,6 +203,20 @@ class Group:
     def std(self) -> float | None:
         """Its standard deviation with ddof=1; None of one unit."""
         return self.best.std
+
+    @cached_property
+    def resampled(self) -> np.ndarray | None:
+        """The mean score on resampled seeds and examples, see `ptune.resample`; None where a run's cannot be."""
+        from ptune import resample
+
+        return resample.of_group(self)
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval of the mean over seeds and examples; None where a run has no predictions to resample."""
+        from ptune import resample
+
+        return None if self.resampled is None else resample.interval(self.resampled)
 
     @property
     def trials(self) -> int:

@@ -484,8 +484,10 @@ def test_diagnostics_by_hand():
     expected = 100 * (3 * 2 - 1 * 1) / math.sqrt(4 * 4 * 3 * 3)
     assert task.score(examples, [Prediction(label) for label in said]) == {"mcc": pytest.approx(expected)}
     indices = [np.array([task.labels.index(label) for label in side]) for side in (gold, said)]
-    assert metrics.mcc_of_indices(*indices) == pytest.approx(expected)
-    assert metrics.mcc_of_indices(indices[0], np.zeros(7)) == metrics.mcc(gold, [e] * 7) == 0.0
+    assert metrics.correlation(metrics.products(*indices).sum(0)) == pytest.approx(expected)
+    assert metrics.correlation(metrics.products(indices[0], np.ones(7)).sum(0)) == metrics.mcc(gold, [n] * 7) == 0.0
+    same = metrics.products(*indices)[[4, 4, 5]]  # a resample whose sides are constant
+    assert metrics.correlation(same.sum(0)) == 0.0
     low, high = task.interval(examples, [Prediction(label) for label in said])
     assert low <= expected <= high
 

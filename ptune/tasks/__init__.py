@@ -12,9 +12,11 @@ from dataclasses import replace
 from string import Formatter
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from ptune import metrics as metric
 from ptune.batch import Example, Extent, RowOutput, Windows
 from ptune.errors import ConfigError, DataError, nearest
 from ptune.readers import Record
+from ptune.sums import Sums
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
 Target = float | list[int] | Extent | str | None
@@ -118,14 +120,33 @@ class Task(ABC):
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """Every metric of the task, in percent, the headline first."""
 
-    @abstractmethod
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """What each unit adds to a score of `score_names`: an example, or a group of those that are scored together.
+
+        None for a score that is no such sum, as the best that a threshold reaches on the examples it was chosen on.
+        """
+        return None
+
+    def document(self, example: Example) -> str | None:
+        """What an example shares with others that are therefore not independent of it, as a paragraph; None: nothing.
+
+        All of a group have the same.
+        """
+        return None
+
     def interval(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
     ) -> tuple[float, float] | None:
         """A 95% interval around a score of `score_names`, the headline without a name, in percent.
 
-        None for a score that has none, as the best that a threshold reaches on the very examples it was chosen on.
+        Wilson's for a share, a bootstrap over units for the rest; None for a score that is no sum, see `sums`.
         """
+        found = self.sums(examples, predictions, name or self.headline)
+        if found is None:
+            return None
+        if found.share:
+            return metric.binomial(int(found.each[:, 0].sum()), len(found.each))
+        return metric.bootstrap(found.of, len(found.each))
 
     @abstractmethod
     def majority(self, train: Iterable[Example]) -> Majority:

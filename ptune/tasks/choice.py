@@ -13,6 +13,7 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Target, Task
 
 
@@ -118,12 +119,10 @@ class Choice(Task):
         gold, said = [str(e.gold) for e in examples], [str(p.value) for p in predictions]
         return {"accuracy": metric.accuracy(gold, said)}
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's; accuracy is the one score."""
-        right = sum(e.gold == p.value for e, p in zip(examples, predictions, strict=True))
-        return metric.binomial(right, len(examples))
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task; accuracy is the one score."""
+        right = np.array([e.gold == p.value for e, p in zip(examples, predictions, strict=True)])
+        return Sums(metric.shares(right), metric.share, share=True)
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; labels are the places of the candidates."""

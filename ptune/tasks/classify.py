@@ -12,6 +12,7 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Task
 
 
@@ -98,23 +99,18 @@ class Classify(Task):
             for name in self.metrics
         }
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's for accuracy, a bootstrap over examples for what is no share."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task."""
         gold = np.array([self.labels.index(e.gold) for e in examples])
         predicted = np.array([self.labels.index(label) for label in self.said(examples, predictions)])
-        name = name or self.headline
         if name == "accuracy":
-            return metric.binomial(int((gold == predicted).sum()), len(gold))
+            return Sums(metric.shares(gold == predicted), metric.share, share=True)
         if name == "f1":
-            counts = np.stack([gold * predicted, predicted, gold], 1)
-            return metric.bootstrap(lambda rows: metric.f1_of_counts(counts[rows]), len(gold))
+            return Sums(np.stack([gold * predicted, predicted, gold], 1), metric.f1_of_counts)
         if name == "mcc":
-            return metric.bootstrap(lambda rows: metric.mcc_of_indices(gold[rows], predicted[rows]), len(gold))
-        return metric.bootstrap(
-            lambda rows: metric.macro_of_confusion(gold[rows], predicted[rows], len(self.labels)), len(gold)
-        )
+            return Sums(metric.products(gold, predicted), metric.correlation)
+        classes = len(self.labels)
+        return Sums(metric.one_hot(gold * classes + predicted, classes**2), metric.macro_of_confusion)
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task."""

@@ -12,6 +12,7 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Task
 
 
@@ -87,22 +88,18 @@ class Generate(Task):
         """See Task."""
         gold, said = [e.gold for e in examples], [p.value for p in predictions]
         return {
-            "bleu": metric.bleu_of_counts(metric.bleu_counts(gold, said)),
+            "bleu": float(metric.bleu_of_counts(metric.bleu_counts(gold, said).sum(0))),
             "chrf": metric.chrf(gold, said),
             "rouge_l": metric.mean_percent(metric.rouge_l(gold, said)),
         }
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """A bootstrap over examples; none for chrF."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task; none for chrF."""
         gold, said = [e.gold for e in examples], [p.value for p in predictions]
-        if name in (None, "bleu"):
-            counts = metric.bleu_counts(gold, said)
-            return metric.bootstrap(lambda rows: metric.bleu_of_counts(counts[rows]), len(gold))
+        if name == "bleu":
+            return Sums(metric.bleu_counts(gold, said), metric.bleu_of_counts)
         if name == "rouge_l":
-            each = np.array(metric.rouge_l(gold, said))
-            return metric.bootstrap(lambda rows: 100.0 * float(each[rows].mean()), len(gold))
+            return Sums(metric.shares(np.array(metric.rouge_l(gold, said))), metric.share)
         return None
 
     def facets(self, example: Example) -> dict[str, str]:

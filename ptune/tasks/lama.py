@@ -13,6 +13,7 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Target, Task
 
 SUBJECT, OBJECT = "[X]", "[Y]"
@@ -125,15 +126,14 @@ class Lama(Task):
             for name, values in hits.items()
         }
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's for the share of all facts, a bootstrap over facts for means over relations."""
-        values = self._hits(examples, predictions)[name or self.headline]
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task."""
+        values = self._hits(examples, predictions)[name]
         if name == "p1_micro":
-            return metric.binomial(int(values.sum()), len(values))
-        relations = np.unique([example.fields["relation"] for example in examples], return_inverse=True)[1]
-        return metric.bootstrap(lambda rows: metric.mean_of_means(values[rows], relations[rows]), len(values))
+            return Sums(metric.shares(values), metric.share, share=True)
+        names, place = np.unique([example.fields["relation"] for example in examples], return_inverse=True)
+        counts = metric.one_hot(place, len(names))
+        return Sums(np.concatenate([counts * values[:, None], counts], 1), metric.mean_of_shares)
 
     def _hits(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:
         """What each prediction is worth by each score, 0 to 1."""

@@ -9,6 +9,7 @@ from ptune import metrics as metric
 from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Prediction, asked
 from ptune.tasks.classify import Classify
 
@@ -77,15 +78,18 @@ class MultiRC(Classify):
         """F1 over all answers, the share of questions with every answer right, and F1 of the questions' means."""
         return metric.answer_sets(*self._both(examples, predictions))
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's for the share of questions, a bootstrap over questions for both F1."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task; of questions."""
         counts = metric.answer_counts(*self._both(examples, predictions))
         if name == "em":
-            return metric.binomial(int(metric.exact(counts).sum()), len(counts))
-        statistic = metric.f1_of_means if name == "f1m" else metric.f1_of_counts
-        return metric.bootstrap(lambda rows: statistic(counts[rows]), len(counts))
+            return Sums(metric.shares(metric.exact(counts)), metric.share, share=True)
+        if name == "f1m":
+            return Sums(metric.answer_ratios(counts), metric.f1_of_ratios)
+        return Sums(counts, metric.f1_of_counts)
+
+    def document(self, example: Example) -> str | None:
+        """The paragraph, about which there are several questions."""
+        return str(example.fields[self.fields[0]])
 
     def facets(self, example: Example) -> dict[str, str]:
         """See Task."""

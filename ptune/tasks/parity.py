@@ -13,6 +13,7 @@ from ptune import metrics as metric
 from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Prediction
 from ptune.tasks.classify import Classify
 
@@ -60,14 +61,13 @@ class Parity(Classify):
             "accuracy": metric.accuracy([e.gold for e in examples], [p.value for p in predictions]),
         }
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's over pairs for parity, a bootstrap over pairs for accuracy, whose two examples are much the same."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task; of pairs for accuracy too, whose two examples are much the same."""
         said: dict[str, list[tuple[str, bool]]] = {}
         for example, prediction in zip(examples, predictions, strict=True):
             said.setdefault(str(example.group), []).append((prediction.value, example.gold == prediction.value))
         if name == "accuracy":
-            right = np.array([[right for _, right in pair] for pair in said.values()], dtype=float)
-            return metric.bootstrap(lambda rows: 100.0 * float(right[rows].mean()), len(right))
-        return metric.binomial(sum(len({value for value, _ in pair}) == 1 for pair in said.values()), len(said))
+            right = np.array([[sum(right for _, right in pair), len(pair)] for pair in said.values()], dtype=float)
+            return Sums(right, metric.share)
+        same = np.array([len({value for value, _ in pair}) == 1 for pair in said.values()])
+        return Sums(metric.shares(same), metric.share, share=True)

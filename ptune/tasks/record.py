@@ -13,6 +13,7 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Target, between
 from ptune.tasks.choice import Choice, weighed
 
@@ -125,14 +126,10 @@ class ReCoRD(Choice):
         pairs = self._both(examples, predictions)
         return {"f1": metric.mean_percent([f1 for _, f1 in pairs]), "em": metric.mean_percent([em for em, _ in pairs])}
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's for exact match, a bootstrap over queries for F1."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task."""
         exact, f1 = np.array(self._both(examples, predictions)).T
-        if name == "em":
-            return metric.binomial(int(exact.sum()), len(exact))
-        return metric.bootstrap(lambda rows: 100.0 * float(f1[rows].mean()), len(f1))
+        return Sums(metric.shares(exact if name == "em" else f1), metric.share, share=name == "em")
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; entities are no labels."""

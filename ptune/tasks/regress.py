@@ -13,6 +13,7 @@ from ptune import metrics as metric
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.sums import Ranked, Sums
 from ptune.tasks import Majority, Prediction, Task
 
 
@@ -84,15 +85,12 @@ class Regress(Task):
         gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
         return {"pearson": metric.pearson(gold, predicted), "spearman": metric.spearman(gold, predicted)}
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """A bootstrap over examples; of Spearman's the examples are ranked anew each time."""
-        gold, predicted = np.array([e.gold for e in examples]), np.array([p.value for p in predictions])
-        ranked = metric.ranks if name == "spearman" else np.asarray
-        return metric.bootstrap(
-            lambda rows: 100.0 * metric.correlation(ranked(gold[rows]), ranked(predicted[rows])), len(gold)
-        )
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task; for Spearman's the examples are ranked anew each time."""
+        both = np.array([[e.gold, p.value] for e, p in zip(examples, predictions, strict=True)], float)
+        if name == "spearman":
+            return Ranked(both, metric.correlation)
+        return Sums(metric.products(*both.T), metric.correlation)
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; labels are the nearest whole numbers, with the mean of what is predicted for them."""

@@ -63,7 +63,11 @@ class Roles(Tag):
         """f1, precision, recall: the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
         return metric.roles([e.gold for e in examples], [p.value for p in predictions])
 
-    def counted(self, name: str | None) -> Counts:
+    def document(self, example: Example) -> str | None:
+        """The sentence, which has several predicates."""
+        return " ".join(example.fields["tokens"])
+
+    def counted(self, name: str) -> Counts:
         """See Tag."""
         if name == "f1_seqeval_no_v":
             return lambda gold, said: metric.span_counts(*map(metric.without_predicates, (gold, said)))

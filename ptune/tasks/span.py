@@ -14,6 +14,7 @@ from ptune import metrics as metric
 from ptune.batch import NOWHERE, Example, Extent, RowOutput, Windows
 from ptune.errors import DataError
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Task, asked, between
 
 SPECIAL = 4  # tokens that the widest frame of two texts takes
@@ -164,16 +165,12 @@ class Span(Task):
             scores[name], scores[f"{name}_thresh"] = metric.best_threshold(each, odds, answerable, answered)
         return scores
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """Wilson's for exact match, a bootstrap over questions for F1; none for what the best threshold reaches."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task; none for what the best threshold reaches."""
         if name in ("best_f1", "best_exact"):
             return None
         exact, f1 = self._both(examples, predictions).T
-        if name == self.exact:
-            return metric.binomial(int(exact.sum()), len(exact))
-        return metric.bootstrap(lambda rows: 100.0 * float(f1[rows].mean()), len(f1))
+        return Sums(metric.shares(exact if name == self.exact else f1), metric.share, share=name == self.exact)
 
     def facets(self, example: Example) -> dict[str, str]:
         """See Task; the length is the first answer's, in words."""

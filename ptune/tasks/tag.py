@@ -12,6 +12,7 @@ from ptune import schemes
 from ptune.batch import Example, RowOutput
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
+from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Task
 
 BLANK = " \t\r\n"  # any other character may be a token of its own
@@ -94,16 +95,13 @@ class Tag(Task):
         """See Task."""
         return metric.spans([e.gold for e in examples], [p.value for p in predictions])
 
-    def interval(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str | None = None
-    ) -> tuple[float, float] | None:
-        """A bootstrap over examples."""
+    def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
+        """See Task."""
         counts = self.counted(name)([e.gold for e in examples], [p.value for p in predictions])
         shares = {"precision": metric.precision_of_counts, "recall": metric.recall_of_counts}
-        statistic = shares.get(str(name), metric.f1_of_counts)
-        return metric.bootstrap(lambda rows: statistic(counts[rows]), len(counts))
+        return Sums(counts, shares.get(name, metric.f1_of_counts))
 
-    def counted(self, name: str | None) -> Counts:
+    def counted(self, name: str) -> Counts:
         """What counts the spans of a score, see `counts`."""
         return metric.strict_counts if name == "f1_strict" else self.counts
 
