@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module, resources
@@ -37,7 +38,10 @@ Completion in bash and zsh: eval "$(ptune -sc install=bash)", or install=zsh.
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command line; ends with the exit code 0, 1 (a mistake in a setting), 2 (in the line) or 130."""
+    """Run one command line; ends with the exit code 0, 1 (a mistake in a setting, or failed jobs of a sweep), 2 (a
+    mistake in the line, or in the settings of a sweep, and nothing else failed), 75 (told to end; the same command goes
+    on) or 130 (Ctrl-C).
+    """
     # Threads that spin while they wait lose most of a busy machine: 15 examples/s were measured against 265.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages: single runs took 1 to 20% less time
@@ -137,10 +141,11 @@ def dispatch(command: str, rest: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from ptune.config import register
+    from ptune.errors import Interrupted
     from ptune.explain import explain
 
     register()
-    if command == "train" and any("launcher" in word for word in rest):
+    if command == "train":
         from hydra_plugins.ptune import register as register_launchers
 
         register_launchers()
@@ -156,18 +161,26 @@ def dispatch(command: str, rest: list[str]) -> None:
         hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
         if job.error:
             raise job.error
+        if job.failed:
+            fail(job.code, job.summary())
     except LineError as error:
         fail(2, f"ptune {command}: {error}")
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         if traceback_wanted or (job.started and not job.failed and not isinstance(error, HydraException)):
             raise
-        fail(1, job.summary() or explain(error, file_name(command)))
+        shown = job.started and job.failed  # what ended a job in this process
+        fail(
+            job.code if job.failed else 2 if "--multirun" in sys.argv else 1,
+            job.summary() if shown else explain(error, file_name(command)),
+        )
+    except Interrupted:
+        fail(75, f"ptune {command}: told to end; the same command goes on")
     except KeyboardInterrupt:
         fail(130, f"ptune {command}: interrupted")
     except Exception:
         if traceback_wanted or not job.failed:
             raise
-        fail(1, job.summary())
+        fail(job.code, job.summary())
     finally:
         sys.argv = typed
 
@@ -188,7 +201,7 @@ class Job:
         self.__module__ = f"ptune.{file_name(command)}"  # names the job in Hydra's eyes
         self.started = False
         self.error: Exception | None = None
-        self.failed: list[int] = []
+        self.failed: dict[int, str] = {}  # jobs of a sweep that did not come to their end: their kinds of failure
 
     def __call__(self, cfg: DictConfig) -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -219,18 +232,29 @@ class Job:
         from hydra.errors import HydraException
 
         from ptune.explain import explain
+        from ptune.jobs import kind_of
 
-        self.failed.append(number)
+        self.failed[number] = kind_of(error)
         print(f"job {number} ({' '.join(overrides)}) failed:", file=sys.stderr)
         if isinstance(error, HydraException):
             print(explain(error, file_name(self.command)), file=sys.stderr)
         else:
             traceback.print_exception(error)
 
+    @property
+    def code(self) -> int:
+        """The exit code of a sweep in which jobs failed."""
+        kinds = {*self.failed.values()}
+        return 75 if "interrupted" in kinds else 2 if kinds == {"config"} else 1
+
     def summary(self) -> str:
         """The last line of a sweep in which jobs failed, else nothing."""
-        numbers = ", ".join(map(str, self.failed))
-        return f"ptune {self.command}: failed jobs: {numbers}" if self.failed else ""
+        if not self.failed:
+            return ""
+        kinds = Counter(self.failed.values())
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        numbers = ", ".join(map(str, sorted(self.failed)))
+        return f"ptune {self.command}: failed jobs: {numbers} ({told}); the same command runs them again"
 
 
 def arrange(command: str, words: list[str], parser: ArgumentParser) -> list[str]:

@@ -247,22 +247,20 @@ class Reproduce:
     quiet: bool = False
 
 
-@dataclass
-class Fused:
-    """Settings of `hydra/launcher=fused`, see ptune.launchers.fused."""
-
-    _target_: str = "hydra_plugins.ptune.fused.FusedLauncher"  # Hydra takes plugins by names of this package alone
-    runs: int | None = None  # the most in a group; null: by memory
-    memory: float | None = None  # GB that a group may take beside the backbone; null: 60% of what is free
-
-
 def register() -> None:
-    """Make the schemas known to Hydra under `NAME_schema`, and the one resolver that `conf/` uses."""
+    """Make the schemas known to Hydra under `NAME_schema`, and the two resolvers that `conf/` uses."""
     OmegaConf.register_new_resolver("ptune.first", lambda *values: next(v for v in values if v), replace=True)
+    # Cached as ${now:} is: the jobs of a sweep, whose overrides are others, get the name that the sweep has.
+    OmegaConf.register_new_resolver("ptune.folder", _folder, replace=True, use_cache=True)
     store = ConfigStore.instance()
     for name, node in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=node, provider="ptune")
-    store.store(group="hydra/launcher", name="fused", node=Fused, provider="ptune")
+
+
+def _folder(words: Any) -> str:
+    from ptune.jobs import folder_name
+
+    return folder_name([str(word) for word in words])
 
 
 SCHEMAS = {

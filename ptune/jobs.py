@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -31,7 +31,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ptune.errors import DataError, DivergedError, Interrupted, UnavailableError
+from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, UnavailableError
 from ptune.explain import check_complete, explain
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
@@ -41,6 +41,7 @@ LONGEST = 80  # characters of a folder's name
 UNNAMED = ("quiet", "resume")  # overrides that say nothing of a run
 # What jobs would each import, seconds of it; none of these starts a thread or touches a GPU when imported.
 PRELOADED = ["ptune.train", "ptune.model", "ptune.loop", "ptune.evaluate", "ptune.rendered", "ptune.optim"]
+LOST = 255  # the exit code of processes whose server is gone, and which may go on
 PATIENCE = 10.0  # seconds that a process has to go away once its jobs have ended
 # Exceptions that say of themselves what they are; the first that fits counts.
 TYPED: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
@@ -65,7 +66,8 @@ class Outcome:
     """How a job ended: its state (ok, failed or interrupted).
 
     kind: of a failure: config, data, oom, nan, killed, disk, code; message: in one line; fingerprint: the same for
-    failures with the same cause, as far as can be told; score: the selecting one.
+    failures with the same cause, as far as can be told; score: the selecting one; shared: of a group as a whole, which
+    says nothing of a single job.
     """
 
     state: str
@@ -74,6 +76,7 @@ class Outcome:
     fingerprint: str = ""
     seconds: float = 0.0
     score: float | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ def checked(config: DictConfig, reached: dict[str, Exception | None]) -> Train:
 
     cfg = without_hydra(config)
     check_complete(cfg)
+    if cfg.get("resume"):
+        raise ConfigError(["resume: a sweep goes on by itself, where the same command is given again; leave it out"])
     kept = HydraConfig.instance().cfg
     try:
         HydraConfig.instance().set_config(config)  # options that settings name are looked up where it says
@@ -200,7 +205,7 @@ def digest(value: Any) -> str:
 # How a job ended
 
 
-def failure(error: BaseException, seconds: float = 0.0) -> Outcome:
+def failure(error: BaseException) -> Outcome:
     """What an exception makes of a job."""
     kind = kind_of(error)
     told = isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)  # a mistake, and where it is
@@ -211,10 +216,10 @@ def failure(error: BaseException, seconds: float = 0.0) -> Outcome:
         said, place = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__, place_of(error)
     message = "; ".join(line.strip() for line in said.splitlines())
     if kind == "interrupted":
-        return Outcome("interrupted", kind, "told to end", seconds=seconds)
+        return Outcome("interrupted", kind, "told to end")
     if kind == "code" and place:
         message = f"{message} ({place})"
-    return Outcome("failed", kind, message, fingerprint(kind, said, place), seconds)
+    return Outcome("failed", kind, message, fingerprint(kind, said, place))
 
 
 def kind_of(error: BaseException) -> str:
@@ -287,31 +292,37 @@ def attempt(specs: Sequence[Spec]) -> list[Outcome]:
 
     A job whose folder has a checkpoint goes on from there; one that is finished says what it ended with.
     """
+    started = time.monotonic()
+    try:
+        ends = trained(specs)
+        shared = False
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        ends, shared = [error] * len(specs), len(specs) > 1
+    seconds = time.monotonic() - started
+    for end in dict.fromkeys(end for end in ends if isinstance(end, BaseException)):
+        traceback.print_exception(end)
+    return [
+        replace(failure(end), seconds=seconds, shared=shared)
+        if isinstance(end, BaseException)
+        else Outcome("ok", seconds=seconds, score=end)
+        for end in ends
+    ]
+
+
+def trained(specs: Sequence[Spec]) -> list[float | BaseException]:
+    """The selecting score of each job, or what ended it. Raises what ended all of them."""
     from ptune.progress import Progress
     from ptune.run import RunFolder
     from ptune.train import run, together
     from ptune.where import Where
 
-    started = time.monotonic()
-    ends: list[float | BaseException]
-    try:
-        quiet = specs[0].settings.quiet
-        if len(specs) > 1:
-            ends = [*together([(s.settings, s.folder, s.overrides) for s in specs], quiet)]
-        else:
-            (spec,) = specs
-            where = Where(spec.folder, overrides=spec.overrides)
-            with Progress(quiet) as progress:
-                ends = [float(run(spec.settings, RunFolder(spec.folder), where, progress)["selected"])]
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        ends = [error] * len(specs)
-    seconds = time.monotonic() - started
-    for end in dict.fromkeys(end for end in ends if isinstance(end, BaseException)):
-        traceback.print_exception(end)
-    return [
-        failure(end, seconds) if isinstance(end, BaseException) else Outcome("ok", seconds=seconds, score=end)
-        for end in ends
-    ]
+    quiet = specs[0].settings.quiet
+    if len(specs) > 1:
+        return [*together([(spec.settings, spec.folder, spec.overrides) for spec in specs], quiet)]
+    (spec,) = specs
+    with Progress(quiet) as progress:
+        result = run(spec.settings, RunFolder(spec.folder), Where(spec.folder, spec.overrides), progress)
+    return [float(result["selected"])]
 
 
 class Process:
@@ -337,24 +348,30 @@ class Process:
             return None
         outcomes: list[Outcome] | None = None
         with suppress(EOFError):
-            outcomes = self.receiver.recv()
-        self.process.join(PATIENCE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+            if self.receiver.poll(PATIENCE):
+                outcomes = self.receiver.recv()
         self.receiver.close()
+        self.process.join(PATIENCE)
+        self.kill()  # what has ended is none the worse for it
+        self.process.join()
         if outcomes is not None:
             return outcomes
         seconds = time.monotonic() - self.started
-        return [ended(self.process.exitcode, kernel_kills() > self.kills, seconds)] * self.count
+        end = ended(self.process.exitcode, kernel_kills() > self.kills, seconds)
+        return [replace(end, shared=self.count > 1)] * self.count
 
     def stop(self) -> None:
         """Ask the jobs to end: they are interrupted, and go on from their checkpoints another time."""
-        self.process.terminate()
+        self._send(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the jobs without asking."""
-        self.process.kill()
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        if self.process.exitcode in (None, LOST) and self.process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
 
 def _work(sender: Any, specs: Sequence[Spec], environ: dict[str, str], beside: int) -> None:

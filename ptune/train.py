@@ -31,10 +31,6 @@ def main(cfg: DictConfig) -> float | None:
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
     with Progress(settings.quiet) as progress:
-        twin = where.twin(build.identity(settings))
-        if twin is not None:
-            progress.say(f"the same configuration as {twin}; its result stands for both")
-            return float(RunFolder(twin).read_json("result.json")["selected"])
         result = run(settings, RunFolder(where.folder), where, progress)
     return float(result["selected"])
 

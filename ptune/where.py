@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from ptune.errors import PtuneError, nearest
@@ -20,23 +18,10 @@ from ptune.errors import PtuneError, nearest
 
 @dataclass(frozen=True)
 class Where:
-    """folder: the run's; sweep: the folder of all its jobs, in a multirun; overrides: the command line's."""
+    """folder: the run's; overrides: the command line's."""
 
     folder: Path
-    sweep: Path | None = None
     overrides: list[str] = field(default_factory=list)
-
-    def twin(self, identity: str) -> Path | None:
-        """A finished run of the same sweep with the same resolved configuration."""
-        if self.sweep is None:
-            return None
-        for result in sorted(self.sweep.glob("*/result.json")):
-            if (
-                result.parent != self.folder
-                and json.loads(result.read_text(encoding="utf-8")).get("identity") == identity
-            ):
-                return result.parent
-        return None
 
 
 def option(group: str, name: str) -> dict[str, Any]:
@@ -67,5 +52,4 @@ def here() -> Where:
     if not HydraConfig.initialized():
         return Where(Path.cwd())
     config = HydraConfig.get()
-    sweep = Path(config.sweep.dir).absolute() if config.mode == RunMode.MULTIRUN else None
-    return Where(Path(config.runtime.output_dir), sweep, list(config.overrides.task))
+    return Where(Path(config.runtime.output_dir), list(config.overrides.task))

@@ -4,10 +4,18 @@ this folder is installed.
 
 from __future__ import annotations
 
+import inspect
+from importlib import import_module
+from pkgutil import iter_modules
+
 
 def register() -> None:
-    """Make them known to Hydra, whose search does not see editable installs."""
+    """Make those of this folder known to Hydra, whose search does not see editable installs."""
     from hydra.core.plugins import Plugins
-    from hydra_plugins.ptune.fused import FusedLauncher
+    from hydra.plugins.launcher import Launcher
 
-    Plugins.instance().register(FusedLauncher)
+    for found in iter_modules(__path__):
+        module = import_module(f"hydra_plugins.ptune.{found.name}")
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and issubclass(kind, Launcher) and not inspect.isabstract(kind):
+                Plugins.instance().register(kind)

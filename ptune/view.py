@@ -1,0 +1,215 @@
+"""What a person sees of a sweep while it goes on: a live view on a terminal, a line a job elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ptune.jobs import Job, Outcome
+from ptune.progress import Progress
+
+TAIL = 8192  # bytes of a run's history that its last figures are looked for in
+BESTS = 3  # tasks whose best score is shown
+SHOWN = 12  # running jobs that are shown one by one
+SECONDS_BETWEEN_UPDATES = 0.5
+NO_FIGURE = "-"
+
+
+class View:
+    """Shows the jobs of a sweep: done, running, failed, the best of each task so far, the time left.
+
+    Its messages are those of `Progress`, on standard error; quiet shows failures alone.
+    """
+
+    def __init__(self, folder: Path, jobs: Sequence[Job], progress: Progress | None = None) -> None:
+        self.folder, self.total = folder, len(jobs)
+        self.progress = progress or Progress(any(job.settings is not None and job.settings.quiet for job in jobs))
+        self.states: Counter[str] = Counter()
+        self.best: dict[str, tuple[float, str]] = {}  # of each task: the score, and whose it is
+        self.seconds: list[float] = []  # that jobs took
+        self.running: dict[int, tuple[Job, float]] = {}
+        self.waiting = 0
+        self.shown = 0.0
+        self.live = Live(console=self.progress.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+        if isinstance(error, KeyboardInterrupt) and self.states["ok"] < self.total:
+            self.progress.say(f"{self.states['ok']} of {self.total} jobs are done; the same command goes on from there")
+
+    # What a sweep tells
+
+    def warn(self, text: str) -> None:
+        """One line that stands out."""
+        self.progress.warn(text)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.progress.say(text)
+
+    def found(self, job: Job, outcome: Outcome) -> None:
+        """A job was finished before."""
+        self._note(job, outcome)
+
+    def begin(self, left: int) -> None:
+        """So many jobs are to run."""
+        self.waiting = left
+        done, others = self.states["ok"], self.total - self.states["ok"] - left
+        told = [f"{done} done", *([f"{others} not to run"] if others else []), f"{left} to run"]
+        self.say(f"{self.total} job{'s' * (self.total > 1)} in {self.folder}: {', '.join(told)}")
+        if self.progress.live and left:
+            self.live.start()
+
+    def started(self, group: Sequence[Job]) -> None:
+        """Jobs were started together."""
+        now = time.monotonic()
+        for job in group:
+            self.waiting -= 1
+            self.running[job.number] = job, now
+            if not self.progress.live:
+                self.say(f"{called(job)} started")
+        self.update()
+
+    def back(self, group: Sequence[Job]) -> None:
+        """Jobs that were started wait again."""
+        for job in group:
+            self.waiting += 1
+            self.running.pop(job.number, None)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """A job has ended."""
+        if job.number in self.running:
+            del self.running[job.number]
+            if outcome.state == "ok":
+                self.seconds.append(outcome.seconds)
+        self._note(job, outcome)
+        if outcome.state != "ok":
+            label = outcome.state if outcome.state == outcome.kind else f"{outcome.state} ({outcome.kind})"
+            log = job.folder / "log.txt"
+            where = f"; {shown(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
+            self.progress.console.print(f"{called(job)} {label}: {outcome.message}{where}", style="red", markup=False)
+        elif not self.progress.live:
+            figures = outcome.message or f"{figure(job)} {outcome.score:.2f}, {outcome.seconds:.0f} s"
+            self.say(f"{called(job)} ok: {figures}; {self.counted()}")
+        self.update()
+
+    def _note(self, job: Job, outcome: Outcome) -> None:
+        self.states[outcome.state] += 1
+        if outcome.score is not None and job.settings is not None:
+            task = str(job.settings.task["name"])
+            if outcome.score > self.best.get(task, (-math.inf, ""))[0]:
+                self.best[task] = outcome.score, job.name or called(job)
+
+    # What it looks like
+
+    def update(self) -> None:
+        """Draw the live view anew, unless that was a moment ago."""
+        if self.live.is_started and (now := time.monotonic()) - self.shown > SECONDS_BETWEEN_UPDATES:
+            self.shown = now
+            self.live.update(self.drawn(), refresh=True)
+
+    def counted(self) -> str:
+        """How many jobs have ended, and how long the others will take."""
+        ended = [f"{count} {state}" for state, count in self.states.items() if state != "ok"]
+        left = self.left()
+        return ", ".join(
+            [f"{self.states['ok']} of {self.total} done", *ended, *([f"about {spoken(left)} left"] if left else [])]
+        )
+
+    def left(self) -> float | None:
+        """Seconds left, if the jobs to come take as long as those that were run here; None without any of them."""
+        if not self.seconds or not (self.running or self.waiting):
+            return None
+        each, now = sum(self.seconds) / len(self.seconds), time.monotonic()
+        begun = sum(max(0.0, each - (now - since)) for _, since in self.running.values())
+        return (begun + each * self.waiting) / max(1, len(self.running))
+
+    def drawn(self) -> Group:
+        """The live view: how far the sweep is, the best of each task, and what is running."""
+        ended = sum(self.states.values())
+        head = Table.grid(padding=(0, 2, 0, 0))
+        head.add_row(
+            Text(shown(self.folder), style="bold"),
+            ProgressBar(self.total, ended, width=24),
+            Text(f"{self.states['ok']} done", style="green"),
+            Text(f"{len(self.running)} running"),
+            Text(f"{self.states['failed']} failed", style="red" if self.states["failed"] else "dim"),
+            Text(f"{self.waiting} waiting", style="dim"),
+            Text("" if (left := self.left()) is None else f"about {spoken(left)} left"),
+        )
+        lines: list[Any] = [head]
+        for task, (score, name) in list(self.best.items())[:BESTS]:
+            lines.append(Text(f"  best {task} {score:.2f}  {name}", style="cyan", no_wrap=True, overflow="ellipsis"))
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for column in ("job", "name", "figures", "time"):
+            grid.add_column(no_wrap=True, overflow="ellipsis", justify="right" if column == "time" else "left")
+        now = time.monotonic()
+        for job, since in list(self.running.values())[:SHOWN]:
+            figures = latest(job.folder / "metrics.jsonl")
+            grid.add_row(f"  job {job.number}", job.name, figures, clock(now - since))
+        if len(self.running) > SHOWN:
+            grid.add_row("", f"and {len(self.running) - SHOWN} more", "", "")
+        return Group(*lines, grid)
+
+
+def called(job: Job) -> str:
+    """A job in messages."""
+    return f"job {job.number} ({job.name})" if job.name else f"job {job.number}"
+
+
+def figure(job: Job) -> str:
+    """What a job's score is of."""
+    assert job.settings is not None
+    return f"{job.settings.select_on} {job.settings.metric}"
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said here."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)
+
+
+def latest(path: Path) -> str:
+    """The last step and the last score of a run's history."""
+    step, score = "", ""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        for line in file.read().split(b"\n"):
+            with suppress(ValueError):
+                event: Mapping[str, Any] = json.loads(line)
+                step = f"step {event['step']}"
+                if event["event"] == "eval":
+                    score = f"{event['split']} {event['metric']} {event['selected']:.1f}"
+    return "  ".join(part for part in (step, score) if part) or NO_FIGURE
+
+
+def spoken(seconds: float) -> str:
+    """A length of time in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def clock(seconds: float) -> str:
+    """A length of time as a clock shows it."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"
