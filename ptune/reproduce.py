@@ -46,8 +46,8 @@ def main(cfg: DictConfig) -> None:
             return
         with alone(reproduction.root):
             failures = reproduction.run(progress)
-        reproduction.show(progress, failures)
-    if failed := [each.cell.name for each in reproduction.found(failures) if each.state == found.FAILED]:
+            seen = reproduction.show(progress, failures)
+    if failed := [each.cell.name for each in seen if each.state == found.FAILED]:
         raise PtuneError(f"{len(failed)} of {len(chosen)} cells failed: {plan.listed(failed)}")
 
 
@@ -142,7 +142,12 @@ class Reproduction:
         while places := [place for place in self.waiting() if self.key(place) not in failures]:
             ended = sum(place.state == plan.FINISHED for work in self.works.values() for place in work.every)
             progress.say(f"{self.name}, scale={self.s.scale}: {len(places)} runs to go, {ended} have ended")
-            ends = launch(places, self.root, self.s.quiet)
+            try:
+                ends = launch(places, self.root, self.s.quiet)
+            except PtuneError as error:  # nothing to hope for: the table says how far it came
+                failures |= {self.key(place): str(error) for place in places if place.state != plan.FINISHED}
+                progress.warn(str(error))
+                break
             failures |= {str(folder.relative_to(self.root)): why for folder, why in ends.items()}
         told = {folder: event["message"] for folder, event in ledger.last(self.root).items() if event.get("message")}
         return {folder: told.get(folder) or why for folder, why in failures.items()}
@@ -210,8 +215,8 @@ class Reproduction:
         for line in self.notes():
             progress.warn(line)
 
-    def show(self, progress: Progress, failures: Mapping[str, str]) -> None:
-        """Print the table and store it in each format."""
+    def show(self, progress: Progress, failures: Mapping[str, str]) -> list[found.Found]:
+        """Print the table and store it in each format; returns its cells."""
         cells, notes = self.found(failures), self.notes()
         document = show.as_json(self.name, self.table, self.s.scale, cells, notes)
         files = {
@@ -229,6 +234,7 @@ class Reproduction:
             for line in [*show.told(self.table, self.s.scale, cells), *notes]:
                 print(line)
         print(f"{self.root / TABLE}.md, .csv and .json")
+        return cells
 
 
 def failed_before(root: Path) -> dict[str, str]:

@@ -142,10 +142,12 @@ def of(metric: str, beside: str | None) -> Callable[[results.Run], float]:
 
 
 def interval(group: results.Group, metric: str, beside: str | None) -> tuple[float, float] | None:
-    """The interval of one run's selecting figure, as its result has it; of others there is none."""
+    """The 95% interval of the selecting metric: a run's own, or of several that of their mean; of others none is known."""
     result = group.runs[0].result
-    if group.n > 1 or metric != result["metric"]:
+    if metric != result["metric"]:
         return None
+    if group.n > 1:
+        return None if beside else group.interval
     best = result["best"]
     given = best["beside_intervals"][beside] if beside else best["interval"]
     return (float(given[0]), float(given[1])) if given else None

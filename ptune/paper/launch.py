@@ -52,9 +52,9 @@ def launch(places: Sequence[Place], root: Path, quiet: bool) -> dict[Path, str]:
 
 
 def ended(end: JobReturn) -> str:
-    """What ended a run that has no result, in a line."""
-    if end.status != JobStatus.FAILED:
-        return "ended without a result"
+    """What ended a run that has no result, in a line; launchers that keep a ledger say more there."""
     error = end._return_value
+    if not isinstance(error, BaseException):
+        return "failed" if end.status == JobStatus.FAILED else "ended without a result"
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
