@@ -205,7 +205,8 @@ class Reproduction:
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         device = "a pair of CPU cores" if self.s.scale == "demo" else "one GPU in float32"
-        progress.say(f"in all {total.flop / speed / 3.6e15:,.1f} {unit} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
+        hours = f"{total.flop / speed / 3.6e15:,.1f} {unit}"
+        progress.say(f"in all {hours} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
         progress.say(f"  {total.flop:.3g} FLOP at {speed:g} TFLOP/s, which {device} is taken to sustain (tflops=...).")
         for line in " ".join((estimate.__doc__ or "").split("\n\n")[1].split()).split(". "):
             progress.say(f"  {line.rstrip('.')}.")
@@ -234,7 +235,22 @@ class Reproduction:
             for line in [*show.told(self.table, self.s.scale, cells), *notes]:
                 print(line)
         print(f"{self.root / TABLE}.md, .csv and .json")
+        for path in self.drawn(cells):
+            print(path)
         return cells
+
+    def drawn(self, cells: Sequence[found.Found]) -> list[Path]:
+        """The table as a figure, where it is one: a chart a panel, in files; their paths."""
+        from importlib.util import find_spec
+
+        from ptune import figures
+        from ptune.paper.draw import charts
+
+        if not (made := charts(self.table, self.s.scale, cells)):
+            return []
+        if find_spec("matplotlib") is None:
+            figures.need_matplotlib()
+        return figures.save(made, self.root)
 
 
 def failed_before(root: Path) -> dict[str, str]:

@@ -57,9 +57,7 @@ class Found:
         return self.ours.mean - target.value
 
 
-def found(
-    cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], going: bool, root: Path
-) -> Found:
+def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], going: bool, root: Path) -> Found:
     """What has become of a cell. failures: why runs have failed, by folder; going: whether somebody runs the table."""
     if cell.missing is not None:
         return Found(cell, MISSING, cell.missing)
@@ -142,7 +140,7 @@ def of(metric: str, beside: str | None) -> Callable[[results.Run], float]:
 
 
 def interval(group: results.Group, metric: str, beside: str | None) -> tuple[float, float] | None:
-    """The 95% interval of the selecting metric: a run's own, or of several that of their mean; of others none is known."""
+    """The 95% interval of the selecting metric, a run's own or that of a mean; of other metrics none is known."""
     result = group.runs[0].result
     if metric != result["metric"]:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ class Place:
 
     folder: Path
     words: Words
-    packages: str = ""
 
     @cached_property
     def settings(self) -> Train:
@@ -157,7 +156,7 @@ def composed(words: Mapping[str, Any]) -> Train:
 
 def named(trial: Words) -> str:
     """A trial as the name of its folder."""
-    return ",".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.items())
+    return ",".join(f"{key}={value}" for key, value in trial.items())
 
 
 class Reach:
@@ -270,5 +269,3 @@ def listed(cells: Sequence[str]) -> str:
     """Names of cells, the first few."""
     each = list(dict.fromkeys(cells))
     return ", ".join(each[:6]) + (f" and {len(each) - 6} more" if len(each) > 6 else "")
-
-

@@ -84,7 +84,7 @@ class Drawing(BaseModel):
     lines: str
     panels: str
     xlabel: str
-    scale: Literal["linear", "log", "category"] = "linear"
+    scale: Literal["linear", "log"] = "linear"
 
 
 class Table(BaseModel):
@@ -170,6 +170,11 @@ def parse(name: str, given: Mapping[str, Any]) -> Table:
         problems += [
             f"table {name}: figure: no axis '{axis}'; {nearest(axis, axes)}" for axis in used if axis not in axes
         ]
+        problems += [
+            f"table {name}: axes.{table.figure.x}.{key}.label: '{entry.label}' is no number, which a figure's x needs"
+            for key, entry in table.axes.get(table.figure.x, {}).items()
+            if not is_number(entry.label)
+        ]
     if problems:
         raise ConfigError(problems)
     return table
@@ -202,6 +207,15 @@ def is_figure(value: Any) -> bool:
         return False
     numbers = [value[0], *value[2:]]
     return value[1].removesuffix(QUOTED) in STATUSES and all(isinstance(n, int | float) for n in numbers)
+
+
+def is_number(text: str) -> bool:
+    """Whether a label can stand on an axis of numbers."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
