@@ -235,22 +235,20 @@ class Reproduction:
             for line in [*show.told(self.table, self.s.scale, cells), *notes]:
                 print(line)
         print(f"{self.root / TABLE}.md, .csv and .json")
-        for path in self.drawn(cells):
-            print(path)
+        self.draw(progress, cells)
         return cells
 
-    def drawn(self, cells: Sequence[found.Found]) -> list[Path]:
-        """The table as a figure, where it is one: a chart a panel, in files; their paths."""
-        from importlib.util import find_spec
-
+    def draw(self, progress: Progress, cells: Sequence[found.Found]) -> None:
+        """Store what was published as a figure as one, too: a file a panel; says so where that takes matplotlib."""
         from ptune import figures
         from ptune.paper.draw import charts
 
-        if not (made := charts(self.table, self.s.scale, cells)):
-            return []
-        if find_spec("matplotlib") is None:
-            figures.need_matplotlib()
-        return figures.save(made, self.root)
+        if made := charts(self.table, self.s.scale, cells):
+            try:
+                for path in figures.save(made, self.root):
+                    print(path)
+            except PtuneError as error:
+                progress.warn(str(error))
 
 
 def failed_before(root: Path) -> dict[str, str]:

@@ -30,7 +30,8 @@ COLUMNS = (
 )  # fmt: skip
 FIELDS = (
     "row", "column", "cell",
-    "published", "published_status", "published_quoted", "published_origin", "further_published", "ours", "n", "std_ddof1", "low", "high", "difference", "metric", "select_on", "report_on", "epochs", "best_epoch",
+    "published", "published_status", "published_quoted", "published_origin", "further_published",
+    "ours", "n", "std_ddof1", "low", "high", "difference", "metric", "select_on", "report_on", "epochs", "best_epoch",
     "trials", "space", "edge", "state", "why", "shared_with", "runs",
 )  # fmt: skip
 
