@@ -1,4 +1,4 @@
-"""Drawings of reports on matplotlib: files in a paper's style (svg and pdf), and svg for a page that has its own colors.
+"""Drawings of reports on matplotlib: files in a paper's style (svg and pdf), and svg for a page with its own colors.
 
 A chart is data; one look draws it for print, in a serif face at the width of a column, the other for a page, where
 colors are CSS variables and what a mark stands for is shown to whoever points at it. The same chart gives the same
@@ -29,17 +29,19 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#66
 SCALE = ("#c6dbef", "#9ecae1", "#6baed6", "#3182bd", "#08519c")  # low to high
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = ("-", "--", ":", "-.")
-INK, MUTED, GRID = "#1b1b1b", "#5f5f5f", "#d9d9d9"
+INK, MUTED, GRID, PAPER_COLOR = "#1b1b1b", "#5f5f5f", "#d9d9d9", "#ffffff"
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     GRID: "--grid",
+    PAPER_COLOR: "--paper",
     **{color: f"--c{i}" for i, color in enumerate(COLORS)},
     **{color: f"--q{i}" for i, color in enumerate(SCALE)},
 }
-LETTERS = 44  # of a name in a drawing; where it is pointed at it is shown in full
+LETTERS = 52  # of a name in a drawing; where it is pointed at it is shown in full
 
-PLAIN = {
+Look = dict[Any, Any]  # settings of matplotlib
+PLAIN: Look = {
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
@@ -62,8 +64,8 @@ PLAIN = {
     "pdf.fonttype": 42,
     "path.simplify": False,
 }
-PAGE = {**PLAIN, "font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "none", "lines.markersize": 5.5}
-PAPER = {
+PAGE: Look = {**PLAIN, "font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "none", "lines.markersize": 5.5}
+PAPER: Look = {
     **PLAIN,
     "font.family": "STIXGeneral",
     "font.size": 8,
@@ -187,25 +189,25 @@ def save(charts: Sequence[Drawing], folder: Path) -> list[Path]:
     return written
 
 
-def inline(chart: Drawing) -> str:
-    """A chart as an svg element to stand in a page: no ids that others could have, colors by CSS variables."""
+def inline(chart: Drawing, name: str) -> str:
+    """A chart as an svg element to stand in a page: colors by CSS variables, and no ids but with this name before."""
     svg = ElementTree.fromstring(rendered(draw(chart, PAGE, PAGE_INCHES), "svg", PAGE))
-    return page_svg(svg, chart)
+    return page_svg(svg, chart, name)
 
 
-def rendered(figure: Figure, kind: str, look: Mapping[str, Any]) -> bytes:
+def rendered(figure: Figure, kind: str, look: Look) -> bytes:
     """The bytes of a figure, without a date."""
     import matplotlib
 
     undated = {"Date": None} if kind == "svg" else {"CreationDate": None, "ModDate": None}
     out = io.BytesIO()
-    with matplotlib.rc_context(dict(look)), warnings.catch_warnings():
+    with matplotlib.rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is drawn as a box
         figure.savefig(out, format=kind, metadata={"Creator": "ptune", **undated}, transparent=True)
     return out.getvalue()
 
 
-def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -> Figure:
+def draw(chart: Drawing, look: Look, inches: tuple[float, float]) -> Figure:
     """A chart as a figure of matplotlib, of about this width and height."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -217,7 +219,7 @@ def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -
         width = max(width, 1.15 * inches[0] * len(chart.axes) / 5)
     if isinstance(chart, Chart) and len(chart.series) > 1:
         height += -(-len(chart.series) // columns(chart)) * 1.7 * look["font.size"] / 72
-    with matplotlib.rc_context(dict(look)):
+    with matplotlib.rc_context(look):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         if isinstance(chart, Forest):
@@ -233,7 +235,9 @@ def draw(chart: Drawing, look: Mapping[str, Any], inches: tuple[float, float]) -
 
 def draw_series(axes: Axes, chart: Chart) -> None:
     """Lines with bands or error bars, or dots alone."""
-    for number, series in enumerate(chart.series):
+    from matplotlib.ticker import MaxNLocator
+
+    for place, series in enumerate(chart.series):
         color, marker = COLORS[series.style % len(COLORS)], MARKERS[series.style % len(MARKERS)]
         style = LINES[series.style // len(COLORS) % len(LINES)]
         x, y = [point.x for point in series.points], [point.y for point in series.points]
@@ -243,14 +247,18 @@ def draw_series(axes: Axes, chart: Chart) -> None:
             axes.fill_between([point.x for point in ranged], low, high, color=color, alpha=0.18, linewidth=0)
         elif ranged:
             ends = [(point.low, point.high) for point in ranged]
-            axes.vlines([point.x for point in ranged], *zip(*ends, strict=True), color=color, linewidth=1.0, alpha=0.7)
+            axes.vlines([point.x for point in ranged], *zip(*ends, strict=True), color=color, linewidth=1.0)
         line = "none" if chart.kind == "dots" else style
-        axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{number}", label=shown(series.label))
+        axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{place}")
     axes.set_xlabel(shown(chart.x))
     axes.set_ylabel(shown(chart.y))
     axes.set_title(shown(chart.title), loc="left")
     if chart.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: number(value))
+        axes.xaxis.set_minor_formatter("")
+    elif all(point.x.is_integer() for series in chart.series for point in series.points):
+        axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True))
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), labels=[number(tick) for tick in chart.ticks])
         axes.minorticks_off()
@@ -278,11 +286,12 @@ def draw_forest(axes: Axes, chart: Forest) -> None:
 
 
 def draw_parallel(axes: Axes, chart: Parallel) -> None:
-    """A line a run, the darker the higher its score, which is the last axis."""
-    for number, line in sorted(enumerate(chart.lines), key=lambda both: both[1].places[-1]):
-        shade = min(int(line.places[-1] * len(SCALE)), len(SCALE) - 1)
+    """A line a run, the stronger its color the higher its score, the last axis, is among the others."""
+    order = sorted(enumerate(chart.lines), key=lambda both: both[1].places[-1])
+    for rank, (place, line) in enumerate(order):
+        shade = rank * len(SCALE) // len(order)
         width = 1.0 if shade < len(SCALE) - 1 else 1.8
-        axes.plot(line.places, color=SCALE[shade], linewidth=width, gid=f"series-{number}", marker="none")
+        axes.plot(line.places, color=SCALE[shade], linewidth=width, gid=f"series-{place}", marker="none")
     for place, axis in enumerate(chart.axes):
         axes.axvline(place, color=MUTED, linewidth=0.8)
         last = place == len(chart.axes) - 1
@@ -295,6 +304,7 @@ def draw_parallel(axes: Axes, chart: Parallel) -> None:
                 ha="left" if last else "right",
                 va="center",
                 fontsize="small",
+                bbox={"boxstyle": "square,pad=0.15", "facecolor": PAPER_COLOR, "edgecolor": "none", "alpha": 0.8},
             )
     axes.set_xticks(range(len(chart.axes)), labels=[shown(axis.label, 22) for axis in chart.axes])
     axes.tick_params(length=0)
@@ -309,9 +319,8 @@ def legend(figure: Figure, axes: Axes, chart: Chart) -> None:
     """The series' names, below."""
     handles = [line for line in axes.get_lines() if str(line.get_gid()).startswith("series-")]
     # named afterwards, as matplotlib leaves out a name that begins with an underscore
-    found = figure.legend(
-        handles, [str(i) for i in range(len(handles))], loc="outside lower center", ncols=columns(chart), handlelength=1.8
-    )
+    names = [str(i) for i in range(len(handles))]
+    found = figure.legend(handles, names, loc="outside lower center", ncols=columns(chart), handlelength=1.8)
     for text, series in zip(found.get_texts(), chart.series, strict=True):
         text.set_text(shown(series.label))
 
@@ -330,6 +339,8 @@ def shown(text: str, letters: int = LETTERS) -> str:
 
 def number(value: float) -> str:
     """A mark of an axis."""
+    if abs(value) >= 1e7:
+        return f"{value:.0e}".replace("e+", "e")
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
 
 
@@ -341,7 +352,7 @@ DECIMALS = re.compile(r"-?\d+\.\d+")
 FONT_SIZE = re.compile(r"([\d.]+)px")
 
 
-def page_svg(svg: ElementTree.Element, chart: Drawing) -> str:
+def page_svg(svg: ElementTree.Element, chart: Drawing, name: str) -> str:
     """An svg of matplotlib as part of a page: smaller, its colors variables, its marks told."""
     for parent in list(svg.iter()):
         for child in list(parent):
@@ -349,30 +360,38 @@ def page_svg(svg: ElementTree.Element, chart: Drawing) -> str:
                 parent.remove(child)
     for place, group in told(chart).items():
         tell(svg, f"series-{place}", group)
-    referred = {
-        found for element in svg.iter() for value in element.attrib.values() for found in re.findall(r"#([\w-]+)", value)
-    }
+    values = [value for element in svg.iter() for value in element.attrib.values()]
+    referred = dict.fromkeys(found for value in values for found in re.findall(r"#([\w-]+)", value))
+    ids = {found: f"{name}-{i}" for i, found in enumerate(referred)}
     for element in svg.iter():
         element.text, element.tail = ((text or "").strip() for text in (element.text, element.tail))
         element.tag = NAMESPACE.sub("", element.tag)
-        given = {NAMESPACE.sub("", name): value for name, value in element.attrib.items()}
+        given = {NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
+        kept = {key: page_attribute(key, value, ids) for key, value in given.items()}
         element.attrib.clear()
-        for name, value in given.items():
-            kept = page_attribute(name, value, chart.name, referred)
-            if kept is not None:
-                element.set(name, kept)
+        element.attrib.update({key: value for key, value in kept.items() if value is not None})
+    flatten(svg)
     box = svg.get("viewBox", "")
-    svg.attrib.clear()
     width = float(box.split()[2])
-    svg.attrib.update({"viewBox": box, "role": "img", "class": "wide" if width > 500 else "", "aria-label": chart.title})
+    svg.attrib.clear()
+    svg.attrib.update({"viewBox": box, "role": "img", "aria-label": chart.title, "style": f"--width: {width:.0f}"})
     return ElementTree.tostring(svg, encoding="unicode")
+
+
+def flatten(element: ElementTree.Element) -> None:
+    """Put what is in groups without attributes in their place."""
+    children: list[ElementTree.Element] = []
+    for child in element:
+        flatten(child)
+        children += [*child] if child.tag == "g" and not child.attrib else [child]
+    element[:] = children
 
 
 def told(chart: Drawing) -> dict[int, list[str]]:
     """What the marks of each series stand for, or its line as a whole."""
     if isinstance(chart, Chart):
         return {i: [point.told for point in series.points] for i, series in enumerate(chart.series)}
-    each = chart.rows if isinstance(chart, Forest) else chart.lines
+    each: Sequence[Row | Line] = chart.rows if isinstance(chart, Forest) else chart.lines
     return {i: [item.told] for i, item in enumerate(each)}
 
 
@@ -389,12 +408,14 @@ def tell(svg: ElementTree.Element, gid: str, texts: Sequence[str]) -> None:
         mark.insert(0, title)
 
 
-def page_attribute(name: str, value: str, chart: str, referred: set[str]) -> str | None:
+def page_attribute(name: str, value: str, ids: Mapping[str, str]) -> str | None:
     """An attribute as the page has it; None for one that it does without."""
     if name == "id":
-        return f"{chart}-{value}" if value in referred else None
+        return ids.get(value)
     if name in ("href", "clip-path"):
-        return value.replace("#", f"#{chart}-")
+        return re.sub(r"#([\w-]+)", lambda found: f"#{ids[found[1]]}", value)
+    if name == "transform" and value.startswith("rotate(-0 "):
+        return None
     if name == "style":
         return "; ".join(filter(None, map(page_style, value.split(";")))) or None
     if name in ("d", "transform", "x", "y", "points"):

@@ -82,7 +82,7 @@ def own(tmp_path) -> Path:
     """A folder with a table of somebody's own, `mine`."""
     folder = tmp_path / "conf"
     (folder / "table").mkdir(parents=True)
-    (folder / "table" / "mine.yaml").write_text("# Two tasks and two methods.\n" + yaml.safe_dump(MINE))
+    (folder / "table" / "mine.yaml").write_text("# Two tasks and two methods.\n" + yaml.safe_dump(MINE, sort_keys=False))
     return folder
 
 
@@ -368,7 +368,7 @@ def test_a_cell_that_cannot_run_is_failed(own: Path, ptune: Callable[..., Any], 
     path = own / "table" / "mine.yaml"
     table = yaml.safe_load(path.read_text())
     table["cells"] = {"rte.majority": {"set": {"method.procedure.nothing": 1}}}
-    path.write_text("# Broken.\n" + yaml.safe_dump(table))
+    path.write_text("# Broken.\n" + yaml.safe_dump(table, sort_keys=False))
     words = ("hydra/launcher=basic", "cells=*.majority", "quiet=true")
     done = ptune("reproduce", "table=mine", "--config-dir", str(own), *words)
     assert done.code == 1
