@@ -27,7 +27,7 @@ class Deltas(BaseModel):
     """What an entry of an axis, or a cell, sets, and what is to be known of its figures.
 
     set: at every scale; paper: at scale=paper, and under what scale=quick sets; search: values by key that are tried
-    there, each with each other; quick: what stands for the search's choice at scale=quick; demo: at scale=demo. A
+    there, each with each other; quick: at scale=quick, an entry's in place of a search alone; demo: at scale=demo. A
     cell's `paper` takes the place of its entries', and of their search.
     metric: the figure that is shown; null: the task's headline. beside: of this split, which is reported beside the
     reported one. stage: of this stage of the run. missing: why there is no such run; not_comparable: why its figure
@@ -265,8 +265,8 @@ def cell(
         words = merged(words, of_scale.set, *(deltas.demo for deltas in both))
     else:
         words = merged(words, *(deltas.paper for deltas in paper), of_scale.set)
-        if scale == "quick" and search:
-            words = merged(words, *(deltas.quick for deltas in both))
+        if scale == "quick":
+            words = merged(words, *(deltas.quick for deltas in (both if search else own)))
     reasons = [*(deltas.not_comparable for deltas in both), of_scale.not_comparable]
     seeds = last(of_scale.seeds, *(deltas.seeds for deltas in both)) if scale == "paper" else of_scale.seeds
     if count is not None:
