@@ -123,7 +123,7 @@ class Reproduction:
             if work.settings is not None:
                 work.lacking = "; ".join(reach.lacking(work.settings)) or None
 
-    def found(self, failures: Mapping[str, str], going: bool = False) -> list[found.Found]:
+    def states(self, failures: Mapping[str, str], going: bool = False) -> list[found.Found]:
         """What has become of each cell."""
         return [found.found(cell, self.works, failures, going, self.root) for cell in self.chosen]
 
@@ -181,7 +181,7 @@ class Reproduction:
         from ptune.paper import estimate
 
         going = self.root.is_dir() and held(self.root)
-        cells = self.found(failed_before(self.root), going)
+        cells = self.states(failed_before(self.root), going)
         total = estimate.Cost(0.0, 0.0)
         rows = []
         speed = self.s.tflops or (estimate.CPU_TFLOPS if self.s.scale == "demo" else estimate.GPU_TFLOPS)
@@ -218,7 +218,7 @@ class Reproduction:
 
     def show(self, progress: Progress, failures: Mapping[str, str]) -> list[found.Found]:
         """Print the table and store it in each format; returns its cells."""
-        cells, notes = self.found(failures), self.notes()
+        cells, notes = self.states(failures), self.notes()
         document = show.as_json(self.name, self.table, self.s.scale, cells, notes)
         files = {
             "md": show.markdown(self.table, self.s.scale, cells, notes),
