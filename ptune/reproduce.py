@@ -204,7 +204,7 @@ class Reproduction:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        device = "a pair of CPU cores" if self.s.scale == "demo" else "one GPU in float32"
+        device = "one CPU core" if self.s.scale == "demo" else "one GPU in float32"
         hours = f"{total.flop / speed / 3.6e15:,.1f} {unit}"
         progress.say(f"in all {hours} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
         progress.say(f"  {total.flop:.3g} FLOP at {speed:g} TFLOP/s, which {device} is taken to sustain (tflops=...).")
