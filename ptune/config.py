@@ -235,7 +235,7 @@ class Report:
 class Reproduce:
     """Settings of `ptune reproduce`: a published table, and which of its cells are run at which scale."""
 
-    table: dict[str, Any] = MISSING
+    table: dict[str, Any] | None = None  # to be given, see ptune ls table
     scale: str = "demo"  # paper | quick | demo
     cells: Any = None  # a pattern of names, or a list of them, as rte, *.ptv2 or rte.*.ft; null: all
     seeds: int | None = None  # so many; null: as the table says

@@ -35,6 +35,7 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, Reproduce)
     if problems := [*wrong(s)]:
         raise ConfigError(problems)
+    assert s.table is not None
     name = choice("table").replace("/", "_")
     table = parse(name, s.table)
     every = cells(table, s.scale, words(s.overrides), s.seeds)
@@ -53,6 +54,8 @@ def main(cfg: DictConfig) -> None:
 
 def wrong(s: Reproduce) -> Iterator[str]:
     """What is wrong with the settings."""
+    if s.table is None:
+        yield "table: must be given, as table=ptv2_table2; ptune ls table shows what there is"
     if s.scale not in SCALES:
         yield f"scale: '{s.scale}' is not a choice; {nearest(s.scale, SCALES)}"
     if s.seeds is not None and s.seeds < 1:

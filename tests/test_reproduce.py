@@ -361,6 +361,7 @@ def test_dry_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
 def test_what_is_refused(own: Path, ptune: Callable[..., Any]) -> None:
     """One line each, before anything runs."""
     common = ("reproduce", "table=mine", "--config-dir", str(own))
+    assert ptune("reproduce").err == "table: must be given, as table=ptv2_table2; ptune ls table shows what there is"
     assert ptune(*common, "scale=papr").err == "scale: 'papr' is not a choice; did you mean 'paper'?"
     assert ptune(*common, "cells=mnli").err.startswith("cells: 'mnli' names no cell; one of: cb.majority")
     assert ptune(*common, "overrides=[seed]").err == "overrides: 'seed' is not of the form key=value"
