@@ -249,6 +249,22 @@ class Report:
     )
 
 
+@dataclass
+class Reproduce:
+    """Settings of `ptune reproduce`: a published table, and which of its cells are run at which scale."""
+
+    table: dict[str, Any] | None = None  # to be given, see ptune ls table
+    scale: str = "demo"  # paper | quick | demo
+    cells: Any = None  # a pattern of names, or a list of them, as rte, *.ptv2 or rte.*.ft; null: all
+    seeds: int | None = None  # so many; null: as the table says
+    rerun: Any = False  # true, or patterns as of cells: run again what has ended
+    dry_run: bool = False  # say what would run and what it needs
+    overrides: list[str] = field(default_factory=list)  # of every cell, as "data.root=DIR"
+    folder: str = "outputs/reproduce"
+    tflops: float | None = None  # a second, which the estimate rests on; null: see ptune.paper.estimate
+    quiet: bool = False
+
+
 def register() -> None:
     """Make the schemas known to Hydra under `NAME_schema`, and the two resolvers that `conf/` uses."""
     OmegaConf.register_new_resolver("ptune.first", lambda *values: next(v for v in values if v), replace=True)
@@ -275,4 +291,5 @@ SCHEMAS = {
     "data_info": DataInfo,
     "export": Export,
     "report": Report,
+    "reproduce": Reproduce,
 }

@@ -60,9 +60,22 @@ def look(settings: Train) -> None:
         *check_leaf("", procedure, settings.packages),
     ]:
         return
-    from ptune import data, hub
+    look_for_data(settings)
+    look_for_weights(settings)
+
+
+def look_for_data(settings: Train) -> None:
+    """See whether the task's data can be had, see `look`."""
+    from ptune import data
 
     data.look(leaf(settings.task, settings.packages), settings.data)
+
+
+def look_for_weights(settings: Train) -> None:
+    """See whether the backbone's checkpoint can be had, where the method has one, see `look`."""
+    from ptune import hub
+
+    procedure = settings.method["procedure"]
     backbone = {"revision": None, "weights": "safetensors", **settings.backbone}
     name, repo = backbone.get("name"), backbone.get("checkpoint")
     if not repo or backbone.get("path") or not target(procedure["_target_"], settings.packages).backbone:

@@ -27,9 +27,8 @@ class Where:
 
 def option(group: str, name: str) -> dict[str, Any]:
     """The settings of an option by itself, as data. Raises PtuneError where there is none."""
-    chosen = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
     try:
-        composed = compose(f"{group}/{name}", [word for word in chosen if word.startswith("hydra.searchpath=")])
+        composed = compose(f"{group}/{name}", of_hydra("hydra.searchpath="))
     except MissingConfigException:
         known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
         raise PtuneError(f"no {group} '{name}'; {nearest(name, known)}") from None
@@ -41,6 +40,17 @@ def option(group: str, name: str) -> dict[str, Any]:
 def unobserved(overrides: Iterable[str]) -> list[str]:
     """Overrides as a run keeps them: who observes it, as a search does its trials, is no setting of its own."""
     return [word for word in overrides if word.lstrip("+").partition("=")[0] != "observer"]
+
+
+def choice(group: str) -> str:
+    """The option of a group that the command line has chosen."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def of_hydra(*keys: str) -> list[str]:
+    """The words of the command line that are for Hydra and begin with one of these."""
+    told = list(HydraConfig.get().overrides.hydra) if HydraConfig.initialized() else []
+    return [word for word in told if word.startswith(keys)]
 
 
 def here() -> Where:

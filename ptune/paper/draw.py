@@ -1,0 +1,64 @@
+"""A table that was published as a figure, as charts: one a panel, a line for each entry of another axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ptune.figures import Chart, Point, Series
+from ptune.paper.found import Found
+from ptune.paper.table import Scale, Table
+
+
+def charts(table: Table, scale: str, cells: Sequence[Found]) -> list[Chart]:
+    """The panels that have a figure of ours; none of a table that is no figure."""
+    drawing = table.figure
+    if drawing is None:
+        return []
+    axes = [*table.rows, *table.columns]
+    of_scale = table.scales.get(scale, Scale())  # type: ignore[call-overload]
+    made = []
+    for panel, entry in table.axes[drawing.panels].items():
+        series = []
+        for style, (name, line) in enumerate(table.axes[drawing.lines].items()):
+            mine = [each for each in cells if at(each, axes, {drawing.panels: panel, drawing.lines: name})]
+            points = [point(each, place(each, table)) for each in mine if each.ours]
+            if points:
+                series.append(Series(line.label, points, style))
+        metrics = {each.ours.metric for each in cells if each.ours and at(each, axes, {drawing.panels: panel})}
+        if series:
+            ticks = sorted({point.x for one in series for point in one.points})
+            note = "; ".join(part for part in (table.citation, of_scale.not_comparable) if part)
+            made.append(
+                Chart(
+                    name=f"{drawing.x}-{panel}",
+                    title=entry.label + (f" ({of_scale.not_comparable})" if of_scale.not_comparable else ""),
+                    x=drawing.xlabel,
+                    y=", ".join(sorted(metrics)),
+                    series=series,
+                    note=note,
+                    kind="bars",
+                    log=drawing.scale == "log",
+                    ticks=ticks,
+                )
+            )
+    return made
+
+
+def at(found: Found, axes: Sequence[str], entries: Mapping[str, str]) -> bool:
+    """Whether a cell is of these entries."""
+    return all(found.cell.entries[axes.index(axis)] == entry for axis, entry in entries.items())
+
+
+def place(found: Found, table: Table) -> float:
+    """Where a cell stands along x: what its entry is labeled with."""
+    assert table.figure is not None
+    axis = table.figure.x
+    entry = found.cell.entries[[*table.rows, *table.columns].index(axis)]
+    return float(table.axes[axis][entry].label)
+
+
+def point(found: Found, x: float) -> Point:
+    """A cell as a mark, with its interval."""
+    assert found.ours is not None
+    low, high = found.ours.interval or (None, None)
+    return Point(x, found.ours.mean, low, high, f"{found.cell.name}: {found.ours.mean:.2f}")

@@ -1,0 +1,271 @@
+"""Which runs the cells of a table stand for, where they are, and what there is of them.
+
+A cell's runs are in TABLE/SCALE/CELL/SEED; trials of a search in TABLE/SCALE/CELL/search/TRIAL. Cells whose overrides
+are the same share the runs of the first of them, so that nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.errors import HydraException
+
+from ptune import build, train
+from ptune.config import Train
+from ptune.errors import PtuneError
+from ptune.leaves import leaf
+from ptune.paper.table import Cell, Words, overrides, trials
+from ptune.run import RunFolder, code_version
+from ptune.where import of_hydra
+
+FINISHED, BEGUN, NOTHING = "finished", "begun", "nothing"
+REPLACED = "replaced"  # where run folders go that are run again
+
+
+@dataclass(eq=False)
+class Place:
+    """One run: its folder, and the overrides that it is made of."""
+
+    folder: Path
+    words: Words
+
+    @cached_property
+    def settings(self) -> Train:
+        """What its overrides compose to. Raises PtuneError or HydraException where they do not."""
+        return composed(self.words)
+
+    @property
+    def state(self) -> str:
+        """What there is of it."""
+        if (self.folder / "result.json").is_file():
+            return FINISHED
+        return BEGUN if (self.folder / "config.yaml").is_file() else NOTHING
+
+    @cached_property
+    def changed(self) -> bool:
+        """Whether what is there was made with other settings than are asked for now."""
+        return self.state != NOTHING and environment(self.folder).get("identity") != build.identity(self.settings)
+
+    def put_aside(self, root: Path) -> None:
+        """Make room for a run of its own from the start; what is there is kept below REPLACED."""
+        if not self.folder.is_dir():
+            return
+        kept = root / REPLACED / self.folder.relative_to(root)
+        number = 1 + sum(1 for _ in kept.parent.glob(f"{kept.name}-*"))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.folder, kept.with_name(f"{kept.name}-{number}"))
+
+
+@dataclass(eq=False)
+class Work:
+    """The runs of one cell, or of several that share them: trials of a search if there is one, then one a seed.
+
+    problem: what is wrong with its settings; lacking: what they need that is not there.
+    """
+
+    cell: Cell
+    folder: Path
+    settings: Train | None = None
+    seeds: list[int] = field(default_factory=list)
+    problem: str | None = None
+    lacking: str | None = None
+
+    @cached_property
+    def tried(self) -> list[Place]:
+        """The trials of the search, with the first seed."""
+        return [self.place("search/" + named(trial), {**trial, "seed": self.seeds[0]}) for trial in self.trials]
+
+    @cached_property
+    def trials(self) -> list[Words]:
+        """What the search tries."""
+        return trials(self.cell.search)
+
+    @property
+    def best(self) -> Place | None:
+        """The trial that the selecting score chose, once all have ended; of equals the first."""
+        if not self.tried or any(place.state != FINISHED for place in self.tried):
+            return None
+        return max(self.tried, key=lambda place: float(RunFolder(place.folder).read_json("result.json")["selected"]))
+
+    @property
+    def places(self) -> list[Place]:
+        """The runs that the cell's figure is of, as far as they are known: with a search when it has ended."""
+        if not self.trials:
+            return [self.place(str(seed), {"seed": seed}) for seed in self.seeds]
+        best = self.best
+        if best is None:
+            return []
+        chosen = self.trials[self.tried.index(best)]
+        return [best, *(self.place(str(seed), {**chosen, "seed": seed}) for seed in self.seeds[1:])]
+
+    @property
+    def every(self) -> list[Place]:
+        """The trials, and the runs that the cell's figure is of."""
+        return [*self.tried, *(place for place in self.places if place not in self.tried)]
+
+    @property
+    def number(self) -> int:
+        """How many runs it takes in all."""
+        return len(self.seeds) if not self.trials else len(self.trials) + len(self.seeds) - 1
+
+    def place(self, name: str, words: Words) -> Place:
+        """A run of it."""
+        return Place(self.folder / name, {**self.cell.words, **words})
+
+    @property
+    def ended(self) -> bool:
+        """Whether its figure is there."""
+        return bool(self.places) and all(place.state == FINISHED for place in self.places)
+
+
+def planned(cells: Sequence[Cell], root: Path) -> dict[str, Work]:
+    """What cells stand for, by their key; composes each once."""
+    found: dict[str, Work] = {}
+    for cell in cells:
+        if cell.missing is None and cell.key not in found:
+            found[cell.key] = work(cell, root)
+    return found
+
+
+def work(cell: Cell, root: Path) -> Work:
+    """The runs of a cell, which need what their settings name."""
+    made = Work(cell, root / cell.name)
+    first = trials(cell.search)[:1]
+    try:
+        made.settings = composed({**cell.words, **(first[0] if first else {})})
+    except (PtuneError, HydraException) as error:
+        from ptune.explain import explain
+
+        made.problem = explain(error, "train").splitlines()[0]
+        return made
+    made.seeds = list(cell.seeds or [made.settings.seed])
+    return made
+
+
+def composed(words: Mapping[str, Any]) -> Train:
+    """The settings of a run. Raises PtuneError or HydraException for overrides that do not fit together."""
+    return build.settings(compose("train", [*of_hydra("hydra.searchpath="), *overrides(words)]))
+
+
+def named(trial: Words) -> str:
+    """A trial as the name of its folder."""
+    return ",".join(f"{key}={value}" for key, value in trial.items())
+
+
+class Reach:
+    """Whether data and weights are there, asked once for each corpus and checkpoint."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str | None] = {}
+
+    def lacking(self, s: Train) -> list[str]:
+        """What a run needs that cannot be had: its data, its weights, or both; one line each."""
+        return [line for line in (self.data(s), self.weights(s)) if line]
+
+    def data(self, s: Train) -> str | None:
+        """What is wrong with the task's data."""
+        of_task = {name: s.task.get(name) for name in ("name", "source")}
+        return self.asked(json.dumps([of_task, asdict(s.data)], default=str), train.look_for_data, s)
+
+    def weights(self, s: Train) -> str | None:
+        """What is wrong with the backbone's checkpoint."""
+        return self.asked(json.dumps(s.backbone, default=str), train.look_for_weights, s)
+
+    def asked(self, key: str, look: Any, s: Train) -> str | None:
+        """What a look says, in a line; nothing where all is there."""
+        if key not in self.told:
+            try:
+                look(s)
+                self.told[key] = None
+            except PtuneError as error:
+                self.told[key] = str(error).splitlines()[0].removesuffix(" Three ways on:")
+        return self.told[key]
+
+
+# What has changed since
+
+
+def environment(folder: Path) -> dict[str, Any]:
+    """A run's env.json; nothing where there is none."""
+    path = folder / "env.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def code(env: Mapping[str, Any]) -> str:
+    """What of the code a run was made with, as far as its folder says: the commit, or the version; and libraries."""
+    libraries = env.get("packages", {})
+    told = [f"{name} {libraries[name]}" for name in ("torch", "transformers") if name in libraries]
+    commit, _, changed = str(env.get("code") or env.get("ptune")).partition("+")
+    return ", ".join([f"ptune {commit[:12]}{f'+{changed}' if changed else ''}", *told])
+
+
+def here() -> str:
+    """What a run would be made with now."""
+    from importlib import metadata
+
+    from ptune import __version__
+
+    packages = {name: metadata.version(name) for name in ("torch", "transformers")}
+    return code({"code": code_version(), "ptune": __version__, "packages": packages})
+
+
+def other_code(works: Iterable[Work]) -> Iterator[str]:
+    """A line for each version of the code, other than the one here, that finished runs are of."""
+    now = here()
+    found: dict[str, list[str]] = {}
+    for each in works:
+        for place in each.every:
+            if place.state == FINISHED and (was := code(environment(place.folder))) != now:
+                found.setdefault(was, []).append(each.cell.name)
+    for was, cells in found.items():
+        yield f"{listed(cells)}: run with {was}; here is {now}. rerun=true runs them again"
+
+
+def other_data(works: Iterable[Work]) -> Iterator[str]:
+    """A line for each corpus whose files are no longer those that finished runs have read."""
+    now: dict[str, dict[str, Any]] = {}
+    found: dict[str, list[str]] = {}
+    for each in works:
+        for place in each.every:
+            if place.state != FINISHED or each.settings is None or each.settings.data.source == "hub":
+                continue  # what is on the Hub has a revision, which is a setting
+            s = each.settings
+            key = json.dumps([s.task["name"], asdict(s.data)])
+            if key not in now:
+                now[key] = checksums(s)
+            was = told(environment(place.folder).get("data", {}).get("files", {}))
+            if was != now[key]:
+                found.setdefault(s.task["name"], []).append(each.cell.name)
+    for task, cells in found.items():
+        yield f"{listed(cells)}: the files of {task} have changed since; rerun=true runs them again"
+
+
+def checksums(s: Train) -> dict[str, Any]:
+    """The checksums of a corpus's files by split; nothing where they are no longer there."""
+    from ptune.data import sources
+
+    try:
+        found = sources(leaf(s.task, s.packages), s.data, {})
+    except PtuneError:
+        return {}
+    return told({split: source.files() for split, source in found.items()})
+
+
+def told(files: Any) -> Any:
+    """What is known of files but where they are."""
+    from ptune.results import without_paths
+
+    return without_paths(files)
+
+
+def listed(cells: Sequence[str]) -> str:
+    """Names of cells, the first few."""
+    each = list(dict.fromkeys(cells))
+    return ", ".join(each[:6]) + (f" and {len(each) - 6} more" if len(each) > 6 else "")

@@ -1,0 +1,263 @@
+"""`ptune reproduce table=NAME`: the cells of a published table are run, and the paper's figures stand beside ours.
+
+A run that has ended is not run again, one that was cut off goes on, and both hold however the command ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ptune import ledger
+from ptune.config import Reproduce
+from ptune.errors import ConfigError, PtuneError, nearest
+from ptune.paper import found, plan, show
+from ptune.paper.table import SCALES, Cell, Table, cells, names, overrides, parse, selected
+from ptune.progress import Progress
+from ptune.run import write_atomically
+
+LOCK = "lock"
+TABLE = "table"  # of files with the table, before their suffix
+
+
+def main(cfg: DictConfig) -> None:
+    """Run what is missing of a table, then print and store it; raises PtuneError where cells have failed."""
+    from ptune.build import settings_of
+    from ptune.where import choice
+
+    s = settings_of(cfg, Reproduce)
+    if problems := [*wrong(s)]:
+        raise ConfigError(problems)
+    assert s.table is not None
+    name = choice("table").replace("/", "_")
+    table = parse(name, s.table)
+    every = cells(table, s.scale, words(s.overrides), s.seeds)
+    chosen = selected(every, patterns(s.cells)) if s.cells else every
+    reproduction = Reproduction(name, table, s, every, chosen)
+    with Progress(s.quiet) as progress:
+        if s.dry_run:
+            reproduction.forecast(progress)
+            return
+        with alone(reproduction.root):
+            failures = reproduction.run(progress)
+            seen = reproduction.show(progress, failures)
+    if failed := [each.cell.name for each in seen if each.state == found.FAILED]:
+        raise PtuneError(f"{len(failed)} of {len(chosen)} cells failed: {plan.listed(failed)}")
+
+
+def wrong(s: Reproduce) -> Iterator[str]:
+    """What is wrong with the settings."""
+    if s.table is None:
+        yield "table: must be given, as table=ptv2_table2; ptune ls table shows what there is"
+    if s.scale not in SCALES:
+        yield f"scale: '{s.scale}' is not a choice; {nearest(s.scale, SCALES)}"
+    if s.seeds is not None and s.seeds < 1:
+        yield f"seeds: {s.seeds} is not a number of seeds"
+    for word in s.overrides:
+        if "=" not in word:
+            yield f"overrides: '{word}' is not of the form key=value"
+
+
+def patterns(given: Any) -> list[str]:
+    """A pattern or a list of them, as a list."""
+    return [str(each) for each in given] if isinstance(given, list) else [str(given)]
+
+
+def words(given: Sequence[str]) -> dict[str, Any]:
+    """Overrides of a command line by their keys. Raises ConfigError for a value that cannot be read."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    found: dict[str, Any] = {}
+    for word in given:
+        try:
+            (parsed,) = OverridesParser.create().parse_overrides([word])
+        except OverrideParseException as error:
+            raise ConfigError([f"overrides: {word}: {error.message.splitlines()[0]}"]) from None
+        found[word.partition("=")[0]] = parsed.value()
+    return found
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold a table's folder; the kernel lets it go when the process ends. Raises PtuneError where another has it."""
+    root.mkdir(parents=True, exist_ok=True)
+    file = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise PtuneError(f"{root}: another process reproduces this table; dry_run=true shows how far it is") from None
+    finally:
+        os.close(file)
+
+
+def held(root: Path) -> bool:
+    """Whether somebody reproduces the table now."""
+    try:
+        with alone(root):
+            return False
+    except PtuneError:
+        return True
+
+
+class Reproduction:
+    """A table at a scale in its folder: every cell of it, and those that the command line names."""
+
+    def __init__(self, name: str, table: Table, s: Reproduce, every: Sequence[Cell], chosen: Sequence[Cell]) -> None:
+        self.name, self.table, self.s = name, table, s
+        self.root = Path(s.folder, name, s.scale).absolute()
+        self.chosen = chosen
+        # where the runs of a cell are follows from the whole table, whatever part of it is asked for
+        owners: dict[str, Cell] = {}
+        for cell in every:
+            owners.setdefault(cell.key, cell)
+        mine = list({cell.key: owners[cell.key] for cell in chosen if cell.missing is None}.values())
+        self.works = plan.planned(mine, self.root)
+        reach = plan.Reach()
+        for work in self.works.values():
+            if work.settings is not None:
+                work.lacking = "; ".join(reach.lacking(work.settings)) or None
+
+    def states(self, failures: Mapping[str, str], going: bool = False) -> list[found.Found]:
+        """What has become of each cell."""
+        return [found.found(cell, self.works, failures, going, self.root) for cell in self.chosen]
+
+    def notes(self) -> list[str]:
+        """What has changed since cells were run."""
+        return [*plan.other_code(self.works.values()), *plan.other_data(self.works.values())]
+
+    # Running
+
+    def run(self, progress: Progress) -> dict[str, str]:
+        """Run what is missing, the runs after a search last; what ended those that failed, by folder in the root's."""
+        from ptune.paper.launch import launch
+
+        self.make_room(progress)
+        failures: dict[str, str] = {}
+        while places := [place for place in self.waiting() if self.key(place) not in failures]:
+            ended = sum(place.state == plan.FINISHED for work in self.works.values() for place in work.every)
+            progress.say(f"{self.name}, scale={self.s.scale}: {len(places)} runs to go, {ended} have ended")
+            try:
+                ends = launch(places, self.root, self.s.quiet)
+            except PtuneError as error:  # nothing to hope for: the table says how far it came
+                failures |= {self.key(place): str(error) for place in places if place.state != plan.FINISHED}
+                progress.warn(str(error))
+                break
+            failures |= {str(folder.relative_to(self.root)): why for folder, why in ends.items()}
+        told = {folder: event["message"] for folder, event in ledger.last(self.root).items() if event.get("message")}
+        return {folder: told.get(folder) or why for folder, why in failures.items()}
+
+    def key(self, place: plan.Place) -> str:
+        """A run by its folder in the root's."""
+        return str(place.folder.relative_to(self.root))
+
+    def waiting(self) -> list[plan.Place]:
+        """The runs that have not ended, and can run now."""
+        able = [work for work in self.works.values() if not (work.problem or work.lacking)]
+        return [place for work in able for place in work.every if place.state != plan.FINISHED]
+
+    def make_room(self, progress: Progress) -> None:
+        """Put aside what is to be run again, and what was begun with other settings and could not go on."""
+        again = patterns(self.s.rerun) if self.s.rerun not in (False, True) else ["*"] * bool(self.s.rerun)
+        wanted = {cell.key for cell in self.chosen if any(names(cell, pattern) for pattern in again)}
+        if again and not wanted:
+            raise ConfigError([f"rerun: {', '.join(again)} names no cell of those that are chosen"])
+        for work in self.works.values():
+            for place in work.every:
+                if work.cell.key in wanted or (place.state == plan.BEGUN and place.changed):
+                    if place.state != plan.NOTHING:
+                        progress.say(f"{self.key(place)} starts again; what was there is kept in {plan.REPLACED}")
+                    place.put_aside(self.root)
+
+    # Telling
+
+    def forecast(self, progress: Progress) -> None:
+        """Say what would run, what it costs, and what it lacks."""
+        from ptune.paper import estimate
+
+        going = self.root.is_dir() and held(self.root)
+        cells = self.states(failed_before(self.root), going)
+        total = estimate.Cost(0.0, 0.0)
+        rows = []
+        speed = self.s.tflops or (estimate.CPU_TFLOPS if self.s.scale == "demo" else estimate.GPU_TFLOPS)
+        for each in cells:
+            work = self.works.get(each.cell.key)
+            runs, hours, disk = "", "", ""
+            if work is not None and work.settings is not None and each.by is None:
+                one = estimate.cost(work.settings)
+                left = work.number - sum(place.state == plan.FINISHED for place in work.every)
+                total = estimate.Cost(*(a + b for a, b in zip(total, one.times(left), strict=True)))
+                runs, hours = f"{left} of {work.number}", f"{one.times(left).flop / speed / 3.6e15:.2f}"
+                disk = f"{one.times(left).disk / 1e9:.2f}"
+            told = f"as {each.by}" if each.by else " ".join(overrides(each.cell.words))
+            searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in each.cell.search.items())
+            searched = f" (search {searched})" if searched and not each.by else ""
+            told = "" if each.cell.missing else told + searched
+            rows.append([each.cell.name, show.state(each), runs, hours, disk, told])
+        unit = "CPU-h" if self.s.scale == "demo" else "GPU-h"
+        rows.insert(0, ["cell", "state", "runs", unit, "GB", "overrides"])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        device = "one CPU core" if self.s.scale == "demo" else "one GPU in float32"
+        hours = f"{total.flop / speed / 3.6e15:,.1f} {unit}"
+        progress.say(f"in all {hours} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
+        progress.say(f"  {total.flop:.3g} FLOP at {speed:g} TFLOP/s, which {device} is taken to sustain (tflops=...).")
+        for line in " ".join((estimate.__doc__ or "").split("\n\n")[1].split()).split(". "):
+            progress.say(f"  {line.rstrip('.')}.")
+        lacking = {line for work in self.works.values() if work.lacking for line in work.lacking.split("; ")}
+        for line in sorted(lacking):
+            progress.say(f"missing: {line}")
+        for line in self.notes():
+            progress.warn(line)
+
+    def show(self, progress: Progress, failures: Mapping[str, str]) -> list[found.Found]:
+        """Print the table and store it in each format; returns its cells."""
+        cells, notes = self.states(failures), self.notes()
+        document = show.as_json(self.name, self.table, self.s.scale, cells, notes)
+        files = {
+            "md": show.markdown(self.table, self.s.scale, cells, notes),
+            "csv": show.comma_separated(cells),
+            "json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        }
+        self.root.mkdir(parents=True, exist_ok=True)
+        for kind, text in files.items():
+            write_atomically(self.root / f"{TABLE}.{kind}", text.encode())
+        if not self.s.quiet:
+            from ptune.report import draw
+
+            draw(show.COLUMNS, show.rows(cells))
+            for line in [*show.told(self.table, self.s.scale, cells), *notes]:
+                print(line)
+        print(f"{self.root / TABLE}.md, .csv and .json")
+        self.draw(progress, cells)
+        return cells
+
+    def draw(self, progress: Progress, cells: Sequence[found.Found]) -> None:
+        """Store what was published as a figure as one, too: a file a panel; says so where that takes matplotlib."""
+        from ptune import figures
+        from ptune.paper.draw import charts
+
+        if made := charts(self.table, self.s.scale, cells):
+            try:
+                for path in figures.save(made, self.root):
+                    print(path)
+            except PtuneError as error:
+                progress.warn(str(error))
+
+
+def failed_before(root: Path) -> dict[str, str]:
+    """What the ledger says of runs that failed, by folder."""
+    return {
+        folder: str(event.get("message") or event["state"])
+        for folder, event in ledger.last(root).items()
+        if event.get("state") == "failed"
+    }

@@ -1,0 +1,383 @@
+"""ptune reproduce: what cells are made of, what becomes of them, and that no status is lost on the way to a reader."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from ptune import config
+from ptune.errors import ConfigError
+from ptune.paper import draw, estimate, found, plan, show
+from ptune.paper.table import Cell, Table, cells, overrides, parse, selected
+
+CONF = Path(__file__).parent.parent / "conf"
+TABLES = sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
+MINE: dict[str, Any] = {
+    "title": "A table of one's own",
+    "citation": "nobody 2026",
+    "rows": ["task"],
+    "columns": ["method"],
+    "axes": {
+        "task": {"cb": {"label": "CB", "set": {"task": "cb"}}, "rte": {"label": "RTE", "set": {"task": "rte"}}},
+        "method": {
+            "majority": {"label": "majority", "set": {"method": "majority"}},
+            "probe": {
+                "label": "probe",
+                "set": {"method": "linear_probe", "max_steps": 4, "eval_every": 2, "batch_size": 4},
+            },
+        },
+    },
+    "scales": {
+        "demo": {
+            "set": {
+                "data": "demo",
+                "backbone": "tiny_encoder",
+                "tracker": "none",
+                "data.demo.train": 24,
+                "data.demo.dev": 8,
+                "data.demo.test": 8,
+            }
+        }
+    },
+    "published": [
+        {"origin": "a readme", "cells": {"rte": {"probe": [70.0, "r"]}}},
+        {
+            "origin": "a paper",
+            "cells": {"cb": {"majority": [50.25, "u"], "probe": [60.5, "cq"]}, "rte": {"probe": [71.125, "u", 1.5]}},
+        },
+    ],
+}
+
+
+def load(name: str) -> Table:
+    """A shipped table."""
+    composed = compose("reproduce", [f"table={name}"])
+    return parse(name, OmegaConf.to_container(composed.table, resolve=True))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def hydra() -> Iterator[None]:
+    """Compositions of the shipped configuration."""
+    config.register()
+    with initialize_config_module("ptune.conf", version_base="1.3"):
+        yield
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A folder with a table of somebody's own, `mine`."""
+    folder = tmp_path / "conf"
+    (folder / "table").mkdir(parents=True)
+    (folder / "table" / "mine.yaml").write_text(
+        "# Two tasks and two methods.\n" + yaml.safe_dump(MINE, sort_keys=False)
+    )
+    return folder
+
+
+# Composition
+
+
+@pytest.mark.parametrize("scale", ["paper", pytest.param("quick", marks=pytest.mark.slow), "demo"])
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_composes(name: str, scale: str, hydra: None) -> None:
+    """Of the cells with the same keys and method one composes and binds."""
+    kinds: dict[tuple[str, ...], Cell] = {}
+    for cell in cells(load(name), scale):
+        if cell.missing is None:
+            kinds.setdefault((*sorted(cell.words), str(cell.words.get("method"))), cell)
+    for cell in kinds.values():
+        work = plan.work(cell, Path("x"))
+        assert work.problem is None, f"{cell.name}: {work.problem}"
+
+
+def test_a_script_is_what_the_cell_runs(hydra: None) -> None:
+    """Where a script was published, the cell is its preset and nothing is searched; elsewhere the search is stated."""
+    found = {cell.name: cell for cell in cells(load("ptv2_table2"), "paper")}
+    script = plan.work(found["rte.roberta_large.ptv2"], Path("x"))
+    assert script.settings is not None
+    assert (script.seeds, script.number) == ([11], 1)
+    assert (script.settings.optim.lr, script.settings.epochs, script.settings.prompt_length.value) == (5e-3, 100, 128)
+    assert script.settings.compat.pooler == "published"
+    searched = plan.work(found["cb.bert_large.ptv2"], Path("x"))
+    assert searched.number == 9
+    assert {tuple(place.words["optim.lr"] for place in searched.tried)[i] for i in (0, 3, 6)} == {5e-3, 7e-3, 1e-2}
+    assert found["rte.glm_xlarge.ft"].missing == "no GLM backbone"
+
+
+def test_the_demo_computes_an_encoder_once(hydra: None) -> None:
+    """Columns that differ in the backbone alone are of the same runs, and so are two figures of one run."""
+    every = {cell.name: cell for cell in cells(load("ptv2_table3"), "demo")}
+    assert every["conll03.bert_large.ft"].key == every["conll03.deberta_xlarge.ft"].key
+    assert every["squad_em.bert_large.pt"].key == every["squad_f1.roberta_large.pt"].key
+    assert every["conll03.bert_large.mpt2"].key == every["ontonotes.bert_large.mpt2"].key
+    assert every["conll03.bert_large.ft"].key != every["conll03.bert_large.pt"].key
+    assert len({cell.key for cell in every.values()}) == 7 * 3 + 3
+    paper = {cell.name: cell for cell in cells(load("ptv2_table3"), "paper")}
+    assert paper["conll03.bert_large.ft"].key != paper["conll03.deberta_xlarge.ft"].key
+
+
+def test_words_of_the_command_line_come_last() -> None:
+    table = parse("mine", MINE)
+    (first, *_) = cells(table, "demo", {"data.demo.train": 9, "data.root": "a b/c"}, count=3)
+    assert first.seeds == [1, 2, 3]
+    assert overrides(first.words)[-1] == "data.root='a b/c'"
+    assert "data.demo.train=9" in overrides(first.words)
+    assert [cell.name for cell in selected(cells(table, "demo"), ["rte"])] == ["rte.majority", "rte.probe"]
+    assert [cell.name for cell in selected(cells(table, "demo"), ["*.probe"])] == ["cb.probe", "rte.probe"]
+    with pytest.raises(ConfigError, match=r"^cells: 'mnli' names no cell; one of: cb.majority"):
+        selected(cells(table, "demo"), ["mnli"])
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"titel": "x"}, "table mine: titel: extra inputs are not permitted"),
+        ({"rows": ["tasks"]}, "table mine: rows, columns: no axis 'tasks'; did you mean 'task'?"),
+        ({"cells": {"cb.probes": {}}}, "table mine: cells.cb.probes: no such cell; did you mean 'cb.probe'?"),
+        (
+            {"published": [{"origin": "x", "cells": {"cb": {"probe": 60}}}]},
+            "table mine: published: x: cb.probe: 60 is not [value, status]; status: r, c, u, and q after it",
+        ),
+        (
+            {"published": [{"origin": "x", "cells": {"cb": {"prob": [60, "r"]}}}]},
+            "table mine: published: x: cb.prob: no 'prob'; did you mean 'probe'?",
+        ),
+        (
+            {"figure": {"x": "task", "lines": "method", "panels": "method", "xlabel": "x"}},
+            "table mine: axes.task.cb.label: 'CB' is no number, which a figure's x needs",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table(change: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse("mine", {**MINE, **change})
+    assert error.value.problems[0] == line
+
+
+# Statuses
+
+
+def ours(mean: float, n: int = 1) -> found.Ours:
+    """A figure of ours."""
+    return found.Ours(
+        n, mean, 0.5 if n > 1 else None, (1.0, 99.0), "accuracy", "dev", "dev", 3.0, 2.0, 1, {}, {}, ["cb.probe/1"]
+    )
+
+
+@pytest.fixture
+def states() -> list[found.Found]:
+    """Cells of every kind of status."""
+    each = {cell.name: cell for cell in cells(parse("mine", MINE), "demo")}
+    return [
+        found.Found(each["cb.majority"], "ok", "", ours(51.25)),
+        found.Found(each["cb.probe"], "ok", "", ours(61.0, 3)),
+        found.Found(each["rte.majority"], "missing", "not run"),
+        found.Found(each["rte.probe"], "not comparable", "synthetic", ours(72.0)),
+    ]
+
+
+def test_no_status_is_lost(states: list[found.Found]) -> None:
+    """An unconfirmed figure has its mark, and a legend, wherever it stands; no format has its bare number."""
+    table = parse("mine", MINE)
+    lines = show.rows(states)
+    assert [line[1] for line in lines] == [
+        "50.25? (a paper)",
+        "60.5~^ (a paper)",
+        "",
+        "70 (a readme), 71.125 ± 1.5? (a paper)",
+    ]
+    assert [line[6] for line in lines] == ["+1.00?", "+0.50~", "", ""]
+    assert any(line.startswith("? unconfirmed") for line in show.told(table, "demo", states))
+    text = show.markdown(table, "demo", states, ["a note"])
+    separated = show.comma_separated(states)
+    for written in (text, separated):
+        assert "50.25?" in written
+        assert written.count("50.25") == written.count("50.25?")
+        assert written.count("71.125") == written.count("71.125 ± 1.5?")
+    assert "- ? unconfirmed" in text
+    read = [*csv.DictReader(io.StringIO(separated))]
+    assert [line["published_status"] for line in read] == ["unconfirmed", "corroborated", "", "read"]
+    assert [line["published_quoted"] for line in read] == ["False", "True", "", "False"]
+    assert [line["state"] for line in read] == ["ok", "ok", "missing", "not comparable"]
+    data = show.as_json("mine", table, "demo", states, [])
+    assert data["legend"]["?"].startswith("unconfirmed")
+    first, second, _, last = data["cells"]
+    assert "value" not in first["published"][0]
+    assert first["published"][0]["unconfirmed_value"] == 50.25
+    assert "difference" not in first
+    assert first["difference_from_unconfirmed"] == pytest.approx(1.0)
+    assert (second["published"][0]["value"], second["difference"]) == (60.5, pytest.approx(0.5))
+    assert (last["published"][0]["status"], last["published"][1]["status"]) == ("read", "unconfirmed")
+    assert last["difference"] is None
+
+
+def test_glm_columns_say_why(hydra: None, tmp_path: Path) -> None:
+    """In every format, and they need nothing."""
+    table = load("ptv2_table2")
+    every = [found.found(cell, {}, {}, False, tmp_path) for cell in selected(cells(table, "demo"), ["glm_*"])]
+    assert {show.state(each) for each in every} == {"missing: no GLM backbone"}
+    assert "missing: no GLM backbone / 88.3~" in show.markdown(table, "demo", every, [])
+    assert show.comma_separated(every).count("missing,no GLM backbone") == 48
+
+
+def test_a_figure_is_drawn(hydra: None, tmp_path: Path) -> None:
+    """A panel a task, a line an encoder, prompt lengths in their order."""
+    pytest.importorskip("matplotlib")
+    from ptune import figures
+
+    table = load("ptv2_length")
+    every = cells(table, "demo")
+    seen = [found.Found(cell, "ok", "", ours(50.0 + i)) for i, cell in enumerate(every)]
+    charts = draw.charts(table, "demo", seen)
+    assert [chart.name for chart in charts] == [f"length-{task}" for task in ("rte", "boolq", "conll04", "conll12")]
+    assert [series.label for series in charts[0].series] == ["embedding", "MLP"]
+    assert [point.x for point in charts[0].series[0].points] == [4, 8, 16, 32, 64, 128]
+    assert charts[0].ticks == [4, 8, 16, 32, 64, 128]
+    written = figures.save(charts[:1], tmp_path)
+    assert "<svg" in written[0].read_text()
+    assert draw.charts(load("ptv2_table2"), "demo", []) == []
+
+
+def test_the_estimate_follows_its_arithmetic(settings: Callable[..., Any]) -> None:
+    """Twice the epochs, twice the FLOP; a tuned backbone takes 3 to a frozen one's 2, and its checkpoints the disk."""
+    words = ["data=demo", "task=rte", "backbone=tiny_encoder", "data.demo.train=600", "data.demo.dev=1"]
+    one = estimate.cost(settings("method=prompt_tuning", *words, "epochs=10", "prompt_length.value=1"))
+    two = estimate.cost(settings("method=prompt_tuning", *words, "epochs=20", "prompt_length.value=1"))
+    tuned = estimate.cost(settings("method=finetune", *words, "epochs=10"))
+    assert two.flop == pytest.approx(2 * one.flop)
+    assert tuned.flop / one.flop == pytest.approx(1.5, rel=0.02)
+    assert tuned.disk > 50 * one.disk
+    forward = 256 * (24 * 4 * 128**2 + 4 * 4 * 128 * 256)  # of a row, in a model of 4 layers and hidden width 128
+    assert tuned.flop == pytest.approx(10 * (3 * 600 + 1) * forward)
+
+
+# Runs
+
+
+def launch(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """ptune reproduce table=mine in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ptune", "reproduce", "table=mine", "--config-dir", "conf", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PTUNE_CACHE": str(folder / "cache")},
+    )
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the ledger."""
+    path = folder / "outputs/reproduce/mine/demo/ledger.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "fused"])
+def test_killed_in_the_middle_it_goes_on(launcher: str, own: Path, tmp_path: Path) -> None:
+    """kill -9, the same command again: nothing that had ended runs again, and nothing is lost or doubled."""
+    root = tmp_path / "outputs/reproduce/mine/demo"
+    first = launch(tmp_path, "hydra/launcher=basic")
+    until = time.monotonic() + 120
+    while not [*root.glob("*/*/result.json")] and first.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    ended = {path: path.stat().st_mtime_ns for path in root.glob("*/*/result.json")}
+    assert 1 <= len(ended) < 4
+    assert not (root / "table.md").exists()
+    second = launch(tmp_path, f"hydra/launcher={launcher}")
+    said, _ = second.communicate(timeout=180)
+    assert second.returncode == 0, said
+    assert {path: path.stat().st_mtime_ns for path in ended} == ended
+    done = {path.parent.parent.name for path in root.glob("*/*/result.json")}
+    assert done == {"cb.majority", "cb.probe", "rte.majority", "rte.probe"}
+    again = {event["folder"] for event in events(tmp_path) if event["state"] == "started"}
+    if launcher == "fused":
+        assert again == {f"{name}/1" for name in done} - {str(path.parent.relative_to(root)) for path in ended}
+    for name in ("cb.probe", "rte.probe"):
+        lines = [json.loads(line) for line in (root / name / "1/metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if line["event"] == "eval"] == [2, 4]
+    assert sorted(path.name for path in root.glob("table.*")) == ["table.csv", "table.json", "table.md"]
+
+
+def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+    """A finished table is shown, and nothing runs; other code, data and settings are told, and what is asked for runs
+    again, beside what was there."""
+    root = tmp_path / "outputs/reproduce/mine/demo"
+    words = ("reproduce", "table=mine", "--config-dir", str(own), "cells=*.majority", "hydra/launcher=basic")
+    assert ptune(*words).code == 0
+    changes: dict[str, dict[str, Any]] = {"cb": {"code": "0123456789abcdef"}, "rte": {"identity": "other"}}
+    for task, change in changes.items():
+        path = root / f"{task}.majority/1/env.json"
+        env = json.loads(path.read_text())
+        if task == "rte":
+            env["data"]["files"]["train"]["sha256"] = "other"
+        path.write_text(json.dumps({**env, **change}))
+    again = ptune(*words)
+    assert again.code == 0, again.err
+    assert "runs to go" not in again.out + again.err
+    assert "cb.majority: run with ptune 0123456789ab, torch" in again.out
+    assert "rte.majority: the files of rte have changed since; rerun=true runs them again" in again.out
+    data = {cell["cell"]: cell for cell in json.loads((root / "table.json").read_text())["cells"]}
+    assert data["cb.majority"]["state"] == "ok"
+    assert data["cb.majority"]["difference_from_unconfirmed"] == pytest.approx(
+        data["cb.majority"]["ours"]["mean"] - 50.25
+    )
+    assert data["rte.majority"]["why"] == "its settings have changed since; rerun=true runs it again"
+    assert ptune(*words, "rerun=cb.majority", "quiet=true").code == 0
+    assert [*root.glob("replaced/*/*")] == [root / "replaced/cb.majority/1-1"]
+    assert (root / "cb.majority/1/result.json").is_file()
+
+
+def test_dry_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+    """Cells, cost, and what is missing; nothing is written."""
+    done = ptune("reproduce", "table=mine", "--config-dir", str(own), "dry_run=true")
+    assert done.code == 0, done.err
+    assert "cb.probe      missing: not run  1 of 1" in done.out
+    assert "method=linear_probe max_steps=4" in done.out
+    assert "TFLOP/s" in done.out + done.err
+    real = ["scale=paper", 'overrides=["data=local","data.root=nowhere","backbone=tiny_encoder"]', "cells=cb.probe"]
+    lacking = ptune("reproduce", "table=mine", "--config-dir", str(own), "dry_run=true", *real)
+    assert lacking.code == 0, lacking.err
+    assert "missing: data.root: " in lacking.out + lacking.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_what_is_refused(own: Path, ptune: Callable[..., Any]) -> None:
+    """One line each, before anything runs."""
+    common = ("reproduce", "table=mine", "--config-dir", str(own))
+    assert ptune("reproduce").err == "table: must be given, as table=ptv2_table2; ptune ls table shows what there is"
+    assert ptune(*common, "scale=papr").err == "scale: 'papr' is not a choice; did you mean 'paper'?"
+    assert ptune(*common, "cells=mnli").err.startswith("cells: 'mnli' names no cell; one of: cb.majority")
+    assert ptune(*common, "overrides=[seed]").err == "overrides: 'seed' is not of the form key=value"
+    assert ptune("reproduce", "table=ptv2_table").err.startswith("table=ptv2_table: no such option; did you mean")
+
+
+def test_a_cell_that_cannot_run_is_failed(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+    """The others run, the table says why, and so does the exit code."""
+    path = own / "table" / "mine.yaml"
+    table = yaml.safe_load(path.read_text())
+    table["cells"] = {"rte.majority": {"set": {"method.procedure.nothing": 1}}}
+    path.write_text("# Broken.\n" + yaml.safe_dump(table, sort_keys=False))
+    words = ("hydra/launcher=basic", "cells=*.majority", "quiet=true")
+    done = ptune("reproduce", "table=mine", "--config-dir", str(own), *words)
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == "1 of 2 cells failed: rte.majority"
+    data = json.loads((tmp_path / "outputs/reproduce/mine/demo/table.json").read_text())
+    assert [cell["state"] for cell in data["cells"]] == ["ok", "failed"]
+    assert "method.procedure.nothing" in data["cells"][1]["why"]
