@@ -24,8 +24,8 @@ ON_A_RUN = [line.partition("#")[0].strip() for line in LINES if "run=RUN" in lin
 
 
 def single(words: list[str]) -> list[str]:
-    """One job of a sweep: the first value of each."""
-    plain = [word for word in words if word != "-m"]
+    """One job of a sweep: the first value of each; what is searched for is left as it is."""
+    plain = [word for word in words if word != "-m" and not word.startswith("hydra") and "(" not in word]
     return [f"{key}={value.split(',')[0]}" for key, _, value in (word.partition("=") for word in plain)]
 
 
