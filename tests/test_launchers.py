@@ -155,7 +155,9 @@ def test_a_sweep_that_is_told_to_end(number, code, ptune, tmp_path, cached, once
         pytest.skip("signals reach the main thread alone")
     words = [*SWEEP, "hydra.launcher.n_jobs=1", "seed=1,2", plant(s1="hang")]
     once_begun(tmp_path / "out", lambda: os.kill(os.getpid(), number))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     done = ptune(*words)
+    signal.signal(signal.SIGINT, before)
     assert done.code == code, done.err
     assert ends(tmp_path / "out") == {0: ("interrupted", "interrupted")}
     assert "0 of 2 jobs are done; the same command goes on from there" in done.err
