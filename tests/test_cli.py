@@ -431,7 +431,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     ("line", "expected"),
     [
         ("ptune tr", ["train"]),
-        ("ptune ", ["check", "data", "eval", "export", "ls", "predict", "report", "train"]),
+        ("ptune ", ["check", "data", "eval", "export", "ls", "predict", "report", "reproduce", "train"]),
         ("ptune data ", ["check", "info"]),
         ("ptune data info task=cb data=d", ["data=demo"]),
         ("ptune data check task=wnu", ["task=wnut17"]),

@@ -137,6 +137,8 @@ def test_micro_batches_do_not_depend_on_what_runs_beside(settings, monkeypatch):
     import torch
 
     s = settings("experiment=demo", "batch_size=64")
+    monkeypatch.setattr(threads, "_whole", None)
+    before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
         alone = build.micro_batches(s)
@@ -144,8 +146,7 @@ def test_micro_batches_do_not_depend_on_what_runs_beside(settings, monkeypatch):
         assert torch.get_num_threads() == 1
         assert build.micro_batches(s) == alone == 4
     finally:
-        monkeypatch.setattr(threads, "_whole", None)
-        torch.set_num_threads(1)
+        torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -326,7 +326,9 @@ main()
 def test_a_killed_run_is_synced_without_a_doubled_or_a_lost_row(go, overrides, tmp_path, monkeypatch):
     """What W&B had not written yet is told again, the rest is not, and `wandb sync` sends every step once."""
     words = [*overrides, "epochs=4", f"hydra.run.dir={tmp_path / 'run'}"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, "train", *words], cwd=tmp_path, capture_output=True)
+    own = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # which outlives this process
+    command = [sys.executable, "-c", KILLED, "train", *words]
+    killed = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True)
     assert killed.returncode == -9, killed.stderr
     (first,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
     keep = [at for at in range(first.stat().st_size) if at % 997 == 0][-1]

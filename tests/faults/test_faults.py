@@ -127,4 +127,4 @@ def test_time_limit(server, whole, base):
     folder = base / "limited"
     ended = server.train(folder, "time_limit=0")
     assert ended.code == 75
-    assert ended.said.startswith("ended by time_limit; to go on: ptune train resume=")
+    assert ended.said == f"ptune train: ended by time_limit; to go on: ptune train resume={folder}\n"
