@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from ptune import build, halt, ranks
 from ptune.config import Train
-from ptune.errors import ConfigError, DiskError, Interrupted, PrunedError
+from ptune.errors import FULL, ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
@@ -21,7 +20,6 @@ from ptune.session import Session, train
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -135,25 +133,25 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
 
     Raises Interrupted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
     """
-    with ExitStack() as locks:
-        for folder in folders if ranks.first() else ():
-            locks.enter_context(folder.locked())
-        try:
-            with halt.listening(settings.time_limit):
-                yield
-        except Interrupted as asked:
-            kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
-            on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
-            raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
-            last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
-            about = f"{error.filename}: " if error.filename else ""
-            raise DiskError(
-                f"{about}{error.strerror}; {last}; with room again, ptune train resume={folders[0].path} goes on"
-            ) from error
+    try:
+        with ExitStack() as inside:
+            for folder in folders if ranks.first() else ():
+                inside.enter_context(folder.locked())
+            inside.enter_context(halt.listening(settings.time_limit))
+            yield
+    except Interrupted as asked:
+        kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
+        on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
+        raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
+        last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
+        about = f"{error.filename}: " if error.filename else ""
+        kept = [str(folder.path) for folder in folders[:1] if folder.file("config.yaml").is_file()]
+        on = f"ptune train resume={kept[0]} goes on" if kept else "the same command begins"
+        raise DiskError(f"{about}{error.strerror}; {last}; with room again, {on}") from error
 
 
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
