@@ -99,7 +99,7 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
         progress.say(f"{folder.path} is finished")
         return folder.read_json("result.json")
     if folder.pruned:
-        raise PrunedError(f"pruned before: {folder.read_json('pruned.json')['why']}")
+        raise pruned_before(folder)
     with begun(settings, [folder]):
         result = Session(settings, folder, where.overrides, progress).complete()
     show(result, folder.path, progress)
@@ -110,21 +110,34 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
 def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list[float | Exception]:
     """Take runs that share a backbone (settings, folder, overrides) to their end side by side, in one process.
 
-    Returns each one's selecting score, or what ended it.
+    Returns each one's selecting score, or what ended it; of one that has ended before, what it ended with.
     """
     ends: list[float | Exception] = []
     corpora: dict[str, Any] = {}
-    with begun(jobs[0][0], [RunFolder(folder) for _, folder, _ in jobs]), Progress(quiet) as progress:
-        sessions = [
-            Session(settings, RunFolder(folder), overrides, progress, corpora, len(jobs))
-            for settings, folder, overrides in jobs
-        ]
-        for session, figures in zip(sessions, train(sessions), strict=True):
+    folders = [RunFolder(folder) for _, folder, _ in jobs]
+    with begun(jobs[0][0], folders), Progress(quiet) as progress:
+        sessions = {
+            folder.path: Session(settings, folder, overrides, progress, corpora, len(jobs))
+            for folder, (settings, _, overrides) in zip(folders, jobs, strict=True)
+            if not (folder.finished or folder.pruned)
+        }
+        found = dict(zip(sessions, train([*sessions.values()]) if sessions else (), strict=True))
+        for folder in folders:
+            figures = found.get(folder.path)
             if isinstance(figures, Exception):
                 ends.append(figures)
+            elif folder.finished:
+                ends.append(float(folder.read_json("result.json")["selected"]))
+            elif figures is None:
+                ends.append(pruned_before(folder))
             else:
-                ends.append(float(session.finish(figures)["selected"]))
+                ends.append(float(sessions[folder.path].finish(figures)["selected"]))
     return ends
+
+
+def pruned_before(folder: RunFolder) -> PrunedError:
+    """What is to be said of a run that an observer has ended."""
+    return PrunedError(f"pruned before: {folder.read_json('pruned.json')['why']}")
 
 
 @contextmanager
