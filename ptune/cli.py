@@ -144,7 +144,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from ptune.config import register
-    from ptune.errors import Interrupted
+    from ptune.errors import CLOSED, FULL, Interrupted
     from ptune.explain import explain
     from ptune.secrets import found
 
@@ -187,7 +187,10 @@ def dispatch(command: str, rest: list[str]) -> None:
         fail(75, f"ptune {command}: {interrupted}")
     except KeyboardInterrupt:
         fail(130, f"ptune {command}: interrupted")
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (*FULL, *CLOSED) and not traceback_wanted:
+            about = f"{error.filename}: " if error.filename else ""
+            fail(1, f"ptune {command}: {about}{error.strerror}")
         if traceback_wanted or not job.failed:
             raise
         fail(job.code, job.summary())

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 from hydra.errors import CompactHydraException
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # nothing may be written there
 
 
 class PtuneError(CompactHydraException):

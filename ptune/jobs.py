@@ -7,7 +7,6 @@ word. Launchers differ in where `attempt` is called; the sweep itself is in ptun
 from __future__ import annotations
 
 import copy
-import errno
 import hashlib
 import json
 import logging
@@ -32,7 +31,16 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ptune import ranks
-from ptune.errors import ConfigError, DataError, DiskError, DivergedError, Interrupted, PrunedError, UnavailableError
+from ptune.errors import (
+    FULL,
+    ConfigError,
+    DataError,
+    DiskError,
+    DivergedError,
+    Interrupted,
+    PrunedError,
+    UnavailableError,
+)
 from ptune.explain import check_complete, explain
 from ptune.where import unobserved
 
@@ -74,7 +82,6 @@ WORDED = (
     ("oom", re.compile(r"out of memory|can't allocate memory|Cannot allocate memory")),
     ("disk", re.compile(r"No space left on device|Disk quota exceeded")),
 )
-FULL = (errno.ENOSPC, errno.EDQUOT)
 # Signals that a program's own mistake raises; others come from outside.
 OWN = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
 

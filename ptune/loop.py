@@ -193,7 +193,7 @@ class Run:
         self.stopper.best, self.stopper.best_step = state["best"], state["best_step"]
         self.stopper.waited = state["waited"]
         self.saved = self.step
-        self.divide(state["parts"])
+        self.divide(state.get("parts", 1))  # which older checkpoints do not have
 
     def divide(self, parts: int) -> bool:
         """Give each micro-batch in so many parts; says whether they had more than one example."""

@@ -111,6 +111,8 @@ class RunFolder:
                 except BlockingIOError:
                     file.seek(0)
                     raise PtuneError(f"{self.path} is in use by {file.read().strip() or 'another process'}") from None
+                except OSError:  # a file system without locks
+                    pass
                 if os.fstat(file.fileno()).st_nlink:
                     break  # else whoever had it has just left and deleted it
             file.truncate(0)

@@ -18,6 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 Told = tuple[str, int]  # (a kind of event, or an evaluation's split, and its step)
 STAGED: set[str] = set()  # folders that `stage_in` chose, not the user
 ROWS = 200  # of a table, at most
+PREFIXES = {"step": "train", "halved": "halved"}  # of figures, by the kind of event; those of an evaluation: its split
 
 
 class Tracker(Protocol):
@@ -66,7 +67,7 @@ class Wandb:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Figures under "train/..." and "SPLIT/...", by step."""
-        prefix = "train" if event["event"] == "step" else str(event.get("split", "eval"))
+        prefix = PREFIXES.get(event["event"]) or str(event.get("split", "eval"))
         figures = {f"{prefix}/{key}": value for key, value in flat(event).items() if isinstance(value, (int, float))}
         self._once(str(event["event"]), int(event["step"]), lambda: figures)
 
@@ -216,6 +217,7 @@ def known_id(folder: Path) -> str | None:
 def told(rows: Mapping[int, Mapping[str, Any]]) -> set[Told]:
     """What W&B was told, by its history: figures of an event, and tables of an evaluation, stand beside their step."""
     found: set[Told] = set()
+    kinds = {prefix: kind for kind, prefix in PREFIXES.items()}
     for row in rows.values():
         for key in [key for key in row if key.endswith("/step")]:
             split, step = key.removesuffix("/step"), int(row[key])
@@ -223,7 +225,7 @@ def told(rows: Mapping[int, Mapping[str, Any]]) -> set[Told]:
             if any(isinstance(value, Mapping) for value in beside):
                 found.add((split, step))
             if any(not isinstance(value, Mapping) for value in beside):
-                found.add(("step" if split == "train" else "eval", step))
+                found.add((kinds.get(split, "eval"), step))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from ptune import build, halt, ranks
 from ptune.config import Train
-from ptune.errors import ConfigError, DiskError, Interrupted, PrunedError
+from ptune.errors import FULL, ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
@@ -21,7 +20,6 @@ from ptune.session import Session, train
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -101,7 +99,7 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
         progress.say(f"{folder.path} is finished")
         return folder.read_json("result.json")
     if folder.pruned:
-        raise PrunedError(f"pruned before: {folder.read_json('pruned.json')['why']}")
+        raise pruned_before(folder)
     with begun(settings, [folder]):
         result = Session(settings, folder, where.overrides, progress).complete()
     show(result, folder.path, progress)
@@ -112,21 +110,34 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) ->
 def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list[float | Exception]:
     """Take runs that share a backbone (settings, folder, overrides) to their end side by side, in one process.
 
-    Returns each one's selecting score, or what ended it.
+    Returns each one's selecting score, or what ended it; of one that has ended before, what it ended with.
     """
     ends: list[float | Exception] = []
     corpora: dict[str, Any] = {}
-    with begun(jobs[0][0], [RunFolder(folder) for _, folder, _ in jobs]), Progress(quiet) as progress:
-        sessions = [
-            Session(settings, RunFolder(folder), overrides, progress, corpora, len(jobs))
-            for settings, folder, overrides in jobs
-        ]
-        for session, figures in zip(sessions, train(sessions), strict=True):
+    folders = [RunFolder(folder) for _, folder, _ in jobs]
+    with begun(jobs[0][0], folders), Progress(quiet) as progress:
+        sessions = {
+            folder.path: Session(settings, folder, overrides, progress, corpora, len(jobs))
+            for folder, (settings, _, overrides) in zip(folders, jobs, strict=True)
+            if not (folder.finished or folder.pruned)
+        }
+        found = dict(zip(sessions, train([*sessions.values()]) if sessions else (), strict=True))
+        for folder in folders:
+            figures = found.get(folder.path)
             if isinstance(figures, Exception):
                 ends.append(figures)
+            elif folder.finished:
+                ends.append(float(folder.read_json("result.json")["selected"]))
+            elif figures is None:
+                ends.append(pruned_before(folder))
             else:
-                ends.append(float(session.finish(figures)["selected"]))
+                ends.append(float(sessions[folder.path].finish(figures)["selected"]))
     return ends
+
+
+def pruned_before(folder: RunFolder) -> PrunedError:
+    """What is to be said of a run that an observer has ended."""
+    return PrunedError(f"pruned before: {folder.read_json('pruned.json')['why']}")
 
 
 @contextmanager
@@ -135,25 +146,25 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
 
     Raises Interrupted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
     """
-    with ExitStack() as locks:
-        for folder in folders if ranks.first() else ():
-            locks.enter_context(folder.locked())
-        try:
-            with halt.listening(settings.time_limit):
-                yield
-        except Interrupted as asked:
-            kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
-            on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
-            raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
-            last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
-            about = f"{error.filename}: " if error.filename else ""
-            raise DiskError(
-                f"{about}{error.strerror}; {last}; with room again, ptune train resume={folders[0].path} goes on"
-            ) from error
+    try:
+        with ExitStack() as inside:
+            for folder in folders if ranks.first() else ():
+                inside.enter_context(folder.locked())
+            inside.enter_context(halt.listening(settings.time_limit))
+            yield
+    except Interrupted as asked:
+        kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
+        on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
+        raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
+        last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
+        about = f"{error.filename}: " if error.filename else ""
+        kept = [str(folder.path) for folder in folders[:1] if folder.file("config.yaml").is_file()]
+        on = f"ptune train resume={kept[0]} goes on" if kept else "the same command begins"
+        raise DiskError(f"{about}{error.strerror}; {last}; with room again, {on}") from error
 
 
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -256,6 +257,16 @@ def test_keyboard_interrupt_is_one_line(ptune, stub):
     stub("eval", interrupted)
     result = ptune("eval", "here")
     assert (result.code, result.err) == (130, "ptune eval: interrupted")
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
+def test_where_nothing_may_be_written(ptune, sweep):
+    """One line, whoever meets it: here Hydra does."""
+    closed = "/sys/kernel/ptune"  # to root as to anyone else
+    where = f"hydra.sweep.dir={closed}" if sweep else f"hydra.run.dir={closed}"
+    result = ptune("train", "method=majority", "task=rte", "data=demo", where, *sweep)
+    assert result.code == 1
+    assert re.fullmatch(f"ptune train: {closed}: (Operation not permitted|Permission denied|Read-only .*)", result.err)
 
 
 def test_the_job_sees_its_line_and_leaves_no_trace(ptune, stub, monkeypatch):

@@ -10,6 +10,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -181,6 +182,31 @@ def test_a_job_is_queued_again_as_it_was(tmp_path):
     again = DelayedSubmission.load(tmp_path / "again.pkl").function
     assert (again.specs, again.beside, again.cut) == (["a spec"], 2, False)
     assert job.cut
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("cluster", ["slurm", "local"])
+def test_a_job_that_slurm_ends_leaves_no_outcome(cluster, cut, tmp_path, monkeypatch):
+    """SIGTERM comes before the kill, of a job that is queued again as of one that is canceled; it has been saved."""
+    outcome = Outcome("interrupted", "interrupted", "ended by SIGTERM; to go on: ptune train resume=run")
+    slept: list[float] = []
+    job = launcher.Attempt([], 1)
+
+    def attempt(specs: Any) -> list[Outcome]:
+        job.cut = cut
+        return [outcome]
+
+    monkeypatch.setattr("submitit.helpers.TorchDistributedEnvironment", lambda: SimpleNamespace(world_size=1, rank=1))
+    monkeypatch.setattr("submitit.JobEnvironment", lambda: SimpleNamespace(cluster=cluster))
+    monkeypatch.setattr("ptune.threads.divide", lambda processes: None)
+    monkeypatch.setattr(launcher, "attempt", attempt)
+    monkeypatch.setattr(launcher.time, "sleep", slept.append)
+    if cut:
+        with pytest.raises(SystemExit):
+            job()
+    else:
+        assert job() == [outcome]
+    assert slept == ([launcher.KILLED] if cluster == "slurm" else [])
 
 
 # Whole sweeps, with processes that import everything anew

@@ -11,7 +11,10 @@ from hydra_plugins.ptune.fused import free, grouped, needed, told
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
+from ptune import train
+from ptune.errors import PrunedError
 from ptune.jobs import Job
+from ptune.run import RunFolder
 
 SMALL = [
     "data=demo",
@@ -52,7 +55,7 @@ def test_what_trains_side_by_side(job):
         job(8, "task=wnut17", "seed=2"),
     ]
     assert plan(jobs) == ([[0, 1, 2, 3, 4, 5, 6], [7, 8]], {})
-    for word in ("data.seed=3", "precision=bfloat16", "data.max_train=20", "deterministic=false"):
+    for word in ("data.seed=3", "precision=bfloat16", "data.max_train=20", "deterministic=false", "time_limit=5"):
         assert plan([job(0), job(1, "seed=2"), job(2, word)]) == ([[0, 1]], {"nothing to share": [2]}), word
 
 
@@ -180,6 +183,22 @@ def test_a_group_that_breaks_goes_on_in_halves(how, ptune, tmp_path, monkeypatch
     assert "they go on alone" in done.err
     results = [json.loads((tmp_path / f"out/seed-{seed}/result.json").read_text()) for seed in (1, 2, 3)]
     assert [result["fused"] for result in results] == [1, 1, 1]
+
+
+def test_what_has_ended_is_not_trained_again(settings, tmp_path):
+    """In halves of a group that broke at its end, or where a search goes on: finished runs and pruned ones."""
+    common = ["method=ptv2", "prompt_length.value=4", *SMALL, "max_steps=2", "optim.lr=0.01", "quiet=true"]
+    jobs = [(settings(*common, f"seed={seed}"), tmp_path / str(seed), []) for seed in (1, 2, 3)]
+    (score,) = train.together(jobs[:1], True)
+    RunFolder(jobs[1][1]).write_json("pruned.json", {"why": "behind"})
+    kept = (tmp_path / "1/result.json").read_bytes()
+    first, second, third = train.together(jobs, True)
+    assert first == score
+    assert (tmp_path / "1/result.json").read_bytes() == kept
+    assert isinstance(second, PrunedError)
+    assert str(second) == "pruned before: behind"
+    assert [path.name for path in (tmp_path / "2").iterdir()] == ["pruned.json"]
+    assert isinstance(third, float)
 
 
 def test_a_run_that_diverges_leaves_the_others(ptune, tmp_path):

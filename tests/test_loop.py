@@ -461,6 +461,16 @@ def test_resuming_continues_bit_for_bit(train, wire, tmp_path, method, name):
     assert ours.stopper == theirs.stopper
 
 
+def test_a_checkpoint_of_before_micro_batches_were_halved(train, wire, tmp_path):
+    settings = train("method=ptv2", "max_steps=1")
+    fitted(wire(settings, recorder=Folder(tmp_path)))
+    parameters, optimizer, state = read_checkpoint(RunFolder(tmp_path).checkpoints()[-1])
+    del state["parts"]
+    (run,) = wire(settings).runs
+    run.restore(parameters, optimizer, state)
+    assert (run.step, run.parts) == (1, 1)
+
+
 def test_patience_goes_on_where_it_was(train, wire):
     settings = train("method=ptv2", "eval_every=1", "patience=2", "max_steps=9")
     first = wire(settings)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ptune import train
-from ptune.errors import ConfigError, PtuneError
+from ptune.errors import ConfigError, DiskError, PtuneError
 from ptune.progress import Progress
 from ptune.run import RunFolder, intact, write_atomically
 from ptune.where import Where
@@ -143,6 +143,37 @@ def test_metrics_are_cut(tmp_path):
     assert events(tmp_path, "step", "step") == [(1,), (2,), (3,)]
     assert events(tmp_path, "eval", "step") == [(3,)]
     assert (tmp_path / "metrics.jsonl").read_text().endswith("}\n")
+
+
+def test_a_lock_keeps_others_out(tmp_path, monkeypatch):
+    """Where the file system has locks; where it has none, the run goes on without."""
+    folder = RunFolder(tmp_path)
+    with folder.locked(), pytest.raises(PtuneError, match="in use by process"), folder.locked():
+        pass
+
+    def none(*_) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with folder.locked():
+        pass
+    assert not folder.file(".lock").exists()
+
+
+def test_no_room_from_the_start(tmp_path, settings, monkeypatch):
+    """A disk that has no room for the lock is full as it is later."""
+    s = settings("method=majority", "task=rte", "data=demo", "backbone=tiny_encoder")
+
+    def full(*_, **__) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / ".lock"))
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(DiskError) as caught, train.begun(s, [RunFolder(tmp_path)]):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path / '.lock'}: No space left on device; there was no checkpoint yet; with room again, the same "
+        "command begins"
+    )
 
 
 def test_folder_errors(tmp_path):

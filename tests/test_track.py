@@ -384,6 +384,19 @@ def test_online_what_was_not_sent_is_told_again(monkeypatch, tmp_path):
     assert [step for step, _ in run.rows] == [3, 4, 5]
 
 
+def test_halved_micro_batches_are_told_once():
+    """As what they are, and not as an evaluation; a run that goes on finds it told."""
+    rows: list[dict] = []
+    event = {"event": "halved", "step": 3, "parts": 2}
+    wandb = track.Wandb(None, print, 4)
+    wandb.run = type("Run", (), {"log": lambda self, figures, step: rows.append(figures)})()
+    wandb.log(event)
+    assert rows == [{"halved/step": 3, "halved/parts": 2}]
+    again = track.Wandb(wandb.run, print, 4, track.told({3: rows[0]}), 3)
+    again.again([(event, {})])
+    assert len(rows) == 1
+
+
 def test_what_was_told_is_read_off_the_rows():
     """Events and tables by their step; a row of tables alone is no evaluation's figures."""
     table = {"_type": "table-file"}

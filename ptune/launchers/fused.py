@@ -35,6 +35,7 @@ TOGETHER = (
     "gradient_checkpointing",
     "cache_layers",
     "packages",
+    "time_limit",
 )
 OF_A_RUN = ("max_length", "bucket")  # settings of data that a run may have of its own
 

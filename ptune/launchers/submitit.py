@@ -7,6 +7,7 @@ several tasks a job is one run of as many ranks (see ptune.ranks). executor=loca
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at one job, on a file system that may be far away
 PATIENCE = 15.0  # seconds until what an ended job has written is surely seen here
+KILLED = 120.0  # seconds within which SLURM kills what it has sent SIGTERM (KillWait, 30 s where nothing else is set)
 # How jobs end that SLURM says this of, and that have left no outcome; others were killed.
 STATES = {
     "OUT_OF_MEMORY": ("failed", "oom"),
@@ -158,6 +160,7 @@ class Attempt:
 
     def __call__(self) -> list[Outcome]:
         """How the jobs ended; nothing, where another rank says it."""
+        from submitit import JobEnvironment
         from submitit.helpers import TorchDistributedEnvironment
         from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
 
@@ -174,9 +177,12 @@ class Attempt:
             outcomes = attempt(self.specs)
         except ranks.Ended:
             return []
+        told = outcomes[0].message.startswith(f"ended by {signal.SIGTERM.name}")
+        if told and JobEnvironment().cluster == "slurm":  # which may have queued it again: an outcome would end it
+            time.sleep(KILLED)
         if not self.cut:
             return outcomes
-        if outcomes[0].message.startswith(SystemExit.__name__):  # submitit has queued it again
+        if told or outcomes[0].message.startswith(SystemExit.__name__):  # submitit has queued it again
             sys.exit(LOCAL_REQUEUE_RETURN_CODE)
         late = Outcome("interrupted", "interrupted", "out of time; hydra.launcher.timeout_min, hydra.launcher.requeue")
         return [late if outcome.state == "failed" else outcome for outcome in outcomes]
