@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
 from ptune.results import Family, Group, Run, below, in_order
 from ptune.run import RunFolder
-from ptune.tables import flop
+from ptune.tables import flop, seconds
 
 T = TypeVar("T")
 CURVES, ROWS, LINES = 8, 40, 400  # the most that one drawing shows; the best ones
@@ -386,7 +386,7 @@ def costs(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
         members,
         "cost",
         SECONDS,
-        lambda s: fmean(seen.run.result["seconds"]["training"] for seen in s.runs),
+        lambda s: seconds(s.group) or 0.0,
         lambda x: f"{x:.1f} {SECONDS}",
         MEANS
         + " Seconds are a run's, as it was timed on its own machine; those of runs in one process are shared out.",
