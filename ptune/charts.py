@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
 from ptune.results import Family, Group, Run, below, in_order
 from ptune.run import RunFolder
-from ptune.tables import flop
+from ptune.tables import flop, seconds
 
 T = TypeVar("T")
 CURVES, ROWS, LINES = 8, 40, 400  # the most that one drawing shows; the best ones
@@ -263,7 +263,9 @@ def curve(name: str, title: str, best: Sequence[Shown], labels: Sequence[str], t
     """The selecting score of some settings over the epochs."""
     drawn = [(s, label) for s, label in zip(best, labels, strict=True) if len(course(s)) > 1]
     if drawn:
-        series = [Series(label, course(s), i) for i, (s, label) in enumerate(drawn[:CURVES])]
+        most = drawn[:CURVES]
+        numbers = styles([s for s, _ in most])
+        series = [Series(label, course(s), style) for (s, label), style in zip(most, numbers, strict=True)]
         first = drawn[0][0].runs[0].evaluations[0]
         note = "Mean over seeds at each evaluation that all have; the band is from the lowest to the highest seed."
         note += told + left_out(len(drawn), CURVES)
@@ -274,6 +276,12 @@ def preferred(members: Sequence[Shown]) -> Shown:
     """The setting that the selecting score prefers, on the seeds that all have where there are any."""
     best = Family([shown.group for shown in members]).best
     return next(shown for shown in members if shown.group is best)
+
+
+def styles(drawn: Sequence[Shown]) -> Sequence[int]:
+    """The styles of series: those of their methods, as in every drawing; of several settings of a method numbers."""
+    own = [s.style for s in drawn]
+    return own if len({*own}) == len(own) else range(len(own))
 
 
 def course(shown: Shown) -> list[Point]:
@@ -302,9 +310,10 @@ def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Scores against the prompt length."""
     families = gathered((s for s in ranked(members) if s.length), lambda s: s.family)
     told = {name: kin for name, kin in families.items() if len({s.length for s in kin}) > 1}
+    most = [*told.items()][:CURVES]
     series = [
-        Series(name, [point(s, float(s.length or 0), f"P = {s.length}") for s in by_length(kin)], i)
-        for i, (name, kin) in enumerate([*told.items()][:CURVES])
+        Series(name, [point(s, float(s.length or 0), f"P = {s.length}") for s in by_length(kin)], style)
+        for (name, kin), style in zip(most, styles([kin[0] for _, kin in most]), strict=True)
     ]
     if series:
         title, score = place.split(": ", 1)
@@ -377,7 +386,7 @@ def costs(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
         members,
         "cost",
         SECONDS,
-        lambda s: fmean(seen.run.result["seconds"]["training"] for seen in s.runs),
+        lambda s: seconds(s.group) or 0.0,
         lambda x: f"{x:.1f} {SECONDS}",
         MEANS
         + " Seconds are a run's, as it was timed on its own machine; those of runs in one process are shared out.",
@@ -423,12 +432,13 @@ def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     timed = [(s, [seen.latency for seen in s.runs if seen.latency is not None]) for s in ranked(members)]
     kin = gathered([both for both in timed if both[1]], lambda both: both[0].family)
     series = []
-    for i, (name, each) in enumerate([*kin.items()][:CURVES]):
+    most = [*kin.items()][:CURVES]
+    for (name, each), style in zip(most, styles([each[0][0] for _, each in most]), strict=True):
         points = []
         for s, values in sorted(each, key=lambda both: both[0].length or 0):
             told = f"{s.label}\n{fmean(values):.2f} ms an example ({min(values):.2f} to {max(values):.2f})"
             points.append(Point(float(s.length or 0), fmean(values), min(values), max(values), told))
-        series.append(Series(name, points, i))
+        series.append(Series(name, points, style))
     if len({point.x for each in series for point in each.points}) > 1:
         note = (
             "Time of an evaluation during training over its examples, in the run's own batches: the median of a run's, "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONFIGS = "ptune.conf"
 # What a bare word stands for: `ptune ls method` is `ptune ls group=method`.
 POSITIONAL = {"ls": "group", "eval": "run", "predict": "run", "export": "run", "report": "runs"}
+UNUSABLE = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # a path that a setting names
 
 EXAMPLES = """\
 Examples:
@@ -221,6 +222,7 @@ class Job:
         from hydra.errors import HydraException
         from hydra.types import RunMode
 
+        from ptune.errors import PtuneError
         from ptune.explain import check_complete
 
         try:
@@ -231,6 +233,11 @@ class Job:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 self.report(error, HydraConfig.get().job.num, HydraConfig.get().overrides.task)
                 raise
+            if isinstance(error, UNUSABLE) and error.filename is not None:
+                reason = (error.strerror or type(error).__name__).lower()
+                told = PtuneError(f"{error.filename}: {reason}; name another place, or make room there")
+                told.__cause__ = error
+                error = told
             if not isinstance(error, HydraException | BrokenPipeError):
                 raise
             folder = Path(HydraConfig.get().runtime.output_dir)

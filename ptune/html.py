@@ -26,7 +26,7 @@ from ptune.charts import Seen, Shown, gathered, preferred, ranked
 from ptune.errors import PtuneError
 from ptune.results import Group, Run, flat, without_paths
 from ptune.run import write_atomically
-from ptune.tables import Sheet, flop, notes
+from ptune.tables import Sheet, flop, notes, seconds, training_seconds
 
 ERRORS = 5  # that are shown of a setting
 PARTS = 8  # settings beside one another in a breakdown
@@ -213,7 +213,7 @@ class Report:
         group, runs = shown.group, [seen.run for seen in shown.runs]
         parameters = runs[0].result["parameters"]
         timed = [seen.latency for seen in shown.runs if seen.latency is not None]
-        seconds = fmean(run.result["seconds"]["training"] for run in runs)
+        spent = seconds(group)
         cost = flop(group)
         seeds = [(str(run.seed), f"#{self.ids[run.folder]}") for run in runs]
         edge = ", ".join(f"{end} {charts.short(key)}" for key, end in group.edge.items())
@@ -229,7 +229,7 @@ class Report:
             Cell(str(group.trials), group.trials, f"edge: {edge}" if edge and group is group.family.best else ""),
             Cell(f"{parameters['trained']:,}", parameters["trained"]),
             Cell(f"{parameters['bytes']:,}", parameters["bytes"]),
-            Cell(f"{seconds:.1f}", seconds),
+            Cell("" if spent is None else f"{spent:.1f}", spent),
             Cell("" if cost is None else f"{cost:.1e}", cost),
             Cell(f"{fmean(timed):.2f}" if timed else "", fmean(timed) if timed else None),
         ]
@@ -241,7 +241,7 @@ class Report:
             run = seen.run
             shown = self.settings.get(run.folder)
             name = str(run.folder.relative_to(self.folder))
-            seconds = run.result["seconds"]["training"]
+            spent = training_seconds(run.result)
             found = run.result.get("interval")
             where = f"#{self.environment_of[number]}", f"#{self.data_of[number]}"
             rows.append(
@@ -256,7 +256,7 @@ class Report:
                         Cell(f"[{found[0]:.1f}, {found[1]:.1f}]" if found else "", found[0] if found else None),
                         Cell(f"{run.selected:.2f}", run.selected),
                         Cell(f"{run.last:.2f}", run.last),
-                        Cell(f"{seconds:.1f}", seconds),
+                        Cell("" if spent is None else f"{spent:.1f}", spent),
                         Cell("", None, links=[("command", f"#command-{number + 1}")]),
                         Cell("", self.environment_of[number], links=[(where[0][1:], where[0])]),
                         Cell("", self.data_of[number], links=[(where[1][1:], where[1])]),

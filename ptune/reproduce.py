@@ -60,6 +60,8 @@ def wrong(s: Reproduce) -> Iterator[str]:
         yield f"scale: '{s.scale}' is not a choice; {nearest(s.scale, SCALES)}"
     if s.seeds is not None and s.seeds < 1:
         yield f"seeds: {s.seeds} is not a number of seeds"
+    if s.tflops is not None and s.tflops <= 0:
+        yield f"tflops: {s.tflops:g} is no speed; give TFLOP/s above 0, as tflops=15"
     for word in s.overrides:
         if "=" not in word:
             yield f"overrides: '{word}' is not of the form key=value"
@@ -164,12 +166,17 @@ class Reproduction:
         able = [work for work in self.works.values() if not (work.problem or work.lacking)]
         return [place for work in able for place in work.every if place.state != plan.FINISHED]
 
+    def again(self) -> set[str]:
+        """The keys of the cells that are to be run again. Raises ConfigError for patterns that name none."""
+        given = patterns(self.s.rerun) if self.s.rerun not in (False, True) else ["*"] * bool(self.s.rerun)
+        wanted = {cell.key for cell in self.chosen if any(names(cell, pattern) for pattern in given)}
+        if given and not wanted:
+            raise ConfigError([f"rerun: {', '.join(given)} names no cell of those that are chosen"])
+        return wanted
+
     def make_room(self, progress: Progress) -> None:
         """Put aside what is to be run again, and what was begun with other settings and could not go on."""
-        again = patterns(self.s.rerun) if self.s.rerun not in (False, True) else ["*"] * bool(self.s.rerun)
-        wanted = {cell.key for cell in self.chosen if any(names(cell, pattern) for pattern in again)}
-        if again and not wanted:
-            raise ConfigError([f"rerun: {', '.join(again)} names no cell of those that are chosen"])
+        wanted = self.again()
         for work in self.works.values():
             for place in work.every:
                 if work.cell.key in wanted or (place.state == plan.BEGUN and place.changed):
@@ -183,17 +190,19 @@ class Reproduction:
         """Say what would run, what it costs, and what it lacks."""
         from ptune.paper import estimate
 
+        again = self.again()
         going = self.root.is_dir() and held(self.root)
         cells = self.states(failed_before(self.root), going)
         total = estimate.Cost(0.0, 0.0)
         rows = []
         speed = self.s.tflops or (estimate.CPU_TFLOPS if self.s.scale == "demo" else estimate.GPU_TFLOPS)
         for each in cells:
-            work = self.works.get(each.cell.key)
+            work = None if each.cell.missing else self.works.get(each.cell.key)
             runs, hours, disk = "", "", ""
             if work is not None and work.settings is not None and each.by is None:
                 one = estimate.cost(work.settings)
-                left = work.number - sum(place.state == plan.FINISHED for place in work.every)
+                ended = 0 if each.cell.key in again else sum(place.state == plan.FINISHED for place in work.every)
+                left = work.number - ended
                 total = estimate.Cost(*(a + b for a, b in zip(total, one.times(left), strict=True)))
                 runs, hours = f"{left} of {work.number}", f"{one.times(left).flop / speed / 3.6e15:.2f}"
                 disk = f"{one.times(left).disk / 1e9:.2f}"

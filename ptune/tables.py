@@ -28,7 +28,7 @@ RUNS: dict[str, Callable[[Row], str]] = {
     "trained": lambda r: f"{r['parameters']['trained']:,}",
     "stored": lambda r: f"{r['parameters']['stored']:,}",
     "bytes": lambda r: f"{r['parameters']['bytes']:,}",
-    "seconds": lambda r: f"{r['seconds']['training']:.1f}",
+    "seconds": lambda r: "" if (spent := training_seconds(r)) is None else f"{spent:.1f}",
     "FLOP": lambda r: "" if (cost := training_flop(r)) is None else f"{cost:.1e}",
     "run": lambda r: r["folder"],
 }
@@ -69,7 +69,7 @@ GROUPS: dict[str, Callable[[Group], str]] = {
     "trained": lambda g: f"{g.runs[0].result['parameters']['trained']:,}",
     "stored": lambda g: f"{g.runs[0].result['parameters']['stored']:,}",
     "bytes": lambda g: f"{g.runs[0].result['parameters']['bytes']:,}",
-    "seconds": lambda g: f"{mean(g, 'seconds', 'training'):.1f}",
+    "seconds": lambda g: "" if (spent := seconds(g)) is None else f"{spent:.1f}",
     "FLOP": lambda g: "" if (cost := flop(g)) is None else f"{cost:.1e}",
 }
 
@@ -177,6 +177,8 @@ def notes(groups: Sequence[Group]) -> Notes:
         versions = {run.environment.get("code") for run in group.runs}
         if len(versions) > 1:
             said.append(f"{called(group)}: runs of {len(versions)} versions of the code")
+    if any(seconds(group) is None for group in groups):
+        said.append("no seconds and FLOP of runs made of stages: each stage has its own")
     if any(flop(group) for group in groups):
         said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
     return said
@@ -227,6 +229,17 @@ def training_flop(row: Row) -> float | None:
     return told.get("training")
 
 
+def seconds(group: Group) -> float | None:
+    """The mean time of training; None where a run has none."""
+    found = [spent for run in group.runs if (spent := training_seconds(run.result)) is not None]
+    return fmean(found) if len(found) == len(group.runs) else None
+
+
+def training_seconds(row: Row) -> float | None:
+    """The time of a run's training; None for a run made of stages, of which it would be the last one's alone."""
+    return None if row.get("stages") else float(row["seconds"]["training"])
+
+
 def mean(group: Group, *path: str) -> float:
     """The mean of a figure of the results."""
 
@@ -254,7 +267,7 @@ def as_data(group: Group) -> dict[str, Any]:
         "space": group.space,
         "edge": group.edge,
         "parameters": first["parameters"],
-        "seconds": mean(group, "seconds", "training"),
+        "seconds": seconds(group),
         "flop": flop(group),
         "seeds": [run.seed for run in group.runs],
         "runs": [str(run.folder) for run in group.runs],

@@ -240,6 +240,20 @@ def test_a_users_mistake_is_text_and_a_bug_a_traceback(ptune, stub):
         ptune("eval", "here")
 
 
+def test_a_place_that_cannot_be_written_is_text(ptune, stub, tmp_path):
+    """Whatever setting named it; HYDRA_FULL_ERROR=1 says where in the code."""
+    taken = tmp_path / "taken"
+    taken.write_text("")
+
+    def write(cfg):
+        (taken / "figures").mkdir(parents=True)
+
+    stub("report", write)
+    result = ptune("report")
+    assert result.code == 1
+    assert result.err == f"{taken / 'figures'}: not a directory; name another place, or make room there"
+
+
 def test_a_full_traceback_can_be_asked_for(ptune, stub, monkeypatch):
     def mistake(cfg):
         raise ConfigError(["run: nothing there"])

@@ -284,6 +284,20 @@ def test_learning_curves_are_means_with_the_range_of_the_seeds(folder):
     assert (chart.x, chart.y) == ("epoch", "dev f1")
 
 
+@pytest.mark.parametrize("kind", ["curves", "latency"])
+def test_a_method_has_one_color_in_every_drawing(tmp_path, kind):
+    """Whichever is the best one; only several settings of one method are told apart by colors of their own."""
+    for method, score in (("finetune", 50.0), ("prompt_tuning", 70.0), ("ptv2", 60.0)):
+        write_run(tmp_path / method, score, method=method, length=None if method == "finetune" else 20)
+    own = {label: each.style for label, each in shown(tmp_path).items()}
+    chart = drawing(tmp_path, f"{kind}-conll03_synthetic_test_f1")
+    assert {series.label: series.style for series in chart.series} == own
+    write_run(tmp_path / "upper", 65.0, method="ptv2", layers="3-4", overrides=["method.prompt.layers=3-4"])
+    name = f"{kind}-conll03_synthetic_test_f1" + ("-ptv2" if kind == "curves" else "")
+    styles = [series.style for series in drawing(tmp_path, name).series]
+    assert len({*styles}) == len(styles) > 1
+
+
 def test_a_curve_ends_where_the_first_seed_ends(folder, tmp_path):
     for seed in (1, 2):
         shutil.copytree(folder / f"p5-{seed}", tmp_path / str(seed))

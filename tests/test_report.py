@@ -76,12 +76,13 @@ def test_superglue_average(ptune, superglue):
     superglue()
     tasks = (70, 50, 55, 40, 30.5, 64, 62, 63.5)
     best, last = sum(tasks) / 8 + 1, sum(tasks) / 8  # a point for the mean of the seeds; the last evaluation is 1 lower
-    line = f"SuperGLUE average of ptv2, roberta_base, P 3, dev: {best:.2f} (last {last:.2f}); 8 tasks, 2 seeds each"
+    of = "ptv2, roberta_base, P 3, dev (selected on)"
+    line = f"SuperGLUE average of {of}: {best:.2f} (last {last:.2f}); 8 tasks, 2 seeds each"
     assert said_of_superglue(ptune) == said_of_superglue(ptune, format="markdown") == [line]
     table = list(csv.DictReader(io.StringIO(ptune("report", "all", "format=csv").out)))
     assert [row["task"] for row in table].count("SuperGLUE average") == 1
     assert (table[-1]["score"], table[-1]["last"], table[-1]["P"]) == (f"{best:.2f}", f"{last:.2f}", "3")
-    assert table[-1]["metric"] == "dev; 8 tasks, 2 seeds each"
+    assert table[-1]["metric"] == "dev (selected on); 8 tasks, 2 seeds each"
 
 
 def test_superglue_average_with_other_numbers_of_seeds(ptune, superglue):

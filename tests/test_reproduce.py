@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from finished import RESULT
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
@@ -358,6 +359,28 @@ def test_dry_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_dry_run_counts_what_would_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+    """What has ended with rerun alone, and never a cell that nothing can run, whatever cell has its settings."""
+    path = own / "table" / "mine.yaml"
+    table = yaml.safe_load(path.read_text())
+    table["axes"]["task"]["huge"] = {"label": "huge", "set": {"task": "rte"}, "missing": "no such model"}
+    path.write_text("# Mine, with a hole.\n" + yaml.safe_dump(table, sort_keys=False))
+    words = ("reproduce", "table=mine", "--config-dir", str(own), "dry_run=true", "cells=*.majority")
+    ended = tmp_path / "outputs/reproduce/mine/demo/cb.majority/1"
+    ended.mkdir(parents=True)
+    result = RESULT | {"seed": 1, "epochs": 1, "best": {**RESULT["best"], "epoch": 1, "interval": None}}
+    (ended / "result.json").write_text(json.dumps(result))
+
+    def runs(*more: str) -> dict[str, str | None]:
+        done = ptune(*words, *more)
+        assert done.code == 0, done.err
+        rows = [line.split() for line in done.out.splitlines() if ".majority " in line]
+        return {row[0]: next((row[i - 1] for i, word in enumerate(row) if word == "of"), None) for row in rows}
+
+    assert runs() == {"cb.majority": "0", "rte.majority": "1", "huge.majority": None}
+    assert runs("rerun=cb") == {"cb.majority": "1", "rte.majority": "1", "huge.majority": None}
+
+
 def test_what_is_refused(own: Path, ptune: Callable[..., Any]) -> None:
     """One line each, before anything runs."""
     common = ("reproduce", "table=mine", "--config-dir", str(own))
@@ -365,6 +388,8 @@ def test_what_is_refused(own: Path, ptune: Callable[..., Any]) -> None:
     assert ptune(*common, "scale=papr").err == "scale: 'papr' is not a choice; did you mean 'paper'?"
     assert ptune(*common, "cells=mnli").err.startswith("cells: 'mnli' names no cell; one of: cb.majority")
     assert ptune(*common, "overrides=[seed]").err == "overrides: 'seed' is not of the form key=value"
+    assert ptune(*common, "tflops=0").err == "tflops: 0 is no speed; give TFLOP/s above 0, as tflops=15"
+    assert ptune(*common, "rerun=mnli", "dry_run=true").err == "rerun: mnli names no cell of those that are chosen"
     assert ptune("reproduce", "table=ptv2_table").err.startswith("table=ptv2_table: no such option; did you mean")
 
 

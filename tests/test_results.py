@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from finished import RESULT, Write, writer
 
+from ptune import tables
 from ptune.errors import PtuneError
 from ptune.results import chosen, grouped, runs, told_apart
 
@@ -143,6 +144,18 @@ def test_a_prompt_length_is_tuned_when_it_is_said_to_be(write):
     assert len(chosen(grouped(runs(folder)))) == 2
     (best,) = chosen(grouped(runs(folder), tuned=["prompt_length"]))
     assert (best.space, best.edge) == ({"prompt_length.value": [5, 20]}, {"prompt_length.value": "largest"})
+
+
+def test_seconds_of_stages_are_no_runs(write):
+    """What the last stage took is not what the run did: no cost is shown rather than a part of it."""
+    folder = write("mpt2", {"method": "mpt2", "stages": [{"name": "joint", "folder": "stages/joint"}]})
+    write("ptv2")
+    groups = grouped(runs(folder))
+    assert [tables.RUNS["seconds"](run.row) for run in runs(folder)] == ["", "1.5"]
+    assert [tables.GROUPS["seconds"](group) for group in groups] == ["", "1.5"]
+    assert [tables.as_data(group)["seconds"] for group in groups] == [None, 1.5]
+    assert "no seconds and FLOP of runs made of stages: each stage has its own" in tables.notes(groups)
+    assert not any("stages" in note for note in tables.notes(groups[1:]))
 
 
 def test_damaged_files(write):

@@ -48,7 +48,7 @@ class Place:
             return FINISHED
         return BEGUN if (self.folder / "config.yaml").is_file() else NOTHING
 
-    @cached_property
+    @property
     def changed(self) -> bool:
         """Whether what is there was made with other settings than are asked for now."""
         return self.state != NOTHING and environment(self.folder).get("identity") != build.identity(self.settings)
@@ -76,6 +76,7 @@ class Work:
     seeds: list[int] = field(default_factory=list)
     problem: str | None = None
     lacking: str | None = None
+    known: dict[str, Place] = field(default_factory=dict)  # by the name of the folder; each composes once
 
     @cached_property
     def tried(self) -> list[Place]:
@@ -117,7 +118,7 @@ class Work:
 
     def place(self, name: str, words: Words) -> Place:
         """A run of it."""
-        return Place(self.folder / name, {**self.cell.words, **words})
+        return self.known.setdefault(name, Place(self.folder / name, {**self.cell.words, **words}))
 
     @property
     def ended(self) -> bool:
