@@ -41,8 +41,8 @@ Completion in bash and zsh: eval "$(ptune -sc install=bash)", or install=zsh.
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command line; ends with the exit code 0, 1 (a mistake in a setting, or failed jobs of a sweep), 2 (a
-    mistake in the line, or in the settings of a sweep, and nothing else failed), 75 (told to end; the same command goes
-    on) or 130 (Ctrl-C).
+    mistake in the line, or in the settings of a sweep, and nothing else failed), 75 (told to end, and can go on; a
+    single run by its first Ctrl-C, too) or 130 (Ctrl-C).
     """
     # Threads that spin while they wait lose most of a busy machine: 15 examples/s were measured against 265.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -119,10 +119,11 @@ def of_comparisons(groups: Sequence[Group], comparisons: Sequence[Comparison], m
         ]
         for each in comparisons
     ]
-    counted = sum(each.p is not None for each in comparisons)
+    tested = sum(each.p is not None for each in comparisons)
+    counted = "the one comparison" if tested == 1 else f"all {tested} comparisons"
     said = [
         f"difference: paired, on the same {RESAMPLES} resamples of examples (and of seeds where both sides have the "
-        f"same); p two-sided, p (Holm) corrected for all {counted} comparisons of this report",
+        f"same); p two-sided, p (Holm) corrected for {counted} of this report",
     ]
     if margin is not None:
         said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
