@@ -241,7 +241,7 @@ def test_a_report_by_group(ptune, searched):
         "ptv2 rte roberta_base P 20: best of 2 trials by dev; optim.lr 0.01, 0.1; optim.lr 0.1 is the largest"
         in found.out
     )
-    assert "corrected for all 1 comparisons" in found.out
+    assert "corrected for the one comparison of this report" in found.out
     assert "with n below 5 it is too narrow where seeds differ more than examples do" in found.out
     assert found.out == ptune("report", "runs").out
     assert "differences" not in ptune("report", "runs", "compare=none").out
