@@ -7,7 +7,6 @@ result.json alone says that a run is finished; the ledger says the rest.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ptune.errors import PtuneError
+from ptune.lock import lock
 
 NAME = "ledger.jsonl"
 
@@ -29,16 +29,11 @@ class Ledger:
         """Open it for writing. Raises PtuneError where another sweep is at work in the folder."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.file = os.open(folder / NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it, however the process ends
-        except BlockingIOError:
-            os.close(self.file)
+        if (file := lock(folder / NAME)) is None:
             raise PtuneError(
                 f"{folder}: a sweep is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+            )
+        self.file = file
         size = os.fstat(self.file).st_size
         if size and os.pread(self.file, 1, size - 1) != b"\n":  # a line that was cut off
             os.write(self.file, b"\n")

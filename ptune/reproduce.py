@@ -5,7 +5,6 @@ A run that has ended is not run again, one that was cut off goes on, and both ho
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from omegaconf import DictConfig
 from ptune import ledger
 from ptune.config import Reproduce
 from ptune.errors import ConfigError, PtuneError, nearest
+from ptune.lock import lock
 from ptune.paper import found, plan, show
 from ptune.paper.table import SCALES, Cell, Table, cells, names, overrides, parse, selected
 from ptune.progress import Progress
@@ -89,14 +89,12 @@ def words(given: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Hold a table's folder; the kernel lets it go when the process ends. Raises PtuneError where another has it."""
+    """Hold a table's folder. Raises PtuneError where another process has it."""
     root.mkdir(parents=True, exist_ok=True)
-    file = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    if (file := lock(root / LOCK)) is None:
+        raise PtuneError(f"{root}: another process reproduces this table; dry_run=true shows how far it is")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError:
-        raise PtuneError(f"{root}: another process reproduces this table; dry_run=true shows how far it is") from None
     finally:
         os.close(file)
 

@@ -14,7 +14,6 @@ checkpoints/STEP/  state to resume, the last two and the best; its manifest is w
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ import yaml
 
 from ptune import __version__, ranks
 from ptune.errors import PtuneError
+from ptune.lock import lock
 
 PACKAGES = (
     "torch",
@@ -103,26 +103,21 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         path = self.file(".lock")
-        with ExitStack() as stack:
-            while True:
-                file = stack.enter_context(path.open("a+"))
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    file.seek(0)
-                    raise PtuneError(f"{self.path} is in use by {file.read().strip() or 'another process'}") from None
-                except OSError:  # a file system without locks
-                    pass
-                if os.fstat(file.fileno()).st_nlink:
-                    break  # else whoever had it has just left and deleted it
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}\n")
-            file.flush()
+        while (file := lock(path)) is not None and not os.fstat(file).st_nlink:
+            os.close(file)  # whoever had it has just left and deleted it
+        if file is None:
+            owner = ""
+            with suppress(FileNotFoundError):  # it may have left in the meantime
+                owner = path.read_text(encoding="utf-8").strip()
+            raise PtuneError(f"{self.path} is in use by {owner or 'another process'}")
+        try:
+            os.truncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
             self._clear()
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(file)
 
     def _clear(self) -> None:
         for path in [path for path in self.path.rglob(".*") if RETIRED.fullmatch(path.name)]:

@@ -7,7 +7,6 @@ best.yaml      the best one, with the command that trains it again
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ptune.errors import ConfigError, PtuneError, nearest
+from ptune.lock import lock
 from ptune.run import RunFolder, write_atomically
 from ptune.seeds import mix
 from ptune.space import Parameter, combinations, plain, words
@@ -76,7 +76,11 @@ class Search:
         check(settings, parameters)
         library()
         self.folder, self.parameters, self.shared, self.settings = folder, parameters, [*shared], settings
-        self.file = locked(folder / JOURNAL)
+        if (file := lock(folder / JOURNAL)) is None:
+            raise PtuneError(
+                f"{folder}: a search is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
+            )
+        self.file = file
         try:
             mend(folder / JOURNAL)
             self.study, self.storage = study(folder / JOURNAL)
@@ -381,20 +385,6 @@ def check(s: Settings, parameters: Sequence[Parameter]) -> None:
         problems.append(f"hydra.sweeper.sampler: cmaes searches two or more intervals, and {text}; take sampler=tpe")
     if problems:
         raise ConfigError(problems)
-
-
-def locked(path: Path) -> int:
-    """A descriptor of the file, on which this process has a lock. Raises PtuneError where another one has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        text = "a search is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
-        raise PtuneError(f"{path.parent}: {text}") from None
-    except OSError:  # a file system without locks
-        pass
-    return descriptor
 
 
 def mend(path: Path) -> None:
