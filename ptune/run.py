@@ -53,6 +53,11 @@ RETIRED = re.compile(r"\.\d{8}")  # a checkpoint whose place another one takes
 CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json")
 
 
+def breakdown_file(split: str, step: int) -> str:
+    """Where the breakdown of a split after a step is, in the run folder."""
+    return f"breakdowns/{split}_{step:08d}.json"
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is either the old one or the new one, whatever happens between."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

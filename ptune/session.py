@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptune import build, ranks
-from ptune.accounting import COUNTED, accounting, reading
+from ptune.accounting import accounting, reading
 from ptune.batch import Example
 from ptune.checks import check
 from ptune.config import Train
 from ptune.corpus import SYNTHETIC, read_corpus
-from ptune.errors import ConfigError, PrunedError, PtuneError
+from ptune.errors import ConfigError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
-from ptune.run import RunFolder, environment, intact, read_checkpoint
+from ptune.run import RunFolder, environment
 from ptune.stages import Child, changed, differences
 
 if TYPE_CHECKING:
+    from ptune.evaluations import Evaluations
     from ptune.tasks import Prediction
 
 log = logging.getLogger(__name__)
 SINGLE = {"_target_": "ptune.procedures.single.Single"}  # what surrounds a stage that says nothing else
-
-
-class Recorder:
-    """Feeds the loop's events to the run folder, the tracker and the progress display alike."""
-
-    def __init__(self, folder: RunFolder, tracker: Any, progress: Progress) -> None:
-        self.folder, self.tracker, self.progress = folder, tracker, progress
-
-    def record(self, event: Mapping[str, Any]) -> None:
-        """See loop.Recorder."""
-        self.folder.append_metrics(event)
-        self.tracker.log(event)
-        self.progress.show(event)
-
-    def save(
-        self,
-        step: int,
-        tensors: Mapping[str, Any],
-        optimizer: Mapping[str, Any],
-        state: Mapping[str, Any],
-        best_step: int | None,
-    ) -> None:
-        """See loop.Recorder."""
-        self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
 
 
 @dataclass(frozen=True)
@@ -103,7 +77,8 @@ class Session:
         self.expected: int | None = None
         self.examples = None if stage is None else stage.examples
         self.model: Any = None
-        self.member = self.bytes = 0
+        self.member = 0
+        self.rendered: dict[str, Any] = {}
         self.beside: Sequence[Beside] = ()
         self.weight = 1.0
         self.start: Mapping[str, Any] = {}
@@ -229,9 +204,9 @@ class Session:
 
         s = self.settings
         if self.model is None:
-            self.model = build.assemble([s], self.task)
-            self.model.load_stored(self.folder.read_tensors())
-            self._show(self.model)
+            model = build.assemble([s], self.task)
+            model.load_stored(self.folder.read_tensors())
+            self.take(model, self.member)
         assert s.data.max_length is not None
         rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
         return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
@@ -254,6 +229,8 @@ class Session:
         """
         self.examples = self.examples if examples is None else examples
         self.settings = changed(self.settings, changes)
+        from ptune.training import train
+
         (found,) = train([self])
         if isinstance(found, Exception):
             raise found
@@ -261,43 +238,29 @@ class Session:
 
     def untrained(self) -> dict[str, Any]:
         """Report the model as it is."""
+        from ptune.evaluations import unmoved
+
         s = self.settings
-        model = self.model = build.assemble([s], self.task)
-        self._show(model)
+        self.take(build.assemble([s], self.task))
         if s.method["head"].get("calibrate"):
             from ptune.calibration import calibrate
 
-            calibrate(model, self.member, self.task, int(s.data.max_length or 0))
-        splits = {s.select_on, self.report_on}
-        rendered = {split: self._render(model, split) for split in splits}
-        event = {**self._event(model, rendered, 0), "step": 0, "epoch": 0.0}
-        point = self._point(model, rendered, event, keep=True)
-        return {
-            "best": point,
-            "last": point,
-            "steps": 0,
-            "epochs": 0.0,
-            "selected": event["selected"],
-            "seconds": {"training": 0.0},
-            **reading(rendered),
-            "parameters": self._account(model),
-        }
+            calibrate(self.model, self.member, self.task, int(s.data.max_length or 0))
+        splits = {s.select_on, self.report_on, *self.corpus.beside(self.report_on)}
+        seen = self.model, self.member, {split: self.render(split) for split in splits}
+        event = {**self.evaluations.event(*seen, 0), "step": 0, "epoch": 0.0}
+        point = self.evaluations.point(*seen, event, keep=True)
+        return {**unmoved(point, event["selected"]), **reading(seen[2]), "parameters": self.account()}
 
     def constant(self) -> dict[str, Any]:
         """Report the class seen most in training."""
         majority = self.task.majority(self.corpus.splits["train"])
         return self.predicted(lambda examples: [majority(example) for example in examples])
 
-    def scored(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Any:
-        """The evaluation of a predictor, a function from examples to predictions."""
-        from ptune.evaluate import told
-
-        return told(self.task, predict, split, self.corpus.splits[split])
-
     def predicted(self, predict: Callable[[Sequence[Any]], list[Any]], learned: int = 0) -> dict[str, Any]:
-        """Report a predictor that is no model of ours, see `scored`; learned: how many parameters it has."""
-        select, report = (self.scored(predict, split) for split in (self.settings.select_on, self.report_on))
-        return self._reported(select, report, learned)
+        """Report a predictor that is no model of ours, from examples to predictions; learned: its parameters."""
+        select, report = (self.evaluations.by(predict, split) for split in (self.settings.select_on, self.report_on))
+        return self.evaluations.once(select, report, learned)
 
     def answered(
         self,
@@ -309,154 +272,30 @@ class Session:
 
         parameters: of the models that found it, see ptune.accounting.
         """
-        select = self.scored(lambda examples: list(on_select), self.settings.select_on)
-        report = self.scored(lambda examples: list(on_report), self.report_on)
-        return {**self._reported(select, report), "parameters": dict(parameters)}
+        select = self.evaluations.by(lambda examples: list(on_select), self.settings.select_on)
+        report = self.evaluations.by(lambda examples: list(on_report), self.report_on)
+        return {**self.evaluations.once(select, report), "parameters": dict(parameters)}
 
-    def _reported(self, select: Any, report: Any, learned: int = 0) -> dict[str, Any]:
-        """The figures of a run that has been evaluated once, without training here."""
-        for found in (select, report):
-            self._break_down(found, 0)
-        self._keep(report)
-        point = {
-            "step": 0,
-            "epoch": 0.0,
-            "select": select.scores,
-            "report": report.scores,
-            "interval": report.interval(self.task, self.settings.metric),
-            "breakdowns": {found.split: breakdown_file(found.split, 0) for found in (select, report)},
-        }
-        metric = str(self.settings.metric)
-        return {
-            "best": point,
-            "last": point,
-            "steps": 0,
-            "epochs": 0.0,
-            "selected": select.scores[metric],
-            "seconds": {"training": 0.0},
-            **reading({}),
-            "parameters": {**dict.fromkeys(COUNTED, 0), "trained": learned, "head": learned},
-        }
+    @property
+    def evaluations(self) -> Evaluations:
+        """What evaluates the run, with its settings as they are now."""
+        from ptune.evaluations import Evaluations
 
-    # Parts of a run
+        return Evaluations(self.settings, self.task, self.corpus, self.report_on, self.folder, self.tracker)
 
-    def begin(self, model: Any, member: int, rendered: dict[str, Any]) -> Any:
-        """The run as the loop takes it, from its newest checkpoint if it has one.
+    # What training calls
 
-        member: its number among the runs of the model; rendered: splits as runs with the same settings see them.
-        """
-        training = self._run(model, self._lay_out(model, member, rendered))
-        if self.adapt is not None:
-            self.adapt(training)
-        self._restore(training)
-        return training
-
-    def _lay_out(self, model: Any, member: int, rendered: dict[str, Any]) -> Any:
-        """Take the run's place in a model, see `begin`; returns what it trains on as its template lays it out."""
-        s = self.settings
-        self.model, self.member = model, member
-        self._show(model)
-        own = None if self.examples is None else self._render(model, "train", self.examples)
-        read = {s.select_on, self.report_on, *(["train"] if own is None else [])}
-        self.rendered = {split: self._shared(split, rendered) for split in read}
-        given = self.rendered["train"] if own is None else own
-        self.rendered.setdefault("train", given)
-        return given
-
-    def _show(self, model: Any) -> None:
-        """Give the training examples to a template that shows some of them, and keep them for later."""
+    def take(self, model: Any, member: int = 0) -> None:
+        """Take a place in a model; a template that shows training examples learns them, and they are kept for later."""
         from ptune import shots
         from ptune.templates import Showing
 
-        template = model.member(self.member).template
+        self.model, self.member = model, member
+        template = model.member(member).template
         if isinstance(template, Showing):
             shown = shots.labeled(self.task, self.corpus.splits["train"])
             template.learn(shown)
             shots.write(self.folder, shown)
-
-    def _shared(self, split: str, rendered: dict[str, Any]) -> Any:
-        """A split as the template lays it out, perhaps for another run already."""
-        from ptune.cache import plain, said
-
-        s, template = self.settings, self.model.member(self.member).template
-        seed = s.seed if s.held_out_seed is None else s.held_out_seed
-        held_out = [s.protocol, s.held_out_from, s.held_out_share, seed] if s.protocol != "standard" else None
-        try:
-            key = json.dumps([split, said(template), asdict(s.data), held_out], default=plain)
-        except TypeError:  # a template of somebody's own that cannot be written down
-            key = f"{split} {self.member}"
-        if key not in rendered:
-            rendered[key] = self._render(self.model, split)
-        return rendered[key]
-
-    def event(self, training: Any) -> dict[str, Any]:
-        """What the loop is told of an evaluation."""
-        return self._event(self.model, self.rendered, training.step)
-
-    def conclude(self, training: Any, seconds: float, runs: int) -> dict[str, Any]:
-        """The figures of a run that the loop has ended; so many runs took so many seconds together."""
-        last = self._point(self.model, self.rendered, training.history[-1])
-        self._load_best(training)
-        return self._concluded(training, last, seconds, runs)
-
-    def prune(self, training: Any) -> PrunedError:
-        """Write that an observer has ended the run, and where, and tell the tracker; what to raise then."""
-        s, last, best = self.settings, training.history[-1], training.stopper
-        told = {
-            "why": best.pruned,
-            "step": training.step,
-            "steps": training.steps,
-            "epoch": last["epoch"],
-            "evaluations": len(training.history),
-            "split": last["split"],
-            "metric": last["metric"],
-            "selected": best.best,
-            "best_step": best.best_step,
-            "identity": self.identity,
-            "synthetic": self.corpus.synthetic,
-        }
-        self.folder.write_json("pruned.json", told)
-        self.tracker.finish({"pruned": True, **told}, {})
-        log.info("pruned after step %d of %d: %s", training.step, training.steps, best.pruned)
-        return PrunedError(
-            f"pruned after step {training.step} of {training.steps}, {last['split']} {s.metric} {best.best:.2f}: "
-            f"{best.pruned}"
-        )
-
-    def _concluded(self, training: Any, last: dict[str, Any], seconds: float, runs: int) -> dict[str, Any]:
-        """See `conclude`; the model is as it was at its best."""
-        s, model, rendered = self.settings, self.model, self.rendered
-        best_event = next(event for event in training.history if event["step"] == training.stopper.best_step)
-        best = self._point(model, rendered, best_event, keep=True)
-        examples, parameters = training.step * s.batch_size, self._account(model)
-        return {
-            "best": best,
-            "last": last,
-            "steps": training.step,
-            "epochs": training.step / training.steps_per_epoch,
-            "stopped_early": training.step < training.steps,
-            "selected": best_event["selected"],
-            "seconds": {"training": seconds / runs},
-            "fused": runs,
-            "examples_per_second": examples * runs / max(seconds, 1e-9),
-            **reading(rendered),
-            "parameters": parameters,
-            "flop": self._flop(model, rendered, training.step, parameters["backbone"]),
-        }
-
-    def _flop(self, model: Any, rendered: Mapping[str, Any], steps: int, tuned: int) -> dict[str, float]:
-        """An estimate of what training took, and what an example of the reported split takes, see ptune.flop."""
-        from ptune import flop
-        from ptune.checks import below
-
-        s, backbone = self.settings, model.backbone
-        prompt = model.member(self.member).prompt
-        about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
-        learned, read = (
-            flop.cost(backbone.shape, backbone.size, flop.Read.of(each.counts, each.lengths), *about)
-            for each in (rendered["train"], rendered[self.report_on])
-        )
-        return {"training": steps * s.batch_size * learned.step, "example": read.forward}
 
     def determinism(self, model: Any) -> None:
         """Take no algorithm whose result depends on how threads meet."""
@@ -467,10 +306,11 @@ class Session:
         # Nothing reads what it did not write.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
-    def _render(self, model: Any, split: str, examples: Sequence[Example] | None = None) -> Any:
+    def render(self, split: str, examples: Sequence[Example] | None = None) -> Any:
+        """A split, or other examples in its place, as the template lays it out; says what has no room."""
         from ptune.rendered import Rendered
 
-        template = model.member(self.member).template
+        template = self.model.member(self.member).template
         assert self.settings.data.max_length is not None
         most = self.settings.data.max_length
         examples = self.corpus.splits[split] if examples is None else examples
@@ -487,177 +327,11 @@ class Session:
             )
         return rendered
 
-    def _run(self, model: Any, rendered: Any) -> Any:
-        from ptune import loop
-        from ptune.rendered import SideBySide
-
-        stream = self._stream(rendered)
-        sources = {stream.source: loop.Source(self.member, self._normalizer(stream), self.weight)}
-        streams = [stream]
-        for member, beside in enumerate(self.beside, len(model.members) - len(self.beside)):
-            streams.append(self._stream_beside(beside, model.member(member).template))
-            sources[beside.name] = loop.Source(member, self._normalizer(streams[-1]), beside.weight)
-        return self._training(model, SideBySide(streams), stream.steps_per_epoch, sources)
-
-    def _training(self, model: Any, stream: Any, steps_per_epoch: int, sources: Mapping[str, Any]) -> Any:
-        """A run of the loop over the batches of sources, of which the first is the run's own."""
-        import torch
-
-        from ptune import loop, optim
-
-        s = self.settings
-        steps = s.epochs * steps_per_epoch
-        steps = min(steps, s.max_steps) if s.max_steps is not None else steps
-        others = {name: source.member for name, source in sources.items() if source.member != self.member}
-        trained = model.trained(self.member, others)
-        with torch.no_grad():
-            for name, tensor in self.start.items():
-                trained[name].copy_(tensor)
-        groups = {
-            g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")
-        }
-        stepper = optim.Stepper(optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, steps_per_epoch))
-        return loop.Run(
-            member=self.member,
-            stream=stream,
-            stepper=stepper,
-            trained=trained,
-            recorder=Recorder(self.folder, self.tracker, self.progress),
-            steps=steps,
-            steps_per_epoch=steps_per_epoch,
-            eval_every=s.eval_every or steps_per_epoch,
-            seed=s.seed,
-            clip=s.optim.clip,
-            sources=sources,
-            stopper=loop.Stopper(s.patience),
-            save_every=60 * s.save_minutes,
-            observer=self._observer(),
-        )
-
-    def _observer(self) -> Any:
-        """Who sees the evaluations of the run; those of its stages are the procedure's own business."""
-        s = self.settings
-        return leaf(s.observer, s.packages, warn=self.progress.warn) if s.observer and self.stage is None else None
-
-    def _stream(self, rendered: Any, source: str = "train") -> Any:
-        from ptune.rendered import Stream
-
-        s = self.settings
-        batching = (s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
-        return Stream(rendered, *batching, source=source)
-
-    def _normalizer(self, stream: Any) -> float | None:
-        """What the loss of a stream's steps is divided by, see loop.Run."""
-        return float(stream.expected_labels) if self.settings.loss.normalize == "constant" else None
-
-    def _stream_beside(self, beside: Beside, template: Any) -> Any:
-        from ptune.rendered import Rendered, Stream
-
-        s = beside.settings
-        most = int(s.data.max_length or 0)
-        rendered = Rendered(beside.examples, beside.task, template, most, self.cache, beside.name)
-        batching = (s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens)
-        return Stream(rendered, *batching, source=beside.name)
-
-    def _restore(self, training: Any) -> None:
-        path = self.folder.newest_checkpoint(self.progress.warn)
-        if path is not None:
-            training.restore(*read_checkpoint(path))
-        self.folder.cut_metrics(training.step)
-        if path is not None:
-            self.tracker.again(self._record())
-            self.progress.say(f"going on from step {training.step} of {training.steps}")
-
-    def _record(self) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:
-        """The events of the run so far, an evaluation with its tables."""
-        from ptune.breakdown import tables
-
-        for _, event in self.folder.metrics():
-            file = breakdown_file(str(event.get("split")), event["step"])
-            known = event["event"] == "eval" and self.folder.file(file).is_file()
-            yield event, tables(self.folder.read_json(file)) if known else {}
-
-    def _load_best(self, training: Any) -> None:
-        import torch
-
-        if training.stopper.best_step == training.step:
-            return
-        path = self.folder.file("checkpoints") / f"{training.stopper.best_step:08d}"
-        if not ranks.told(lambda: intact(path)):
-            raise PtuneError(f"{path}, the best of the run, is damaged; train again, in a new folder")
-        parameters, _, _ = read_checkpoint(path)
-        with torch.no_grad():
-            for name, parameter in training.trained.items():
-                parameter.copy_(parameters[name])
-
-    def _evaluate(self, model: Any, rendered: Mapping[str, Any], split: str) -> Any:
-        from ptune.evaluate import Asked, evaluate
-
-        s = self.settings
-        asked = Asked(self.member, self.task, self.corpus.splits[split], rendered[split])
-        return evaluate(model, asked, split, s.eval_batch_size, s.batch_tokens)
-
-    def _event(self, model: Any, rendered: Mapping[str, Any], step: int) -> dict[str, Any]:
-        from ptune.breakdown import figures
-
-        found = self._evaluate(model, rendered, self.settings.select_on)
-        metric = str(self.settings.metric)
-        return {
-            "split": found.split,
-            "metric": metric,
-            "selected": found.scores[metric],
-            "scores": found.scores,
-            "breakdown": figures(self._break_down(found, step)),
-            "seconds": found.seconds,
-        }
-
-    def _break_down(self, found: Any, step: int) -> dict[str, Any]:
-        """Write where an evaluation's score comes from, and tell the tracker."""
-        from ptune.breakdown import breakdown, tables
-
-        broken_down = breakdown(self.task, found, self.settings.metric)
-        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **broken_down})
-        self.tracker.tables(found.split, step, tables(broken_down))
-        return broken_down
-
-    def _point(
-        self, model: Any, rendered: dict[str, Any], event: Mapping[str, Any], keep: bool = False
-    ) -> dict[str, Any]:
-        """The scores of one moment of training, on the selecting and on the reporting split."""
-        beside: dict[str, dict[str, float]] = {}
-        intervals: dict[str, Any] = {}
-        step = event["step"]
-        for split in self.corpus.beside(self.report_on) if keep else ():
-            rendered[split] = self._render(model, split)
-            found = self._evaluate(model, rendered, split)
-            beside[split] = found.scores
-            intervals[split] = found.interval(self.task, self.settings.metric)
-            self._break_down(found, step)
-        report = self._evaluate(model, rendered, self.report_on)
-        self._break_down(report, step)
-        if keep:
-            self._keep(report)
-        return {
-            **({"beside": beside, "beside_intervals": intervals} if beside else {}),
-            "step": step,
-            "epoch": event["epoch"],
-            "select": event["scores"],
-            "report": report.scores,
-            "interval": report.interval(self.task, self.settings.metric),
-            "breakdowns": {s: breakdown_file(s, step) for s in (self.settings.select_on, self.report_on, *beside)},
-        }
-
-    def _keep(self, report: Any) -> None:
-        from ptune.evaluate import prediction_rows
-
-        self.predictions = prediction_rows(report)
-        self.folder.write_jsonl("predictions.jsonl", self.predictions)
-
-    def _account(self, model: Any) -> dict[str, Any]:
+    def account(self) -> dict[str, Any]:
+        """Store what was trained; what it comes to, see ptune.accounting."""
         about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
-        tensors = model.stored(self.member)
-        self.bytes = self.folder.write_tensors(tensors, about)
-        return accounting(model, self.member, tensors, self.bytes)
+        tensors = self.model.stored(self.member)
+        return accounting(self.model, self.member, tensors, self.folder.write_tensors(tensors, about))
 
     def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
         """Write the result and tell the tracker."""
@@ -692,84 +366,10 @@ class Session:
         }
         self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        self.tracker.finish({key: result[key] for key in keys}, {"predictions": self.predictions})
+        self.tracker.finish(
+            {key: result[key] for key in keys}, {"predictions": self.folder.read_jsonl("predictions.jsonl")}
+        )
         return result
-
-
-def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
-    """Train runs that share a backbone side by side; the figures of each, or what ended it.
-
-    A run with sources beside its own trains alone.
-    """
-    from ptune import loop
-
-    first = sessions[0]
-    beside = [(each.settings, each.task) for each in first.beside]
-    model = build.assemble([session.settings for session in sessions], first.task, beside)
-    first.determinism(model)
-    if model.backbone.lower is not None:
-        first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
-    rendered: dict[str, Any] = {}
-    runs = [session.begin(model, member, rendered) for member, session in enumerate(sessions)]
-    label = first.label if len(runs) == 1 else f"{len(runs)} runs"
-    first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
-    started = time.perf_counter()
-    loop.fit(runs, model, lambda run: sessions[run.member].event(run))
-    seconds = time.perf_counter() - started
-    first.progress.end()
-    both = zip(sessions, runs, strict=True)
-    return [
-        run.failure or (session.prune(run) if run.stopper.pruned else session.conclude(run, seconds, len(runs)))
-        for session, run in both
-    ]
-
-
-def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
-    """Train one prompt, with a head for each of several runs' tasks, on a batch of one task a step.
-
-    The first run's settings hold; its folder has the history, and the checkpoints, of which the one with the best mean
-    of the tasks' scores counts. temperature: see rendered.Drawn. Returns the figures of each run, `own_steps` among
-    them: how many had a batch of its task; None of one that has ended before.
-    """
-    from ptune import loop
-    from ptune.rendered import Drawn
-
-    runs = [first, *others]
-    model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
-    first.determinism(model)
-    names = [run.task.name for run in runs]
-    laid_out = [run._lay_out(model, member, {}) for member, run in enumerate(runs)]
-    streams = [run._stream(given, name) for run, given, name in zip(runs, laid_out, names, strict=True)]
-    drawn = Drawn(streams, first.settings.seed, temperature)
-    sources = {name: loop.Source(member, first._normalizer(streams[member])) for member, name in enumerate(names)}
-    training = first._training(model, drawn, drawn.steps_per_epoch, sources)
-    first._restore(training)
-
-    def event(training: Any) -> dict[str, Any]:
-        each = {name: run.event(training) for name, run in zip(names, runs, strict=True)}
-        mean = statistics.fmean(found["selected"] for found in each.values())
-        return {**each[names[0]], "selected": mean, "tasks": each}
-
-    first.progress.begin(first.label, training.steps, training.step)
-    started = time.perf_counter()
-    loop.fit([training], model, event)
-    seconds = time.perf_counter() - started
-    first.progress.end()
-    views = [
-        replace(training, history=[{**found, **found["tasks"][name]} for found in training.history]) for name in names
-    ]
-    both = list(zip(runs, views, strict=True))
-    ended = [run.folder.finished for run in runs]
-    last = [
-        None if e else r._point(model, r.rendered, view.history[-1]) for e, (r, view) in zip(ended, both, strict=True)
-    ]
-    first._load_best(training)
-    return [
-        None
-        if then is None
-        else {**run._concluded(view, then, seconds, 1), "own_steps": drawn.taken(training.step, member)}
-        for member, (then, (run, view)) in enumerate(zip(last, both, strict=True))
-    ]
 
 
 def micro_batches(settings: Train, folder: RunFolder, runs: int) -> int:
@@ -785,11 +385,6 @@ def micro_batches(settings: Train, folder: RunFolder, runs: int) -> int:
         text = f"{found} micro-batches a step cannot be divided among {ranks.count()} processes"
         raise ConfigError([f"accumulate: {text}; at least {ranks.count()}, or fewer processes"])
     return found
-
-
-def breakdown_file(split: str, step: int) -> str:
-    """Where the breakdown of a split after a step is, in the run folder."""
-    return f"breakdowns/{split}_{step:08d}.json"
 
 
 def run_name(s: Train) -> str:

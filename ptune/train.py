@@ -16,7 +16,7 @@ from ptune.errors import FULL, ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
-from ptune.session import Session, train
+from ptune.session import Session
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,8 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
 
     Returns each one's selecting score, or what ended it; of one that has ended before, what it ended with.
     """
+    from ptune.training import train
+
     ends: list[float | Exception] = []
     corpora: dict[str, Any] = {}
     folders = [RunFolder(folder) for _, folder, _ in jobs]

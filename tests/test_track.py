@@ -309,16 +309,16 @@ def test_resumed_run_tells_nothing_twice(go, capsys):
 KILLED = """
 import os, signal
 import psutil
-from ptune import session
+from ptune import training
 from ptune.cli import main
-record = session.Recorder.record
+record = training.Recorder.record
 def until(self, event):
     record(self, event)
     if (event["event"], event["step"]) == ("step", 7):
         for child in psutil.Process().children(recursive=True):  # W&B's own
             child.kill()
         os.kill(os.getpid(), signal.SIGKILL)
-session.Recorder.record = until
+training.Recorder.record = until
 main()
 """
 

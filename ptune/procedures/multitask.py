@@ -9,7 +9,6 @@ from typing import Any
 from ptune.errors import PtuneError
 from ptune.procedures import Procedure, Stage
 from ptune.run import RunFolder, intact, read_checkpoint
-from ptune.session import jointly
 
 JOINT = "joint"  # the stage, and its folder
 
@@ -96,6 +95,8 @@ class Joint(Procedure):
 
     def train(self, session: Any) -> dict[str, Any]:
         """Train to the end; a stage has the figures of each further task."""
+        from ptune.training import jointly
+
         changes = further(self.tasks, self.data, session.task.name)
         others = [session.child(name, **changed) for name, changed in changes.items()]
         figures, *of_others = jointly(session, others, self.temperature)

@@ -155,10 +155,11 @@ def run_ptune(s: Side) -> None:
     """Training or evaluation as `ptune train` does it; `runs` of them fused."""
     import hydra
 
-    from ptune import build, config, session
+    from ptune import build, config, training
     from ptune.evaluate import Asked, evaluate
     from ptune.progress import Progress
     from ptune.run import RunFolder
+    from ptune.session import Session
 
     leave_out(s.eager)
     with tempfile.TemporaryDirectory() as base, Progress(quiet=True) as progress:
@@ -177,28 +178,28 @@ def run_ptune(s: Side) -> None:
             with hydra.initialize_config_module("ptune.conf", version_base="1.3"):
                 settings = build.settings(hydra.compose("train", overrides=words))
             folder = RunFolder(Path(base) / str(seed))
-            sessions.append(session.Session(settings, folder, words, progress, corpora, s.runs))
+            sessions.append(Session(settings, folder, words, progress, corpora, s.runs))
         first = sessions[0]
         if s.kind == "eval":
             dev = first.corpus.splits["dev"]
             model = build.assemble([first.settings], first.task)
-            first.begin(model, 0, {})
+            training.begun(first, model, 0, {})
             rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
             asked = Asked(0, first.task, dev, rendered)
             repeat(Gate(len(dev)), lambda: evaluate(model, asked, "dev", batch))
         gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
-        begin = session.Session.begin
+        begun = training.begun
 
-        def counted(self: Any, model: Any, member: int, rendered: Any) -> Any:
-            made = begin(self, model, member, rendered)
-            gate.flop = flop(model, self.rendered["train"])
+        def counted(session: Any, model: Any, *about: Any) -> Any:
+            made = begun(session, model, *about)
+            gate.flop = flop(model, session.rendered["train"])
             return made
 
-        session.Session.begin = counted  # type: ignore[method-assign]
+        training.begun = counted
         steps = -(-len(first.corpus.splits["train"]) // s.batch_size)
         ready: list[Any] = []
 
-        class Gated(session.Recorder):
+        class Gated(training.Recorder):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 ready.append(self)
@@ -211,8 +212,8 @@ def run_ptune(s: Side) -> None:
                 if event["event"] == "step" and event["step"] % steps == 0:
                     gate.arrive()
 
-        session.Recorder = Gated  # type: ignore[misc]
-        session.train(sessions)
+        training.Recorder = Gated  # type: ignore[misc]
+        training.train(sessions)
 
 
 def flop(model: Any, rendered: Any) -> float:

@@ -1,0 +1,341 @@
+"""Sessions in the loop: what each trains on, where it goes on from, and the figures that it ends with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ptune import build, flop, loop, optim, ranks
+from ptune.accounting import reading
+from ptune.breakdown import tables
+from ptune.cache import plain, said
+from ptune.checks import below
+from ptune.config import Train
+from ptune.errors import PrunedError, PtuneError
+from ptune.leaves import leaf
+from ptune.model import Model
+from ptune.rendered import Drawn, Rendered, SideBySide, Stream
+from ptune.run import breakdown_file, intact, read_checkpoint
+
+if TYPE_CHECKING:
+    from ptune.progress import Progress
+    from ptune.run import RunFolder
+    from ptune.session import Beside, Session
+
+log = logging.getLogger(__name__)
+Splits = dict[str, Rendered]
+
+
+class Recorder:
+    """Feeds the loop's events to the run folder, the tracker and the progress display alike."""
+
+    def __init__(self, folder: RunFolder, tracker: Any, progress: Progress) -> None:
+        self.folder, self.tracker, self.progress = folder, tracker, progress
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """See loop.Recorder."""
+        self.folder.append_metrics(event)
+        self.tracker.log(event)
+        self.progress.show(event)
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        optimizer: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        best_step: int | None,
+    ) -> None:
+        """See loop.Recorder."""
+        self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
+
+
+def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
+    """Train runs that share a backbone side by side; the figures of each, or what ended it.
+
+    A run with sources beside its own trains alone.
+    """
+    first = sessions[0]
+    beside = [(each.settings, each.task) for each in first.beside]
+    model = build.assemble([session.settings for session in sessions], first.task, beside)
+    first.determinism(model)
+    if model.backbone.lower is not None:
+        first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
+    shared: Splits = {}
+    runs = [begun(session, model, member, shared) for member, session in enumerate(sessions)]
+    label = first.label if len(runs) == 1 else f"{len(runs)} runs"
+    first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
+    started = time.perf_counter()
+    loop.fit(runs, model, lambda run: evaluated(sessions[run.member], run.step))
+    seconds = time.perf_counter() - started
+    first.progress.end()
+    both = zip(sessions, runs, strict=True)
+    return [
+        run.failure or (pruned(session, run) if run.stopper.pruned else concluded(session, run, seconds, len(runs)))
+        for session, run in both
+    ]
+
+
+def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
+    """Train one prompt, with a head for each of several runs' tasks, on a batch of one task a step.
+
+    The first run's settings hold; its folder has the history, and the checkpoints, of which the one with the best mean
+    of the tasks' scores counts. temperature: see rendered.Drawn. Returns the figures of each run, `own_steps` among
+    them: how many had a batch of its task; None of one that has ended before.
+    """
+    sessions = [first, *others]
+    model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
+    first.determinism(model)
+    names = [session.task.name for session in sessions]
+    laid_out = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
+    streams = [stream(s.settings, given, name) for s, given, name in zip(sessions, laid_out, names, strict=True)]
+    drawn = Drawn(streams, first.settings.seed, temperature)
+    sources = {name: source(first.settings, streams[member], member) for member, name in enumerate(names)}
+    run = loop_run(first, model, drawn, drawn.steps_per_epoch, sources)
+    restore(first, run)
+
+    def event(run: loop.Run) -> dict[str, Any]:
+        each = {name: evaluated(session, run.step) for name, session in zip(names, sessions, strict=True)}
+        mean = statistics.fmean(found["selected"] for found in each.values())
+        return {**each[names[0]], "selected": mean, "tasks": each}
+
+    first.progress.begin(first.label, run.steps, run.step)
+    started = time.perf_counter()
+    loop.fit([run], model, event)
+    seconds = time.perf_counter() - started
+    first.progress.end()
+    views = [replace(run, history=[{**found, **found["tasks"][name]} for found in run.history]) for name in names]
+    going_on = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
+    last = {session: point(session, view.history[-1]) for session, view in going_on.items()}
+    load_best(first, run)
+    return [
+        {**figures(session, view, last[session], seconds, 1), "own_steps": drawn.taken(run.step, member)}
+        if session in going_on
+        else None
+        for member, (session, view) in enumerate(zip(sessions, views, strict=True))
+    ]
+
+
+# The beginning
+
+
+def begun(session: Session, model: Model, member: int, shared: Splits) -> loop.Run:
+    """The session's run as the loop takes it, from its newest checkpoint if it has one.
+
+    member: its number among the runs of the model; shared: splits as runs with the same settings see them.
+    """
+    s, given = session.settings, lay_out(session, model, member, shared)
+    own = stream(s, given)
+    streams, sources = [own], {own.source: source(s, own, member, session.weight)}
+    for number, beside in enumerate(session.beside, len(model.members) - len(session.beside)):
+        streams.append(stream_beside(session, beside, model.member(number).template))
+        sources[beside.name] = source(s, streams[-1], number, beside.weight)
+    run = loop_run(session, model, SideBySide(streams), own.steps_per_epoch, sources)
+    if session.adapt is not None:
+        session.adapt(run)
+    restore(session, run)
+    return run
+
+
+def lay_out(session: Session, model: Model, member: int, shared: Splits) -> Rendered:
+    """Take the session's place in a model, see `begun`; returns what it trains on as its template lays it out."""
+    s = session.settings
+    session.take(model, member)
+    own = None if session.examples is None else session.render("train", session.examples)
+    read = {s.select_on, session.report_on, *(["train"] if own is None else [])}
+    session.rendered = {split: laid_out(session, split, shared) for split in read}
+    given = session.rendered["train"] if own is None else own
+    session.rendered.setdefault("train", given)
+    return given
+
+
+def laid_out(session: Session, split: str, shared: Splits) -> Rendered:
+    """A split as the template lays it out, perhaps for another run already."""
+    s, template = session.settings, session.model.member(session.member).template
+    seed = s.seed if s.held_out_seed is None else s.held_out_seed
+    held_out = [s.protocol, s.held_out_from, s.held_out_share, seed] if s.protocol != "standard" else None
+    try:
+        key = json.dumps([split, said(template), asdict(s.data), held_out], default=plain)
+    except TypeError:  # a template of somebody's own that cannot be written down
+        key = f"{split} {session.member}"
+    if key not in shared:
+        shared[key] = session.render(split)
+    return shared[key]
+
+
+def stream(s: Train, rendered: Rendered, name: str = "train") -> Stream:
+    """The micro-batches of a source, as the settings ask for them."""
+    return Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens, source=name)
+
+
+def stream_beside(session: Session, beside: Beside, template: Any) -> Stream:
+    """The micro-batches of examples beside a run's own."""
+    most = int(session.settings.data.max_length or 0)
+    rendered = Rendered(beside.examples, beside.task, template, most, session.cache, beside.name)
+    return stream(beside.settings, rendered, beside.name)
+
+
+def source(s: Train, stream: Stream, member: int, weight: float = 1.0) -> loop.Source:
+    """Who reads a stream, and what its losses are divided by, see loop.Run."""
+    constant = float(stream.expected_labels) if s.loss.normalize == "constant" else None
+    return loop.Source(member, constant, weight)
+
+
+def loop_run(
+    session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, loop.Source]
+) -> loop.Run:
+    """A run of the loop over the batches of sources, of which the first is the session's own."""
+    s = session.settings
+    steps = s.epochs * steps_per_epoch
+    steps = min(steps, s.max_steps) if s.max_steps is not None else steps
+    others = {name: source.member for name, source in sources.items() if source.member != session.member}
+    trained = model.trained(session.member, others)
+    with torch.no_grad():
+        for name, tensor in session.start.items():
+            trained[name].copy_(tensor)
+    groups = {g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")}
+    return loop.Run(
+        member=session.member,
+        stream=stream,
+        stepper=optim.Stepper(optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, steps_per_epoch)),
+        trained=trained,
+        recorder=Recorder(session.folder, session.tracker, session.progress),
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        eval_every=s.eval_every or steps_per_epoch,
+        seed=s.seed,
+        clip=s.optim.clip,
+        sources=sources,
+        stopper=loop.Stopper(s.patience),
+        save_every=60 * s.save_minutes,
+        observer=observer(session),
+    )
+
+
+def observer(session: Session) -> Any:
+    """Who sees the evaluations of the run; those of its stages are the procedure's own business."""
+    s = session.settings
+    return leaf(s.observer, s.packages, warn=session.progress.warn) if s.observer and session.stage is None else None
+
+
+def restore(session: Session, run: loop.Run) -> None:
+    """Go on from the newest checkpoint that is whole; what the history tells of later steps is cut off."""
+    path = session.folder.newest_checkpoint(session.progress.warn)
+    if path is not None:
+        run.restore(*read_checkpoint(path))
+    session.folder.cut_metrics(run.step)
+    if path is not None:
+        session.tracker.again(record(session.folder))
+        session.progress.say(f"going on from step {run.step} of {run.steps}")
+
+
+def record(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:
+    """The events of a run so far, an evaluation with its tables."""
+    for _, event in folder.metrics():
+        file = breakdown_file(str(event.get("split")), event["step"])
+        known = event["event"] == "eval" and folder.file(file).is_file()
+        yield event, tables(folder.read_json(file)) if known else {}
+
+
+# Evaluations
+
+
+def evaluated(session: Session, step: int) -> dict[str, Any]:
+    """What the loop is told of an evaluation."""
+    return session.evaluations.event(session.model, session.member, session.rendered, step)
+
+
+def point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dict[str, Any]:
+    """The model as it is, see `Evaluations.point`."""
+    return session.evaluations.point(session.model, session.member, session.rendered, event, keep)
+
+
+# The end
+
+
+def concluded(session: Session, run: loop.Run, seconds: float, runs: int) -> dict[str, Any]:
+    """The figures of a run that the loop has ended; so many runs took so many seconds together."""
+    last = point(session, run.history[-1])
+    load_best(session, run)
+    return figures(session, run, last, seconds, runs)
+
+
+def load_best(session: Session, run: loop.Run) -> None:
+    """Let the model be as it was at its best evaluation. Raises PtuneError where that checkpoint is damaged."""
+    if run.stopper.best_step == run.step:
+        return
+    path = session.folder.file("checkpoints") / f"{run.stopper.best_step:08d}"
+    if not ranks.told(lambda: intact(path)):
+        raise PtuneError(f"{path}, the best of the run, is damaged; train again, in a new folder")
+    parameters, _, _ = read_checkpoint(path)
+    with torch.no_grad():
+        for name, parameter in run.trained.items():
+            parameter.copy_(parameters[name])
+
+
+def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: float, runs: int) -> dict[str, Any]:
+    """See `concluded`; the model is as it was at its best."""
+    best_event = next(event for event in run.history if event["step"] == run.stopper.best_step)
+    for split in session.corpus.beside(session.report_on):
+        session.rendered[split] = session.render(split)
+    best = point(session, best_event, keep=True)
+    examples, parameters = run.step * session.settings.batch_size, session.account()
+    return {
+        "best": best,
+        "last": last,
+        "steps": run.step,
+        "epochs": run.step / run.steps_per_epoch,
+        "stopped_early": run.step < run.steps,
+        "selected": best_event["selected"],
+        "seconds": {"training": seconds / runs},
+        "fused": runs,
+        "examples_per_second": examples * runs / max(seconds, 1e-9),
+        **reading(session.rendered),
+        "parameters": parameters,
+        "flop": cost(session, run.step, parameters["backbone"]),
+    }
+
+
+def cost(session: Session, steps: int, tuned: int) -> dict[str, float]:
+    """An estimate of what training took, and what an example of the reported split takes, see ptune.flop."""
+    s, backbone = session.settings, session.model.backbone
+    prompt = session.model.member(session.member).prompt
+    about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
+    learned, read = (
+        flop.cost(backbone.shape, backbone.size, flop.Read.of(each.counts, each.lengths), *about)
+        for each in (session.rendered["train"], session.rendered[session.report_on])
+    )
+    return {"training": steps * s.batch_size * learned.step, "example": read.forward}
+
+
+def pruned(session: Session, run: loop.Run) -> PrunedError:
+    """Write that an observer has ended the run, and where, and tell the tracker; what to raise then."""
+    last, best = run.history[-1], run.stopper
+    told = {
+        "why": best.pruned,
+        "step": run.step,
+        "steps": run.steps,
+        "epoch": last["epoch"],
+        "evaluations": len(run.history),
+        "split": last["split"],
+        "metric": last["metric"],
+        "selected": best.best,
+        "best_step": best.best_step,
+        "identity": session.identity,
+        "synthetic": session.corpus.synthetic,
+    }
+    session.folder.write_json("pruned.json", told)
+    session.tracker.finish({"pruned": True, **told}, {})
+    log.info("pruned after step %d of %d: %s", run.step, run.steps, best.pruned)
+    return PrunedError(
+        f"pruned after step {run.step} of {run.steps}, {last['split']} {session.settings.metric} {best.best:.2f}: "
+        f"{best.pruned}"
+    )
