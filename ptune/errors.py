@@ -52,10 +52,11 @@ class PrunedError(PtuneError):
     """An observer has ended the run before its end: nothing is wrong with it, and it has no result."""
 
 
-def nearest(wrong: object, right: Iterable[object]) -> str:
-    """The clause that ends an error line: the closest right value, or all of them when none is close."""
+def nearest(wrong: object, right: Iterable[object], shown: Iterable[object] | None = None) -> str:
+    """The clause that ends an error line: the closest right value, or all of them, or those `shown`, if none is."""
     known = [str(value) for value in right]
     close = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
+    known = known if shown is None else [str(value) for value in shown]
     return f"one of: {', '.join(known)}" if known else "there are none"

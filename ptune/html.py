@@ -89,7 +89,7 @@ def render(groups: Sequence[Group], sheets: Sequence[Sheet], folder: Path, page:
     return jinja.get_template("page.html").render(
         report=report,
         drawn=drawn,
-        compared=[(sheet.title, as_table(sheet)) for sheet in sheets],
+        compared=[(f"{sheet.title[:1].upper()}{sheet.title[1:]}", as_table(sheet)) for sheet in sheets],
         style=Markup(style),
         script=Markup(script),
         hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -88,9 +88,14 @@ def gathered(s: Report) -> Told:
     """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
     found = in_order(runs(s.runs), s.sort, lambda run: run.row)
     keys = {key for run in found for key in run.settings}
-    known = dict.fromkeys(name for key in sorted(keys) for name in (key.partition(".")[0], key))
     if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
-        raise ConfigError([f"tuned: no run has a setting '{name}'; {nearest(name, known)}" for name in wrong])
+        groups = sorted({key.partition(".")[0] for key in keys})
+        raise ConfigError(
+            [
+                f"tuned: no run has a setting '{name}'; {nearest(name, [*groups, *sorted(keys)], groups)}"
+                for name in wrong
+            ]
+        )
     every = grouped(found, s.tuned)
     compares = s.compare not in (None, NONE) or s.margin is not None
     by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
@@ -176,7 +181,8 @@ def page(told: Told) -> None:
 
     folder = Path(told.settings.runs)
     path = Path(told.settings.out or folder / "report.html")
-    html.write(told.every, told.sheets[1:], folder, path)
+    averages = [tables.of_averages(told.averages)] if told.averages else []
+    html.write(told.every, [*told.sheets[1:], *averages], folder, path)
     print(path)
 
 

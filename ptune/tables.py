@@ -12,6 +12,7 @@ from ptune.expected import expected
 from ptune.progress import bracketed
 from ptune.resample import RESAMPLES
 from ptune.results import NAMES, Group, Row, told_apart
+from ptune.superglue import Average
 
 SHOWN = 4  # settings that a cell names
 FEW = 5  # seeds; of 3 that differ far more than examples do, an interval covers 75 in 100
@@ -150,6 +151,18 @@ def of_budgets(groups: Sequence[Group]) -> Sheet:
     columns = ["method", "task", "backbone", "P", "trials", "selecting score", "reported score", "metric"]
     said = ["the best of so many trials as it is to be expected (arXiv 1909.03004), chosen by the selecting score"]
     return Sheet("expected best", columns, rows, said if rows else [])
+
+
+def of_averages(averages: Sequence[Average]) -> Sheet:
+    """A row a group of runs on SuperGLUE's tasks."""
+
+    def figure(value: float | None) -> str:
+        return "none" if value is None else f"{value:.2f}"
+
+    rows = [[*each.of.values(), figure(each.score), figure(each.last), each.told] for each in averages]
+    said = ["the mean of its eight tasks, where one of two metrics counts as their mean (arXiv 1905.00537)"]
+    columns = [*averages[0].of, "score", "last", "of"] if averages else []
+    return Sheet("SuperGLUE average", columns, rows, said)
 
 
 def notes(groups: Sequence[Group]) -> Notes:

@@ -30,10 +30,11 @@ COMMAND = ["experiment=demo", "task=conll03", "tracker.tags=['a b',\"c\"]", "see
 
 
 def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
-    """A finished run as RunFolder leaves it. told: method, length, layers, lr, task, trained, seconds, tags."""
+    """A finished run as RunFolder leaves it. told: method, length, layers, lr, task, metric, trained, seconds, tags."""
     method, length, task = told.get("method", "ptv2"), told.get("length", 20), told.get("task", "conll03")
+    metric = told.get("metric", "f1")
     breakdowns = {"dev": "breakdowns/dev_00000020.json", "test": "breakdowns/test_00000020.json"}
-    evaluation = {"report": {"f1": score}, "breakdowns": breakdowns}
+    evaluation = {"report": {metric: score}, "breakdowns": breakdowns}
     checksum = hashlib.sha256(task.encode()).hexdigest()
     result = {
         "method": method,
@@ -43,7 +44,7 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "tune": "none",
         "seed": seed,
         "synthetic": True,
-        "metric": "f1",
+        "metric": metric,
         "select_on": "dev",
         "report_on": "test",
         "selected_on_reported": False,
@@ -53,7 +54,7 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "selected": score + 1,
         "steps": 20,
         "best": evaluation,
-        "last": {"report": {"f1": score - 0.5}},
+        "last": {"report": {metric: score - 0.5}},
         "parameters": {"trained": told.get("trained", 1000), "stored": 1000, "bytes": 4000},
         "seconds": {"training": told.get("seconds", 5.0)},
         "flop": {"training": told.get("trained", 1000) * 1e9},
@@ -246,6 +247,16 @@ def test_differences_to_a_baseline_are_those_of_the_other_formats(read, folder):
     assert sheet.title == "differences"
     assert [text.strip() for text in sheet.rows[0]] in read.rows
     assert sheet.notes[0][1:] in read.text
+
+
+def test_superglue_average(tmp_path):
+    """A row a group of runs, where there are several of the eight tasks."""
+    for number, task in enumerate(("boolq", "copa", "rte")):
+        write_run(tmp_path / task, 50.0 + number, task=task, metric="accuracy")
+    read = Read(write_page(tmp_path))
+    (row,) = (row for row in read.rows if "no run of cb, multirc, record, wic, wsc" in row)
+    assert row[:-1] == ["ptv2", "tiny_encoder", "20", "synthetic test", "none", "none"]
+    assert read.text.count("SuperGLUE average") == 2  # in the contents and above its table
 
 
 @pytest.mark.parametrize(

@@ -318,6 +318,11 @@ def test_wrong_settings(ptune, searched):
         ("by=run compare=prefix", "compare: runs have no differences to show; leave out by=run"),
         ("margin=-1", "margin: -1 is no margin; give points above 0, as margin=1.0"),
         ("tuned=[optm]", "tuned: no run has a setting 'optm'; did you mean 'optim'?"),
+        (
+            "tuned=[x]",
+            "tuned: no run has a setting 'x'; one of: batch_size, compat, data, epochs, files, "
+            "held out from, layout, loss, method, optim, prompt_length, protocol, result, task",
+        ),
         ("compare=fintune", "compare: no run is of 'fintune'; did you mean 'finetune'?"),
     ):
         found = ptune("report", "runs", *words.split())
