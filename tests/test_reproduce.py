@@ -22,8 +22,10 @@ from omegaconf import OmegaConf
 
 from ptune import config
 from ptune.errors import ConfigError
+from ptune.leaves import target
 from ptune.paper import draw, estimate, found, plan, show
 from ptune.paper.table import Cell, Table, cells, overrides, parse, selected
+from ptune.procedures import Work
 
 CONF = Path(__file__).parent.parent / "conf"
 TABLES = sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
@@ -264,6 +266,27 @@ def test_the_estimate_follows_its_arithmetic(settings: Callable[..., Any]) -> No
     assert tuned.disk > 50 * one.disk
     forward = 256 * (24 * 4 * 128**2 + 4 * 4 * 128 * 256)  # of a row, in a model of 4 layers and hidden width 128
     assert tuned.flop == pytest.approx(10 * (3 * 600 + 1) * forward)
+
+
+def test_the_estimate_counts_every_training(settings: Callable[..., Any]) -> None:
+    """Of LM-BFF's candidates, of PET's patterns in each generation, of AutoPrompt's candidates the answers."""
+    words = ["data=demo", "task=rte", "backbone=tiny_encoder", "data.demo.train=64", "data.demo.dev=16", "epochs=4"]
+    once = estimate.cost(settings("method=lmbff", *words)).flop
+    searched = settings("method=lmbff_auto", *words, "method.procedure.n_pairs=9", "method.procedure.templates=false")
+    assert estimate.cost(searched).flop == pytest.approx(11 * once)
+    small = ["method.procedure.patterns=[pet1,pet2]", "method.procedure.reps=3", "method.procedure.pattern_steps=10"]
+    small += ["method.procedure.steps=30", "method.procedure.unlabeled=50"]
+
+    def work(s: Any) -> Work:
+        found: Work = target(s.method["procedure"]["_target_"]).work(s, 100, 64)
+        return found
+
+    assert work(settings("method=pet", *words, *small)) == Work(2 * 3 * 10 + 30, 2 * 3 * 50)
+    more = ["method.procedure.generations=4", "max_steps=5"]
+    assert work(settings("method=ipet", *words, *small, *more)) == Work(4 * 2 * 3 * 5 + 5, 4 * 2 * 3 * 50)
+    few = ["method.procedure.iterations=7", "method.procedure.accumulate=3", "method.procedure.candidates=5"]
+    assert work(settings("method=autoprompt", *words, *few, "batch_size=8")) == Work(7 * 3, 7 * 5 * 8)
+    assert work(settings("method=zero_shot", *words)) == Work(0)
 
 
 # Runs

@@ -3,7 +3,7 @@
 A token of text or prompt takes 2 x 12 x layers x hidden^2 FLOP forward, and 4 x layers x hidden x length for attention;
 a training step takes three times that where the backbone learns, twice where a prompt in it does, once where neither
 does. Every row is as long as rows may be, or as the corpus's statistics say (4/3 tokens a word); an example is one row;
-a procedure of several trainings counts as one for each of its tasks.
+a procedure of several trainings counts them all, and what its models answer beside their evaluations.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ptune.config import Train
+from ptune.leaves import target
 
 GPU_TFLOPS = 15.0  # sustained in float32, of the kind of card that the published scripts were run on
 CPU_TFLOPS = 0.1  # of one core: the tiny encoder was measured at 0.1 to 0.2, counted as above
@@ -47,7 +48,9 @@ def cost(s: Train) -> Cost:
     times = 3 if s.method["tune"] != "none" else 2 if prompt else 1
     evaluations = s.epochs if s.eval_every is None else steps / s.eval_every
     dev = sum(size(s, task, "dev", s.data.max_dev) for task in tasks)
-    rows = steps * s.batch_size * times + min(evaluations, steps) * dev
+    work = target(s.method["procedure"]["_target_"], s.packages).work(s, steps, size(s, s.task, "train", None))
+    rows = work.steps * s.batch_size * times + min(evaluations, steps) * dev * max(1.0, work.steps / steps)
+    rows += work.answers
     learned = trained(s, layers, hidden, prompt)
     return Cost(rows * row, OF_FLOAT * learned * (1 + KEPT * ADAM))
 

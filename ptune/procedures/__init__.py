@@ -17,6 +17,13 @@ class Stage(NamedTuple):
     action: Callable[[], dict[str, Any]]
 
 
+class Work(NamedTuple):
+    """What a procedure takes: steps of training in all of its runs, and examples that it answers beside evaluations."""
+
+    steps: float
+    answers: float = 0.0
+
+
 class Procedure:
     """trains: whether it needs a learning rate; backbone: whether it needs a pretrained model; fuses: whether it is one
     training and nothing else, which can share a backbone's pass with others; keeps: whether a finished run has a model
@@ -32,3 +39,8 @@ class Procedure:
     def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) of a run of this procedure, before anything is read or loaded."""
         yield from ()
+
+    @classmethod
+    def work(cls, given: Train, steps: float, examples: float) -> Work:
+        """What the run will take, about: one training takes so many steps; examples: of its training set."""
+        return Work(steps if cls.trains else 0.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ptune.leaves import target
-from ptune.procedures import Procedure, Stage
+from ptune.leaves import target, with_defaults
+from ptune.procedures import Procedure, Stage, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +51,13 @@ class AutoPrompt(Procedure):
             value = given.method["procedure"].get(key)
             if value is not None and value < 1:
                 yield f"method.procedure.{key}", f"{value} is too small; at least 1"
+
+    @classmethod
+    def work(cls, given: Train, steps: float, examples: float) -> Work:
+        """See Procedure: an iteration looks at `accumulate` batches, and at one more with each candidate."""
+        settings = with_defaults(cls, given.method["procedure"])
+        iterations = min(settings["iterations"], given.max_steps or settings["iterations"])
+        return Work(iterations * settings["accumulate"], iterations * settings["candidates"] * given.batch_size)
 
     def __init__(
         self,

@@ -63,6 +63,11 @@ class Ipet(Pet):
                 "one model alone has no others to label for it; name more patterns, or reps=2",
             )
 
+    @classmethod
+    def rounds(cls, settings: Mapping[str, Any]) -> int:
+        """See Pet; the first of zero_shot trains nothing."""
+        return int(settings["generations"]) - bool(settings["zero_shot"])
+
     def __init__(
         self,
         pattern: dict[str, Any],

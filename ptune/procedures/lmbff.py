@@ -6,10 +6,14 @@ arXiv 2012.15723, section 5.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptune.errors import ConfigError
-from ptune.procedures import Procedure, Stage
+from ptune.leaves import with_defaults
+from ptune.procedures import Procedure, Stage, Work
+
+if TYPE_CHECKING:
+    from ptune.config import Train
 
 PATTERN = "ptune.templates.pattern.Pattern"  # what is searched for is ranked without demonstrations
 FOUND = "found"  # what the pattern and the verbalizer that are found are called
@@ -56,6 +60,15 @@ class LmBff(Procedure):
             raise ConfigError(
                 ["method.procedure.ensemble: is of templates that are found; set method.procedure.templates=true"]
             )
+
+    @classmethod
+    def work(cls, given: Train, steps: float, examples: float) -> Work:
+        """See Procedure: a training for each candidate, for what is written, and for what counts."""
+        settings = with_defaults(cls, given.method["procedure"])
+        written = min(settings["beam"], settings["n_templates"] or settings["beam"])
+        templates = (1 + written) * settings["templates"]
+        words = (1 + settings["n_pairs"]) * settings["words"]
+        return Work(steps * (templates + words + (settings["ensemble"] or 1)))
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """Each search, with a training for every candidate and for what is written, and the training that counts."""

@@ -13,7 +13,7 @@ from ptune.accounting import together
 from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
 from ptune.leaves import with_defaults
-from ptune.procedures import Procedure, Stage
+from ptune.procedures import Procedure, Stage, Work
 from ptune.seeds import mix
 from ptune.templates.pattern import Pattern
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ptune.tasks import Prediction, Task
 
 Said = Sequence[np.ndarray]
+PATTERN = "pet"  # how the names of a task's PET patterns begin
 UNLABELED = "unlabeled.jsonl"  # in a stage's folder: what its model says of them
 UNTRAINED = {"procedure": {"_target_": "ptune.procedures.zero_shot.ZeroShot"}, "name": "zero_shot", "tune": "none"}
 
@@ -93,6 +94,22 @@ class Pet(Procedure):
                 yield f"{here}.{key}.{min(missing)}", "must be given, with its _target_"
         if settings["temperature"] <= 0:
             yield f"{here}.temperature", f"{settings['temperature']} is not above 0"
+
+    @classmethod
+    def work(cls, given: Train, steps: float, examples: float) -> Work:
+        """See Procedure: every pattern's trainings, of which each answers the unlabeled examples; the classifier's."""
+        settings = with_defaults(cls, given.method["procedure"])
+        known = settings["patterns"] or [name for name in given.task.get("patterns") or () if name.startswith(PATTERN)]
+        runs = len(known) * settings["reps"] * cls.rounds(settings)
+        of_pattern, of_classifier = (training(given, settings[key])["max_steps"] for key in ("pattern_steps", "steps"))
+        distilled = settings["sc_reps"] * of_classifier * settings["distill"]
+        unlabeled = min(examples, settings["unlabeled"] or examples) if settings["distill"] else 0.0
+        return Work(runs * of_pattern + distilled, runs * unlabeled)
+
+    @classmethod
+    def rounds(cls, settings: Mapping[str, Any]) -> int:
+        """How often each pattern is trained."""
+        return 1
 
     def __init__(
         self,
@@ -252,7 +269,7 @@ class Pet(Procedure):
 
 def pet_patterns(task: Any) -> list[str]:
     """The names of a task's PET patterns."""
-    return [name for name in task.patterns if name.startswith("pet")]
+    return [name for name in task.patterns if name.startswith(PATTERN)]
 
 
 def training(s: Any, steps: int) -> dict[str, Any]:
