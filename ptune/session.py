@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from ptune.corpus import SYNTHETIC, read_corpus
 from ptune.errors import ConfigError, PrunedError, PtuneError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
-from ptune.run import RunFolder, environment, intact, read_checkpoint
+from ptune.run import RunFolder, environment, intact, read_checkpoint, sha256
 from ptune.stages import Child, changed, differences
 
 if TYPE_CHECKING:
@@ -120,9 +119,8 @@ class Session:
         if folder.finished:
             return  # nothing of it is written again
         folder.write_config(build.as_config(settings))
-        self.identity = folder.write_environment(
-            {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
-        )
+        self.environment = environment(list(overrides))
+        self.identity = folder.write_environment({"identity": identity, **self.environment, "data": self.corpus.origin})
         given = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
         self.splits = {split: account(examples) for split, examples in given.items()}
         folder.write_jsonl("splits.jsonl", [{"split": split, **told} for split, told in self.splits.items()])
@@ -458,15 +456,6 @@ class Session:
         )
         return {"training": steps * s.batch_size * learned.step, "example": read.forward}
 
-    def determinism(self, model: Any) -> None:
-        """Take no algorithm whose result depends on how threads meet."""
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(self.settings.deterministic)
-        # Nothing reads what it did not write.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
     def _render(self, model: Any, split: str, examples: Sequence[Example] | None = None) -> Any:
         from ptune.rendered import Rendered
 
@@ -659,6 +648,15 @@ class Session:
         self.bytes = self.folder.write_tensors(tensors, about)
         return accounting(model, self.member, tensors, self.bytes)
 
+    def _weights(self) -> dict[str, Any]:
+        """What tells the weights that answered: of the file that was tuned, and of the backbone that it goes with."""
+        tuned = self.folder.file("tuned.safetensors")
+        backbone = leaf(self.settings.backbone, self.settings.packages) if self.procedure.backbone else None
+        return {
+            "tuned": sha256(tuned) if tuned.is_file() else None,
+            "backbone": backbone and backbone.origin(),
+        }
+
     def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
         """Write the result and tell the tracker."""
         from ptune.evaluate import constant
@@ -678,8 +676,12 @@ class Session:
             "identity": self.identity,
             "synthetic": self.corpus.synthetic,
             "metric": metric,
+            "protocol": s.protocol,
             "select_on": s.select_on,
             "report_on": self.report_on,
+            "selection": f"the first evaluation with the highest {metric} on {s.select_on}"
+            if figures["steps"]
+            else "none, it was evaluated once",
             "selected_on_reported": s.select_on == self.report_on,
             "score": figures["best"]["report"][metric],
             "interval": figures["best"]["interval"],
@@ -689,6 +691,9 @@ class Session:
             **({"caveat": self.task.caveat} if self.task.caveat else {}),
             "data": self.corpus.origin,
             "checksums": {split: told["sha256"] for split, told in self.splits.items()},
+            "weights": self._weights(),
+            "deterministic": s.deterministic,
+            "environment": {name: told for name, told in self.environment.items() if name != "overrides"},
         }
         self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
@@ -706,7 +711,6 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     first = sessions[0]
     beside = [(each.settings, each.task) for each in first.beside]
     model = build.assemble([session.settings for session in sessions], first.task, beside)
-    first.determinism(model)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
     rendered: dict[str, Any] = {}
@@ -736,7 +740,6 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
 
     runs = [first, *others]
     model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
-    first.determinism(model)
     names = [run.task.name for run in runs]
     laid_out = [run._lay_out(model, member, {}) for member, run in enumerate(runs)]
     streams = [run._stream(given, name) for run, given, name in zip(runs, laid_out, names, strict=True)]
