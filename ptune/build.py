@@ -235,9 +235,11 @@ def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any
     from ptune.injection import Vocabulary
     from ptune.model import Member, Model
     from ptune.seeds import mix
+    from ptune.threads import determinism
 
     first = runs[0]
-    for key in ("backbone", "precision", "device", "gradient_checkpointing", "cache_layers"):
+    determinism(first.deterministic)
+    for key in ("backbone", "precision", "device", "deterministic", "gradient_checkpointing", "cache_layers"):
         if any(getattr(s, key) != getattr(first, key) for s in runs):
             raise ValueError(f"runs with different settings of '{key}' cannot share a backbone")
     if len(runs) > 1 and any(s.method["tune"] != "none" for s in runs):

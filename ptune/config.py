@@ -148,6 +148,7 @@ class Train:
     precision: str = "float32"  # float32 | bfloat16 (autocast; frozen weights are kept in it)
     gradient_checkpointing: bool = False
     cache_layers: bool = False  # keep what frozen layers below the prompt give a row: faster, and without their dropout
+    # the same bits each time on the same machine, on a GPU too; false: faster algorithms may be taken there
     deterministic: bool = True
     device: str = "auto"
     resume: str | None = None  # a run folder to continue

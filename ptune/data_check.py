@@ -54,7 +54,7 @@ def main(cfg: DictConfig) -> None:
     if without := data.missing(task, sources, origin):
         problems.append(without)
     if problems := list(dict.fromkeys(problems)):  # a file may be read for two splits
-        raise DataError("\n".join([*problems, f"{len(problems):,} problem{'s' * (len(problems) > 1)}"]))
+        raise DataError(*problems, f"{len(problems):,} problem{'s' * (len(problems) > 1)}")
     if not s.quiet:
         console.print("no problems")
 

@@ -10,6 +10,7 @@ from hydra.errors import CompactHydraException
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # nothing may be written there
+LONGEST = 1000  # characters of a message about a file
 
 
 class PtuneError(CompactHydraException):
@@ -25,7 +26,13 @@ class ConfigError(PtuneError):
 
 
 class DataError(PtuneError):
-    """A file that is not what its format promises; the message begins with file:line or the place in it."""
+    """A file that is not what its format promises; each message begins with file:line or the place in it.
+
+    A message is one line, whatever the file has in the place that is shown of it, see `shown`.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(shown(message) for message in messages))
 
 
 class UnreadableError(DataError):
@@ -52,11 +59,18 @@ class PrunedError(PtuneError):
     """An observer has ended the run before its end: nothing is wrong with it, and it has no result."""
 
 
-def nearest(wrong: object, right: Iterable[object], shown: Iterable[object] | None = None) -> str:
-    """The clause that ends an error line: the closest right value, or all of them, or those `shown`, if none is."""
+def shown(message: str) -> str:
+    """A message as one line of at most 1,000 characters, with escapes for those that a terminal would obey."""
+    if not message.isprintable():
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)
+    return message if len(message) <= LONGEST else f"{message[: LONGEST - 300]} ... {message[-200:]}"
+
+
+def nearest(wrong: object, right: Iterable[object], listed: Iterable[object] | None = None) -> str:
+    """The clause that ends an error line: the closest right value, or all of them, or those `listed`, if none is."""
     known = [str(value) for value in right]
     close = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    known = known if shown is None else [str(value) for value in shown]
+    known = known if listed is None else [str(value) for value in listed]
     return f"one of: {', '.join(known)}" if known else "there are none"

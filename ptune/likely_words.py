@@ -40,7 +40,6 @@ def search(
     """
     s, task = changed(session.settings, {"method": {"template": rendering}}), session.task
     model = build.assemble([s], task)
-    session.determinism(model)
     template, head = model.member(0).template, model.member(0).head
     if not isinstance(head, Verbalizer):
         raise ConfigError(["method/head: label words are looked for where a verbalizer reads them; use verbalizer"])

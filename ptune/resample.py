@@ -11,13 +11,14 @@ further than these seeds do, which is too narrow where seeds differ more than ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ptune.batch import Example
-from ptune.errors import PtuneError
+from ptune.errors import DataError, PtuneError
 from ptune.leaves import leaf
 from ptune.run import RunFolder
 from ptune.seeds import mix
@@ -52,10 +53,15 @@ def units(run: Run) -> Unit | None:
         task: Task = leaf(run.config["task"], run.config.get("packages") or ())
     except (PtuneError, TypeError):  # of a package that is not here, or of another version of the code
         return None
+    rows = RunFolder(run.folder).read_jsonl(path.name)
     try:
-        rows = RunFolder(run.folder).read_jsonl(path.name)
-    except ValueError as error:
-        raise PtuneError(f"{path}: damaged ({error})") from None
+        return added(run, task, rows)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # what the run wrote added up
+        raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
+def added(run: Run, task: Task, rows: Sequence[dict[str, Any]]) -> Unit | None:
+    """See `units`: of the rows of predictions.jsonl."""
     examples = [
         Example(row["id"], {k: v for k, v in row.items() if k not in OWN}, row["gold"], group=row.get("group"))
         for row in rows

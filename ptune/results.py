@@ -20,7 +20,7 @@ import yaml
 
 from ptune.build import UNTRACKED
 from ptune.config import Report
-from ptune.errors import PtuneError
+from ptune.errors import DataError, PtuneError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -401,8 +401,8 @@ def _loaded(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
         found = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (ValueError, yaml.YAMLError) as error:
-        raise PtuneError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
     if not isinstance(found, dict):
-        raise PtuneError(f"{path}: not a mapping of names to values")
+        raise DataError(f"{path}: not a mapping of names to values")
     return found

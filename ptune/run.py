@@ -31,7 +31,7 @@ from typing import Any
 import yaml
 
 from ptune import __version__, ranks
-from ptune.errors import PtuneError
+from ptune.errors import DataError, PtuneError
 from ptune.lock import lock
 
 PACKAGES = (
@@ -159,8 +159,8 @@ class RunFolder:
             config = yaml.safe_load(self.file("config.yaml").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise PtuneError(f"{self.path} is not a run folder: it has no config.yaml") from None
-        except yaml.YAMLError as error:
-            raise PtuneError(f"{self.file('config.yaml')}: not YAML ({str(error).splitlines()[0]})") from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise DataError(f"{self.file('config.yaml')}: not YAML ({str(error).splitlines()[0]})") from None
         if not isinstance(config, dict):
             raise PtuneError(f"{self.file('config.yaml')}: not a configuration")
         return config
@@ -173,9 +173,9 @@ class RunFolder:
 
     @ranks.read
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run. Raises PtuneError where it is missing."""
+        """A JSON file of the run. Raises PtuneError where it is missing or damaged."""
         try:
-            return dict(json.loads(self.file(name).read_text(encoding="utf-8")))
+            return object_of(self.file(name).read_bytes(), str(self.file(name)))
         except FileNotFoundError:
             raise PtuneError(
                 f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on"
@@ -198,9 +198,10 @@ class RunFolder:
 
     @ranks.read
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
-        """A file of JSON lines. Raises PtuneError where it is missing."""
+        """A file of JSON lines. Raises PtuneError where it is missing or damaged."""
         try:
-            return [json.loads(line) for line in self.file(name).read_text(encoding="utf-8").split("\n") if line]
+            rows = enumerate(self.file(name).read_bytes().split(b"\n"), 1)
+            return [object_of(row, f"{self.file(name)}:{number}") for number, row in rows if row]
         except FileNotFoundError:
             raise PtuneError(f"{self.path} has no {name}; resume={self.path} makes it") from None
 
@@ -337,6 +338,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
 
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     return load_file(path / "parameters.safetensors"), load_file(path / "optimizer.safetensors"), state
+
+
+def object_of(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a file, or of a line of one. Raises DataError, beginning with `where`, for anything else."""
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: damaged ({error})") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: damaged (a JSON {type(found).__name__} where an object is needed)")
+    return found
 
 
 def contiguous(tensors: Mapping[str, Any]) -> dict[str, Any]:

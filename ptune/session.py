@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from ptune.corpus import SYNTHETIC, read_corpus
 from ptune.errors import ConfigError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
-from ptune.run import RunFolder, environment
+from ptune.run import RunFolder, environment, sha256
 from ptune.stages import Child, changed, differences
 
 if TYPE_CHECKING:
@@ -95,9 +94,8 @@ class Session:
         if folder.finished:
             return  # nothing of it is written again
         folder.write_config(build.as_config(settings))
-        self.identity = folder.write_environment(
-            {"identity": identity, **environment(list(overrides)), "data": self.corpus.origin}
-        )
+        self.environment = environment(list(overrides))
+        self.identity = folder.write_environment({"identity": identity, **self.environment, "data": self.corpus.origin})
         given = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
         self.splits = {split: account(examples) for split, examples in given.items()}
         folder.write_jsonl("splits.jsonl", [{"split": split, **told} for split, told in self.splits.items()])
@@ -297,15 +295,6 @@ class Session:
             template.learn(shown)
             shots.write(self.folder, shown)
 
-    def determinism(self, model: Any) -> None:
-        """Take no algorithm whose result depends on how threads meet."""
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(self.settings.deterministic)
-        # Nothing reads what it did not write.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
     def render(self, split: str, examples: Sequence[Example] | None = None) -> Any:
         """A split, or other examples in its place, as the template lays it out; says what has no room."""
         from ptune.rendered import Rendered
@@ -333,6 +322,15 @@ class Session:
         tensors = self.model.stored(self.member)
         return accounting(self.model, self.member, tensors, self.folder.write_tensors(tensors, about))
 
+    def _weights(self) -> dict[str, Any]:
+        """What tells the weights that answered: of the file that was tuned, and of the backbone that it goes with."""
+        tuned = self.folder.file("tuned.safetensors")
+        backbone = leaf(self.settings.backbone, self.settings.packages) if self.procedure.backbone else None
+        return {
+            "tuned": sha256(tuned) if tuned.is_file() else None,
+            "backbone": backbone and backbone.origin(),
+        }
+
     def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
         """Write the result and tell the tracker."""
         from ptune.evaluate import constant
@@ -352,8 +350,12 @@ class Session:
             "identity": self.identity,
             "synthetic": self.corpus.synthetic,
             "metric": metric,
+            "protocol": s.protocol,
             "select_on": s.select_on,
             "report_on": self.report_on,
+            "selection": f"the first evaluation with the highest {metric} on {s.select_on}"
+            if figures["steps"]
+            else "none, it was evaluated once",
             "selected_on_reported": s.select_on == self.report_on,
             "score": figures["best"]["report"][metric],
             "interval": figures["best"]["interval"],
@@ -363,6 +365,9 @@ class Session:
             **({"caveat": self.task.caveat} if self.task.caveat else {}),
             "data": self.corpus.origin,
             "checksums": {split: told["sha256"] for split, told in self.splits.items()},
+            "weights": self._weights(),
+            "deterministic": s.deterministic,
+            "environment": {name: told for name, told in self.environment.items() if name != "overrides"},
         }
         self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")

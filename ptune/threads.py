@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+CUBLAS, REPRODUCIBLE = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 _whole: int | None = None
 
 
@@ -22,6 +24,17 @@ def divide(processes: int) -> None:
 def undivided() -> int:
     """Torch's threads as they would be alone: what figures depend on is chosen by this number."""
     return _whole or torch.get_num_threads()
+
+
+def determinism(wanted: bool) -> None:
+    """Take no algorithm whose result depends on how threads meet, on a CPU and on a GPU; or any. Before a GPU computes,
+    since CUDA's linear algebra reads its setting once."""
+    if wanted and os.environ.get(CUBLAS) not in REPRODUCIBLE:
+        os.environ[CUBLAS] = REPRODUCIBLE[0]
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = False  # which algorithm is fastest is not the same each time
+    # Nothing reads what it did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -66,7 +66,6 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     first = sessions[0]
     beside = [(each.settings, each.task) for each in first.beside]
     model = build.assemble([session.settings for session in sessions], first.task, beside)
-    first.determinism(model)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
     shared: Splits = {}
@@ -93,7 +92,6 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     """
     sessions = [first, *others]
     model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
-    first.determinism(model)
     names = [session.task.name for session in sessions]
     laid_out = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
     streams = [stream(s.settings, given, name) for s, given, name in zip(sessions, laid_out, names, strict=True)]

@@ -158,7 +158,6 @@ def test_words_of_one_token_are_looked_for_at_one_mask(settings, monkeypatch) ->
     session = SimpleNamespace(
         settings=s,
         task=task,
-        determinism=lambda model: None,
         corpus=SimpleNamespace(splits={"train": train}),
         cache=None,
         progress=Progress(True),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -11,10 +13,12 @@ import torch
 import yaml
 
 from ptune import build, loop, optim
+from ptune.backbones import Backbone
 from ptune.config import Optim
 from ptune.errors import DivergedError
 from ptune.model import Model
 from ptune.run import RunFolder, read_checkpoint
+from ptune.threads import CUBLAS, determinism
 
 NO_DROPOUT = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0")
 
@@ -285,14 +289,40 @@ def test_a_run_goes_on_with_the_micro_batches_that_it_began_with(ptune, tmp_path
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_no_algorithm_depends_on_how_threads_meet(ptune, tmp_path, wanted):
-    """On a CPU too: where states are gathered, the sums of the backward pass differed from run to run."""
+def test_no_algorithm_depends_on_how_threads_meet(ptune, tmp_path, monkeypatch, wanted):
+    """On a CPU too: where states are gathered, the sums of the backward pass differed from run to run.
+
+    It is settled before any weight is on a device, since CUDA reads its setting when it first computes.
+    """
+    seen: list[tuple[bool, str | None]] = []
+    load = Backbone.load
+
+    def loading(self, *args, **kwargs):
+        seen.append((torch.are_deterministic_algorithms_enabled(), os.environ.get(CUBLAS)))
+        return load(self, *args, **kwargs)
+
+    monkeypatch.setattr(Backbone, "load", loading)
+    monkeypatch.setenv(CUBLAS, ":0:0")
     words = ["train", "experiment=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "quiet=true"]
     words += ["tracker=none", "max_steps=1", f"deterministic={wanted}", f"hydra.run.dir={tmp_path}"]
     before = torch.are_deterministic_algorithms_enabled()
     try:
         assert ptune(*words).code == 0
         assert torch.are_deterministic_algorithms_enabled() is wanted
+        assert seen == [(wanted, ":4096:8" if wanted else ":0:0")]
+        assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["deterministic"] is wanted
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def test_a_setting_of_cuda_that_is_reproducible_is_kept(monkeypatch):
+    monkeypatch.setenv(CUBLAS, ":16:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        determinism(True)
+        assert os.environ[CUBLAS] == ":16:8"
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
     finally:
         torch.use_deterministic_algorithms(before)
 

@@ -129,7 +129,7 @@ def test_without_what_was_predicted(write):
     (folder / "a" / "predictions.jsonl").write_bytes((folder / "b" / "predictions.jsonl").read_bytes())
     assert grouped(runs(folder))[0].interval is None
     (folder / "a" / "predictions.jsonl").write_text('{"id"\n', encoding="utf-8")
-    with pytest.raises(PtuneError, match=r"predictions\.jsonl: damaged \(Expecting"):
+    with pytest.raises(PtuneError, match=r"predictions\.jsonl:1: damaged \(Expecting"):
         _ = grouped(runs(folder))[0].interval
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from ptune import train
 from ptune.errors import ConfigError, DiskError, PtuneError
 from ptune.progress import Progress
-from ptune.run import RunFolder, intact, write_atomically
+from ptune.run import RunFolder, code_version, intact, sha256, write_atomically
 from ptune.where import Where
 
 
@@ -308,6 +309,28 @@ def test_whole_run(whole):
     config = (whole / "config.yaml").read_text(encoding="utf-8")
     assert "${" not in config
     assert "???" not in config
+
+
+def test_a_result_tells_what_it_is_of(whole):
+    """Code, packages, data, weights and how the best evaluation was chosen, without another file of the run."""
+    result = json.loads((whole / "result.json").read_text(encoding="utf-8"))
+    env = json.loads((whole / "env.json").read_text(encoding="utf-8"))
+    config = yaml.safe_load((whole / "config.yaml").read_text(encoding="utf-8"))
+    names = ("ptune", "code", "python", "platform", "packages", "threads", "ranks", "cuda", "gpu")
+    assert {name: result["environment"][name] for name in names} == {name: env[name] for name in names}
+    assert result["environment"]["code"] == code_version()
+    assert result["environment"]["packages"]["torch"] == torch.__version__
+    for told in result["data"]["files"].values():
+        assert told["sha256"] == sha256(Path(told["path"]))
+    assert result["weights"]["tuned"] == sha256(whole / "tuned.safetensors")
+    backbone = config["backbone"]
+    assert result["weights"]["backbone"] == {
+        "checkpoint": backbone.get("checkpoint"),
+        "revision": backbone.get("revision"),
+        "sha256": backbone.get("sha256") or sha256(Path(backbone["path"]) / "model.safetensors"),
+    }
+    assert result["selection"] == f"the first evaluation with the highest {result['metric']} on dev"
+    assert (result["protocol"], result["deterministic"]) == ("standard", True)
 
 
 def stop_after(patch, name: str, count: int) -> None:

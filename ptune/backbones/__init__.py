@@ -5,11 +5,13 @@ A checkpoint of a known family is a yaml; a new family is a module with one clas
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,6 +182,15 @@ class Backbone(nn.Module, ABC):
             wrong.append(f"backbone.sha256: {self.sha256}, but {weights} has {found}")
         if wrong:
             raise ConfigError(wrong)
+
+    def origin(self) -> dict[str, str | None]:
+        """What tells the checkpoint's weights: its revision on the Hub, or the checksum of its weights."""
+        pinned = self.revision or self.sha256
+        return {
+            "checkpoint": self.checkpoint,
+            "revision": self.revision,
+            "sha256": self.sha256 if pinned else checksum(self.folder, self.weights),
+        }
 
     @classmethod
     def has_lm_head(cls, tensors: set[str]) -> bool:
@@ -542,6 +553,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise PtuneError(f"{folder / 'config.json'}: not a JSON object")
     return config
+
+
+@cache
+def checksum(folder: Path, weights: str) -> str:
+    """The checksum of a checkpoint's file of weights; of several that of the list that sha256sum makes of them."""
+    files = sorted(folder.glob("pytorch_model*.bin" if weights == "bin" else "*.safetensors"))
+    sums = {file.name: sha256(file) for file in files}
+    if len(sums) == 1:
+        return next(iter(sums.values()))
+    return hashlib.sha256("".join(f"{found}  {name}\n" for name, found in sums.items()).encode()).hexdigest()
 
 
 def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:

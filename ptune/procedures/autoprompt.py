@@ -90,7 +90,6 @@ class AutoPrompt(Procedure):
 
         s, task = session.settings, session.task
         model = build.assemble([s], task)
-        session.determinism(model)
         template = model.member(0).template
         rendered = Rendered(session.corpus.splits["train"], task, template, s.data.max_length, session.cache, "train")
         order = sorted(range(len(rendered)), key=lambda index: -rendered.lengths[index])

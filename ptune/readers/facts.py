@@ -34,7 +34,7 @@ def read(
             for record in jsonl.read(file, each=each):
                 with each():
                     relation = record.values.get("predicate_id", name)
-                    if relation not in known:
+                    if not isinstance(relation, str) or relation not in known:
                         near = nearest(relation, known)
                         raise DataError(f"{record.where}: {place} has no relation '{relation}'; {near}")
                     if relations is None or relation in relations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import time
@@ -122,6 +123,27 @@ def disk_full(server: Server, base: Path, number: int, whole: dict[str, Any]) ->
     named = f"the last checkpoint is {newest}" if newest else "there was no checkpoint yet"
     require(named in ended.said, number, ended)
     finish(server, folder, whole, number)
+    shutil.rmtree(base)
+
+
+def numberless_points(count: int) -> list[dict[str, int]]:
+    """Where a loss is not a number, infinite, or has a gradient that is not a number: at ten steps."""
+    return spread([{name: step} for step in range(2, STEPS + 1, 2) for name in ("nan", "inf", "nan_gradient")], count)
+
+
+def numberless(server: Server, base: Path, fault: dict[str, int]) -> None:
+    """The step is not taken, its examples are named, and what was learned before it is kept as it was."""
+    folder = base / "run"
+    ended = server.train(folder, **fault)
+    ((name, step),) = fault.items()
+    require(ended.code == 1 and "Traceback" not in ended.said, fault, ended)
+    found = re.match(r"step (\d+): loss (\S+), gradient norm (\S+); the batch's examples: (\S+)", ended.said)
+    require(found is not None and found[1] == str(step), fault, ended)
+    assert found is not None
+    require((found[2] in ("nan", "inf")) == (name != "nan_gradient") and found[3] in ("nan", "inf"), fault, ended)
+    taken = [event["step"] for _, event in RunFolder(folder).metrics() if event["event"] == "step"]
+    require(taken == [*range(1, step)], fault, taken)
+    require(all(int(path.name) < step for path in RunFolder(folder).checkpoints()), fault, "a checkpoint of it")
     shutil.rmtree(base)
 
 

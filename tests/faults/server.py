@@ -202,23 +202,42 @@ def no_memory(number: int) -> None:
     Model.losses = losses  # type: ignore[method-assign]
 
 
-def not_a_number(number: int) -> None:
-    """The loss of the numberth forward pass is not a number."""
-    from contextlib import contextmanager
+def spoiled(spoil: Any) -> Any:
+    """Let something happen to the losses of the numberth forward pass."""
 
-    from ptune.model import Model
+    def plant_it(number: int) -> None:
+        from contextlib import contextmanager
 
-    real, calls = Model.losses, 0
+        from ptune.model import Model
 
-    @contextmanager
-    def losses(self: Any, work: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        poison = float("nan") if calls == number else 1.0
-        with real(self, work) as found:
-            yield [(loss * poison, count) for loss, count in found]
+        real, calls = Model.losses, 0
 
-    Model.losses = losses  # type: ignore[assignment,method-assign]
+        @contextmanager
+        def losses(self: Any, work: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            with real(self, work) as found:
+                yield [(spoil(loss), count) for loss, count in found] if calls == number else found
+
+        Model.losses = losses  # type: ignore[assignment,method-assign]
+
+    return plant_it
+
+
+def without_a_gradient(loss: Any) -> Any:
+    """The loss as it is, with a gradient that is not a number."""
+    import torch
+
+    class Spoiled(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, value: Any) -> Any:
+            return value.clone()
+
+        @staticmethod
+        def backward(_: Any, gradient: Any) -> Any:
+            return gradient * float("nan")
+
+    return Spoiled.apply(loss)
 
 
 def in_evaluation(number: int) -> None:
@@ -263,7 +282,9 @@ FAULTS: dict[str, Any] = {
     "after_event": after_event,
     "no_room": no_room,
     "no_memory": no_memory,
-    "nan": not_a_number,
+    "nan": spoiled(lambda loss: loss * float("nan")),
+    "inf": spoiled(lambda loss: loss * float("inf")),
+    "nan_gradient": spoiled(without_a_gradient),
     **{which.name: signaled(which) for which in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)},
     **{
         f"{which.name}_in_evaluation": signaled_in_evaluation(which)

@@ -101,13 +101,11 @@ def test_out_of_memory(server, base):
     assert losses[0][:3] == losses[1][:3]
 
 
-def test_not_a_number(server, base):
-    """The step is not taken, and its examples are named."""
-    folder = base / "nan"
-    ended = server.train(folder, nan=7)
-    assert ended.code == 1
-    assert ended.said.startswith("step 7: loss nan, gradient norm nan; the batch's examples: ")
-    assert [int(path.name) for path in RunFolder(folder).checkpoints()] == [5]
+@pytest.mark.parametrize("count", [3, pytest.param(30, marks=ALL)])
+def test_not_a_number(server, base, count):
+    """A loss or a gradient: the step is not taken, and its examples are named."""
+    for number, fault in enumerate(cases.numberless_points(count)):
+        cases.numberless(server, base / f"nan{count}-{number}", fault)
 
 
 def test_one_process_a_folder(server, tmp_path):
