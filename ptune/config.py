@@ -169,6 +169,7 @@ class Eval:
     batch_size: int = 64
     device: str = "auto"
     quiet: bool = False
+    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
 
 
 @dataclass
@@ -185,6 +186,7 @@ class Predict:
     batch_size: int = 64
     device: str = "auto"
     quiet: bool = False
+    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
 
 
 @dataclass
@@ -228,6 +230,7 @@ class Export:
     private: bool = True  # of hub: whether a new repository is
     confirm: bool = False  # of hub: upload; without it is only told what would be
     license: str | None = None  # of the weights, for the model card, as the Hub calls it: mit
+    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
 
 
 @dataclass
@@ -247,6 +250,7 @@ class Report:
     tuned: list[str] = field(
         default_factory=lambda: ["optim", "batch_size", "epochs", "max_steps", "patience", "eval_every"]
     )
+    packages: list[str] = field(default_factory=list)  # further packages whose tasks score runs' examples anew
 
 
 @dataclass

@@ -18,7 +18,7 @@ import numpy as np
 
 from ptune.batch import Example
 from ptune.errors import PtuneError
-from ptune.leaves import leaf
+from ptune.leaves import check_leaf, leaf
 from ptune.run import RunFolder
 from ptune.seeds import mix
 from ptune.sums import Sums
@@ -48,20 +48,21 @@ def units(run: Run) -> Unit | None:
     path = run.folder / "predictions.jsonl"
     if "task" not in run.config or not path.is_file():
         return None
-    try:
-        task: Task = leaf(run.config["task"], run.config.get("packages") or ())
-    except (PtuneError, TypeError):  # of a package that is not here, or of another version of the code
+    if any(
+        check_leaf("task", run.config["task"], run.packages)
+    ):  # of another package, or of another version of the code
         return None
+    task: Task = leaf(run.config["task"], run.packages)
+    rows = RunFolder(run.folder).read_jsonl(path.name)
     try:
-        rows = RunFolder(run.folder).read_jsonl(path.name)
-    except ValueError as error:
-        raise PtuneError(f"{path}: damaged ({error})") from None
-    examples = [
-        Example(row["id"], {k: v for k, v in row.items() if k not in OWN}, row["gold"], group=row.get("group"))
-        for row in rows
-    ]
-    predictions = [Prediction(row["prediction"], row.get("scores")) for row in rows]
-    sums = task.sums(examples, predictions, run.result["metric"])
+        examples = [
+            Example(row["id"], {k: v for k, v in row.items() if k not in OWN}, row["gold"], group=row.get("group"))
+            for row in rows
+        ]
+        predictions = [Prediction(row["prediction"], row.get("scores")) for row in rows]
+        sums = task.sums(examples, predictions, run.result["metric"])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PtuneError(f"{path}: damaged ({type(error).__name__}: {error})") from None
     if sums is None or abs(sums.of(np.arange(len(sums.each))) - run.score) > TOLERANCE:
         return None
     names = list(dict.fromkeys(example.id if example.group is None else example.group for example in examples))

@@ -562,7 +562,11 @@ class Session:
     def _restore(self, training: Any) -> None:
         path = self.folder.newest_checkpoint(self.progress.warn)
         if path is not None:
-            training.restore(*read_checkpoint(path))
+            try:
+                training.restore(*read_checkpoint(path))
+            except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise PtuneError(f"{path}: not a checkpoint of this run ({said})") from error
         self.folder.cut_metrics(training.step)
         if path is not None:
             self.tracker.again(self._record())
