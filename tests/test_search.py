@@ -415,7 +415,7 @@ def test_trials_in_other_processes(launcher, ptune, tmp_path, monkeypatch):
 
 
 def test_a_journal_says_no_words_of_its_own(tmp_path):
-    """A trial that was cut off runs at its point of the space, whatever its journal, perhaps a stranger's, has for it."""
+    """A trial that was cut off runs at its point of the space, whatever a stranger's journal has for it."""
     with opened(tmp_path, "optim.lr=0.1,0.2") as found:
         (planned,) = found.ask(1)
         trial = found.study.get_trials()[planned.trial]
