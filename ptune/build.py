@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import yaml
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
 from ptune import compat, ranks
-from ptune.checks import below, check
+from ptune.checks import LEAVES, below, check, lookup
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
-from ptune.leaves import check_leaf, leaf, target, with_defaults
+from ptune.leaves import check_leaf, leaf, signature_model, target, with_defaults
 from ptune.where import option
 
 if TYPE_CHECKING:
@@ -59,18 +60,55 @@ def settings_of(cfg: DictConfig, kind: type[T]) -> T:
     return found
 
 
-def stored(config: Mapping[str, Any]) -> Train:
-    """Settings from a run folder's config.yaml, read as data: no interpolation, no composition."""
+def stored(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
+    """Settings from a run folder's config.yaml, read as data: no interpolation, no composition.
+
+    packages: those that the command line lists. A run folder may be a stranger's, so that what it lists itself allows
+    nothing. Raises PtuneError for classes of others, and for what is no configuration.
+    """
+    from ptune.source import made
+
+    problems = [*_unlike(Train, config)]
+    if problems:
+        raise PtuneError(f"config.yaml: not a configuration of this version of ptune ({problems[0]})")
+    s = _revived(Train, config)
+    if foreign := [name for name in s.packages if name not in packages]:
+        raise PtuneError(
+            f"the run's classes are of {', '.join(foreign)}: packages=[{','.join(s.packages)}] allows it, where you "
+            "trust that code and this run"
+        )
+    values = asdict(s)
+    leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
+    problems = [line for key, node in leaves.items() for line in check_leaf(key, node, s.packages)]
+    if problems:
+        raise PtuneError(f"config.yaml: {problems[0]}")
+    made(s.task, s.packages)
+    return s
+
+
+def _unlike(kind: type, values: Any, key: str = "") -> Iterator[str]:
+    """What keeps plain data from being a dataclass of dataclasses: other names, other types."""
+    if not isinstance(values, Mapping):
+        yield f"{key}: {type(values).__name__} is not a mapping"
+        return
+    for name, hint in nested(kind).items():
+        yield from _unlike(hint, values.get(name), f"{key}{name}.")
+    flat = {name: value for name, value in values.items() if name not in nested(kind)}
     try:
-        return _revived(Train, config)
-    except (TypeError, KeyError) as error:
-        raise PtuneError(f"config.yaml: not a configuration of this version of ptune ({error})") from None
+        signature_model(kind, tuple(nested(kind))).model_validate(flat, strict=True)
+    except ValidationError as error:
+        for problem in error.errors(include_input=False):
+            yield f"{key}{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+
+
+def nested(kind: type) -> dict[str, Any]:
+    """The fields of a dataclass that are dataclasses."""
+    return {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
 
 
 def _revived(kind: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass of dataclasses from plain data."""
-    nested: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
-    return kind(**{**values, **{name: _revived(hint, values[name]) for name, hint in nested.items()}})
+    return kind(**{**values, **{name: _revived(hint, values[name]) for name, hint in nested(kind).items()}})
 
 
 # What depends on something else

@@ -16,6 +16,7 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Any, TypeVar
 
+from ptune import forms
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
 from ptune.results import Family, Group, Run, below, in_order
 from ptune.run import RunFolder
@@ -58,13 +59,20 @@ class Seen:
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
         """The evaluations of its training, in their order."""
-        return [event for _, event in RunFolder(self.run.folder).metrics() if event.get("event") == "eval"]
+        folder = RunFolder(self.run.folder)
+        found = [event for _, event in folder.metrics() if event.get("event") == "eval"]
+        for event in found:
+            forms.check(forms.Event, event, folder.file("metrics.jsonl"))
+        return found
 
     @cached_property
     def latency(self) -> float | None:
         """Milliseconds of inference an example: the median of its evaluations; None where none was timed."""
-        path = self.run.folder / "splits.jsonl"
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        folder = RunFolder(self.run.folder)
+        path = folder.file("splits.jsonl")
+        rows = folder.read_jsonl(path.name) if path.is_file() else []
+        for row in rows:
+            forms.check(forms.Split, row, path)
         examples = {row["split"]: row["examples"] for row in rows}
         timed = [
             1000 * event["seconds"] / examples[event["split"]]

@@ -144,12 +144,14 @@ def dispatch(command: str, rest: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from ptune import guard
     from ptune.config import register
     from ptune.errors import CLOSED, FULL, Interrupted
     from ptune.explain import explain
-    from ptune.secrets import found
+    from ptune.secrets import in_word
 
     register()
+    guard.install()
     if command != "train" and ranks.started().count > 1:
         fail(2, f"ptune {command}: takes one process; torchrun is for ptune train")
     if command == "train":
@@ -162,7 +164,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     typed = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        if told := next((told for word in rest if (told := found(word))), None):
+        if told := next((told for word in rest if (told := in_word(word))), None):
             raise LineError(f"the command line holds what looks like a key ({told}); it would be kept with the run")
         sys.argv = [f"ptune {command}", *ranks.aside(arrange(command, rest, utils.get_args_parser()))]
         if "--help" in sys.argv:

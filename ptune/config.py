@@ -170,6 +170,7 @@ class Eval:
     batch_size: int = 64
     device: str = "auto"
     quiet: bool = False
+    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
 
 
 @dataclass
@@ -186,6 +187,7 @@ class Predict:
     batch_size: int = 64
     device: str = "auto"
     quiet: bool = False
+    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
 
 
 @dataclass
@@ -229,6 +231,7 @@ class Export:
     private: bool = True  # of hub: whether a new repository is
     confirm: bool = False  # of hub: upload; without it is only told what would be
     license: str | None = None  # of the weights, for the model card, as the Hub calls it: mit
+    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
 
 
 @dataclass
@@ -248,6 +251,7 @@ class Report:
     tuned: list[str] = field(
         default_factory=lambda: ["optim", "batch_size", "epochs", "max_steps", "patience", "eval_every"]
     )
+    packages: list[str] = field(default_factory=list)  # further packages whose tasks score runs' examples anew
 
 
 @dataclass

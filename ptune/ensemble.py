@@ -33,7 +33,7 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
 
     if s.task is not None or s.data is not None:
         raise ConfigError(["task: runs vote on their own task; leave out task and data"])
-    runs = together(paths, s.device)
+    runs = together(paths, s.device, packages=s.packages)
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):
         if (run.settings.task, run.settings.data) != (first.settings.task, first.settings.data):

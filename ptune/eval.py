@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
         if len(paths := folders(s.run)) > 1:
             ensemble(s, paths, progress)
             return
-        run = restore(s.run, s.device)
+        run = restore(s.run, s.device, packages=s.packages)
         if s.task is None and s.data is not None:
             raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])
         cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)

@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
 
     content = s.content if s.to == "hub" else s.to
     progress = Progress()
-    run = restore(s.run, "cpu", "float32" if content == "peft" else None)
+    run = restore(s.run, "cpu", "float32" if content == "peft" else None, s.packages)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".ptune-", dir=None if out is None else out.parent) as scratch:
@@ -159,7 +159,8 @@ def usage(run: Restored) -> str:
         "local": "; the corpus's original files are looked for in the current folder",
         "hub": "; the corpus comes from the Hub, or its cache",
     }.get(s.data.source, "")
-    packages = f"\n\nIts classes are in {', '.join(s.packages)}, which has to be installed." if s.packages else ""
+    listed = f"has to be installed; both commands take packages=[{','.join(s.packages)}]"
+    packages = f"\n\nIts classes are in {', '.join(s.packages)}, which {listed}." if s.packages else ""
     return (
         f"With ptune installed, and this folder anywhere, as FOLDER:\n\n```sh\nprintf '{shown}\\n' | ptune predict "
         f"run=FOLDER   # one a line: {fields}or JSON lines\n"

@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ptune import __version__, charts, figures
+from ptune import __version__, bounded, charts, figures, forms
 from ptune.charts import Seen, Shown, gathered, preferred, ranked
 from ptune.errors import PtuneError
 from ptune.results import Group, Run, flat, without_paths
@@ -443,7 +443,13 @@ def breakdown(run: Run) -> Mapping[str, Any]:
     """Where a run's reported score comes from; empty where nobody kept it."""
     name = run.result["best"].get("breakdowns", {}).get(run.result["report_on"])
     path = run.folder / name if name else None
-    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+    if path is None or not path.is_file():
+        return {}
+    if not path.resolve().is_relative_to(run.folder.resolve()):
+        raise PtuneError(f"{run.folder / 'result.json'}: damaged (best.breakdowns: {name} is not in the run folder)")
+    found: dict[str, Any] = bounded.read_json(path)
+    forms.check(forms.Breakdown, found, path)
+    return found
 
 
 def scored(found: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, int]]]:

@@ -12,9 +12,14 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from ptune.errors import PtuneError, nearest
 
+LEAVES = ("backbones", "heads", "procedures", "prompts", "search", "tasks", "templates")  # modules of ptune
+
 
 def target(path: str, packages: Iterable[str] = ()) -> Any:
-    """The class that `_target_` names. Raises PtuneError outside ptune and the listed packages, or for a wrong name."""
+    """The class that `_target_` names. Raises PtuneError outside ptune and the listed packages, or for a wrong name.
+
+    Of ptune's own, those in the folders of leaves; a class is of the package that defines it, not of one that uses it.
+    """
     module, _, name = path.rpartition(".")
     allowed = ("ptune", *packages)
     if module.split(".")[0] not in allowed:
@@ -28,10 +33,18 @@ def target(path: str, packages: Iterable[str] = ()) -> Any:
             raise
         raise PtuneError(f"there is no module '{module}'") from None
     kind = getattr(loaded, name, None)
-    if not isinstance(kind, type):
+    if not isinstance(kind, type) or not of_leaves(kind, allowed):
         classes = [n for n, v in vars(loaded).items() if isinstance(v, type) and v.__module__ == module]
         raise PtuneError(f"'{module}' has no class '{name}'; {nearest(name, classes)}")
     return kind
+
+
+def of_leaves(kind: type, allowed: Iterable[str]) -> bool:
+    """Whether a class may be one of a configuration's."""
+    package, *inside = kind.__module__.split(".")
+    if package == "ptune":
+        return inside[0] in LEAVES
+    return package in allowed
 
 
 def leaf(node: Mapping[str, Any], packages: Iterable[str] = (), **runtime: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ptune import bounded
 from ptune.errors import PtuneError
 from ptune.lock import lock
 
@@ -53,13 +54,26 @@ class Ledger:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """The events of a sweep, without lines that are not whole; none where it has no ledger."""
+    """The events of a sweep, without lines that are not whole, or none of a ledger's; none where it has no ledger."""
     found: list[dict[str, Any]] = []
     with suppress(FileNotFoundError):
         for line in (folder / NAME).read_text(encoding="utf-8", errors="replace").split("\n"):
-            with suppress(ValueError):
-                found.append(json.loads(line))
+            with suppress(PtuneError):
+                if told(event := bounded.parse_json(line, NAME)):
+                    found.append(event)
     return found
+
+
+def told(event: Any) -> bool:
+    """Whether something is an event."""
+    texts = ("folder", "identity", "state", "kind", "message")
+    return (
+        isinstance(event, dict)
+        and isinstance(event.get("job"), int)
+        and all(isinstance(event.get(key), str) for key in texts)
+        and isinstance(event.get("overrides"), list)
+        and all(isinstance(word, str) for word in event["overrides"])
+    )
 
 
 def last(folder: Path) -> dict[str, dict[str, Any]]:

@@ -189,7 +189,9 @@ class Run:
             for name, parameter in self.trained.items():
                 parameter.copy_(parameters[name])
         self.stepper.restore(optimizer, state["optimizer"])
-        self.step, self.history = state["step"], list(state["history"])
+        self.step, self.history = int(state["step"]), [dict(event) for event in state["history"]]
+        if not 0 <= self.step <= self.steps:
+            raise ValueError(f"step {self.step} of {self.steps}")
         self.stopper.best, self.stopper.best_step = state["best"], state["best_step"]
         self.stopper.waited = state["waited"]
         self.saved = self.step

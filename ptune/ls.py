@@ -10,13 +10,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
 
+from ptune import bounded
 from ptune.cli import first_comment
 from ptune.errors import PtuneError, nearest
 
@@ -27,7 +27,6 @@ METHOD_COLUMNS = ("template", "prompt", "head", "tune", "procedure")
 TASK_COLUMNS = ("kind", "train", "dev", "test", "metric", "license")
 WIDE, NARROW = 120, 80  # columns from which a line stands beside its method, a license beside its task
 CONFIG = ObjectType.CONFIG
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, reads all tasks in a moment
 Table = list[tuple[str, ...]]
 
 
@@ -107,11 +106,15 @@ class Catalog:
 
     def tasks(self) -> Table:
         """The tasks: kind, examples of each split as published, headline metric, and its license in short."""
-        return [(name, *of_task(yaml.load(self.text(f"task/{name}"), Loader))) for name in self.names("task", CONFIG)]
+        return [(name, *of_task(self.node(f"task/{name}"))) for name in self.names("task", CONFIG)]
+
+    def node(self, path: str) -> Any:
+        """The value of an option's yaml. Raises PtuneError for one that is none, or beyond all bounds."""
+        return bounded.parse_yaml(self.text(path), f"{path}.yaml")
 
     def parts(self, path: str) -> dict[str, Any]:
         """The choices and keys of an option, with those of the options that its defaults list begins with."""
-        body = yaml.safe_load(self.text(path)) or {}
+        body = self.node(path) or {}
         merged: dict[str, Any] = {}
         for default in body.pop("defaults", ["_self_"]):
             if isinstance(default, dict):

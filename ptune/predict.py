@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
     paths = folders(s.run)
     if s.submission and len(paths) > 1:
         raise ConfigError(["run: a submission is of one run"])
-    runs = together(paths, s.device)
+    runs = together(paths, s.device, packages=s.packages)
     if s.submission:
         from ptune.submission import submit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from ptune import ranks
 
@@ -20,6 +22,7 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_UNSEEN = 1.0  # that work may take without being shown
 SECONDS_BETWEEN_UPDATES = 0.2
 NARROW = 12  # characters of a column that may wrap, at least
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 T = TypeVar("T")
 
 
@@ -41,11 +44,11 @@ class Progress:
     def say(self, text: str, style: str | None = None) -> None:
         """One line."""
         if not self.quiet:
-            self.console.print(text, style=style, markup=False)
+            self.console.print(printable(text), style=style, markup=False)
 
     def warn(self, text: str) -> None:
         """One line that stands out, quiet or not."""
-        self.console.print(f"warning: {text}", style="yellow", markup=False)
+        self.console.print(printable(f"warning: {text}"), style="yellow", markup=False)
 
     def __enter__(self) -> Progress:
         return self
@@ -152,8 +155,13 @@ def table(
         width = NARROW if column in wraps else None
         out.add_column(column, justify=justify, no_wrap=column not in wraps, overflow="fold", min_width=width)
     for row in rows:
-        out.add_row(*row)
+        out.add_row(*(Text(printable(cell)) for cell in row))
     return out
+
+
+def printable(text: str) -> str:
+    """A text without what terminals take for commands."""
+    return CONTROL.sub("\ufffd", text)
 
 
 def bracketed(interval: Sequence[float] | None) -> str:

@@ -86,7 +86,7 @@ def main(cfg: DictConfig) -> None:
 
 def gathered(s: Report) -> Told:
     """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
-    found = in_order(runs(s.runs), s.sort, lambda run: run.row)
+    found = in_order(runs(s.runs, s.packages), s.sort, lambda run: run.row)
     keys = {key for run in found for key in run.settings}
     if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
         groups = sorted({key.partition(".")[0] for key in keys})

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ptune.batch import Example
-from ptune.errors import DataError, PtuneError
-from ptune.leaves import leaf
+from ptune.errors import DataError
+from ptune.leaves import check_leaf, leaf
 from ptune.run import RunFolder
 from ptune.seeds import mix
 from ptune.sums import Sums
@@ -49,10 +49,11 @@ def units(run: Run) -> Unit | None:
     path = run.folder / "predictions.jsonl"
     if "task" not in run.config or not path.is_file():
         return None
-    try:
-        task: Task = leaf(run.config["task"], run.config.get("packages") or ())
-    except (PtuneError, TypeError):  # of a package that is not here, or of another version of the code
+    if any(
+        check_leaf("task", run.config["task"], run.packages)
+    ):  # of another package, or of another version of the code
         return None
+    task: Task = leaf(run.config["task"], run.packages)
     rows = RunFolder(run.folder).read_jsonl(path.name)
     try:
         return added(run, task, rows)

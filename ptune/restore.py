@@ -28,18 +28,20 @@ class Restored:
     member: int = 0  # of the model
 
 
-def restore(path: str, device: str, precision: str | None = None) -> Restored:
+def restore(path: str, device: str, precision: str | None = None, packages: Sequence[str] = ()) -> Restored:
     """Open the run in `path`. Raises PtuneError where it is unfinished, damaged, or has no model."""
-    return together([path], device, precision)[0]
+    return together([path], device, precision, packages)[0]
 
 
-def together(paths: Sequence[str], device: str, precision: str | None = None) -> list[Restored]:
+def together(
+    paths: Sequence[str], device: str, precision: str | None = None, packages: Sequence[str] = ()
+) -> list[Restored]:
     """Open finished runs that share a frozen backbone as members of one model, see `restore`.
 
-    precision: that they compute in, None for their own.
+    precision: that they compute in, None for their own; packages: beside ptune, whose classes they may name.
     """
     folders = [RunFolder(Path(path)) for path in paths]
-    settings = [stored(folder, device) for folder in folders]
+    settings = [stored(folder, device, packages) for folder in folders]
     for s in settings:
         s.precision = precision or s.precision
     if len(settings) > 1:
@@ -55,7 +57,11 @@ def together(paths: Sequence[str], device: str, precision: str | None = None) ->
                     "answer together share one backbone"
                 )
     tasks: list[Task] = [leaf(s.task, s.packages) for s in settings]
-    model = build.assemble(settings, tasks)
+    try:
+        model = build.assemble(settings, tasks)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise PtuneError(f"{paths[0]}: its model cannot be built ({said})") from error
     for member, folder in enumerate(folders):
         template = model.member(member).template
         if isinstance(template, Showing):
@@ -71,9 +77,9 @@ def together(paths: Sequence[str], device: str, precision: str | None = None) ->
     return [Restored(s, task, model, folder, member) for member, (s, task, folder) in enumerate(parts)]
 
 
-def stored(folder: RunFolder, device: str) -> Train:
+def stored(folder: RunFolder, device: str, packages: Sequence[str] = ()) -> Train:
     """The settings of a finished run, for inference."""
-    settings = build.stored(folder.read_config())
+    settings = build.stored(folder.read_config(), packages)
     settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
     if "from_run" in settings.method["prompt"]:

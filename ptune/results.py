@@ -16,8 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
+from ptune import bounded, forms
 from ptune.build import UNTRACKED
 from ptune.config import Report
 from ptune.errors import DataError, PtuneError
@@ -81,6 +80,7 @@ class Run:
     result: dict[str, Any]
     config: dict[str, Any]
     environment: dict[str, Any]
+    packages: Sequence[str] = ()  # beside ptune, whose task may score its examples anew
 
     @property
     def row(self) -> dict[str, Any]:
@@ -273,23 +273,25 @@ class Family:
         return found
 
 
-def runs(folder: Path | str) -> list[Run]:
+def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
     """The finished runs below a folder but those of other runs' stages. Raises PtuneError where there is none."""
     folder = Path(folder)
     found = sorted(folder.rglob("result.json")) if folder.is_dir() else []
     paths = [path for path in found if "stages" not in path.relative_to(folder).parts]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
-    return [read(path.parent) for path in paths]
+    return [read(path.parent, packages) for path in paths]
 
 
-def read(folder: Path) -> Run:
+def read(folder: Path, packages: Sequence[str] = ()) -> Run:
     """A finished run. Raises PtuneError for a file that is damaged."""
-    result, environment = (_loaded(folder / name, json.loads) for name in ("result.json", "env.json"))
-    config = _loaded(
-        folder / "config.yaml", lambda text: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return Run(
+        folder,
+        _loaded(folder / "result.json", bounded.read_json, forms.Result),
+        _loaded(folder / "config.yaml", bounded.read_yaml, forms.Config),
+        _loaded(folder / "env.json", bounded.read_json, forms.Environment),
+        packages,
     )
-    return Run(folder, result, config, environment)
 
 
 def grouped(runs: Iterable[Run], tuned: Sequence[str] = TUNED) -> list[Group]:
@@ -396,13 +398,12 @@ def _group(alike: Sequence[Run]) -> Group:
     return Group([kept[place] for place in sorted(kept)], repeated)
 
 
-def _loaded(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+def _loaded(path: Path, load: Callable[[Path], Any], form: type) -> dict[str, Any]:
     try:
-        found = parse(path.read_text(encoding="utf-8"))
+        found = load(path)
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
     if not isinstance(found, dict):
         raise DataError(f"{path}: not a mapping of names to values")
+    forms.check(form, found, path)
     return found

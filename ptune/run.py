@@ -30,8 +30,8 @@ from typing import Any
 
 import yaml
 
-from ptune import __version__, ranks
-from ptune.errors import DataError, PtuneError
+from ptune import __version__, bounded, ranks
+from ptune.errors import PtuneError
 from ptune.lock import lock
 
 PACKAGES = (
@@ -107,6 +107,7 @@ class RunFolder:
         The system lets go of the lock with its process. Raises PtuneError where another one has it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self.check()
         path = self.file(".lock")
         while (file := lock(path)) is not None and not os.fstat(file).st_nlink:
             os.close(file)  # whoever had it has just left and deleted it
@@ -123,6 +124,14 @@ class RunFolder:
         finally:
             path.unlink(missing_ok=True)
             os.close(file)
+
+    def check(self) -> None:
+        """Raises PtuneError where something in the folder leads out of it, so that nothing else is read or written."""
+        root = self.path.resolve()
+        for folder, folders, files in os.walk(root):
+            for path in (Path(folder, name) for name in (*folders, *files)):
+                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                    raise PtuneError(f"{path}: a link that leads out of the run folder, to {os.readlink(path)}")
 
     def _clear(self) -> None:
         for path in [path for path in self.path.rglob(".*") if RETIRED.fullmatch(path.name)]:
@@ -154,13 +163,12 @@ class RunFolder:
 
     @ranks.read
     def read_config(self) -> dict[str, Any]:
-        """The stored configuration, as data. Raises PtuneError where the folder is no run."""
+        """The stored configuration, as data. Raises PtuneError where the folder is no run, or leads out of itself."""
+        self.check()
         try:
-            config = yaml.safe_load(self.file("config.yaml").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            config = bounded.read_yaml(self.file("config.yaml"))
+        except (FileNotFoundError, NotADirectoryError):
             raise PtuneError(f"{self.path} is not a run folder: it has no config.yaml") from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise DataError(f"{self.file('config.yaml')}: not YAML ({str(error).splitlines()[0]})") from None
         if not isinstance(config, dict):
             raise PtuneError(f"{self.file('config.yaml')}: not a configuration")
         return config
@@ -173,13 +181,16 @@ class RunFolder:
 
     @ranks.read
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run. Raises PtuneError where it is missing or damaged."""
+        """A JSON file of the run. Raises PtuneError where it is missing, or no mapping."""
         try:
-            return object_of(self.file(name).read_bytes(), str(self.file(name)))
+            found = bounded.read_json(self.file(name))
         except FileNotFoundError:
             raise PtuneError(
                 f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on"
             ) from None
+        if not isinstance(found, dict):
+            raise PtuneError(f"{self.file(name)}: not a mapping of names to values")
+        return found
 
     @ranks.read
     def write_environment(self, now: Mapping[str, Any]) -> str:
@@ -198,12 +209,18 @@ class RunFolder:
 
     @ranks.read
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
-        """A file of JSON lines. Raises PtuneError where it is missing or damaged."""
+        """A file of JSON lines, each a mapping. Raises PtuneError where it is missing, or another file."""
         try:
-            rows = enumerate(self.file(name).read_bytes().split(b"\n"), 1)
-            return [object_of(row, f"{self.file(name)}:{number}") for number, row in rows if row]
+            lines = bounded.text(self.file(name)).split("\n")
         except FileNotFoundError:
             raise PtuneError(f"{self.path} has no {name}; resume={self.path} makes it") from None
+        found = []
+        for number, line in enumerate(lines, 1):
+            if line:
+                found.append(bounded.parse_json(line, f"{self.file(name)}:{number}"))
+                if not isinstance(found[-1], dict):
+                    raise PtuneError(f"{self.file(name)}:{number}: not a mapping of names to values")
+        return found
 
     @ranks.written
     def append_metrics(self, event: Mapping[str, Any]) -> None:
@@ -214,9 +231,10 @@ class RunFolder:
     def metrics(self) -> list[tuple[str, dict[str, Any]]]:
         """The lines of metrics.jsonl with their events, without one that is not whole."""
         path, found = self.file("metrics.jsonl"), []
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else ():
-            with suppress(ValueError):
-                found.append((line, json.loads(line)))
+        for line in bounded.text(path).splitlines(keepends=True) if path.is_file() else ():
+            with suppress(PtuneError):
+                if isinstance(event := bounded.parse_json(line, str(path)), dict):
+                    found.append((line, event))
         return found
 
     @ranks.written
@@ -294,7 +312,7 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Checkpoint folders, oldest first."""
         root = self.file("checkpoints")
-        return sorted(path for path in root.iterdir() if path.name.isdigit()) if root.is_dir() else []
+        return sorted(path for path in root.iterdir() if path.name.isdecimal()) if root.is_dir() else []
 
     def _prune(self, best_step: int | None) -> None:
         for path in self.checkpoints()[:-KEPT]:
@@ -312,7 +330,7 @@ class RunFolder:
             if not intact(path):
                 warn(f"{path} is damaged; taking the one before it")
                 continue
-            best = json.loads((path / "state.json").read_text(encoding="utf-8")).get("best_step")
+            best = read_state(path).get("best_step")
             if best is None or intact(path.with_name(f"{best:08d}")):
                 return path
             warn(f"{path.with_name(f'{best:08d}')}, the best until {path.name}, is damaged; taking one before it")
@@ -326,29 +344,30 @@ class RunFolder:
 def intact(path: Path) -> bool:
     """Whether a checkpoint's files are those of its manifest."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        return manifest == {name: sha256(path / name) for name in CHECKPOINT}
-    except (OSError, ValueError):
+        manifest = bounded.read_json(path / "manifest.json")
+        return bool(manifest == {name: sha256(path / name) for name in CHECKPOINT})
+    except (OSError, PtuneError):
         return False
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint folder. Raises PtuneError for what no run has written."""
+    found = bounded.read_json(path / "state.json")
+    if not isinstance(found, dict) or not isinstance(found.get("best_step"), int | None):
+        raise PtuneError(f"{path / 'state.json'}: not the state of a run")
+    return found
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Parameters, optimizer tensors and state of a checkpoint folder."""
+    """Parameters, optimizer tensors and state of a checkpoint folder. Raises PtuneError for what no run has written."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return load_file(path / "parameters.safetensors"), load_file(path / "optimizer.safetensors"), state
-
-
-def object_of(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a file, or of a line of one. Raises DataError, beginning with `where`, for anything else."""
     try:
-        found = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: damaged ({error})") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{where}: damaged (a JSON {type(found).__name__} where an object is needed)")
-    return found
+        tensors = [load_file(path / name) for name in CHECKPOINT[:2]]
+    except SafetensorError as error:
+        raise PtuneError(f"{path}: not the checkpoint of a run ({error})") from None
+    return tensors[0], tensors[1], read_state(path)
 
 
 def contiguous(tensors: Mapping[str, Any]) -> dict[str, Any]:

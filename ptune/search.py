@@ -133,7 +133,7 @@ class Search:
                 self.study.enqueue_trial(trial.params)
                 planned.append(self._planned(self._ask(), job))
             elif trial.state.name == "RUNNING":
-                planned.append(Planned(trial.number, job, trial.user_attrs["words"]))
+                planned.append(Planned(trial.number, job, words(self.parameters, trial.params)))
         consecutive = groupby(enumerate(planned), lambda item: item[1].job - item[0])
         return [[one for _, one in group] for _, group in consecutive]
 

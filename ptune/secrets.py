@@ -27,12 +27,23 @@ def found(text: str) -> str | None:
     return None
 
 
+def in_word(word: str) -> str | None:
+    """What is a secret in a word of the command line, see `found`: a key that is called so tells that its value is."""
+    name, _, value = word.partition("=")
+    return name.lstrip("+~") if value and NAMES.search(name) and value not in ("null", "''", '""') else found(word)
+
+
 def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
     """One line for each setting that holds a secret."""
     for name, value in values.items():
         place = f"{key}.{name}" if key else str(name)
         if isinstance(value, Mapping):
             yield from problems(value, place)
+        elif NAMES.search(str(name)) and any(texts(value)):
+            yield (
+                f"{place}: by its name it holds a key, which would be kept with the run; leave it out, and take it "
+                "from the environment where it is used"
+            )
         elif told := next((told for text in texts(value) if (told := found(text))), None):
             yield (
                 f"{place}: holds what looks like a key ({told}), which would be kept with the run; "

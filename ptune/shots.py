@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ptune.batch import Example
+from ptune.errors import PtuneError
 from ptune.run import RunFolder
 from ptune.tasks import Target, Task
 
@@ -29,4 +30,7 @@ def write(folder: RunFolder, shots: Sequence[Labeled]) -> None:
 
 def read(folder: RunFolder) -> list[Labeled]:
     """What `write` kept. Raises PtuneError where there is none."""
-    return [(Example(row["id"], row["fields"], row["gold"]), row["target"]) for row in folder.read_jsonl(FILE)]
+    try:
+        return [(Example(row["id"], row["fields"], row["gold"]), row["target"]) for row in folder.read_jsonl(FILE)]
+    except KeyError as error:
+        raise PtuneError(f"{folder.file(FILE)}: damaged (a line has no {error})") from None

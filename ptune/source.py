@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ptune.bounded import plain
 from ptune.data import NOT_THE_READERS, SPLITS
 from ptune.errors import ConfigError, nearest
 from ptune.leaves import check_leaf, leaf, signature_model, told
@@ -70,6 +71,8 @@ def made(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Task:
 
 def source_problems(task: Task) -> Iterator[Problem]:
     """(setting, what is wrong with it) for the source of a task and each of its layouts, data.layout aside."""
+    if not plain(task.name):
+        yield "name", f"{task.name!r} is no name: it stands in those of files, so without / and more than dots"
     yield from checked(task, task.source, "source")
     layouts = task.source.get("layouts")
     if isinstance(layouts, Mapping):
@@ -89,6 +92,7 @@ def checked(task: Task, source: Mapping[str, Any], key: str) -> Iterator[Problem
     if isinstance(source.get("leave_out"), Mapping):
         yield from lists(source["leave_out"], f"{key}.leave_out", "values")
     yield from statistics(source.get("statistics"), f"{key}.statistics")
+    yield from submission(source.get("submission"), f"{key}.submission")
     if isinstance(source.get("hub"), Mapping):
         yield from hub(task, source["hub"], f"{key}.hub")
     if not isinstance(source.get("reader"), str):
@@ -134,7 +138,7 @@ def files(given: Mapping[str, Any], key: str) -> Iterator[Problem]:
     if not given:
         yield key, "no split; at least one is needed, as {dev: [dev.txt]}"
     for split in given:
-        if str(split).partition("_")[0] not in NAMED:
+        if str(split).partition("_")[0] not in NAMED or not plain(split):
             yield f"{key}.{split}", f"not a split; {nearest(split, NAMED)}"
     yield from lists(given, key, "names of files", str)
 
@@ -156,6 +160,14 @@ def statistics(given: Any, key: str) -> Iterator[Problem]:
         for split, count in counts.items() if isinstance(counts, Mapping) else ():
             if isinstance(count, bool) or not isinstance(count, int | float):
                 yield f"{key}.{name}.{split}", f"{count!r} is not a number"
+
+
+def submission(given: Any, key: str) -> Iterator[Problem]:
+    """What is wrong with the files that are handed in."""
+    files = given.get("files") if isinstance(given, Mapping) else None
+    for split, name in files.items() if isinstance(files, Mapping) else ():
+        if not plain(name):
+            yield f"{key}.files.{split}", f"{name!r} is no name of a file"
 
 
 def hub(task: Task, given: Mapping[str, Any], key: str) -> Iterator[Problem]:

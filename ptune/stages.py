@@ -7,6 +7,9 @@ from copy import deepcopy
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ptune.bounded import plain
+from ptune.errors import ConfigError
+
 if TYPE_CHECKING:
     from ptune.batch import Example
     from ptune.session import Session
@@ -21,6 +24,8 @@ class Child:
     def __init__(
         self, name: str, of: Session, examples: Sequence[Example] | None, differing: Mapping[str, Any]
     ) -> None:
+        if not plain(name):
+            raise ConfigError([f"stage {name!r}: no name of a folder; patterns and tasks are called without / in them"])
         self.name, self.of, self.examples, self.differing = name, of, examples, differing
         self.folder = f"stages/{name}"
 

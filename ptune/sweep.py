@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from ptune import ranks
+from ptune import bounded, forms, ranks
 from ptune.cli import fail
+from ptune.errors import PtuneError
+from ptune.run import RunFolder
 
 MULTIRUN = "multirun.yaml"
 NAMED = ("method", "task", "backbone", "prompt_length", "prompt_length.value")  # what every run's name has
@@ -49,7 +49,7 @@ def show(folder: Path) -> None:
 
     ended = last(folder)
     order = {folder / name: number for number, name in enumerate(ended)}
-    found = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/result.json")}
+    found = {path.parent: RunFolder(path.parent).read_json(path.name) for path in folder.glob("*/result.json")}
     runs = sorted(found, key=lambda run: (order.get(run, len(order)), run.name))
     if len(runs) > 1:
         names = differences([overrides(run) for run in runs])
@@ -72,14 +72,14 @@ def track(folder: Path) -> None:
     """
     from ptune.build import stored
     from ptune.progress import Progress
-    from ptune.run import RunFolder
     from ptune.track import tracker
 
     runs = [path.parent for path in sorted(folder.glob("*/env.json"))]
     finished = {run: RunFolder(run).read_json("result.json") for run in runs if RunFolder(run).finished}
     if len(runs) < 2 or not finished:
         return
-    settings = stored(RunFolder(next(iter(finished))).read_config()).tracker
+    config = RunFolder(next(iter(finished))).read_config()
+    settings = stored(config, config.get("packages") or ()).tracker
     settings.group = settings.group or folder.name
     rows = [
         {"run": name, "state": "finished" if run in finished else "unfinished", **figures(finished.get(run, {}))}
@@ -125,16 +125,20 @@ def own_words(run: Path) -> list[str]:
     sweep = sweep_of(run)
     if sweep is None:
         return []
-    asked = yaml.safe_load((sweep / MULTIRUN).read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
-    parsed = OverridesParser.create().parse_overrides(asked)
+    try:
+        asked = bounded.read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]
+        parsed = OverridesParser.create().parse_overrides(asked)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise PtuneError(f"{sweep / MULTIRUN}: not what Hydra leaves of a sweep ({error})") from None
     shared = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
     return [word for word in overrides(run) if word.partition("=")[0] not in shared]
 
 
 def overrides(run: Path) -> list[str]:
     """What a run was told on its command line."""
-    told: list[str] = json.loads((run / "env.json").read_text(encoding="utf-8"))["overrides"]
-    return told
+    told = bounded.read_json(run / "env.json")
+    forms.check(forms.Environment, told, run / "env.json")
+    return list(told.get("overrides", ()))
 
 
 def differences(runs: list[list[str]]) -> list[str]:

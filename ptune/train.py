@@ -32,7 +32,7 @@ def trained(cfg: DictConfig) -> float | None:
     """As `main`, on one rank of the run."""
     where = ranks.told(here)
     if cfg.get("resume"):
-        settings = resumed(Path(str(cfg.resume)), where.overrides)
+        settings = resumed(Path(str(cfg.resume)), where.overrides, list(cfg.packages))
         settings.quiet = bool(cfg.get("quiet"))
         RunFolder(where.folder).file("pruned.json").unlink(missing_ok=True)
     else:
@@ -82,12 +82,13 @@ def look_for_weights(settings: Train) -> None:
         raise hub.no_checkpoint(str(name), str(repo))
 
 
-def resumed(path: Path, overrides: Sequence[str]) -> Train:
+def resumed(path: Path, overrides: Sequence[str], packages: Sequence[str] = ()) -> Train:
     """The settings stored in a run folder. Raises ConfigError when the command line names others."""
-    others = [o for o in overrides if o.partition("=")[0].lstrip("+~") not in ("resume", "quiet", "hydra.run.dir")]
+    free = ("resume", "quiet", "packages", "hydra.run.dir")
+    others = [o for o in overrides if o.partition("=")[0].lstrip("+~") not in free]
     if others:
         raise ConfigError([f"resume: a run goes on with the settings it has; leave out {' '.join(others)}"])
-    return build.stored(RunFolder(path).read_config())
+    return build.stored(RunFolder(path).read_config(), packages)
 
 
 def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) -> dict[str, Any]:
@@ -155,7 +156,8 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
             inside.enter_context(halt.listening(settings.time_limit))
             yield
     except Interrupted as asked:
-        kept = [str(folder.path) for folder in folders if folder.file("config.yaml").is_file()]
+        listed = f" packages=[{','.join(settings.packages)}]" if settings.packages else ""
+        kept = [f"{folder.path}{listed}" for folder in folders if folder.file("config.yaml").is_file()]
         on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
         raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
     except OSError as error:

@@ -225,10 +225,17 @@ def observer(session: Session) -> Any:
 
 
 def restore(session: Session, run: loop.Run) -> None:
-    """Go on from the newest checkpoint that is whole; what the history tells of later steps is cut off."""
+    """Go on from the newest checkpoint that is whole; what the history tells of later steps is cut off.
+
+    Raises PtuneError for a checkpoint of another run.
+    """
     path = session.folder.newest_checkpoint(session.progress.warn)
     if path is not None:
-        run.restore(*read_checkpoint(path))
+        try:
+            run.restore(*read_checkpoint(path))
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            about = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise PtuneError(f"{path}: not a checkpoint of this run ({about})") from error
     session.folder.cut_metrics(run.step)
     if path is not None:
         session.tracker.again(record(session.folder))

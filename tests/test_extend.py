@@ -43,8 +43,15 @@ def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["method"] == "gated"
-    again = ptune("eval", "run=run")
+    refused = ptune("eval", "run=run")  # a run folder may be a stranger's
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == (
+        "the run's classes are of my_package: packages=[my_package] allows it, where you trust that code and this run"
+    )
+    again = ptune("eval", "run=run", "packages=[my_package]")
     assert again.returncode == 0, again.stderr
+    on = ptune("train", "resume=run", "packages=[my_package]")
+    assert (on.returncode, on.stderr.strip()) == (0, f"{tmp_path / 'run'} is finished")
     evaluated = json.loads((tmp_path / "run" / "eval_test.json").read_text())
     assert evaluated["scores"][result["metric"]] == result["score"]
     assert "gated" in ptune("ls", "method", "--config-dir", "my_conf").stdout

@@ -412,3 +412,13 @@ def test_trials_in_other_processes(launcher, ptune, tmp_path, monkeypatch):
     ledger = [json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines()]
     assert [event["state"] for event in ledger if event["state"] != "started"] == ["ok", "ok", "pruned"]
     assert "pruned after step" in done.err
+
+
+def test_a_journal_says_no_words_of_its_own(tmp_path):
+    """A trial that was cut off runs at its point of the space, whatever a stranger's journal has for it."""
+    with opened(tmp_path, "optim.lr=0.1,0.2") as found:
+        (planned,) = found.ask(1)
+        trial = found.study.get_trials()[planned.trial]
+        found.storage.set_trial_user_attr(trial._trial_id, "words", ["packages=[evil]", "method._target_=evil.Evil"])
+    with opened(tmp_path, "optim.lr=0.1,0.2") as found:
+        assert [one.words for group in found.left() for one in group] == [planned.words]

@@ -6,24 +6,24 @@ A checkpoint of a known family is a yaml; a new family is a module with one clas
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ptune import dropout, quantized
+from ptune import bounded, dropout, quantized
 from ptune.adapters import ADAPTERS, inject
 from ptune.batch import Batch, Hidden
+from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
 from ptune.hub import files_of, no_checkpoint, snapshot
 from ptune.injection import KV, Injection, Shape
@@ -33,6 +33,8 @@ from ptune.tokens import Tokens
 if TYPE_CHECKING:
     from ptune.backbones.attention import Slot
     from ptune.backbones.lower import Lower
+
+LAYERS, SIZE = 1000, 10**8  # that a checkpoint has at most
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,10 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: its tokenizer is {pieces[0].name} alone, which takes sentencepiece to read: "
                 "pip install 'ptune[sentencepiece]'"
             )
-        tokenizer = AutoTokenizer.from_pretrained(str(self.folder), use_fast=True)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(self.folder), use_fast=True, trust_remote_code=False)
+        except Exception as error:  # of any kind, as tokenizers' own
+            raise PtuneError(f"backbone {self.name}: its tokenizer cannot be read ({first_line(error)})") from error
         return Tokens(tokenizer, self.causal, decodes=self.shape.decoder_layers > 0)
 
     def verify(self) -> None:
@@ -201,11 +206,17 @@ class Backbone(nn.Module, ABC):
     def sizes_of(cls, folder: Path) -> dict[str, int]:
         """`sizes` of a checkpoint folder. Raises PtuneError where its config.json lacks one."""
         try:
-            return cls.sizes(read_config(folder))
+            sizes = cls.sizes(read_config(folder))
         except KeyError as error:
             raise PtuneError(
                 f"{folder / 'config.json'}: has no {error}, which a {cls.model_type} checkpoint needs"
             ) from None
+        except TypeError as error:
+            raise PtuneError(f"{folder / 'config.json'}: a size is no number ({error})") from None
+        for key, value in sizes.items():
+            if not isinstance(value, int) or not 0 <= value <= (LAYERS if "layers" in key else SIZE):
+                raise PtuneError(f"{folder / 'config.json'}: no model has {key} {value!r:.99}")
+        return sizes
 
     @classmethod
     def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
@@ -231,7 +242,10 @@ class Backbone(nn.Module, ABC):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
         self.verify()
-        config = transformers.AutoConfig.from_pretrained(str(self.folder))
+        try:
+            config = transformers.AutoConfig.from_pretrained(str(self.folder), trust_remote_code=False)
+        except Exception as error:
+            raise PtuneError(f"{self.folder / 'config.json'}: cannot be read ({first_line(error)})") from error
         self.configure(config, lm)
         kind: Any = getattr(transformers, self.lm_class if lm else "AutoModel")
         extra = {} if lm or self.pooler_key is None else {"add_pooling_layer": False}
@@ -243,8 +257,21 @@ class Backbone(nn.Module, ABC):
                 attn_implementation=attention.NAME if self.registered else "eager",
                 use_safetensors=self.weights == "safetensors",
                 output_loading_info=True,
+                trust_remote_code=False,
                 **extra,
             )
+        except (
+            ImportError,
+            LookupError,
+            RuntimeError,
+            SafetensorError,
+            TypeError,
+            UnpicklingError,
+            ValueError,
+        ) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise PtuneError(f"backbone {self.name}: its checkpoint cannot be loaded ({first_line(error)})") from error
         except OSError as error:
             raise PtuneError(
                 f"backbone {self.name}: {str(error).splitlines()[0]}; "
@@ -287,7 +314,7 @@ class Backbone(nn.Module, ABC):
         ends = (self.pooler_key, self.pooler_key.replace("weight", "bias"))
         if self.weights == "bin":
             for file in sorted(self.folder.glob("pytorch_model*.bin")):
-                for key, tensor in torch.load(file, map_location="cpu", weights_only=True).items():
+                for key, tensor in unpickled(file, "cpu").items():
                     if key.endswith(ends):
                         found[key.rsplit(".", 1)[1]] = tensor.float()
             return found or None
@@ -536,20 +563,22 @@ def checkpoint_folder(path: str) -> Path:
     """A folder from a path or from pkg://package/folder. Raises PtuneError where there is none."""
     if path.startswith("pkg://"):
         package, _, inside = path.removeprefix("pkg://").partition("/")
-        folder = Path(str(files(package).joinpath(inside)))
+        top, *below = package.split(".")
+        found = find_spec(top)  # which imports nothing
+        places = (found and found.submodule_search_locations) or ["."]
+        folder = Path(places[0], *below, inside)
     else:
         folder = Path(path).expanduser()
     if not (folder / "config.json").is_file():
         raise PtuneError(f"backbone.path: {folder} has no config.json; name the folder of a checkpoint")
+    if (folder / "adapter_config.json").exists():  # transformers would load the model that it names
+        raise PtuneError(f"backbone.path: {folder} has an adapter_config.json, which leads to another model; remove it")
     return folder
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The checkpoint's config.json. Raises PtuneError where it is not a JSON object."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PtuneError(f"{folder / 'config.json'}: not JSON ({error})") from None
+    config = bounded.read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise PtuneError(f"{folder / 'config.json'}: not a JSON object")
     return config
@@ -570,12 +599,32 @@ def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
     names: set[str] = set()
     if weights == "bin":
         for file in sorted(folder.glob("pytorch_model*.bin")):
-            names.update(torch.load(file, map_location="meta", weights_only=True))
+            names.update(unpickled(file, "meta"))
         return names
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        found = bounded.read_json(index)
+        parts = found.get("weight_map") if isinstance(found, dict) else None
+        if not isinstance(parts, dict) or not all(map(plain, parts.values())):
+            raise PtuneError(f"{index}: damaged (its weight_map does not name files beside it)")
+        return set(parts)
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            names.update(tensors.keys())
+        try:
+            with safe_open(file, "pt") as tensors:
+                names.update(tensors.keys())
+        except SafetensorError as error:
+            raise PtuneError(f"{file}: damaged, or no safetensors file ({error})") from None
     return names
+
+
+def unpickled(file: Path, device: str) -> dict[str, Tensor]:
+    """The tensors of a .bin file, whose other objects are refused. Raises PtuneError where there are such."""
+    try:
+        return dict(torch.load(file, map_location=device, weights_only=True))
+    except (EOFError, LookupError, RuntimeError, TypeError, UnpicklingError, ValueError) as error:
+        raise PtuneError(f"{file}: not the weights of a checkpoint, and not loaded ({first_line(error)})") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in short."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -6,7 +6,6 @@ started and how many at a time; one that takes several of them into one process 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -25,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from ptune.errors import PtuneError
 from ptune.jobs import Job, Outcome, composed, failure, interrupt, without_hydra
 from ptune.ledger import Ledger, events
+from ptune.run import RunFolder
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.view import View
@@ -275,7 +275,7 @@ def told_to_end() -> Iterator[None]:
 def refused(job: Job, first: Job | None) -> Outcome | None:
     """What is wrong with a job's folder: another job has it, or it holds a run of other settings."""
     environment, wrong = job.folder / "env.json", ""
-    held = json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else {}
+    held = RunFolder(job.folder).read_json(environment.name) if environment.is_file() else {}
     if first is not None and first.identity != job.identity:
         wrong = f"hydra.sweep.subdir: job {first.number} has the folder {job.folder}, too"
     elif held.get("identity", job.identity) != job.identity:
@@ -290,7 +290,10 @@ def finished(folder: Path) -> bool:
 
 def selected(folder: Path) -> float:
     """The selecting score of a finished run."""
-    return float(json.loads((folder / "result.json").read_text(encoding="utf-8"))["selected"])
+    try:
+        return float(RunFolder(folder).read_json("result.json")["selected"])
+    except (LookupError, TypeError, ValueError):
+        raise PtuneError(f"{folder / 'result.json'}: damaged (no selecting score)") from None
 
 
 def same(folder: Path) -> str:

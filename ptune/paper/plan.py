@@ -17,7 +17,7 @@ from typing import Any
 from hydra import compose
 from hydra.errors import HydraException
 
-from ptune import build, train
+from ptune import bounded, build, train
 from ptune.config import Train
 from ptune.errors import PtuneError
 from ptune.leaves import leaf
@@ -196,7 +196,7 @@ class Reach:
 def environment(folder: Path) -> dict[str, Any]:
     """A run's env.json; nothing where there is none."""
     path = folder / "env.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return dict(bounded.read_json(path)) if path.is_file() else {}
 
 
 def code(env: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ class TfidfNB(Procedure):
         except ValueError as error:  # no term is left
             raise PtuneError(f"method {s.method['name']}: {error}; method.procedure.min_count=1 keeps all") from None
         models = {alpha: Bayes(task, vectorizer, self.made(alpha).fit(terms, targets)) for alpha in self.smoothing}
-        scores = {a: session.scored(model, s.select_on).scores[s.metric] for a, model in models.items()}
+        scores = {a: session.evaluations.by(model, s.select_on).scores[s.metric] for a, model in models.items()}
         best = max(scores, key=lambda alpha: scores[alpha])
         told = {
             "smoothing": {"chosen": best, "scores": {str(alpha): score for alpha, score in scores.items()}},

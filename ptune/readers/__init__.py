@@ -8,17 +8,19 @@ of files has `inside(path) -> list[Path]`.
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ptune.errors import DataError, UnreadableError
 
 LONGEST_LINE = 1_000_000
+MOST_PACKED, LEAST_ROOM = 200, 2**26  # times its size that a packed text becomes at most, and bytes that any may
 POINTER = "version https://git-lfs.github.com/spec/"
 Each = Callable[..., AbstractContextManager[Any]]
 
@@ -84,32 +86,62 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     A name that ends in .gz is unpacked. Raises UnreadableError for bytes that are not UTF-8, for NUL, for lines over a
     million characters, for a Git LFS pointer and for a packed file that is cut short.
     """
-    with path.open("rb") as packed, gzip.open(packed) as unpacked:
+    with unpacked(path) as file:
         if path.suffix != ".gz":
-            yield from decoded(packed, str(path))
+            yield from decoded(file, str(path))
             return
         try:
-            yield from decoded(unpacked, str(path))
+            yield from decoded(file, str(path))
         except (EOFError, OSError, zlib.error) as error:
             raise UnreadableError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
 
 
 def content(path: Path) -> bytes:
     """All of a file, unpacked where its name ends in .gz. Raises UnreadableError for one that is cut short."""
-    if path.suffix != ".gz":
-        return path.read_bytes()
     try:
-        return gzip.decompress(path.read_bytes())
+        with unpacked(path) as file:
+            return file.read()
     except (EOFError, OSError, zlib.error) as error:
         raise UnreadableError(f"{path}: cannot be unpacked ({error}); is it cut short?") from None
 
 
-def decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
+def unpacked(path: Path) -> BinaryIO:
+    """A file's bytes, unpacked where its name ends in .gz."""
+    return io.BufferedReader(Packed(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+class Packed(io.RawIOBase):
+    """What a packed file holds, which ends with an UnreadableError where it is more than any text becomes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.file = path, gzip.open(path)  # noqa: SIM115
+        self.left = max(MOST_PACKED * path.stat().st_size, LEAST_ROOM)
+
+    def readable(self) -> bool:
+        """See io."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """See io."""
+        count = self.file.readinto(buffer)
+        self.left -= count
+        if self.left < 0:
+            raise UnreadableError(f"{self.path}: unpacked it is {MOST_PACKED} times its size; is this a text corpus?")
+        return count
+
+    def close(self) -> None:
+        """See io."""
+        self.file.close()
+        super().close()
+
+
+def decoded(file: BinaryIO, name: str) -> Iterator[tuple[str, str]]:
     """As `lines`, of an open binary file."""
-    for number, raw in enumerate(file, 1):
+    for number, raw in enumerate(iter(lambda: file.readline(2 * LONGEST_LINE), b""), 1):
         where = f"{name}:{number}"
         if len(raw) > LONGEST_LINE:
-            raise UnreadableError(f"{where}: a line of {len(raw)} bytes; is this a text corpus?")
+            more = " and more" if len(raw) == 2 * LONGEST_LINE else ""
+            raise UnreadableError(f"{where}: a line of {len(raw)} bytes{more}; is this a text corpus?")
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ptune.errors import DataError, UnreadableError
-from ptune.readers import LONGEST_LINE, POINTER, content
+from ptune.readers import LONGEST_LINE, POINTER, content, unpacked
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -27,8 +27,8 @@ def elements(path: Path, key: str | None = None) -> Iterator[Any]:
     """
     try:
         with (
-            gzip.open(path) if path.suffix == ".gz" else path.open("rb") as unpacked,
-            io.TextIOWrapper(unpacked, "utf-8-sig", newline="") as text,
+            unpacked(path) as file,
+            io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
         ):
             yield from Scanner(text).elements(key, str(path))
     except (ValueError, RecursionError, EOFError, gzip.BadGzipFile, zlib.error):

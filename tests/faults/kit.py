@@ -28,6 +28,7 @@ TINY = (
     "tracker=none",
     "quiet=true",
 )
+SECRET = "a-value-of-the-environment-4711"
 VOLATILE = ("seconds", "examples_per_second")  # what a clock says
 
 
@@ -43,6 +44,7 @@ class Server:
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment["PTUNE_HOSTILE"] = SECRET
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("server.py")), "train", *TINY],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,

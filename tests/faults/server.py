@@ -14,6 +14,9 @@ import selectors
 import signal
 import sys
 import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 
@@ -67,7 +70,7 @@ def forked(case: dict[str, Any]) -> int:
     process = os.fork()
     if process:
         return process
-    code = 70
+    code, started = 70, time.monotonic()
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -93,7 +96,15 @@ def forked(case: dict[str, Any]) -> int:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        Path(case["log"]).with_name("seconds.txt").write_text(f"{time.monotonic() - started - waited()}")
         os._exit(code)
+
+
+def waited() -> float:
+    """The seconds that this process has waited for a processor, which others had."""
+    with suppress(OSError):
+        return float(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 # Faults, by name; each takes the number of the call at which it happens, counted from 1
@@ -275,7 +286,14 @@ def signaled_in_evaluation(which: signal.Signals) -> Any:
     return plant_it
 
 
+def limit(number: int) -> None:
+    """Die after so many seconds of a processor, or with more than four gigabytes."""
+    resource.setrlimit(resource.RLIMIT_CPU, (number, number))
+    resource.setrlimit(resource.RLIMIT_DATA, (2**32, 2**32))
+
+
 FAULTS: dict[str, Any] = {
+    "limit": limit,
     "in_save": in_save,
     "in_evaluation": in_evaluation,
     "in_step": in_step,
