@@ -399,9 +399,9 @@ class Session:
         self._load_best(training)
         return self._concluded(training, last, seconds, runs)
 
-    def prune(self, training: Any) -> PrunedError:
-        """Write that an observer has ended the run, and where, and tell the tracker; what to raise then."""
-        s, last, best = self.settings, training.history[-1], training.stopper
+    def pruned(self, training: Any) -> None:
+        """Write that an observer has ended the run, and where: it is over even where runs beside it are cut off."""
+        last, best = training.history[-1], training.stopper
         told = {
             "why": best.pruned,
             "step": training.step,
@@ -416,10 +416,14 @@ class Session:
             "synthetic": self.corpus.synthetic,
         }
         self.folder.write_json("pruned.json", told)
+
+    def prune(self, training: Any) -> PrunedError:
+        """Tell the tracker that an observer has ended the run; what to raise then."""
+        told, last, best = self.folder.read_json("pruned.json"), training.history[-1], training.stopper
         self.tracker.finish({"pruned": True, **told}, {})
         log.info("pruned after step %d of %d: %s", training.step, training.steps, best.pruned)
         return PrunedError(
-            f"pruned after step {training.step} of {training.steps}, {last['split']} {s.metric} {best.best:.2f}: "
+            f"pruned after step {training.step} of {training.steps}, {last['split']} {told['metric']} {best.best:.2f}: "
             f"{best.pruned}"
         )
 
@@ -714,7 +718,7 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
     started = time.perf_counter()
-    loop.fit(runs, model, lambda run: sessions[run.member].event(run))
+    loop.fit(runs, model, lambda run: sessions[run.member].event(run), lambda run: sessions[run.member].pruned(run))
     seconds = time.perf_counter() - started
     first.progress.end()
     both = zip(sessions, runs, strict=True)
