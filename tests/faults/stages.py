@@ -32,7 +32,7 @@ OF_LMBFF = (
     "method.procedure.k_likely=4",
     "method.procedure.n_pairs=2",
 )
-PLAIN = TINY[: TINY.index("epochs=4")]
+PLAIN = tuple(word for word in TINY if not word.startswith("epochs="))
 # Each kind of run that is more than one training, or one in pieces, by what is said of it.
 RUNS: dict[str, tuple[str, ...]] = {
     "PET: patterns untrained and trained, classifiers": (
