@@ -51,6 +51,10 @@ class DiskError(PtuneError):
     """A file that could not be written for lack of room; names it."""
 
 
+class InUseError(PtuneError):
+    """A run folder that another process has; names it."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Asked to end, by a signal or a limit of time; what has checkpoints can go on from them. Says how."""
 

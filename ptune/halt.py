@@ -1,7 +1,7 @@
 """Being asked to end early, by a signal or by a limit of time, without losing what has been done.
 
-SIGTERM, SIGUSR1, SIGHUP and SIGINT raise Interrupted wherever they come, except inside `guarded`: what stands there
-looks with `check` where it can stop, and saves. A second SIGINT always ends at once.
+SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and SIGINT raise Interrupted wherever they come, except inside `guarded`: what stands
+there looks with `check` where it can stop, and saves. A second SIGINT always ends at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import FrameType
 from ptune import ranks
 from ptune.errors import Interrupted
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
 
 
 class _Asked:

@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -38,6 +38,7 @@ from ptune.errors import (
     DiskError,
     DivergedError,
     Interrupted,
+    InUseError,
     PrunedError,
     UnavailableError,
 )
@@ -46,7 +47,9 @@ from ptune.where import unobserved
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.config import Train
+    from ptune.run import RunFolder
 
+log = logging.getLogger(__name__)
 LONGEST = 80  # characters of a folder's name
 UNNAMED = ("quiet", "resume")  # overrides that say nothing of a run
 # What jobs would each import, 5 s of a CPU. None of it touches a GPU, and the native threads it starts, of OpenBLAS and
@@ -68,6 +71,7 @@ PRELOADED = [
 ]
 LOST = 255  # the exit code of processes whose server is gone, and which may go on
 PATIENCE = 10.0  # seconds that a process has to go away once its jobs have ended
+ORPHANED = 60.0  # seconds that a job of a sweep that is gone has to save and end
 # Exceptions that say of themselves what they are; the first that fits counts.
 TYPED: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("interrupted", (KeyboardInterrupt,)),
@@ -349,12 +353,30 @@ def trained(specs: Sequence[Spec]) -> list[float | BaseException]:
     from ptune.where import Where
 
     quiet = specs[0].settings.quiet
+    outlived([RunFolder(spec.folder) for spec in specs if ranks.first()])
     if len(specs) > 1:
         return [*together([(spec.settings, spec.folder, spec.overrides) for spec in specs], quiet)]
     (spec,) = specs
     with Progress(quiet) as progress:
         result = run(spec.settings, RunFolder(spec.folder), Where(spec.folder, spec.overrides), progress)
     return [float(result["selected"])]
+
+
+def outlived(folders: Sequence[RunFolder]) -> None:
+    """Wait a while for jobs of a sweep that was killed: they end by themselves, after a step that is at work yet.
+
+    Where one does not, the job that follows says whose its folder is.
+    """
+    until = time.monotonic() + ORPHANED
+    while time.monotonic() < until:
+        try:
+            with ExitStack() as stack:
+                for folder in folders:
+                    stack.enter_context(folder.locked())
+            return
+        except InUseError as used:
+            log.info("%s; waiting", used)
+            time.sleep(0.2)
 
 
 class Process:

@@ -220,8 +220,14 @@ class Trainable(Protocol):
         """Dropout is drawn from this seed inside."""
 
 
-def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping[str, Any]]) -> list[Run]:
-    """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects.
+def fit(
+    runs: Sequence[Run],
+    model: Trainable,
+    evaluate: Callable[[Run], Mapping[str, Any]],
+    pruned: Callable[[Run], Any] = lambda run: None,
+) -> list[Run]:
+    """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects;
+    `pruned(run)` is told at once of a run that its observer ends.
 
     A single run that diverges raises DivergedError; among several it is marked failed and the others go on. Raises
     Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which
@@ -232,10 +238,10 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
             for run in runs:
                 if run.due:
                     assess(run, evaluate)
-            live = [run for run in runs if not run.ended]
+            live = staying(runs, pruned)
             while live:
                 advance(runs, live, model, evaluate, mapped)
-                live = [run for run in live if not run.ended]
+                live = staying(live, pruned)
                 halt.check()
         except Interrupted:
             for run in runs:
@@ -243,6 +249,14 @@ def fit(runs: Sequence[Run], model: Trainable, evaluate: Callable[[Run], Mapping
                     run.save()
             raise
     return list(runs)
+
+
+def staying(live: Sequence[Run], pruned: Callable[[Run], Any]) -> list[Run]:
+    """The runs that go on."""
+    for run in live:
+        if run.stopper.pruned is not None:
+            pruned(run)
+    return [run for run in live if not run.ended]
 
 
 def advance(

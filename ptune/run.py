@@ -31,7 +31,7 @@ from typing import Any
 import yaml
 
 from ptune import __version__, bounded, ranks
-from ptune.errors import PtuneError
+from ptune.errors import InUseError, PtuneError
 from ptune.lock import lock
 
 PACKAGES = (
@@ -104,7 +104,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes out, and clear away what one that was killed had not finished writing.
 
-        The system lets go of the lock with its process. Raises PtuneError where another one has it.
+        The system lets go of the lock with its process. Raises InUseError where another one has it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self.check()
@@ -115,7 +115,7 @@ class RunFolder:
             owner = ""
             with suppress(FileNotFoundError):  # it may have left in the meantime
                 owner = path.read_text(encoding="utf-8").strip()
-            raise PtuneError(f"{self.path} is in use by {owner or 'another process'}")
+            raise InUseError(f"{self.path} is in use by {owner or 'another process'}")
         try:
             os.truncate(file, 0)
             os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())

@@ -73,7 +73,9 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
     started = time.perf_counter()
-    loop.fit(runs, model, lambda run: evaluated(sessions[run.member], run.step))
+    loop.fit(
+        runs, model, lambda run: evaluated(sessions[run.member], run.step), lambda run: prune(sessions[run.member], run)
+    )
     seconds = time.perf_counter() - started
     first.progress.end()
     both = zip(sessions, runs, strict=True)
@@ -321,8 +323,8 @@ def cost(session: Session, steps: int, tuned: int) -> dict[str, float]:
     return {"training": steps * s.batch_size * learned.step, "example": read.forward}
 
 
-def pruned(session: Session, run: loop.Run) -> PrunedError:
-    """Write that an observer has ended the run, and where, and tell the tracker; what to raise then."""
+def prune(session: Session, run: loop.Run) -> None:
+    """Write that an observer has ended the run, and where: it is over even where runs beside it are cut off."""
     last, best = run.history[-1], run.stopper
     told = {
         "why": best.pruned,
@@ -338,9 +340,13 @@ def pruned(session: Session, run: loop.Run) -> PrunedError:
         "synthetic": session.corpus.synthetic,
     }
     session.folder.write_json("pruned.json", told)
+
+
+def pruned(session: Session, run: loop.Run) -> PrunedError:
+    """Tell the tracker that an observer has ended the run; what to raise then."""
+    told, best = session.folder.read_json("pruned.json"), run.stopper
     session.tracker.finish({"pruned": True, **told}, {})
     log.info("pruned after step %d of %d: %s", run.step, run.steps, best.pruned)
     return PrunedError(
-        f"pruned after step {run.step} of {run.steps}, {last['split']} {session.settings.metric} {best.best:.2f}: "
-        f"{best.pruned}"
+        f"pruned after step {run.step} of {run.steps}, {told['split']} {told['metric']} {best.best:.2f}: {best.pruned}"
     )

@@ -209,6 +209,37 @@ def test_a_job_that_slurm_ends_leaves_no_outcome(cluster, cut, tmp_path, monkeyp
     assert slept == ([launcher.KILLED] if cluster == "slurm" else [])
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_job_that_is_told_to_go_is_saved_before_it_is_queued_again(again, tmp_path, monkeypatch):
+    """What has been trained is in a checkpoint by then; submitit hears of the signal afterwards, and decides."""
+    from submitit.core.utils import UncompletedJobError
+
+    said = "ended by SIGUSR2; to go on: ptune train resume=run"
+    job, order = launcher.Attempt(["a spec"], 1), list[str]()
+
+    def attempt(specs: Any) -> list[Outcome]:
+        order.append("saved")
+        return [Outcome("interrupted", "interrupted", said)]
+
+    def heard(*_: Any) -> None:
+        order.append("heard")
+        raise SystemExit(9) if again else UncompletedJobError("timed-out too many times")
+
+    monkeypatch.setattr("submitit.helpers.TorchDistributedEnvironment", lambda: SimpleNamespace(world_size=1, rank=1))
+    monkeypatch.setattr("ptune.threads.divide", lambda processes: None)
+    monkeypatch.setattr(launcher, "attempt", attempt)
+    before = signal.signal(signal.SIGUSR2, heard)
+    try:
+        if again:
+            with pytest.raises(SystemExit):
+                job()
+        else:
+            assert job() == [launcher.LATE]
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert order == ["saved", "heard"]
+
+
 # Whole sweeps, with processes that import everything anew
 
 
@@ -253,12 +284,12 @@ def test_sweeps_are_alike_on_every_engine(engine, reference, tmp_path):
 
 @pytest.mark.slow
 def test_a_preempted_job_goes_on(ptune, tmp_path):
-    """Told to go by submitit's signal, it is queued again and goes on from its checkpoint; the figures are the same."""
-    words = [*SMALL, "max_steps=400", "epochs=400", "eval_every=20", "seed=3"]
+    """Told to go by submitit's signal before it has a checkpoint, it saves, is queued again and goes on from there."""
+    words = [*SMALL, "max_steps=400", "epochs=400", "eval_every=400", "seed=3"]
     command = [sys.executable, "-m", "ptune", *words, "-m", *SUBMITIT, "hydra.sweep.dir=out"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as sweep:
         until = time.monotonic() + 300
-        while not [*tmp_path.glob("out/*/checkpoints/0*/manifest.json")] and time.monotonic() < until:
+        while not [*tmp_path.glob("out/*/metrics.jsonl")] and time.monotonic() < until:
             time.sleep(0.05)
         tasks = [
             p for p in psutil.Process(sweep.pid).children(recursive=True) if "submitit.core._submit" in p.cmdline()

@@ -11,7 +11,7 @@ from hydra_plugins.ptune.fused import free, grouped, needed, told
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
-from ptune import train
+from ptune import loop, train
 from ptune.errors import PrunedError
 from ptune.jobs import Job
 from ptune.run import RunFolder
@@ -199,6 +199,49 @@ def test_what_has_ended_is_not_trained_again(settings, tmp_path):
     assert str(second) == "pruned before: behind"
     assert [path.name for path in (tmp_path / "2").iterdir()] == ["pruned.json"]
     assert isinstance(third, float)
+
+
+class Behind:
+    """An observer that is never pleased."""
+
+    def evaluated(self, history: Any) -> str:
+        return "behind"
+
+
+class Stopped(BaseException):
+    """What ends a group here as a power cut would."""
+
+
+def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, monkeypatch):
+    """It was over before: started again, the group goes on without it."""
+    common = [
+        "method=ptv2",
+        "prompt_length.value=4",
+        *SMALL,
+        "max_steps=6",
+        "eval_every=2",
+        "optim.lr=0.01",
+        "quiet=true",
+    ]
+    pruned = settings(*common, "packages=[test_fused]", "+observer={_target_: test_fused.Behind}")
+    other = settings(*common, "packages=[test_fused]", "seed=2")
+    jobs = [(pruned, tmp_path / "1", []), (other, tmp_path / "2", [])]
+    update = loop.update
+
+    def cut(run: loop.Run, *rest: Any) -> None:
+        if run.step == 3:
+            raise Stopped
+        update(run, *rest)
+
+    monkeypatch.setattr(loop, "update", cut)
+    with pytest.raises(Stopped):
+        train.together(jobs, True)
+    monkeypatch.setattr(loop, "update", update)
+    first, second = train.together(jobs, True)
+    assert str(first) == "pruned before: behind"
+    assert isinstance(second, float)
+    assert [step for (step,) in lines(tmp_path / "1", "step", "step")] == [1, 2]
+    assert json.loads((tmp_path / "1/pruned.json").read_text())["step"] == 2
 
 
 def test_a_run_that_diverges_leaves_the_others(ptune, tmp_path):

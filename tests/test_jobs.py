@@ -6,15 +6,18 @@ import errno
 import io
 import json
 import signal
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ptune import build, ledger, threads
+from ptune import build, jobs, ledger, threads
 from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, PtuneError, UnavailableError
 from ptune.jobs import LONGEST, Job, Outcome, ended, failure, folder_name
 from ptune.progress import Progress
+from ptune.run import RunFolder
 from ptune.view import View, latest, spoken
 
 
@@ -218,3 +221,16 @@ def test_the_live_view(sweep, tmp_path):
 def test_figures_of_a_run(tmp_path):
     assert latest(tmp_path / "nothing.jsonl") == "-"
     assert [spoken(seconds) for seconds in (5, 89, 120, 7200)] == ["5 s", "89 s", "2 min", "2.0 h"]
+
+
+def test_a_job_waits_for_one_that_a_killed_sweep_has_left(tmp_path, monkeypatch):
+    """It ends by itself; where it does not, the job that follows is told whose its folder is."""
+    folder, kept = RunFolder(tmp_path / "run"), ExitStack()
+    kept.enter_context(folder.locked())
+    threading.Timer(0.5, kept.close).start()
+    jobs.outlived([folder])
+    with folder.locked():  # is free now
+        monkeypatch.setattr(jobs, "ORPHANED", 0.1)
+        jobs.outlived([folder])
+        with pytest.raises(PtuneError, match="is in use by process"), folder.locked():
+            pass

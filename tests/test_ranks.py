@@ -7,54 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+import two_ranks
 from command_line import Result
-from safetensors.torch import load_file
 from several import start
+from two_ranks import PTV2, same
 
 from ptune import ranks
-
-SMALL = [
-    "train",
-    "data=demo",
-    "task=conll03",
-    "backbone=tiny_encoder",
-    "data.demo.train=40",
-    "data.demo.dev=8",
-    "data.demo.test=8",
-    "tracker=none",
-    "epochs=20",
-    "max_steps=20",
-    "eval_every=10",
-    "batch_size=8",
-]
-PTV2 = [*SMALL, "method=ptv2", "prompt_length.value=4", "optim.lr=0.01"]
-FINETUNE = [*SMALL, "method=finetune", "optim.lr=0.0001"]
-SURE = ["+backbone.dropout=0.0", "+backbone.attention_dropout=0.0", "method.head.dropout=0.0"]
-
-
-def lines(folder: Path, event: str, *keys: str) -> list[list[Any]]:
-    """Some figures of each step or evaluation."""
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [[one[key] for key in keys] for one in found if one["event"] == event]
-
-
-def same(ours: Path, theirs: Path) -> None:
-    """Two runs are alike to 1e-5 at each step and at their end, and in all they predict."""
-    for one, other in zip(
-        *(lines(f, "step", "step", "loss", "grad_norm", "lr", "examples") for f in (ours, theirs)), strict=True
-    ):
-        assert one == pytest.approx(other, abs=1e-5, rel=1e-5)
-    tensors, expected = (load_file(folder / "tuned.safetensors") for folder in (ours, theirs))
-    torch.testing.assert_close(tensors, expected, atol=1e-5, rtol=1e-5)
-    results = [json.loads((folder / "result.json").read_text()) for folder in (ours, theirs)]
-    for key in ("score", "interval", "steps", "selected", "parameters", "checksums"):
-        assert results[0][key] == results[1][key], key
-    assert (ours / "predictions.jsonl").read_text() == (theirs / "predictions.jsonl").read_text()
 
 
 def one_process(ptune: Any, *words: str) -> None:
@@ -62,16 +23,11 @@ def one_process(ptune: Any, *words: str) -> None:
     assert done.code == 0, done.err
 
 
-UNEVEN = [*PTV2, "accumulate=3", "batch_size=13"]
-
-
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param([*PTV2, *SURE], id="frozen"),
-        pytest.param([*FINETUNE, *SURE], id="finetune"),
-        pytest.param(UNEVEN, id="frozen, dropout, uneven shares", marks=pytest.mark.slow),
-        pytest.param([*FINETUNE, "accumulate=2"], id="finetune, dropout", marks=pytest.mark.slow),
+        pytest.param(words, id=what, marks=pytest.mark.slow if "dropout" in what else ())
+        for what, words in two_ranks.RUNS.items()
     ],
 )
 def test_two_ranks_are_one(words, ptune, tmp_path):

@@ -67,3 +67,16 @@ def test_a_side_does_its_rounds(speed, shared, tmp_path, spec):
 def test_a_side_that_fails_says_why(speed, tmp_path):
     with pytest.raises(RuntimeError, match="a side has ended"):
         speed.Turn({"side": "ptune", "shared": str(tmp_path)}, threads=1)
+
+
+def test_what_checkpoints_cost():
+    """Of each round the share of its steps, of each checkpoint the milliseconds and bytes."""
+    bench = program("scripts/bench/checkpoint")
+    saves = [{"seconds": 0.2, "fsync": 0.1}, {"seconds": 0.4, "fsync": 0.2}]
+    one = {"saves": saves, "steps": 60.0, "bytes": 12_000, "trained": 1000, "backbone": 22_000_000}
+    assert bench.share(one) == pytest.approx(1.0)
+    assert bench.share(one, "fsync") == pytest.approx(0.5)
+    assert bench.table({"minilm-l6": [one, one]})[-1] == (
+        "| minilm-l6 | 22,000,000 | 1,000 | 12,000 | 12.0 | 300 [200, 400] | 150 [100, 200] | 1.00 [1.00, 1.00] |"
+        " 0.50 [0.50, 0.50] |"
+    )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 1.0  # at one job, on a file system that may be far away
 PATIENCE = 15.0  # seconds until what an ended job has written is surely seen here
 KILLED = 120.0  # seconds within which SLURM kills what it has sent SIGTERM (KillWait, 30 s where nothing else is set)
+LATE = Outcome("interrupted", "interrupted", "out of time; hydra.launcher.timeout_min, hydra.launcher.requeue")
 # How jobs end that SLURM says this of, and that have left no outcome; others were killed.
 STATES = {
     "OUT_OF_MEMORY": ("failed", "oom"),
@@ -151,6 +152,13 @@ def broken(trace: str) -> Outcome:
     return Outcome("failed", "code", message, fingerprint("code", message))
 
 
+def preemption() -> signal.Signals:
+    """What submitit has a job told with that it has to go."""
+    from submitit.core.job_environment import JobEnvironment
+
+    return signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
+
+
 class Attempt:
     """What a task of a job does, pickled when the job is submitted."""
 
@@ -175,17 +183,34 @@ class Attempt:
         threads.divide(self.beside)
         try:
             outcomes = attempt(self.specs)
-        except ranks.Ended:
+            said = outcomes[0].message
+        except ranks.Ended as end:
+            outcomes, said = [], str(end.__context__)
+        if said.startswith(f"ended by {preemption().name}"):
+            return self.again()
+        if not outcomes:
             return []
-        told = outcomes[0].message.startswith(f"ended by {signal.SIGTERM.name}")
+        told = said.startswith(f"ended by {signal.SIGTERM.name}")
         if told and JobEnvironment().cluster == "slurm":  # which may have queued it again: an outcome would end it
             time.sleep(KILLED)
         if not self.cut:
             return outcomes
-        if told or outcomes[0].message.startswith(SystemExit.__name__):  # submitit has queued it again
+        if told or said.startswith(SystemExit.__name__):  # submitit has queued it again
             sys.exit(LOCAL_REQUEUE_RETURN_CODE)
-        late = Outcome("interrupted", "interrupted", "out of time; hydra.launcher.timeout_min, hydra.launcher.requeue")
-        return [late if outcome.state == "failed" else outcome for outcome in outcomes]
+        return [LATE if outcome.state == "failed" else outcome for outcome in outcomes]
+
+    def again(self) -> list[Outcome]:
+        """Have a job queued again that was told to go and is saved: submitit hears now what the run has heard.
+
+        SystemExit ends the first rank then; where submitit queues nothing again, that is how the jobs ended.
+        """
+        from submitit.core.utils import UncompletedJobError
+
+        try:
+            signal.raise_signal(preemption())
+        except UncompletedJobError:
+            return [LATE] * len(self.specs)
+        return []
 
     def checkpoint(self) -> Any:
         """What submitit queues again when it is told that the job has to go: the same."""

@@ -21,6 +21,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from ptune import halt
 from ptune.errors import PtuneError
 from ptune.jobs import Job, Outcome, composed, failure, interrupt, without_hydra
 from ptune.ledger import Ledger, events
@@ -263,7 +264,8 @@ def told_to_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1) if signal.getsignal(n) is not signal.SIG_IGN]
+    heard = (number for number in halt.SIGNALS if number != signal.SIGINT)
+    numbers = [number for number in heard if signal.getsignal(number) is not signal.SIG_IGN]
     before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield

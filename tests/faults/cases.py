@@ -87,7 +87,7 @@ def kill_often(server: Server, base: Path, whole: dict[str, Any], times: int) ->
 
 def signal_points(count: int) -> list[dict[str, int]]:
     """Where a run is asked to end: after lines of its history, and inside evaluations."""
-    every = [{name: i + 1} for i in range(EVENTS) for name in ("SIGTERM", "SIGUSR1")]
+    every = [{f"{name}_after_event": i + 1} for i in range(EVENTS) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")]
     every += [{f"{name}_in_evaluation": 2} for name in ("SIGTERM", "SIGINT")]
     return spread(every, count)
 

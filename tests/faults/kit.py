@@ -30,6 +30,17 @@ TINY = (
 )
 SECRET = "a-value-of-the-environment-4711"
 VOLATILE = ("seconds", "examples_per_second")  # what a clock says
+# Of a run: when and how it was started, and what it was told.
+PASSING = (
+    "env.json",
+    "log.txt",
+    "train.log",
+    "config.yaml",
+    "hydra.yaml",
+    "overrides.yaml",
+    "multirun.yaml",
+    "ledger.jsonl",
+)
 
 
 class Ended(NamedTuple):
@@ -74,7 +85,8 @@ class Server:
     def run(self, words: tuple[str, ...], cwd: Path, after: float | None = None, **fault: int) -> Ended:
         """A command line to its end, or killed after so many seconds."""
         log = cwd / "said.txt"
-        log.unlink(missing_ok=True)
+        for path in (log, cwd / "fired"):
+            path.unlink(missing_ok=True)
         process = self.start(words, cwd, log, **fault)
         if after is not None:
             time.sleep(after)
@@ -100,16 +112,19 @@ class Server:
 
 
 def left(folder: Path) -> dict[str, Any]:
-    """What is left of a finished run but clocks: bytes of the weights, figures, history, predictions; of stages too."""
+    """What is left of a finished run but clocks: bytes of the weights, figures, history, predictions, what a search has
+    found; of stages too, and of all runs of a sweep."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.name in ("tuned.safetensors", "predictions.jsonl", "splits.jsonl"):
-            found[name] = path.read_bytes()
-        elif path.name == "result.json":
-            found[name] = timeless(json.loads(path.read_text(encoding="utf-8")))
-        elif path.name == "metrics.jsonl":
+        if path.is_dir() or path.name in PASSING or "checkpoints" in path.parts:
+            continue
+        if path.name == "metrics.jsonl":
             found[name] = [timeless(event) for _, event in RunFolder(path.parent).metrics()]
+        elif path.suffix == ".json":
+            found[name] = timeless(json.loads(path.read_text(encoding="utf-8")))
+        else:
+            found[name] = path.read_bytes()
     return found
 
 

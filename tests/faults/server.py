@@ -7,17 +7,27 @@ Copies die for real: by signals that others send, or that a planted fault sends 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
 import selectors
+import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from multiprocessing import parent_process, util
 from pathlib import Path
 from typing import Any
+
+FIRED = "fired"  # in the folder of a command line: its fault has happened, in one of its processes, and does not again
+SLOW = 3.0  # seconds that a slow step goes on
+COUNTS = "counts.json"  # there: how often each place was come to, where this was asked for
 
 
 def serve() -> None:
@@ -76,10 +86,13 @@ def forked(case: dict[str, Any]) -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
         os.chdir(case["cwd"])
+        global fired
+        fired = os.path.abspath(FIRED)
         out = os.open(case["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
             os.dup2(out, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        util.spawnv_passfds = copied  # type: ignore[assignment]
         plant(case.get("fault") or {})
 
         from ptune import cli
@@ -94,6 +107,8 @@ def forked(case: dict[str, Any]) -> int:
         traceback.print_exc()
         code = 1
     finally:
+        if "count" in (case.get("fault") or {}):
+            Path(COUNTS).write_text(json.dumps(reached))
         sys.stdout.flush()
         sys.stderr.flush()
         Path(case["log"]).with_name("seconds.txt").write_text(f"{time.monotonic() - started - waited()}")
@@ -107,35 +122,95 @@ def waited() -> float:
     return 0.0
 
 
+def copied(path: bytes, words: Sequence[Any], passed: Iterable[int]) -> int:
+    """Start Python on a text, as multiprocessing does for its server of forks, in a copy that has all modules already.
+
+    The copy has no more of this process than one that is started has: streams, the descriptors that it is passed, and
+    the faults that are planted, which happen in the jobs of a sweep as well.
+    """
+    process = os.fork()
+    if process:
+        return process
+    try:
+        kept = {0, 1, 2, *passed}
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            if descriptor not in kept:
+                with suppress(OSError):
+                    os.close(descriptor)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_DFL)
+        exec(words[-1], {"__name__": "server"})
+    finally:
+        os._exit(0)
+
+
 # Faults, by name; each takes the number of the call at which it happens, counted from 1
+
+reached: Counter[str] = Counter()  # calls at each place
+counting = threading.Lock()
+fired = FIRED
 
 
 def plant(fault: dict[str, int]) -> None:
-    """Let the faults happen in this process."""
+    """Let the faults happen in this process; count: say at its end how often each place was come to."""
     for name, number in fault.items():
         FAULTS[name](number)
 
 
-def at(owner: Any, name: str, number: int, happen: Any, after: bool = False) -> None:
-    """Let something happen before, or after, the numberth call of a function."""
-    real, calls = getattr(owner, name), 0
+def passed(place: str, number: int, happen: Any) -> None:
+    """A place is come to; the numberth time something happens, in the first process that has come so far."""
+    with counting:
+        reached[place] += 1
+        now = reached[place] == number
+    if now:
+        with suppress(FileExistsError):
+            os.close(os.open(fired, os.O_CREAT | os.O_EXCL))
+            happen()
 
+
+def at(owner: Any, name: str, place: str, number: int, happen: Any, after: bool = False) -> None:
+    """Let something happen before, or after, the numberth call of a function."""
+    real = getattr(owner, name)
+
+    @functools.wraps(real)
     def counted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == number and not after:
-            happen()
+        if not after:
+            passed(place, number, happen)
         found = real(*args, **kwargs)
-        if calls == number and after:
-            happen()
+        if after:
+            passed(place, number, happen)
         return found
 
     setattr(owner, name, counted)
 
 
-def die() -> None:
-    """End as kill -9 does."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def sent(number: signal.Signals, whom: Callable[[], int] = os.getpid) -> Callable[[], None]:
+    """What sends a signal to a process."""
+    return lambda: os.kill(whom(), number)
+
+
+def sweep() -> int:
+    """The process of the sweep that this one is, or is a job of."""
+    parent = parent_process()
+    return os.getpid() if parent is None or parent.pid is None else parent.pid
+
+
+def forks() -> int:
+    """The process that this job is a fork of."""
+    return os.getpid() if parent_process() is None else os.getppid()
+
+
+def leave_alone() -> None:
+    """Kill the sweep, and be in a step that is not over when the same sweep, started again, has started the job."""
+    os.kill(sweep(), signal.SIGKILL)
+    ledger, until = Path("out/ledger.jsonl"), time.monotonic() + 60
+    size = ledger.stat().st_size
+    while ledger.stat().st_size == size and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(SLOW)
+
+
+die = sent(signal.SIGKILL)
 
 
 def folder() -> Any:
@@ -145,23 +220,18 @@ def folder() -> Any:
     return RunFolder
 
 
-def in_save(number: int) -> None:
-    """Die at a system call of the checkpoints' writing: each fsync and each rename is one, in their order."""
-    calls = 0
+def in_save(number: int, happen: Any = die) -> None:
+    """At a system call of the checkpoints' writing: each fsync and each rename is one, in their order."""
+    saving = 0
+    real_save = folder().save_checkpoint
 
-    def counting(real: Any) -> Any:
+    def called(real: Any) -> Any:
         def call(*args: Any) -> Any:
-            nonlocal calls
             if saving:
-                calls += 1
-                if calls == number:
-                    die()
+                passed("in_save", number, happen)
             return real(*args)
 
         return call
-
-    saving = 0
-    real_save = folder().save_checkpoint
 
     def save(*args: Any, **kwargs: Any) -> None:
         nonlocal saving
@@ -172,7 +242,13 @@ def in_save(number: int) -> None:
             saving -= 1
 
     folder().save_checkpoint = save
-    os.fsync, os.replace = counting(os.fsync), counting(os.replace)
+    os.fsync, os.replace = called(os.fsync), called(os.replace)
+
+
+def on_disk(number: int, happen: Any = die) -> None:
+    """Before whatever lasts: each fsync, each rename, each folder that is removed."""
+    for owner, name in ((os, "fsync"), (os, "replace"), (shutil, "rmtree")):
+        at(owner, name, "on_disk", number, happen)
 
 
 def no_room(number: int) -> None:
@@ -251,39 +327,39 @@ def without_a_gradient(loss: Any) -> Any:
     return Spoiled.apply(loss)
 
 
-def in_evaluation(number: int) -> None:
-    """Die in the numberth batch that is answered, which evaluation alone asks for."""
+def in_evaluation(number: int, happen: Any = die) -> None:
+    """In the numberth batch that is answered, which evaluation alone asks for."""
     from ptune.model import Model
 
-    at(Model, "answers", number, die)
+    at(Model, "answers", "in_evaluation", number, happen)
 
 
-def in_step(number: int) -> None:
-    """Die in the numberth forward pass of training: with micro-batches, in the middle of a step."""
+def in_step(number: int, happen: Any = die) -> None:
+    """In the numberth forward pass of training: with micro-batches, in the middle of a step."""
     from ptune.model import Model
 
-    at(Model, "losses", number, die)
+    at(Model, "losses", "in_step", number, happen)
 
 
-def after_event(number: int) -> None:
-    """Die when the numberth line of the run's history has been written."""
-    at(folder(), "append_metrics", number, die, after=True)
+def in_pass(number: int, happen: Any = die) -> None:
+    """In the numberth pass through a model, whatever it is for; those of a T5 that writes templates too."""
+    from ptune.model import Model
+    from ptune.writer import Writer
+
+    at(Model, "hidden", "in_pass", number, happen)
+    at(Writer, "_next", "in_pass", number, happen)
 
 
-def signaled(which: signal.Signals) -> Any:
-    """Send the signal to itself when the numberth line of the history has been written."""
-    return lambda number: at(folder(), "append_metrics", number, lambda: os.kill(os.getpid(), which), after=True)
+def after_event(number: int, happen: Any = die) -> None:
+    """When the numberth line of the run's history has been written."""
+    at(folder(), "append_metrics", "after_event", number, happen, after=True)
 
 
-def signaled_in_evaluation(which: signal.Signals) -> Any:
-    """Send the signal to itself in the numberth batch that is answered."""
+def in_sweep(number: int, happen: Any = die) -> None:
+    """In the process of a sweep, before the numberth event of its ledger is written."""
+    from ptune.ledger import Ledger
 
-    def plant_it(number: int) -> None:
-        from ptune.model import Model
-
-        at(Model, "answers", number, lambda: os.kill(os.getpid(), which))
-
-    return plant_it
+    at(Ledger, "add", "in_sweep", number, happen)
 
 
 def limit(number: int) -> None:
@@ -292,22 +368,39 @@ def limit(number: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (2**32, 2**32))
 
 
+PLACES: dict[str, Any] = {
+    each.__name__: each for each in (in_save, on_disk, in_evaluation, in_step, in_pass, after_event, in_sweep)
+}
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+
+
+def count(number: int) -> None:
+    """Nothing happens; see `plant`."""
+    for place in PLACES.values():
+        place(0)
+
+
+def elsewhere(happen: Any) -> dict[str, Any]:
+    """The faults by which something happens at each place."""
+    return {name: functools.partial(place, happen=happen) for name, place in PLACES.items()}
+
+
+# NAME_PLACE: a signal to the process itself; sweep_PLACE, sweep_NAME_PLACE: to the sweep that a job is of;
+# alone_PLACE: kill the sweep in a slow step of the job; forks_PLACE: kill the server that a job is a fork of.
 FAULTS: dict[str, Any] = {
-    "limit": limit,
-    "in_save": in_save,
-    "in_evaluation": in_evaluation,
-    "in_step": in_step,
-    "after_event": after_event,
+    **PLACES,
     "no_room": no_room,
     "no_memory": no_memory,
+    "limit": limit,
     "nan": spoiled(lambda loss: loss * float("nan")),
     "inf": spoiled(lambda loss: loss * float("inf")),
     "nan_gradient": spoiled(without_a_gradient),
-    **{which.name: signaled(which) for which in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)},
-    **{
-        f"{which.name}_in_evaluation": signaled_in_evaluation(which)
-        for which in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    },
+    "count": count,
+    **{f"{s.name}_{name}": fault for s in SIGNALS for name, fault in elsewhere(sent(s)).items()},
+    **{f"sweep_{s.name}_{name}": fault for s in SIGNALS for name, fault in elsewhere(sent(s, sweep)).items()},
+    **{f"sweep_{name}": fault for name, fault in elsewhere(sent(signal.SIGKILL, sweep)).items()},
+    **{f"alone_{name}": fault for name, fault in elsewhere(leave_alone).items()},
+    **{f"forks_{name}": fault for name, fault in elsewhere(sent(signal.SIGKILL, forks)).items()},
 }
 
 if __name__ == "__main__":
