@@ -130,7 +130,7 @@ class RunFolder:
         root = self.path.resolve()
         for folder, folders, files in os.walk(root):
             for path in (Path(folder, name) for name in (*folders, *files)):
-                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                if path.is_symlink() and not path.resolve().is_relative_to(root) and not log_of_wandb(path):
                     raise PtuneError(f"{path}: a link that leads out of the run folder, to {os.readlink(path)}")
 
     def _clear(self) -> None:
@@ -339,6 +339,11 @@ class RunFolder:
                 f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"
             )
         return None
+
+
+def log_of_wandb(path: Path) -> bool:
+    """Whether a file is one that W&B tells its own doings in, which may stand elsewhere, and nobody here reads."""
+    return path.parent.name == "logs" and path.parents[2].name == "wandb"
 
 
 def intact(path: Path) -> bool:

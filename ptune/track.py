@@ -173,6 +173,7 @@ def start(
 ) -> Tracker:
     """Start W&B, with the run of id `known` where there is one, which is told nothing twice but with `told_again`."""
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # W&B's reports on itself, which it sends when offline too
     stage_in(folder)
     try:
         import wandb

@@ -142,7 +142,7 @@ def test_the_bilstm_starts_from_a_files_vectors(go, tmp_path, monkeypatch) -> No
     seen: list[Any] = []
     fit = loop.fit
     monkeypatch.setattr(
-        loop, "fit", lambda runs, model, evaluate: seen.append(table(model.backbone)) or fit(runs, model, evaluate)
+        loop, "fit", lambda runs, model, *about: seen.append(table(model.backbone)) or fit(runs, model, *about)
     )
     more = ("task=conll03", "max_steps=1", f"method.procedure.vectors={path}", "method.procedure.max_words=1")
     go(tmp_path / "run", "method=bilstm", *more, *SIZES)

@@ -50,9 +50,9 @@ def train(tmp_path, monkeypatch) -> Callable[..., Path]:
     monkeypatch.chdir(tmp_path)
     fit = loop.fit
 
-    def watched(runs: Any, model: Any, evaluate: Any) -> Any:
+    def watched(runs: Any, model: Any, *about: Any) -> Any:
         before = {name: p.detach().clone() for name, p in runs[0].trained.items()}
-        done = fit(runs, model, evaluate)
+        done = fit(runs, model, *about)
         same = {name for name, p in runs[0].trained.items() if p.equal(before[name])}
         assert any(name.startswith("prompt.") for name in before)
         assert any(name.startswith("head.") for name in before) is model.member(0).head.learns

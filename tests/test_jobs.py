@@ -119,7 +119,7 @@ def test_fingerprints():
 
 def test_the_ledger_keeps_whole_lines(tmp_path):
     """A line that was cut off costs itself; the last event of a job counts; one writer at a time."""
-    event = {"job": 1, "folder": "b", "state": "started"}
+    event = {"job": 1, "folder": "b", "identity": "", "state": "started", "kind": "", "message": "", "overrides": []}
     with ledger.Ledger(tmp_path) as book:
         book.add(event)
         with pytest.raises(PtuneError, match="a sweep is at work there"):

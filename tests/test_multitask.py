@@ -50,9 +50,9 @@ class Watch:
         self.steps: list[tuple[set[str], set[str]]] = []  # sources and what changed
         fit, update = loop.fit, loop.update
 
-        def fitted(runs, model, evaluate):
+        def fitted(runs, model, *about):
             self.begins.append({name: p.detach().clone() for name, p in runs[0].trained.items()})
-            return fit(runs, model, evaluate)
+            return fit(runs, model, *about)
 
         def updated(run, model, batches, *rest):
             if len(self.steps) == stop_at:

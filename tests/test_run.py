@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from ptune import train
+from ptune import train, training
 from ptune.errors import ConfigError, DiskError, PtuneError
 from ptune.progress import Progress
 from ptune.run import RunFolder, code_version, intact, sha256, write_atomically
@@ -407,9 +407,9 @@ def test_damaged_best(go, tmp_path, monkeypatch):
     """The best checkpoint is read at the end: its bytes are checked like those of the newest."""
     scores = iter([3.0, 1.0, 2.0, 1.5])
     monkeypatch.setattr(
-        train.Session,
-        "_event",
-        lambda self, model, rendered, step: {
+        training,
+        "evaluated",
+        lambda session, step: {
             "split": "dev",
             "metric": "accuracy",
             "selected": next(scores),

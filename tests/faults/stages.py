@@ -1,6 +1,6 @@
 """Runs that are more than one training, and sweeps of runs: killed and asked to end at every kind of place in them.
 
-`scripts/faults` has its rows from here, the tests in test_stages.py do a few of each.
+`scripts/faults` has its rows from here, the tests in test_staged.py do a few of each.
 """
 
 from __future__ import annotations
