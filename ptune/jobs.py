@@ -14,12 +14,13 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, util
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
 
 log = logging.getLogger(__name__)
 LONGEST = 80  # characters of a folder's name
+LONGEST_TEMPORARY = 70  # bytes of the temporary folder's: a socket's is 30 more there, and 107 are the most
 UNNAMED = ("quiet", "resume")  # overrides that say nothing of a run
 # What jobs would each import, 5 s of a CPU. None of it touches a GPU, and the native threads it starts, of OpenBLAS and
 # Arrow, are made to be forked.
@@ -379,6 +381,17 @@ def outlived(folders: Sequence[RunFolder]) -> None:
             time.sleep(0.2)
 
 
+def near_sockets() -> None:
+    """Have multiprocessing put its sockets where their names are short enough, should the temporary folder's not be."""
+    usual = tempfile.gettempdir()
+    if len(os.fsencode(usual)) > LONGEST_TEMPORARY:
+        tempfile.tempdir = "/tmp"
+        try:
+            util.get_temp_dir()  # asked once; multiprocessing keeps the answer
+        finally:
+            tempfile.tempdir = usual
+
+
 class Process:
     """Jobs in a process of their own: a fork of a server that has imported what they need, and done nothing else.
 
@@ -389,6 +402,7 @@ class Process:
         """beside: how many processes share the machine's threads, with this one."""
         context = get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
+        near_sockets()
         self.count, self.started, self.kills = len(jobs), time.monotonic(), kernel_kills()
         self.receiver, sender = context.Pipe(duplex=False)
         specs = [job.spec for job in jobs]

@@ -95,6 +95,17 @@ def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cache
     assert {*started(tmp_path / "other")} == {0, 1, 2, 3, 4}
 
 
+def test_a_temporary_folder_with_a_long_name(tmp_path, cached):
+    """Sockets, whose names must be short, are elsewhere then."""
+    place = tmp_path / ("scratch-" * 12)
+    place.mkdir()
+    words = [sys.executable, "-m", "ptune", *SWEEP, "seed=1", "+method.procedure.plant={}"]
+    environment = {**os.environ, "TMPDIR": str(place), "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ends(tmp_path / "out") == {0: ("ok", "")}
+
+
 def test_a_sweep_of_wrong_settings_starts_nothing(ptune, tmp_path, cached):
     done = ptune(*SWEEP, "seed=1,2", plant(s1="config", s2="config"))
     assert done.code == 2
