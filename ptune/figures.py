@@ -10,6 +10,7 @@ Colors are those of Okabe and Ito (2008), told apart with color-blind eyes; ever
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -198,6 +199,7 @@ def rendered(figure: Figure, kind: str, look: Look) -> bytes:
     """The bytes of a figure, without a date."""
     import matplotlib
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # which tells each table of each font
     undated = {"Date": None} if kind == "svg" else {"CreationDate": None, "ModDate": None}
     out = io.BytesIO()
     with matplotlib.rc_context(look), warnings.catch_warnings():
