@@ -20,6 +20,7 @@ SAVES = 56  # system calls of the tiny run's checkpoints
 EVENTS = 24  # lines of its history
 STEPS = 20
 ANSWERS = 5  # batches that its evaluations answer, at the least
+FILES = range(4, 24)  # of those that it writes whole, by their number
 
 
 class Wrong(AssertionError):
