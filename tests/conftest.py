@@ -523,8 +523,9 @@ def settings() -> Callable[..., Any]:
     """settings("method=ptv2", ...): what `ptune train` would run with; raises ConfigError as it would."""
     from ptune import build, config
 
+    config.register()
+
     def compose(*overrides: str) -> Any:
-        config.register()
         with hydra.initialize_config_module("ptune.conf", version_base="1.3"):
             return build.settings(hydra.compose("train", overrides=[*overrides]))
 
