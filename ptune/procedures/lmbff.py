@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ptune.errors import ConfigError
 from ptune.leaves import with_defaults
 from ptune.procedures import Procedure, Stage, Work
 
 if TYPE_CHECKING:
     from ptune.config import Train
+    from ptune.injection import Shape
 
 PATTERN = "ptune.templates.pattern.Pattern"  # what is searched for is ranked without demonstrations
 FOUND = "found"  # what the pattern and the verbalizer that are found are called
@@ -46,20 +46,21 @@ class LmBff(Procedure):
         ensemble: int | None = None,
         keep_weights: bool = False,
     ) -> None:
-        """Raises ConfigError for numbers that are too small, and for an ensemble of templates that nobody looks for."""
         self.words, self.templates, self.keep_weights = words, templates, keep_weights
         self.limits = k_likely, k_neighbors, n_pairs, combinations
         self.writer, self.beam, self.length, self.n_templates = writer, beam, length, n_templates
         self.ensemble = ensemble
-        given = {"k_likely": k_likely, "n_pairs": n_pairs, "k_neighbors": k_neighbors, "combinations": combinations}
-        given |= {"beam": beam, "length": length, "n_templates": n_templates, "ensemble": ensemble}
-        if wrong := [f"{key}: {value}" for key, value in given.items() if value is not None and value < 1]:
-            raise ConfigError([f"method.procedure.{each} is too small; at least 1" for each in wrong])
 
-        if ensemble and not templates:
-            raise ConfigError(
-                ["method.procedure.ensemble: is of templates that are found; set method.procedure.templates=true"]
-            )
+    @classmethod
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Procedure."""
+        here, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
+        counts = ("k_likely", "n_pairs", "k_neighbors", "combinations", "beam", "length", "n_templates", "ensemble")
+        for key in counts:
+            if settings[key] is not None and settings[key] < 1:
+                yield f"{here}.{key}", f"{settings[key]} is too small; at least 1"
+        if settings["ensemble"] and not settings["templates"]:
+            yield f"{here}.ensemble", f"is of templates that are found; set {here}.templates=true"
 
     @classmethod
     def work(cls, given: Train, steps: float, examples: float) -> Work:
