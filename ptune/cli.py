@@ -151,10 +151,10 @@ def dispatch(command: str, rest: list[str]) -> None:
     from ptune.secrets import in_word
 
     register()
-    guard.install()
+    guard.install(rest)
     if command != "train" and ranks.started().count > 1:
         fail(2, f"ptune {command}: takes one process; torchrun is for ptune train")
-    if command == "train":
+    if command in ("train", "reproduce"):
         from hydra_plugins.ptune import register as register_launchers
         from hydra_plugins.ptune.sweepers import register as register_sweepers
 

@@ -1,40 +1,51 @@
 """What stands between a stranger's yaml and Hydra, which runs what its own part of a configuration names.
 
-Callbacks and logs may be of Hydra's, ptune's and Python's own classes; variables of the process, and packages whose
-classes leaves may name, come from the command line alone; names that become folders are names.
+What is called is a launcher or a sweeper that is installed, or one of the few classes listed here; variables of the
+process, and packages whose classes leaves may name, come from the words that were typed, not from those that a yaml
+has jobs or cells run with; names that become folders are names.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins import file_config_source
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import OverrideParseException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from ptune import bounded
 from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
 
 CALLED = ("_target_", "()", "class", "factory")  # keys whose values Hydra, and logging, import and call
-OWN = ("hydra", "hydra_plugins", "ptune", "colorlog")
-LOGS = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter")
+PARTS = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")  # of Hydra's own, where it calls
+CLASSES = (
+    *("ptune.sweep.Summary", "hydra.experimental.callbacks.LogJobReturnCallback", "colorlog.ColoredFormatter"),
+    *("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"),
+)
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 FOLDERS = ("task.name", "method.name", "backbone.name")  # what is in the names of folders
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's, which tells what is wrong with a configuration before anybody acts on it."""
+    """Hydra's, which tells what is wrong with a configuration before anybody acts on it. typed: see `install`."""
+
+    typed: Sequence[str] = ()
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **more: Any) -> DictConfig:
         """See Hydra. Raises ConfigError."""
         found = super().load_configuration(config_name, overrides, *args, **more)
-        if problems := [*wrong(found, {word.partition("=")[0].lstrip("+") for word in overrides})]:
+        if problems := [*wrong(found, self.typed)]:
             raise ConfigError(problems)
         return found
 
@@ -55,32 +66,82 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return super().load_config(config_path)
 
 
-def install() -> None:
-    """Put both in the place of Hydra's."""
+def install(typed: Sequence[str]) -> None:
+    """Put both in the place of Hydra's; typed: the words of the command line."""
     from hydra._internal import hydra as program
     from hydra._internal.sources_registry import SourcesRegistry
 
+    Loader.typed = typed
     vars(program)["ConfigLoaderImpl"] = Loader
     SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
-def wrong(config: DictConfig, given: Iterable[str]) -> Iterator[str]:
-    """What a configuration asks for that it may not; given: the keys on the command line."""
+def wrong(config: DictConfig, typed: Sequence[str]) -> Iterator[str]:
+    """What a configuration asks for that it may not; typed: the words of the command line."""
     hydra = OmegaConf.to_container(config.hydra, resolve=False) if "hydra" in config else {}
+    known = {*CLASSES, *plugins()}
     for key, name, value in leaves(hydra, "hydra"):
-        if name in CALLED and not (isinstance(value, str) and (value in LOGS or value.partition(".")[0] in OWN)):
-            yield f"{key}: '{value}' is none of Hydra's or ptune's own classes, and is not called"
+        if name in CALLED and value not in known:
+            yield f"{key}: '{value}' is none of the classes that Hydra calls here: an installed launcher or sweeper"
         if isinstance(value, str) and value.startswith(("ext://", "cfg://")) and value not in STREAMS:
             yield f"{key}: '{value}' is not looked up; one of: {', '.join(STREAMS)}"
+    for part in PARTS if "hydra" in config else ():
+        yield from references(config.hydra, part, f"hydra.{part}")
+    keys = {word.partition("=")[0].lstrip("+") for word in typed}
     for name in (config.hydra.job.env_set or ()) if "hydra" in config else ():
-        if f"hydra.job.env_set.{name}" not in given:
+        if f"hydra.job.env_set.{name}" not in keys:
             yield f"hydra.job.env_set: a yaml sets {name}; variables are set where ptune is started"
-    if (listed := chosen(config, "packages")) and "packages" not in given:
-        told = ",".join(map(str, listed))
+    if more := [each for each in chosen(config, "packages") or () if str(each) not in trusted(typed)]:
+        told = ",".join(map(str, more))
         yield f"packages: a yaml lists {told}; packages=[{told}] on the command line allows it, where you trust them"
     for key in FOLDERS:
         if (name := chosen(config, key)) is not None and not plain(name):
             yield f"{key}: {name!r} is no name: it stands in those of folders, so without / and more than dots"
+
+
+def plugins() -> Iterator[str]:
+    """The launchers and sweepers that are installed, as a `_target_` names them."""
+    for kind in (Launcher, Sweeper):
+        for found in Plugins.instance().discover(kind):
+            yield f"{found.__module__}.{found.__qualname__}"
+
+
+def references(node: Any, key: Any, place: str) -> Iterator[str]:
+    """What stands in a part of a configuration by reference and is no plain value: nobody has looked at it there."""
+    if OmegaConf.is_missing(node, key):
+        return
+    referred = OmegaConf.is_interpolation(node, key)
+    try:
+        value = node[key]
+    except InterpolationToMissingValueError:
+        return  # as that of the number of a job, which Hydra sets
+    except OmegaConfBaseException:
+        yield f"{place}: what it refers to cannot be looked up"
+        return
+    if referred and isinstance(value, Container | dict | list):
+        yield f"{place}: refers to more than a value; write it out"
+    elif isinstance(value, DictConfig):
+        for name in value:
+            yield from references(value, name, f"{place}.{name!s}")
+    elif isinstance(value, ListConfig):
+        for number in range(len(value)):
+            yield from references(value, number, f"{place}.{number}")
+
+
+def trusted(words: Iterable[str]) -> set[str]:
+    """The packages that words of a command line list, those of ptune reproduce for its cells among them."""
+    found: set[str] = set()
+    for word in words:
+        key = word.partition("=")[0].lstrip("+")
+        if key in ("packages", "overrides"):
+            try:
+                (parsed,) = OverridesParser.create().parse_overrides([word])
+            except OverrideParseException:
+                continue  # which Hydra says
+            value = parsed.value()
+            listed = [str(each) for each in (value if isinstance(value, list) else [value])]
+            found |= {*listed} if key == "packages" else trusted(listed)
+    return found
 
 
 def leaves(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:

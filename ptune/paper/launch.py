@@ -20,11 +20,9 @@ LAUNCHER = "hydra/launcher=fused"  # where the command line names no other
 def launch(places: Sequence[Place], root: Path, quiet: bool) -> dict[Path, str]:
     """Run what is not finished, each in its folder below `root`; what ended those that failed, by folder."""
     from hydra._internal.callbacks import Callbacks
-    from hydra_plugins.ptune import register
 
     from ptune.cli import Job
 
-    register()
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     chosen = of_hydra("hydra/launcher=", "hydra.launcher.")
