@@ -51,27 +51,31 @@ def check(told: str) -> None:
     if len(told) > LONGEST:
         raise yaml.YAMLError(f"{len(told):,} characters, and {LONGEST:,} are the most")
     sizes: dict[str, int] = {}  # of what has an anchor and is whole
-    whole = [0]  # of the values that are open
+    heights: dict[str, int] = {}  # of the same, how many values are inside of one another
+    whole, high = [0], [0]  # of the values that are open
     anchors: list[str | None] = []
     for event in yaml.parse(told, Loader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise yaml.YAMLError(f"*{event.anchor} stands for nothing, or within itself")
             whole[-1] += sizes[event.anchor]
+            high[-1] = max(high[-1], heights[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             whole[-1] += 1
             if event.anchor:
-                sizes[event.anchor] = 1
+                sizes[event.anchor], heights[event.anchor] = 1, 0
         elif isinstance(event, yaml.CollectionStartEvent):
             anchors.append(event.anchor)
             whole.append(1)
-            if len(anchors) > DEEPEST:
-                raise yaml.YAMLError(f"values are more than {DEEPEST} inside of one another")
+            high.append(0)
         elif isinstance(event, yaml.CollectionEndEvent):
-            size, anchor = whole.pop(), anchors.pop()
+            size, height, anchor = whole.pop(), 1 + high.pop(), anchors.pop()
             whole[-1] += size
+            high[-1] = max(high[-1], height)
             if anchor:
-                sizes[anchor] = size
+                sizes[anchor], heights[anchor] = size, height
+        if len(anchors) + high[-1] > DEEPEST:
+            raise yaml.YAMLError(f"values are more than {DEEPEST} inside of one another")
         if whole[-1] > VALUES:
             raise yaml.YAMLError(f"more than {VALUES:,} values, with those that aliases stand for")
 

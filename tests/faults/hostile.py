@@ -412,6 +412,42 @@ def log(which: str, key: str) -> str:
     return f"# @package _global_\nhydra:\n  {which}:\n    {told}\n"
 
 
+def ladder(levels: int = 38) -> str:
+    """A YAML text of few values, none with more than 60 around it as it is written, and 2,000 as it is meant."""
+    rows = [f"k{i}: &a{i} {'[' * 60}{f'*a{i - 1}' if i else 'x'}{']' * 60}" for i in range(levels)]
+    return "\n".join(["", *rows, ""])
+
+
+def laddered(door: str) -> Callable[[Place], Sequence[str]]:
+    """The stored configuration with it below."""
+
+    def plant(place: Place) -> Sequence[str]:
+        path = place.run / "config.yaml"
+        path.write_text(path.read_text() + ladder())
+        return HONEST[door](place)
+
+    return plant
+
+
+def table(place: Place) -> Sequence[str]:
+    """A table whose cells list packages of their own, and a task that is in one of them."""
+    for group, told in (("task", place.popen), ("table", TABLE)):
+        path = place.base / "conf" / group / "evil.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(yaml.safe_dump(told))
+    return ("reproduce", "--config-dir", str(place.base / "conf"), "table=evil", "dry_run=true")
+
+
+TABLE = {
+    "title": "evil",
+    "citation": "nobody",
+    "rows": ["method"],
+    "columns": ["task"],
+    "axes": {
+        "method": {"a": {"label": "a", "set": {"method": "ptv2", "data": "demo", "packages": ["subprocess"]}}},
+        "task": {"b": {"label": "b", "set": {"task": "evil"}}},
+    },
+}
 TASK = """\
 _target_: ptune.tasks.classify.Classify
 name: {name}
@@ -563,6 +599,8 @@ CORPUS: Sequence[Hostile] = [
     Hostile("config.yaml: an alias of itself", text("predict", "config.yaml", "method: &a {a: *a}\n")),
     Hostile("config.yaml: nested without end", text("eval", "config.yaml", DEEP)),
     Hostile("config.yaml: nested without end, reported", text("report", "config.yaml", DEEP)),
+    Hostile("config.yaml: aliases inside of aliases", laddered("eval")),
+    Hostile("config.yaml: aliases inside of aliases, reported", laddered("report")),
     Hostile("config.yaml: eight megabytes", text("export", "config.yaml", "a: [" + "b, " * 2_700_000 + "]\n")),
     Hostile("config.yaml: not UTF-8", text("eval", "config.yaml", b"\xff\xfe\x00name")),
     Hostile("config.yaml: a number of 100,000 digits", text("eval", "config.yaml", "seed: " + "9" * 100_000)),
@@ -575,6 +613,18 @@ CORPUS: Sequence[Hostile] = [
     Hostile("packages: reported", config("report", packages=["subprocess"], task=lambda p: p.popen)),
     Hostile("packages: resumed", config("resume", packages=["subprocess"], task=lambda p: p.popen), True),
     Hostile("observer: resumed", config("resume", packages=["subprocess"], observer=lambda p: p.popen), True),
+    Hostile(
+        "observer: a study that is somebody's file",
+        config(
+            "resume",
+            observer=lambda p: {
+                "_target_": "ptune.search.Trial",
+                "study": str(p.outside / "precious.txt"),
+                "number": 0,
+            },
+        ),
+        True,
+    ),
     Hostile("packages: a module that says something", config("eval", packages=["this"], task___target_="this.This")),
     Hostile(
         "_target_: a class of ours that is no leaf",
@@ -739,6 +789,38 @@ CORPUS: Sequence[Hostile] = [
     Hostile(
         "yaml: a callback of Hydra's", conf("extra", "# @package _global_\nhydra:\n  callbacks:\n    evil: {opened}\n")
     ),
+    Hostile(
+        "yaml: a callback that is a function of Hydra's tests",
+        conf(
+            "extra",
+            "# @package _global_\nhydra:\n  callbacks:\n    evil:\n"
+            "      _target_: hydra.test_utils.test_utils.run_process\n      cmd: [sh, -c, '{shell}']\n",
+        ),
+    ),
+    Hostile(
+        "yaml: a callback by way of another's module",
+        conf(
+            "extra",
+            "# @package _global_\nhydra:\n  callbacks:\n    evil:\n"
+            "      _target_: ptune.cli.os.system\n      command: '{shell}'\n",
+        ),
+    ),
+    Hostile(
+        "yaml: a callback by reference",
+        conf(
+            "extra",
+            "# @package _global_\nmethod:\n  evil: {opened}\nhydra:\n  callbacks:\n    evil: ${method.evil}\n",
+        ),
+    ),
+    Hostile(
+        "yaml: packages in a sweep's settings",
+        conf(
+            "extra",
+            "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
+            "      packages: '[subprocess]'\n      seed: '1,2'\ntask: {popen}\n",
+        ),
+    ),
+    Hostile("table yaml: packages of its cells", table),
     Hostile(
         "yaml: a log's factory",
         conf(

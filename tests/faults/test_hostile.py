@@ -105,6 +105,7 @@ def test_bounds_of_yaml(tmp_path):
         (hostile.laughs(), "more than 50,000 values, with those that aliases stand for"),
         ("a: &x [*x]", "*x stands for nothing, or within itself"),
         ("[" * 65 + "]" * 65, "values are more than 64 inside of one another"),
+        (hostile.ladder(), "values are more than 64 inside of one another"),
         ("a" * (2**20 + 1), "1,048,577 characters, and 1,048,576 are the most"),
     ):
         with pytest.raises(yaml.YAMLError) as error:
@@ -112,6 +113,14 @@ def test_bounds_of_yaml(tmp_path):
         assert str(error.value) == said
     with pytest.raises(PtuneError, match=r"f: not YAML \(.*python/object"):
         bounded.parse_yaml("!!python/object/apply:os.system ['true']", "f")
+
+
+def test_bounds_of_yaml_are_of_what_aliases_stand_for():
+    """The most that is taken, whichever way it is written."""
+    inner, outer = "[" * 31 + "]" * 31, ("[" * 32, "]" * 32)
+    assert bounded.parse_yaml(f"a: &x {inner}\nb: {outer[0]}*x{outer[1]}\n", "f")
+    with pytest.raises(yaml.YAMLError, match="inside of one another"):
+        bounded.check(f"a: &x {inner}\nb: [{outer[0]}*x{outer[1]}]\n")
 
 
 def test_bounds_of_json(tmp_path):
