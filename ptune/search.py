@@ -277,13 +277,14 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 class Trial:
     """The observer of a trial's job: it tells the study of each evaluation, and ends the run where the pruner says so.
 
-    study: the journal; number: of the trial. What is wrong with the journal is told once and ends no run.
+    study: the journal; number: of the trial; folder: the run's, in that of its search, beside whose journal no other
+    file is written to. What is wrong with the journal is told once and ends no run.
     """
 
-    runtime = ("warn",)
+    runtime = ("warn", "folder")
 
-    def __init__(self, study: str, number: int, warn: Callable[[str], None]) -> None:
-        self.path, self.number, self.warn = Path(study), number, warn
+    def __init__(self, study: str, number: int, warn: Callable[[str], None], folder: Path) -> None:
+        self.path, self.number, self.warn, self.folder = Path(study), number, warn, folder
         self.lost = False
         self.open: tuple[Study, JournalStorage] | None = None
 
@@ -301,7 +302,10 @@ class Trial:
     def _asked(self, evaluation: int, score: float) -> str | None:
         """Report the score of an evaluation, counted from 1; why to end here, if to end."""
         if self.open is None:
-            if not self.path.is_file():  # Optuna would make one
+            path = self.path.resolve()
+            if path.name != JOURNAL or path.parent not in self.folder.resolve().parents:
+                raise PtuneError(f"not the {JOURNAL} of a sweep that {self.folder} is a run of")
+            if not path.is_file():  # Optuna would make one
                 raise FileNotFoundError("no such study")
             self.open = study(self.path)
         found, storage = self.open

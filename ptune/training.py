@@ -223,7 +223,9 @@ def loop_run(
 def observer(session: Session) -> Any:
     """Who sees the evaluations of the run; those of its stages are the procedure's own business."""
     s = session.settings
-    return leaf(s.observer, s.packages, warn=session.progress.warn) if s.observer and session.stage is None else None
+    if not s.observer or session.stage is not None:
+        return None
+    return leaf(s.observer, s.packages, warn=session.progress.warn, folder=session.folder.path)
 
 
 def restore(session: Session, run: loop.Run) -> None:

@@ -240,13 +240,13 @@ def test_a_trial_behind_the_median_is_ended(tmp_path):
         first, second, third, fourth, _ = found.ask(5)
         path = str(tmp_path / search.JOURNAL)
         for planned, scores in ((first, (50, 60, 70)), (second, (50, 80, 90))):
-            observer = Trial(path, planned.trial, told.append)
+            observer = Trial(path, planned.trial, told.append, tmp_path / "run")
             assert [observer.evaluated(history(*scores[: i + 1])) for i in range(3)] == [None] * 3
             found.tell(planned, None, float(max(scores)))
-        behind = Trial(path, third.trial, told.append)
+        behind = Trial(path, third.trial, told.append, tmp_path / "run")
         assert behind.evaluated(history(10)) is None
         assert behind.evaluated(history(10, 60)) == "behind other trials at evaluation 2 (pruner median)"
-        ahead = Trial(path, fourth.trial, told.append)
+        ahead = Trial(path, fourth.trial, told.append, tmp_path / "run")
         assert ahead.evaluated(history(10)) is None
         assert ahead.evaluated(history(10, 75)) is None
         (tmp_path / "run").mkdir()
@@ -261,11 +261,24 @@ def test_a_trial_behind_the_median_is_ended(tmp_path):
 
 def test_a_study_that_is_gone_ends_no_run(tmp_path):
     told: list[str] = []
-    observer = Trial(str(tmp_path / "none"), 0, told.append)
+    observer = Trial(str(tmp_path / search.JOURNAL), 0, told.append, tmp_path / "run")
     assert [observer.evaluated(history(1)), observer.evaluated(history(1, 2))] == [None, None]
     assert len(told) == 1
     assert told[0].endswith("no such study; the run goes on without telling its search")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_study_that_is_elsewhere_is_not_written_to(tmp_path):
+    """As a stranger's run may name: an empty file, or one of one line, would be added to."""
+    told: list[str] = []
+    for place in ("keys", f"other/{search.JOURNAL}"):
+        path = tmp_path / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("ssh-ed25519 AAAA me\n")
+        Trial(str(path), 0, told.append, tmp_path / "sweep/run").evaluated(history(1))
+        assert path.read_text() == "ssh-ed25519 AAAA me\n"
+        assert [each.name for each in path.parent.iterdir() if each.is_file()] == [path.name]
+    assert ["not the study.journal of a sweep" in line for line in told] == [True, True]
 
 
 class Strict:
