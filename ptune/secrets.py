@@ -37,7 +37,9 @@ def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
     """One line for each setting that holds a secret."""
     for name, value in values.items():
         place = f"{key}.{name}" if key else str(name)
-        if isinstance(value, Mapping):
+        if told := found(str(name)):
+            yield f"{key or 'a key'}: one of its names looks like a key ({told}), which would be kept with the run"
+        elif isinstance(value, Mapping):
             yield from problems(value, place)
         elif NAMES.search(str(name)) and any(texts(value)):
             yield (
@@ -55,4 +57,6 @@ def texts(value: object) -> Iterable[str]:
     """The texts of a setting, one or several."""
     if isinstance(value, str):
         return [value]
+    if isinstance(value, Mapping):
+        return [*map(str, value), *texts([*value.values()])]
     return [text for each in value for text in texts(each)] if isinstance(value, list | tuple) else []

@@ -8,9 +8,9 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from ptune import bounded, forms, ranks
+from ptune import bounded, forms, ranks, secrets
 from ptune.cli import fail
 from ptune.errors import PtuneError
 from ptune.run import RunFolder
@@ -26,9 +26,12 @@ class Summary(Callback):
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse to start the same sweep in every one of several processes."""
+        """Refuse to start the same sweep in every one of several processes, and one whose settings hold a key."""
         if ranks.started().count > 1:
             fail(2, "ptune train: -m is for one process; jobs of several: hydra/launcher=submitit, see docs/cluster.md")
+        kept: Any = OmegaConf.to_container(config, resolve=False)
+        if problems := [*secrets.problems(kept)]:
+            fail(2, "\n".join(problems))  # before the configuration is kept with the sweep
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show what differs between the runs, with their scores; end the program where there is no run."""

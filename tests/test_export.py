@@ -327,3 +327,20 @@ def test_a_key_in_a_setting(settings, monkeypatch):
         "tracker.entity: holds what looks like a key (the value of WANDB_API_KEY), which would be kept with the run; "
         "W&B and the Hub take theirs from the environment"
     )
+
+
+@pytest.mark.parametrize("sweeper", [[], ["hydra/sweeper=optuna"]], ids=["every point", "optuna"])
+def test_a_key_in_a_yaml_is_kept_with_no_sweep(ptune, tmp_path, sweeper):
+    """Whose settings are written before those of its jobs are looked at; of a list's parts, and of names, too."""
+    if sweeper:
+        pytest.importorskip("optuna", reason="needs Optuna: pip install 'ptune[search]'")
+    (tmp_path / "conf/extra").mkdir(parents=True)
+    told = f"# @package _global_\ntask:\n  source:\n    statistics:\n      parts: [{{a: {KEY}}}]\n      {KEY}: 1\n"
+    (tmp_path / "conf/extra/form.yaml").write_text(told)
+    words = ["data=demo", "backbone=tiny_encoder", "--config-dir", "conf", "+extra=form", "seed=1,2"]
+    found = ptune("train", "-m", *words, *sweeper, "hydra.sweep.dir=sweep")
+    assert found.code == 2
+    lines = found.err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["task.source.statistics.parts", "task.source.statistics"]
+    assert all("looks like a key (hf_A...)" in line for line in lines)
+    assert not [path for path in tmp_path.glob("sweep/**/*") if path.is_file()]

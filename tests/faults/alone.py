@@ -112,6 +112,8 @@ def secrets(base: Path) -> None:
         ("train", *quick, run, "--config-dir", str(conf.parent), "+extra=form"),
         ("train", *quick, run, "--config-dir", str(conf.parent), "+extra=name"),
         ("train", *quick, run, "tracker.group=${oc.env:DB_PASSWORD}"),
+        ("train", "-m", *quick, "seed=1,2", "hydra.sweep.dir=run", "--config-dir", str(conf.parent), "+extra=form"),
+        ("train", "-m", *quick, "seed=1,2", "hydra.sweep.dir=run", "--config-dir", str(conf.parent), "+extra=name"),
     ]
     for words in refused:
         done = told(base, *words, environment=environment)
