@@ -315,8 +315,13 @@ class RunFolder:
         return sorted(path for path in root.iterdir() if path.name.isdecimal()) if root.is_dir() else []
 
     def _prune(self, best_step: int | None) -> None:
-        for path in self.checkpoints()[:-KEPT]:
-            if int(path.name) != best_step:
+        """Drop all but the newest, and what was the best when each of them was written."""
+        found, needed = self.checkpoints(), {best_step}
+        for path in found[-KEPT:-1]:
+            with suppress(OSError, PtuneError):
+                needed.add(read_state(path).get("best_step"))
+        for path in found[:-KEPT]:
+            if int(path.name) not in needed:
                 shutil.rmtree(path)
 
     @ranks.read

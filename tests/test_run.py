@@ -224,6 +224,15 @@ def test_checkpoints_kept(saved):
     assert RunFolder(saved.path / "none").newest_checkpoint(warnings.append) is None
 
 
+def test_what_the_one_before_needs_is_kept(tmp_path):
+    """The newest is the best of all: damaged, the one before it counts, whose best is another."""
+    folder = RunFolder(tmp_path / "run")
+    for step, best in ((10, 10), (20, 10), (30, 30)):
+        folder.save_checkpoint(step, {"p": torch.zeros(2)}, {}, {"step": step, "best_step": best}, best_step=best)
+    (folder.checkpoints()[-1] / "state.json").write_text("{")
+    assert folder.newest_checkpoint(lambda text: None) == folder.file("checkpoints") / "00000020"
+
+
 CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
 
 
@@ -505,6 +514,12 @@ def test_sweep_runs_the_same_once(ptune, overrides, tmp_path):
     assert code == 0, text
     assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["prompt_length-short"]
     assert "job 1 (prompt_length=long) ok: the same configuration as prompt_length-short; its result stands" in text
+    code, _, text = ptune(
+        "train", "-m", *rest, "method=finetune", "prompt_length=short,long", "epochs=1", "hydra.sweep.dir=sweep"
+    )
+    assert code == 0, text
+    assert "0 to run" in text
+    assert [path.parent.name for path in tmp_path.glob("sweep/*/result.json")] == ["prompt_length-short"]
     code, _, text = ptune("train", "-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
     assert code == 0, text
     assert sorted(path.parent.name for path in tmp_path.glob("seeds/*/result.json")) == ["seed-1", "seed-2"]

@@ -155,7 +155,8 @@ class Course:
 
     def sorted_out(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are to run. The others have ended: finished before, refused, or the same as another."""
-        known = {event["identity"]: self.ledger.folder / event["folder"] for event in events(self.ledger.folder)}
+        written = ((event["identity"], self.ledger.folder / event["folder"]) for event in events(self.ledger.folder))
+        known = {identity: folder for identity, folder in written if finished(folder)}
         folders: dict[Path, Job] = {}
         left = []
         for job in jobs:
@@ -166,7 +167,7 @@ class Course:
             elif finished(job.folder):
                 self.done[job.number] = Outcome("ok", score=selected(job.folder))
                 self.view.found(job, self.done[job.number])
-            elif (twin := known.get(job.identity)) is not None and twin != job.folder and finished(twin):
+            elif (twin := known.get(job.identity)) is not None:
                 self.end(job, Outcome("ok", message=same(twin), score=selected(twin)))
             elif job.identity in self.same:
                 self.same[job.identity].append(job)
