@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,13 @@ METHOD = (
     *("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay"),
 )
 SHORTEST_TEXT = 128
+NEEDED = ("method.name", "method.tune")
+RATES = ("lr", "backbone_lr", "prompt_lr", "head_lr")
+AT_LEAST_ZERO = (
+    *(f"optim.{key}" for key in (*RATES, "weight_decay", "eps", "warmup")),
+    *("time_limit", "save_minutes"),
+)
+ABOVE_ZERO = ("optim.clip", "optim.gamma")
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.source": ("hub", "local", "demo"),
     "data.overflow": ("window", "truncate"),
@@ -76,9 +84,11 @@ def check(s: Train) -> Iterator[str]:
             choices = (*choices, *(split for split in second(s.task) if split not in choices))
         if value is not None and value not in choices:
             yield f"{key}: '{value}' is not a choice; {nearest(value, choices)}"
-    for key in (key for key in METHOD if key.endswith("lr") or key == "weight_decay"):
-        if not isinstance(s.method.get(key), (int, float, type(None))):
-            yield f"method.{key}: {s.method[key]!r} is not a number"
+    yield from check_numbers(values)
+    for key in NEEDED:
+        if not isinstance(lookup(values, key), str):
+            named = f", one of: {', '.join(CHOICES[key])}" if key in CHOICES else ""
+            yield f"{key}: must be given{named}"
     if not isinstance(s.method.get("patterns"), (str, type(None))):
         yield f"method.patterns: {s.method['patterns']!r} is not a name, as that of patterns ptuning, ptuning2, ..."
     for key in AT_LEAST_ONE:
@@ -96,6 +106,25 @@ def check(s: Train) -> Iterator[str]:
         return
     unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
     yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+
+
+def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers that train backwards, or nothing."""
+    for key in (*RATES, "weight_decay"):  # which become those of the optimizer
+        if not isinstance(lookup(values, f"method.{key}"), (int, float, type(None))):
+            yield f"method.{key}: {lookup(values, f'method.{key}')!r} is not a number"
+    for key in AT_LEAST_ZERO:
+        value = lookup(values, key)
+        if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+            yield f"{key}: {value:g} is not a finite number of at least 0"
+    for key in ABOVE_ZERO:
+        value = lookup(values, key)
+        if value is not None and not 0 < value < math.inf:
+            none = "; null leaves gradients as they are" if key == "optim.clip" else ""
+            yield f"{key}: {value:g} is not a finite number above 0{none}"
+    betas = lookup(values, "optim.betas")
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        yield f"optim.betas: {betas} is not two numbers of at least 0 and below 1"
 
 
 def check_procedure(s: Train) -> Iterator[str]:

@@ -6,13 +6,15 @@ import functools
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from ptune.errors import PtuneError, nearest
 
 LEAVES = ("backbones", "heads", "procedures", "prompts", "search", "tasks", "templates")  # modules of ptune
+
+Chance = Annotated[float, Field(ge=0, lt=1)]  # a probability that is no certainty, as that of dropout
 
 
 def target(path: str, packages: Iterable[str] = ()) -> Any:
@@ -94,7 +96,8 @@ def signature_model(kind: Any, aside: tuple[str, ...] = ()) -> Any:
 
     Of a function too, whose parameters `aside` are no settings.
     """
-    hints = get_type_hints(inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind)
+    called = inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind
+    hints = get_type_hints(called, include_extras=True)
     aside += tuple(getattr(kind, "runtime", ()))
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(kind).parameters.items():

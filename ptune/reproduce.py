@@ -83,6 +83,8 @@ def words(given: Sequence[str]) -> dict[str, Any]:
             (parsed,) = OverridesParser.create().parse_overrides([word])
         except OverrideParseException as error:
             raise ConfigError([f"overrides: {word}: {error.message.splitlines()[0]}"]) from None
+        if parsed.is_sweep_override():
+            raise ConfigError([f"overrides: {word}: several values; a cell is run with one"])
         found[word.partition("=")[0]] = parsed.value()
     return found
 

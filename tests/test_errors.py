@@ -34,6 +34,30 @@ CASES = {
         ["method.tuned: not a setting of a method; did you mean 'tune'?"],
     ),
     "learning rate": (["method.lr=fast"], ["method.lr: 'fast' is not a number"]),
+    "numbers that train backwards": (
+        ["optim.lr=-1", "optim.weight_decay=-0.1", "optim.warmup=-0.5", "optim.clip=-1", "optim.betas=[0.9]"],
+        [
+            "optim.lr: -1 is not a finite number of at least 0",
+            "optim.weight_decay: -0.1 is not a finite number of at least 0",
+            "optim.warmup: -0.5 is not a finite number of at least 0",
+            "optim.clip: -1 is not a finite number above 0; null leaves gradients as they are",
+            "optim.betas: [0.9] is not two numbers of at least 0 and below 1",
+        ],
+    ),
+    "dropout": (
+        ["++method.prompt.dropout=2", "++backbone.attention_dropout=-1"],
+        [
+            "backbone.attention_dropout: -1 is not greater than or equal to 0",
+            "method.prompt.dropout: 2 is not less than 1",
+        ],
+    ),
+    "nothing where something must be": (
+        ["method.tune=null", "method.name=null"],
+        [
+            "method.name: must be given",
+            "method.tune: must be given, one of: none, all, bias, lora, ia3",
+        ],
+    ),
     "layers": (
         ["backbone=roberta_large", "data=hub", "method.prompt.layers=30-40"],
         ["method.prompt.layers: 30-40 is outside the 24 layers (1-24); did you mean '24-24'?"],

@@ -411,6 +411,8 @@ def test_what_is_refused(own: Path, ptune: Callable[..., Any]) -> None:
     assert ptune(*common, "scale=papr").err == "scale: 'papr' is not a choice; did you mean 'paper'?"
     assert ptune(*common, "cells=mnli").err.startswith("cells: 'mnli' names no cell; one of: cb.majority")
     assert ptune(*common, "overrides=[seed]").err == "overrides: 'seed' is not of the form key=value"
+    several = ptune(*common, 'overrides=["seed=1,2"]').err
+    assert several == "overrides: seed=1,2: several values; a cell is run with one"
     assert ptune(*common, "tflops=0").err == "tflops: 0 is no speed; give TFLOP/s above 0, as tflops=15"
     assert ptune(*common, "rerun=mnli", "dry_run=true").err == "rerun: mnli names no cell of those that are chosen"
     assert ptune("reproduce", "table=ptv2_table").err.startswith("table=ptv2_table: no such option; did you mean")

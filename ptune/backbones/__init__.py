@@ -27,6 +27,7 @@ from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
 from ptune.hub import files_of, no_checkpoint, snapshot
 from ptune.injection import KV, Injection, Shape
+from ptune.leaves import Chance
 from ptune.run import sha256
 from ptune.tokens import Tokens
 
@@ -106,8 +107,8 @@ class Backbone(nn.Module, ABC):
         path: str | None = None,
         sha256: str | None = None,
         embed: int | None = None,
-        dropout: float | None = None,
-        attention_dropout: float | None = None,
+        dropout: Chance | None = None,
+        attention_dropout: Chance | None = None,
         weights: Literal["safetensors", "bin"] = "safetensors",
         kv_heads: int | None = None,
         head_dim: int | None = None,

@@ -13,6 +13,7 @@ from ptune.batch import Batch, Hidden, RowOutput
 from ptune.dropout import Dropout
 from ptune.heads import Head, fresh_linear, scalar_outputs, scale_of
 from ptune.injection import Shape
+from ptune.leaves import Chance
 
 ROWS = ("sequence", "choice", "scalar")  # readouts of one vector a row
 
@@ -52,7 +53,7 @@ class Linear(Head):
         readout: Literal["sequence", "token", "span", "choice", "scalar"],
         pooler_weights: Mapping[str, Tensor] | None = None,
         pooler: Literal["none", "pretrained", "random_frozen", "trained"] = "none",
-        dropout: float = 0.1,
+        dropout: Chance = 0.1,
     ) -> None:
         super().__init__()
         self.reads = {"token": "words", "span": "context"}.get(readout, "cls")

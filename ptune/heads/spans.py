@@ -12,6 +12,7 @@ from ptune.batch import Batch, Hidden
 from ptune.dropout import Dropout
 from ptune.heads import Head, fresh_linear
 from ptune.injection import Shape
+from ptune.leaves import Chance
 
 
 class Spans(Head):
@@ -28,7 +29,7 @@ class Spans(Head):
         if not task.marks:
             yield "", f"spans reads marked words, and {task.name} marks none; use linear"
 
-    def __init__(self, shape: Shape, labels: Sequence[str], marks: Sequence[str], dropout: float = 0.1) -> None:
+    def __init__(self, shape: Shape, labels: Sequence[str], marks: Sequence[str], dropout: Chance = 0.1) -> None:
         super().__init__()
         self.marks, self.dropout = list(marks), Dropout(dropout)
         self.linear = fresh_linear(shape.hidden * (1 + len(marks)), len(labels))

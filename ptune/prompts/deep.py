@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ptune.dropout import dropout
 from ptune.errors import nearest
 from ptune.injection import KV, Injection, Shape, Vocabulary
+from ptune.leaves import Chance
 from ptune.prompts import Prompt
 
 
@@ -64,7 +65,7 @@ class Deep(Prompt):
         init: Literal["normal", "activations"] = "normal",
         init_std: float = 0.02,
         init_text: str | None = None,
-        dropout: float = 0.0,
+        dropout: Chance = 0.0,
         position_offset: Literal["length", "none"] = "length",
         sites: list[str] | None = None,
     ) -> None:

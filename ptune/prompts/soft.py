@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ptune.dropout import dropout
 from ptune.errors import ConfigError
 from ptune.injection import Injection, Shape, Vocabulary
+from ptune.leaves import Chance
 from ptune.prompts import Prompt
 from ptune.run import RunFolder
 
@@ -40,7 +41,7 @@ class Soft(Prompt):
         length: int,
         init: Literal["uniform", "normal", "vocabulary", "labels", "text"] = "vocabulary",
         init_text: str | None = None,
-        dropout: float = 0.0,
+        dropout: Chance = 0.0,
         double_embedding: bool = False,
         from_run: str | None = None,
     ) -> None:
