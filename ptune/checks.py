@@ -95,8 +95,8 @@ def check(s: Train) -> Iterator[str]:
         value = lookup(values, key)
         if value is not None and value < 1:
             yield f"{key}: {value} is too small; at least 1"
-    if s.prompt_length.value is not None and s.prompt_length.value < 0:
-        yield f"prompt_length.value: {s.prompt_length.value} is too small; at least 0"
+    if s.prompt_length.value is not None and s.prompt_length.value < 1:
+        yield f"prompt_length.value: {s.prompt_length.value} is no prompt; at least 1, or method=linear_probe"
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
     leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})

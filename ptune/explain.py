@@ -81,14 +81,32 @@ def no_key(error: OmegaConfBaseException) -> str:
     elsewhere = [group for group in groups() if group.endswith(f"/{key}")]
     elsewhere = elsewhere or [path for path in known_paths if path.endswith(f".{key.replace('/', '.')}")]
     elsewhere = [path for path in known_paths if path == key.replace("/", ".")] or elsewhere
+    if f"optim.{key}" in elsewhere:  # which counts, where a method has a default for it
+        elsewhere = [f"optim.{key}"]
     if elsewhere:
         known = " or ".join(f"'{path}'" for path in sorted(elsewhere)[:4])
         return f"{full_key}: no such key; did you mean {known}?"
     if parent._get_parent() is None:
         siblings = sorted({*siblings, *groups()} - {"hydra"})
+    if known := leaf_settings(parent):
+        hint = f" (+{full_key}=... adds it)" if key in known else ""
+        return f"{full_key}: {'not in its yaml' if hint else f'no such key; {nearest(key, known)}'}{hint}"
     is_open = OmegaConf.get_type(parent) is dict and parent._get_parent() is not None
     hint = f" (+{full_key}=... adds it)" if is_open else ""
     return f"{full_key}: no such key; {nearest(key, siblings)}{hint}"
+
+
+def leaf_settings(node: DictConfig) -> list[str]:
+    """What can be set of one of ptune's own leaves; nothing where a node is none."""
+    named = node.get("_target_") if OmegaConf.get_type(node) is dict else None
+    if not named:
+        return []
+    from ptune.leaves import signature_model, target
+
+    try:
+        return [*signature_model(target(str(named))).model_fields]
+    except PtuneError:
+        return []
 
 
 def tidy(text: str) -> str:

@@ -258,7 +258,7 @@ def draw_series(axes: Axes, chart: Chart) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: number(value))
         axes.xaxis.set_minor_formatter("")
-    elif all(point.x.is_integer() for series in chart.series for point in series.points):
+    elif all(float(point.x).is_integer() for series in chart.series for point in series.points):
         axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True))
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), labels=[number(tick) for tick in chart.ticks])

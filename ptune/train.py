@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ptune import build, halt, ranks
+from ptune import build, forms, halt, ranks
 from ptune.config import Train
 from ptune.errors import FULL, ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
@@ -20,6 +20,8 @@ from ptune.session import Session
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
+DECIDED = ("report_on", "accumulate")  # settings that are decided in a run, where nothing is said
+SHOWN = 4  # settings that differ, of a message
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -38,6 +40,7 @@ def trained(cfg: DictConfig) -> float | None:
     else:
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
+        check_folder(settings, RunFolder(where.folder))
     with Progress(settings.quiet) as progress:
         try:
             result = run(settings, RunFolder(where.folder), where, progress)
@@ -89,6 +92,35 @@ def resumed(path: Path, overrides: Sequence[str], packages: Sequence[str] = ()) 
     if others:
         raise ConfigError([f"resume: a run goes on with the settings it has; leave out {' '.join(others)}"])
     return build.stored(RunFolder(path).read_config(), packages)
+
+
+def check_folder(settings: Train, folder: RunFolder) -> None:
+    """Raises ConfigError where the run in a folder is another than these settings ask for, naming what differs."""
+    if not folder.file("env.json").is_file():
+        return
+    told = folder.read_json("env.json")
+    forms.check(forms.Environment, told, folder.file("env.json"))
+    if told.get("identity") == build.identity(settings):
+        return
+    there, here = flat(folder.read_config()), flat(build.as_config(settings))
+    decided = [key for key in DECIDED if here.get(key) is None]
+    keys = [key for key in here if key.partition(".")[0] not in build.UNTRACKED and key not in decided]
+    differ = [f"{key}: {there.get(key)} there, {here[key]} here" for key in keys if there.get(key) != here[key]]
+    shown = "; ".join(differ[:SHOWN]) + ("; ..." if len(differ) > SHOWN else "")
+    raise ConfigError(
+        [
+            f"hydra.run.dir: {folder.path} holds a run of other settings ({shown or 'of another version of ptune'}); "
+            f"name another folder; resume={folder.path} goes on with its own"
+        ]
+    )
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A nested mapping by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return found
 
 
 def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) -> dict[str, Any]:

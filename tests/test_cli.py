@@ -146,10 +146,21 @@ def test_mistakes_in_the_line(ptune, words, text):
         ("prompt=deep", "prompt: no such key; did you mean 'method/prompt'?"),
         ("method/lr=1", "method/lr: no such key; did you mean 'method.lr'?"),
         ("optim.lrr=3", "optim.lrr: no such key; did you mean 'lr'?"),
-        ("lr=3", "lr: no such key; did you mean 'method.lr' or 'optim.lr'?"),
+        ("lr=3", "lr: no such key; did you mean 'optim.lr'?"),
         (
             "method.prompt.lenght=3",
-            "method.prompt.lenght: no such key; did you mean 'length'? (+method.prompt.lenght=... adds it)",
+            "method.prompt.lenght: no such key; did you mean 'length'?",
+        ),
+        (
+            "method.prompt.from_run=x",
+            "method.prompt.from_run: no such key; one of: length, reparam, mid, layers, init, init_std, init_text, "
+            "dropout, position_offset, sites",
+        ),
+        ("method.head.calibrate=x", "method.head.calibrate: no such key; one of: pooler, dropout"),
+        (
+            "task.source.new=x",
+            "task.source.new: no such key; one of: reader, folder, files, hub, submission, layouts, license, obtain, "
+            "statistics (+task.source.new=... adds it)",
         ),
         ("optim.lr=abc", "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
         ("task=rte,cb", "task=rte,cb: several values are a sweep, add -m; one list is key=[a,b]"),

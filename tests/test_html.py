@@ -377,6 +377,14 @@ def test_every_figure_is_written_as_svg_and_pdf_the_same_again(folder, tmp_path)
         assert path.read_bytes() == (tmp_path / "figures" / path.name).read_bytes()
 
 
+def test_whole_numbers_that_are_close_stand_on_an_even_scale(tmp_path):
+    """As counts of trained parameters do, which are no floats."""
+    series = figures.Series("a", [figures.Point(x, y) for x, y in ((1200, 50.0), (2400, 60.0), (4800, 61.0))], 0)
+    chart = figures.Chart("cost", "cost", "trained parameters", "f1", [series], "")
+    figures.save([chart], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"cost.svg", "cost.pdf"}
+
+
 # As a file
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -503,6 +504,21 @@ def test_resume_refuses(ptune, whole):
     assert (refused.code, refused.err) == (1, "resume: a run goes on with the settings it has; leave out seed=2")
     finished = ptune("train", f"resume={whole}")
     assert (finished.code, finished.err) == (0, f"{whole} is finished")
+
+
+def test_a_folder_of_other_settings_is_refused(ptune, whole, overrides, tmp_path):
+    """Finished or cut off, nothing of it is shown or mixed as if it were what was asked for."""
+    cut = tmp_path / "cut"
+    shutil.copytree(whole, cut)
+    (cut / "result.json").unlink()
+    for folder in (whole, cut):
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        found = ptune("train", *overrides, "seed=2", "optim.lr=0.001", f"hydra.run.dir={folder}")
+        assert found.code == 1
+        assert found.err.startswith(f"hydra.run.dir: {folder} holds a run of other settings (")
+        assert "seed: 1 there, 2 here" in found.err
+        assert found.err.endswith(f"name another folder; resume={folder} goes on with its own")
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_sweep_runs_the_same_once(ptune, overrides, tmp_path):
