@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module, resources
 from itertools import zip_longest
@@ -275,8 +275,19 @@ class Job:
             return ""
         kinds = Counter(self.failed.values())
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        numbers = ", ".join(map(str, sorted(self.failed)))
-        return f"ptune {self.command}: failed jobs: {numbers} ({told}); the same command runs them again"
+        jobs = ranges(sorted(self.failed))
+        return f"ptune {self.command}: failed jobs: {jobs} ({told}); the same command runs them again"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers, those that follow one another as 3-7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
 def arrange(command: str, words: list[str], parser: ArgumentParser) -> list[str]:

@@ -88,9 +88,10 @@ def no_key(error: OmegaConfBaseException) -> str:
         return f"{full_key}: no such key; did you mean {known}?"
     if parent._get_parent() is None:
         siblings = sorted({*siblings, *groups()} - {"hydra"})
-    if known := leaf_settings(parent):
-        hint = f" (+{full_key}=... adds it)" if key in known else ""
-        return f"{full_key}: {'not in its yaml' if hint else f'no such key; {nearest(key, known)}'}{hint}"
+    if settable := leaf_settings(parent):
+        if key in settable:
+            return f"{full_key}: not in its yaml (+{full_key}=... adds it)"
+        return f"{full_key}: no such key; {nearest(key, settable)}"
     is_open = OmegaConf.get_type(parent) is dict and parent._get_parent() is not None
     hint = f" (+{full_key}=... adds it)" if is_open else ""
     return f"{full_key}: no such key; {nearest(key, siblings)}{hint}"

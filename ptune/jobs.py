@@ -247,7 +247,7 @@ def failure(error: BaseException) -> Outcome:
     else:
         words = str(error).strip().splitlines()
         said, place = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__, place_of(error)
-    message = "; ".join(line.strip() for line in said.splitlines())
+    message = "; ".join(" ".join(line.split()) for line in said.splitlines()).replace(":; ", ": ")
     if kind == "interrupted":
         return Outcome("interrupted", kind, str(error) or "told to end")
     if kind == "code" and place:

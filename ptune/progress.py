@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
-from rich.console import Console, JustifyMethod
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -23,6 +25,7 @@ SECONDS_UNSEEN = 1.0  # that work may take without being shown
 SECONDS_BETWEEN_UPDATES = 0.2
 NARROW = 12  # characters of a column that may wrap, at least
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+PIECES = re.compile(r"[^\s._=/+,-]*[\s._=/+,-]+|[^\s._=/+,-]+")  # of a name, each with the signs behind it
 T = TypeVar("T")
 
 
@@ -155,8 +158,27 @@ def table(
         width = NARROW if column in wraps else None
         out.add_column(column, justify=justify, no_wrap=column not in wraps, overflow="fold", min_width=width)
     for row in rows:
-        out.add_row(*(Text(printable(cell)) for cell in row))
+        cells = zip(columns, map(printable, row), strict=True)
+        out.add_row(*(Name(cell) if column in wraps else Text(cell) for column, cell in cells))
     return out
+
+
+class Name:
+    """A text that goes on several lines, where it must, behind the signs within its words: prompt_length. value= 20."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(max(map(cell_len, PIECES.findall(self.text)), default=0), cell_len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for piece in PIECES.findall(self.text):
+            if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > options.max_width:
+                lines.append("")
+            lines[-1] += piece
+        yield Text("\n".join(line.rstrip() for line in lines), overflow="fold")
 
 
 def printable(text: str) -> str:

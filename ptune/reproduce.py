@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,7 +125,7 @@ class Reproduction:
             owners.setdefault(cell.key, cell)
         mine = list({cell.key: owners[cell.key] for cell in chosen if cell.missing is None}.values())
         self.works = plan.planned(mine, self.root)
-        reach = plan.Reach()
+        self.reach = reach = plan.Reach()
         for work in self.works.values():
             if work.settings is not None:
                 work.lacking = "; ".join(reach.lacking(work.settings)) or None
@@ -195,7 +197,10 @@ class Reproduction:
         cells = self.states(failed_before(self.root), going)
         total = estimate.Cost(0.0, 0.0)
         rows = []
-        speed = self.s.tflops or (estimate.CPU_TFLOPS if self.s.scale == "demo" else estimate.GPU_TFLOPS)
+        small = self.s.scale == "demo"
+        unit, device = ("CPU-min", "one CPU core") if small else ("GPU-h", "one GPU in float32")
+        speed = self.s.tflops or (estimate.CPU_TFLOPS if small else estimate.GPU_TFLOPS)
+        spent = (60 if small else 1) / (speed * 3.6e15)  # of a FLOP
         for each in cells:
             work = None if each.cell.missing else self.works.get(each.cell.key)
             runs, hours, disk = "", "", ""
@@ -204,27 +209,26 @@ class Reproduction:
                 ended = 0 if each.cell.key in again else sum(place.state == plan.FINISHED for place in work.every)
                 left = work.number - ended
                 total = estimate.Cost(*(a + b for a, b in zip(total, one.times(left), strict=True)))
-                runs, hours = f"{left} of {work.number}", f"{one.times(left).flop / speed / 3.6e15:.2f}"
+                runs, hours = f"{left} of {work.number}", f"{one.times(left).flop * spent:.2f}"
                 disk = f"{one.times(left).disk / 1e9:.2f}"
-            told = f"as {each.by}" if each.by else " ".join(overrides(each.cell.words))
+            told = "" if each.by else " ".join(overrides(each.cell.words))
             searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in each.cell.search.items())
             searched = f" (search {searched})" if searched and not each.by else ""
             told = "" if each.cell.missing else told + searched
-            rows.append([each.cell.name, show.state(each), runs, hours, disk, told])
-        unit = "CPU-h" if self.s.scale == "demo" else "GPU-h"
+            state = show.state(each)
+            if each.why == found.NOT_RUN:
+                state = f"as {each.by}" if each.by else each.why
+            rows.append([each.cell.name, state, runs, hours, disk, told])
         rows.insert(0, ["cell", "state", "runs", unit, "GB", "overrides"])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        device = "one CPU core" if self.s.scale == "demo" else "one GPU in float32"
-        hours = f"{total.flop / speed / 3.6e15:,.1f} {unit}"
+        lay_out(rows)
+        hours = f"{total.flop * spent:,.1f} {unit}"
         progress.say(f"in all {hours} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
         progress.say(f"  {total.flop:.3g} FLOP at {speed:g} TFLOP/s, which {device} is taken to sustain (tflops=...).")
         for line in " ".join((estimate.__doc__ or "").split("\n\n")[1].split()).split(". "):
             progress.say(f"  {line.rstrip('.')}.")
         lacking = {line for work in self.works.values() if work.lacking for line in work.lacking.split("; ")}
         for line in sorted(lacking):
-            progress.say(f"missing: {line}")
+            progress.say("\n".join([f"missing: {line}", *self.reach.ways.get(line, ())]))
         for line in self.notes():
             progress.warn(line)
 
@@ -261,6 +265,17 @@ class Reproduction:
                     print(path)
             except PtuneError as error:
                 progress.warn(str(error))
+
+
+def lay_out(rows: Sequence[list[str]]) -> None:
+    """Print rows as columns; on a terminal without the last one where that makes them too wide."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    narrow = sys.stdout.isatty() and sum(widths) + 2 * len(widths) > shutil.get_terminal_size().columns
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells[:-1] if narrow else cells).rstrip())
+    if narrow:
+        print(f"too narrow for {rows[0][-1]}; | less -S shows them")
 
 
 def failed_before(root: Path) -> dict[str, str]:

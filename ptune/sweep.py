@@ -17,6 +17,7 @@ from ptune.run import RunFolder
 
 MULTIRUN = "multirun.yaml"
 NAMED = ("method", "task", "backbone", "prompt_length", "prompt_length.value")  # what every run's name has
+FEW = 3  # runs that are named, of those that failed alike
 COLUMNS = ("score", "95% interval", "last", "metric", "trained", "stored", "bytes", "seconds")
 
 
@@ -64,8 +65,12 @@ def show(folder: Path) -> None:
         report.draw(["run", *COLUMNS], rows)
         print(f"all of it: ptune report {folder}")
     failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
+    alike: dict[tuple[str, ...], list[str]] = {}
     for name, event in zip(differences([event["overrides"] for event in failed]), failed, strict=True):
-        print(f"{event['state']} ({event['kind']})  {name}  {event['message']}")
+        alike.setdefault((event["state"], event["kind"], event["message"]), []).append(name)
+    for (state, kind, message), names in alike.items():
+        more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+        print(f"{state} ({kind})  {', '.join(names[:FEW])}{more}  {message}")
 
 
 def track(folder: Path) -> None:

@@ -42,6 +42,7 @@ class View:
         self.best: dict[str, tuple[float, str]] = {}  # of each task: the score, and whose it is
         self.seconds: list[float] = []  # that jobs took
         self.running: dict[int, tuple[Job, float]] = {}
+        self.told: dict[str, Job] = {}  # by what was said of a failure: whose it was
         self.waiting = 0
         self.shown = 0.0
         self.live = Live(console=self.progress.console, auto_refresh=False, transient=True)
@@ -106,9 +107,11 @@ class View:
             self.say(f"{called(job)} {outcome.message}; {self.counted()}")
         elif outcome.state != "ok":
             label = outcome.state if outcome.state == outcome.kind else f"{outcome.state} ({outcome.kind})"
+            first = self.told.setdefault(outcome.message, job)
+            said = outcome.message if first is job else f"as {called(first)}"
             log = job.folder / "log.txt"
             where = f"; {shown(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
-            self.progress.console.print(f"{called(job)} {label}: {outcome.message}{where}", style="red", markup=False)
+            self.progress.console.print(f"{called(job)} {label}: {said}{where}", style="red", markup=False)
         elif not self.progress.live:
             figures = outcome.message or f"{figure(job)} {outcome.score:.2f}, {outcome.seconds:.0f} s"
             self.say(f"{called(job)} ok: {figures}; {self.counted()}")

@@ -66,7 +66,7 @@ def test_failures_cost_one_job_each_and_resume_runs_only_those(ptune, tmp_path, 
     assert any(line.startswith("job 6 (seed=6) failed (killed): ended by SIGKILL") for line in lines)
     assert any(line.startswith("job 8 (seed=8) failed (code): KeyError: 'a key' (planted.py:") for line in lines)
     assert any(line.startswith("job 10 (seed=10) failed (code): ended by SIGSEGV") for line in lines)
-    assert lines[-1].startswith("ptune train: failed jobs: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 (3 code, 2 oom, ")
+    assert lines[-1].startswith("ptune train: failed jobs: 1-10 (3 code, 2 oom, ")
     assert "KeyError" in (tmp_path / "out/seed-8/log.txt").read_text()
     assert not (tmp_path / "out/seed-1").exists()
     assert "failed (disk)  seed=7" in done.out  # below the table of the others

@@ -372,7 +372,7 @@ def test_dry_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """Cells, cost, and what is missing; nothing is written."""
     done = ptune("reproduce", "table=mine", "--config-dir", str(own), "dry_run=true")
     assert done.code == 0, done.err
-    assert "cb.probe      missing: not run  1 of 1" in done.out
+    assert "cb.probe      not run  1 of 1" in done.out
     assert "method=linear_probe max_steps=4" in done.out
     assert "TFLOP/s" in done.out + done.err
     real = ["scale=paper", 'overrides=["data=local","data.root=nowhere","backbone=tiny_encoder"]', "cells=cb.probe"]

@@ -11,6 +11,7 @@ from ptune import results
 from ptune.paper.plan import BEGUN, FINISHED, Place, Work
 from ptune.paper.table import Cell
 
+NOT_RUN = "not run"  # why a cell is missing that nothing stands in the way of
 OK, MISSING, FAILED, RUNNING, NOT_COMPARABLE = "ok", "missing", "failed", "running", "not comparable"
 
 
@@ -87,7 +88,7 @@ def waiting(work: Work, going: bool) -> tuple[str, str]:
     begun = any(place.state == BEGUN for place in work.every)
     told = [f"{ended} of {work.number} runs" if ended else "", "begun" if begun and not going else ""]
     said = ", ".join(part for part in told if part)
-    return (RUNNING, said) if going and (begun or ended) else (MISSING, said or "not run")
+    return (RUNNING, said) if going and (begun or ended) else (MISSING, said or NOT_RUN)
 
 
 def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:

@@ -7,6 +7,7 @@ are the same share the runs of the first of them, so that nothing is computed tw
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from ptune.paper.table import Cell, Words, overrides, trials
 from ptune.run import RunFolder, code_version
 from ptune.where import of_hydra
 
+WAYS = re.compile(r" (One way|Two ways|Three ways) on:$")  # the end of what is said of something missing
 FINISHED, BEGUN, NOTHING = "finished", "begun", "nothing"
 REPLACED = "replaced"  # where run folders go that are run again
 
@@ -161,10 +163,11 @@ def named(trial: Words) -> str:
 
 
 class Reach:
-    """Whether data and weights are there, asked once for each corpus and checkpoint."""
+    """Whether data and weights are there, asked once for each corpus and checkpoint. ways: on from what is not."""
 
     def __init__(self) -> None:
         self.told: dict[str, str | None] = {}
+        self.ways: dict[str, list[str]] = {}
 
     def lacking(self, s: Train) -> list[str]:
         """What a run needs that cannot be had: its data, its weights, or both; one line each."""
@@ -186,7 +189,9 @@ class Reach:
                 look(s)
                 self.told[key] = None
             except PtuneError as error:
-                self.told[key] = str(error).splitlines()[0].removesuffix(" Three ways on:")
+                first, *ways = str(error).splitlines()
+                self.told[key] = first = WAYS.sub("", first)
+                self.ways[first] = ways
         return self.told[key]
 
 
