@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from ptune.leaves import signature_model, told
 
 if TYPE_CHECKING:
     from torch import nn
+
+# PEFT loads bitsandbytes where it is installed, which warns of kernels that nothing here asks for.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class Lora:

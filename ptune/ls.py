@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 METHOD_COLUMNS = ("template", "prompt", "head", "tune", "procedure")
 TASK_COLUMNS = ("kind", "train", "dev", "test", "metric", "license")
 WIDE, NARROW = 120, 80  # columns from which a line stands beside its method, a license beside its task
+OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
 CONFIG = ObjectType.CONFIG
 Table = list[tuple[str, ...]]
 
@@ -73,8 +74,8 @@ class Catalog:
         return sorted(self.repository.get_group_options(group, kind))
 
     def groups(self) -> list[str]:
-        """Every group that has options, nested ones after their own."""
-        return [group for group in self._groups("") if self.names(group, CONFIG)]
+        """Every group that has options, nested ones after their own; of Hydra's the two that make a sweep."""
+        return [group for group in (*self._groups(""), *OF_SWEEPS) if self.names(group, CONFIG)]
 
     def _groups(self, parent: str) -> Iterator[str]:
         for name in self.names(parent, ObjectType.GROUP):
@@ -92,9 +93,9 @@ class Catalog:
         return ""
 
     def lines(self, group: str) -> Table:
-        """Each option with its line."""
-        names = self.names(group, CONFIG)
-        return [(name, first_comment(self.text(f"{group}/{name}"))) for name in names]
+        """Each option with its line; of Hydra's groups not those that are no yaml."""
+        found = {name: self.text(f"{group}/{name}") for name in self.names(group, CONFIG)}
+        return [(name, first_comment(text)) for name, text in found.items() if text or group not in OF_SWEEPS]
 
     def methods(self) -> Table:
         """The methods as points of the design space."""

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"```(?:python|yaml)\n# (my_\S+)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"`(my_\S+)`:\n\n```(?:python|yaml)\n(.*?)```", re.DOTALL)
 
 
 def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> None:
@@ -54,4 +54,4 @@ def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> N
     assert (on.returncode, on.stderr.strip()) == (0, f"{tmp_path / 'run'} is finished")
     evaluated = json.loads((tmp_path / "run" / "eval_test.json").read_text())
     assert evaluated["scores"][result["metric"]] == result["score"]
-    assert "gated" in ptune("ls", "method", "--config-dir", "my_conf").stdout
+    assert "P-Tuning v2 with a learned gate" in ptune("ls", "method", "--config-dir", "my_conf").stdout
