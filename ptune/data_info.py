@@ -12,6 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from ptune import data
 from ptune.batch import Example
@@ -23,6 +25,7 @@ from ptune.progress import Progress, table
 from ptune.source import made
 from ptune.tasks import Task
 
+WIDEST = 1000  # characters of a table that is measured
 Columns = Mapping[str, Mapping[str, str]]
 
 
@@ -40,7 +43,7 @@ def main(cfg: DictConfig) -> None:
             corpus = data.load(task, s.data, Cache(data.cache_folder, progress, s.data.cache))
     except UnavailableError:  # what is known of it tells how to get it
         if theirs := original(task):
-            console.print(table(*compared({}, theirs)))
+            show({}, theirs, console)
         tell(about(task), console)
         raise
     console.print(f"{task.name}: {corpus.origin['source']}, {corpus.origin.get('root', '')}")
@@ -49,7 +52,7 @@ def main(cfg: DictConfig) -> None:
     for line in corpus.warnings:
         console.print(line, style="bold yellow")
     ours = {split: described(task, examples) for split, examples in corpus.splits.items()}
-    console.print(table(*compared(parts(ours, corpus.origin.get("parts", {})), original(task))))
+    show(parts(ours, corpus.origin.get("parts", {})), original(task), console)
     for split, count in corpus.origin.get("left_out", {}).items():
         console.print(f"left out of {split}: {count:,} rows (task.source.leave_out)")
     tell(about(task), console)
@@ -70,10 +73,26 @@ def about(task: Task) -> dict[str, str]:
     return {name: text for name, text in told.items() if text}
 
 
+def show(ours: Columns, theirs: Columns, console: Console) -> None:
+    """Print the statistics of both side by side, or one below the other where there is no room."""
+    whole = table(*compared(ours, theirs))
+    if console.measure(whole, options=console.options.update(width=WIDEST)).maximum <= console.width:
+        console.print(whole)
+        return
+    for columns in (compared(ours, {}), compared({}, theirs)):
+        console.print(table(*columns), "")
+
+
 def tell(lines: Mapping[str, str], console: Console) -> None:
-    """Print a name and its text a line."""
+    """Print a name and its text a line, or on a terminal as many as it takes."""
+    if not console.is_terminal:
+        for name, text in lines.items():
+            console.print(f"{name}: {text}", markup=False, soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 2, 0, 0))
     for name, text in lines.items():
-        console.print(f"{name}: {text}", markup=False, soft_wrap=True)
+        grid.add_row(Text(f"{name}:"), Text(text, overflow="fold"))
+    console.print(grid)
 
 
 def task_names() -> list[str]:
