@@ -151,7 +151,6 @@ def dispatch(command: str, rest: list[str]) -> None:
     from ptune.secrets import in_word
 
     register()
-    guard.install(rest)
     if command != "train" and ranks.started().count > 1:
         fail(2, f"ptune {command}: takes one process; torchrun is for ptune train")
     if command in ("train", "reproduce"):
@@ -171,7 +170,8 @@ def dispatch(command: str, rest: list[str]) -> None:
             spare_copies()
         # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.
         vars(utils)["_is_env_set"] = lambda name: True
-        hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
+        with guard.on(rest):
+            hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
         if job.error:
             raise job.error
         if job.failed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ FOLDERS = ("task.name", "method.name", "backbone.name")  # what is in the names 
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's, which tells what is wrong with a configuration before anybody acts on it. typed: see `install`."""
+    """Hydra's, which tells what is wrong with a configuration before anybody acts on it. typed: see `on`."""
 
     typed: Sequence[str] = ()
 
@@ -66,14 +67,19 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return super().load_config(config_path)
 
 
-def install(typed: Sequence[str]) -> None:
-    """Put both in the place of Hydra's; typed: the words of the command line."""
+@contextmanager
+def on(typed: Sequence[str]) -> Iterator[None]:
+    """Inside, both are in the place of Hydra's; typed: the words of the command line."""
     from hydra._internal import hydra as program
     from hydra._internal.sources_registry import SourcesRegistry
 
-    Loader.typed = typed
-    vars(program)["ConfigLoaderImpl"] = Loader
-    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+    loaders, sources, scheme = vars(program), SourcesRegistry.instance().types, FileConfigSource.scheme()
+    before = loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed
+    loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed = Loader, FileConfigSource, typed
+    try:
+        yield
+    finally:
+        loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed = before
 
 
 def wrong(config: DictConfig, typed: Sequence[str]) -> Iterator[str]:

@@ -98,6 +98,15 @@ def test_nothing_in_the_code_runs_files():
 # Bounds
 
 
+def test_what_stands_before_hydra_is_gone_after_a_command(ptune):
+    """A process that goes on after one composes as if nothing had been."""
+    from hydra._internal import hydra as program
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    assert ptune("ls", "debug").code == 0
+    assert vars(program)["ConfigLoaderImpl"] is ConfigLoaderImpl
+
+
 def test_bounds_of_yaml(tmp_path):
     """Aliases count each time, whatever they stand for; honest ones are read."""
     assert bounded.parse_yaml("a: &x [1, 2]\nb: *x\n", "f") == {"a": [1, 2], "b": [1, 2]}
