@@ -74,7 +74,8 @@ def on(typed: Sequence[str]) -> Iterator[None]:
     from hydra._internal.sources_registry import SourcesRegistry
 
     loaders, sources, scheme = vars(program), SourcesRegistry.instance().types, FileConfigSource.scheme()
-    before = loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed
+    hydras = file_config_source.FileConfigSource
+    before = loaders["ConfigLoaderImpl"], sources.get(scheme, hydras), Loader.typed
     loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed = Loader, FileConfigSource, typed
     try:
         yield
