@@ -203,11 +203,12 @@ def resolve_tasks(s: Train) -> Iterator[str]:
     tasks: dict[str, Any] = {}
     for name in names:
         try:
-            tasks[name] = option("task", name)
+            found = option("task", name)
         except PtuneError as error:
             yield f"method.procedure.tasks: {error}"
         else:
-            yield from check_leaf(f"method.procedure.tasks.{name}", tasks[name], s.packages)
+            tasks[str(found.get("name", name))] = found
+            yield from check_leaf(f"method.procedure.tasks.{name}", found, s.packages)
     procedure["tasks"] = tasks
 
 

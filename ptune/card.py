@@ -149,11 +149,7 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
         )
     caveats = [
         *(["the data are synthetic"] if result["synthetic"] else []),
-        *(
-            [f"selected on {split}, which is reported: optimistic"]
-            if result["selected_on_reported"] and result["steps"]
-            else []
-        ),
+        *([f"selected on {split}, which is reported: optimistic"] if result["selected_on_reported"] else []),
         *([held_out(run.settings)] if run.settings.protocol != "standard" else []),
         *([str(result["caveat"])] if "caveat" in result else []),
         *([str(result["data"]["warning"])] if "warning" in result.get("data", {}) else []),

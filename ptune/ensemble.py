@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ptune.config import Eval
+from ptune.config import Data, Eval
 from ptune.errors import ConfigError, PtuneError
 from ptune.progress import Progress, bracketed
 
@@ -36,7 +37,7 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     runs = together(paths, s.device, packages=s.packages)
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):
-        if (run.settings.task, run.settings.data) != (first.settings.task, first.settings.data):
+        if (run.settings.task, of_all(run.settings.data)) != (first.settings.task, of_all(first.settings.data)):
             raise PtuneError(f"{path}: has another task than {paths[0]}, or other data; runs that vote have the same")
     cache = Cache(cache_folder, progress, first.settings.data.cache)
     corpus, reported = read_corpus(first.settings, first.task, cache)
@@ -86,8 +87,15 @@ def rows(runs: Sequence[Restored], each: Sequence[float], voted: float, interval
     return [*own, *summary, [f"vote of {len(runs)}", f"{voted:.2f}", bracketed(interval) if interval else ""]]
 
 
+def of_all(data: Data) -> Data:
+    """What runs that vote have alike of their data: the length of a text is a run's own, as that of its prompt is."""
+    return replace(data, max_length=None, bucket=True, cache=True)
+
+
 def vote(predictions: Sequence[Prediction]) -> Prediction:
-    """What most of them say; of equals what the first of them says."""
+    """What most of them say, of equals what the first of them says; of numbers the mean."""
+    if all(isinstance(prediction.value, float) for prediction in predictions):
+        return predictions[0]._replace(value=fmean(prediction.value for prediction in predictions), scores=None)
     values = [json.dumps(prediction.value, sort_keys=True) for prediction in predictions]
     counts = Counter(values)
     return predictions[max(range(len(values)), key=lambda i: (counts[values[i]], -i))]._replace(scores=None)

@@ -144,7 +144,7 @@ class Report:
         said = [
             (any(run.result["synthetic"] for run in runs), "Synthetic corpora: these figures say nothing of language."),
             (
-                any(run.result["selected_on_reported"] and run.result["steps"] for run in runs),
+                any(run.result["selected_on_reported"] for run in runs),
                 "Some scores are of the split that their best evaluation was selected on; their table says so.",
             ),
             (len(codes) > 1, f"The runs are of {len(codes)} versions of the code; the table of runs names each one's."),

@@ -35,8 +35,8 @@ def search(
 ) -> dict[str, Any]:
     """The best combinations of words, and the written one, with what the untrained model scores with each.
 
-    rendering: the leaf that renders the examples. Raises ConfigError for a head that reads no words, and DataError
-    for a label without examples.
+    rendering: the leaf that renders the examples. Raises ConfigError for a head that reads no words and for
+    labels without words of their own, and DataError for a label without examples.
     """
     s, task = changed(session.settings, {"method": {"template": rendering}}), session.task
     model = build.assemble([s], task)
@@ -62,6 +62,9 @@ def search(
     if most < max(map(len, found)):
         session.progress.say(f"label words: {most} a label, for at most {budget:,} combinations (combinations)")
     best = combinations(logits, [columns[:most] for columns in found], gold, n_pairs, session.progress)
+    if not best:
+        told = f"the likeliest {most} words of each label are not {len(found)} different ones"
+        raise ConfigError([f"method.procedure.k_likely: {told}; take more, or more combinations"])
     last = [np.array([len(ids) + i]) for i in range(len(own_ids))]
     ((_, score),) = combinations(logits, last, gold, 1, session.progress)
     return {

@@ -141,6 +141,14 @@ class Run:
     parts: int = 1  # of each micro-batch, since memory ran out
     saved: int | None = None  # the step of the last checkpoint
     saved_at: float = field(default_factory=time.monotonic)
+    share: int = 1  # runs that take their steps together, each with as much of the time
+    before: float = 0.0  # seconds that it took before it was gone on with
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """What its training has taken until now, over all the times that it was gone on with."""
+        return self.before + (time.monotonic() - self.since) / self.share
 
     @property
     def due(self) -> bool:
@@ -176,6 +184,7 @@ class Run:
             "best_step": self.stopper.best_step,
             "waited": self.stopper.waited,
             "parts": self.parts,
+            "seconds": self.seconds,
         }
         parameters = {name: parameter.detach() for name, parameter in self.trained.items()}
         self.recorder.save(self.step, parameters, tensors, state, self.stopper.best_step)
@@ -195,6 +204,7 @@ class Run:
         self.stopper.best, self.stopper.best_step = state["best"], state["best_step"]
         self.stopper.waited = state["waited"]
         self.saved = self.step
+        self.before = float(state.get("seconds", 0.0))
         self.divide(state.get("parts", 1))  # which older checkpoints do not have
 
     def divide(self, parts: int) -> bool:

@@ -33,9 +33,7 @@ NAMES: dict[str, Callable[[Row], str]] = {  # of a result, what runs are called 
     "task": lambda r: r["task"] + layout(r) + (" (synthetic)" if r["synthetic"] else ""),
     "backbone": lambda r: r["backbone"],
     "P": lambda r: str(r["prompt_length"] or ""),
-    "metric": lambda r: (
-        f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] and r["steps"] else "")
-    ),
+    "metric": lambda r: f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] else ""),
 }
 TOLD = ("method", "tune", "task", "backbone", "prompt_length", "synthetic", "metric", "select_on", "report_on")
 RATES = ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay")

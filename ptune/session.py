@@ -356,7 +356,7 @@ class Session:
             "selection": f"the first evaluation with the highest {metric} on {s.select_on}"
             if figures["steps"]
             else "none, it was evaluated once",
-            "selected_on_reported": s.select_on == self.report_on,
+            "selected_on_reported": s.select_on == self.report_on and bool(figures["steps"] or "selection" in figures),
             "score": figures["best"]["report"][metric],
             "interval": figures["best"]["interval"],
             "majority": majority.scores[metric],

@@ -67,9 +67,7 @@ def average(tasks: Mapping[str, Sequence[Run]]) -> Average:
     """The average of one group, its runs by task."""
     first = next(iter(tasks.values()))[0].result
     of = {column: NAMES[column](first) for column in ("method", "backbone", "P")}
-    on_reported = any(
-        run.result["selected_on_reported"] and run.result["steps"] for runs in tasks.values() for run in runs
-    )
+    on_reported = any(run.result["selected_on_reported"] for runs in tasks.values() for run in runs)
     of["metric"] = ("synthetic " if first["synthetic"] else "") + first["report_on"]
     of["metric"] += " (selected on)" if on_reported else ""
     lacking = [task for task in SUPERGLUE if task not in tasks]

@@ -206,8 +206,7 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """The compact result that ends a run."""
     metric, split = result["metric"], result["report_on"]
-    chosen = result["steps"] or "found" in result
-    marked = " (also selected on: optimistic)" if result["selected_on_reported"] and chosen else ""
+    marked = " (also selected on: optimistic)" if result["selected_on_reported"] else ""
     parameters = result["parameters"]
     tuned = {"none": "backbone frozen", "all": "backbone tuned", "bias": "backbone's biases tuned"}.get(
         result["tune"], f"{result['tune']} in the backbone"

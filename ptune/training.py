@@ -72,11 +72,13 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     runs = [begun(session, model, member, shared) for member, session in enumerate(sessions)]
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
-    started = time.perf_counter()
+    started = time.monotonic()
+    for run in runs:
+        run.since, run.share = started, len(runs)
     loop.fit(
         runs, model, lambda run: evaluated(sessions[run.member], run.step), lambda run: prune(sessions[run.member], run)
     )
-    seconds = time.perf_counter() - started
+    seconds = time.monotonic() - started
     first.progress.end()
     both = zip(sessions, runs, strict=True)
     return [
@@ -108,9 +110,9 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
         return {**each[names[0]], "selected": mean, "tasks": each}
 
     first.progress.begin(first.label, run.steps, run.step)
-    started = time.perf_counter()
+    run.since = started = time.monotonic()
     loop.fit([run], model, event)
-    seconds = time.perf_counter() - started
+    seconds = time.monotonic() - started
     first.progress.end()
     views = [replace(run, history=[{**found, **found["tasks"][name]} for found in run.history]) for name in names]
     going_on = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
@@ -297,6 +299,7 @@ def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: f
         session.rendered[split] = session.render(split)
     best = point(session, best_event, keep=True)
     examples, parameters = run.step * session.settings.batch_size, session.account()
+    taken = run.before + seconds / runs
     return {
         "best": best,
         "last": last,
@@ -304,9 +307,9 @@ def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: f
         "epochs": run.step / run.steps_per_epoch,
         "stopped_early": run.step < run.steps,
         "selected": best_event["selected"],
-        "seconds": {"training": seconds / runs},
+        "seconds": {"training": taken},
         "fused": runs,
-        "examples_per_second": examples * runs / max(seconds, 1e-9),
+        "examples_per_second": examples / max(taken, 1e-9),
         **reading(session.rendered),
         "parameters": parameters,
         "flop": cost(session, run.step, parameters["backbone"]),

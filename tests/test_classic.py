@@ -86,6 +86,10 @@ def test_naive_bayes_is_that_of_scikit_learn(settings, reviews, tmp_path, varian
     assert [list(row["scores"].values()) for row in said] == [pytest.approx(row, abs=1e-6) for row in scores]
     assert result["parameters"]["trained"] == 2 * terms.shape[1] + 2 + terms.shape[1]
     assert len(list((tmp_path / "run/breakdowns").iterdir())) == 1
+    assert (result["selection"], result["selected_on_reported"]) == (
+        f"the smoothing with the highest {result['metric']} on dev",
+        True,
+    )
 
 
 @pytest.mark.parametrize("task", ["copa", "multirc", "rte"])

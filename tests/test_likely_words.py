@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 from ptune import data, likely_words
 from ptune.batch import Draw, Example
+from ptune.errors import ConfigError
 from ptune.leaves import leaf
 from ptune.progress import Progress
 from ptune.tokens import Tokens
@@ -172,6 +173,18 @@ def test_words_of_one_token_are_looked_for_at_one_mask(settings, monkeypatch) ->
     monkeypatch.setattr(likely_words, "mask_logits", seen)
     likely_words.search(session, s.method["template"], 2, None, 1, 100)
     assert widths == [1]
+
+
+def test_labels_without_words_of_their_own_are_said(settings, monkeypatch) -> None:
+    """An untrained model may find the same words likely for every label."""
+    s = settings("method=pattern_finetune", "task=rte", "backbone=tiny_encoder", "device=cpu", "data.max_length=64")
+    task = leaf(s.task)
+    train = [Example(label, {"premise": "It rained.", "hypothesis": "It was wet."}, label) for label in task.labels]
+    corpus = SimpleNamespace(splits={"train": train})
+    session = SimpleNamespace(settings=s, task=task, corpus=corpus, cache=None, progress=Progress(True))
+    monkeypatch.setattr(likely_words, "mask_logits", lambda model, rendered, ids: np.zeros((2, len(ids))))
+    with pytest.raises(ConfigError, match="the likeliest 1 words of each label are not 2"):
+        likely_words.search(session, s.method["template"], 1, None, 1, 100)
 
 
 @pytest.mark.parametrize(

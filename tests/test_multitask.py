@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from command_line import call
 
-from ptune import loop
+from ptune import loop, stages
+from ptune.checks import check
+from ptune.leaves import leaf
+from ptune.procedures.multitask import Multitask, further
 from ptune.rendered import Drawn, shares
 from ptune.run import RunFolder, read_checkpoint
+from ptune.session import SINGLE
 
 TINY = [
     *("train", "backbone=tiny_encoder", "data=demo", "data.demo.train=24", "data.demo.dev=8", "data.demo.test=8"),
@@ -85,6 +90,27 @@ class Counted:
 
     def __call__(self, step: int) -> list[tuple[str, int]]:
         return [(self.name, step)]
+
+
+@pytest.mark.parametrize(("given", "lengths"), [([], [256, 504]), (["data.max_length=100"], [100, 100])])
+def test_each_task_reads_texts_of_its_own_length(settings, given, lengths):
+    """Unless the command line says one for all; the backbone has 512 positions, 8 of them the prompt's."""
+    words = ["method=mpt2", "task=copa", "data=demo", "backbone=roberta_large", "prompt_length.value=8"]
+    s = settings(*words, "method.procedure.tasks=[boolq,multirc]", *given)
+    tasks, own = s.method["procedure"]["tasks"], SimpleNamespace(settings=s, task=leaf(s.task))
+    found = [
+        stages.changed(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
+    ]
+    assert [[*check(each)] for each in found] == [[], []]
+    assert [each.data.max_length for each in found] == lengths
+
+
+def test_a_task_goes_by_its_own_name():
+    given = SimpleNamespace(
+        method={"procedure": {"tasks": {"mine": {"name": "conll04"}, "conll03": {"name": "conll03"}}}}
+    )
+    told = [*Multitask.problems(given, None, None)]
+    assert told == [("method.procedure.tasks.mine", "is the task conll04; name it by its own name")]
 
 
 @pytest.mark.parametrize(

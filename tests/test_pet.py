@@ -403,6 +403,7 @@ def test_training_sets_grow_by_five_in_the_ratio_of_the_labels() -> None:
     assert procedure.counts(LABELS, labeled, 2) == [24 * 4, 8 * 4]
     assert procedure.counts(LABELS, labeled, 3) == [24 * 24, 8 * 24]
     assert ipet(zero_shot=True).counts(LABELS, [], 2) == [5, 5]
+    assert ipet(zero_shot=True).counts(range(14), [], 2) == [1] * 14  # fewer would be nothing to train on
     assert ipet(zero_shot=True).counts(LABELS, [], 3) == [25, 25]
     assert (ipet(zero_shot=True).n_most_likely, procedure.n_most_likely) == (100, None)
 

@@ -506,6 +506,24 @@ def test_resume_refuses(ptune, whole):
     assert (finished.code, finished.err) == (0, f"{whole} is finished")
 
 
+def test_the_seconds_are_those_of_every_sitting(go, tmp_path, monkeypatch):
+    """A run that was cut off and goes on has taken what it took before, too."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, "save_checkpoint", 2)
+        with pytest.raises(Stopped):
+            go(tmp_path)
+    path = RunFolder(tmp_path).checkpoints()[-1]
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    assert state["seconds"] > 0
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    (path / "state.json").write_text(json.dumps({**state, "seconds": 1000.0}), encoding="utf-8")
+    manifest["state.json"] = sha256(path / "state.json")
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    result = go(tmp_path)
+    assert 1000 < result["seconds"]["training"] < 1100
+    assert result["examples_per_second"] == pytest.approx(24 * 4 / result["seconds"]["training"])
+
+
 def test_a_folder_of_other_settings_is_refused(ptune, whole, overrides, tmp_path):
     """Finished or cut off, nothing of it is shown or mixed as if it were what was asked for."""
     cut = tmp_path / "cut"

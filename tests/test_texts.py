@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from ptune import build, encoded, metrics
 from ptune.backbones.encoder_decoder import EncoderDecoder
 from ptune.batch import IGNORED, Draw, Example, Hidden, Row, RowOutput, collate
+from ptune.config import Data
 from ptune.encoded import Encoded, Laid
+from ptune.ensemble import of_all, vote
 from ptune.errors import ConfigError, DataError
 from ptune.heads.generate import Generate
 from ptune.leaves import leaf
@@ -275,6 +277,19 @@ def test_a_finished_run_tells_a_table(runs, ptune, tmp_path):
     assert json.loads(done.out) == {"table": row["table"], "prediction": row["prediction"]}
 
 
+def test_a_vote_over_numbers_is_their_mean():
+    """Which almost never agree."""
+    said = [Prediction(value) for value in (0.1, 4.8, 5.0)]
+    assert vote(said).value == pytest.approx(3.3)
+    assert vote([Prediction("a"), Prediction("b"), Prediction("b")]).value == "b"
+
+
+def test_runs_that_vote_may_read_texts_of_other_lengths():
+    """What is left beside prompts of other lengths."""
+    assert of_all(Data(max_length=252, bucket=False)) == of_all(Data(max_length=236))
+    assert of_all(Data(max_train=10)) != of_all(Data())
+
+
 def test_prompts_vote_in_shared_passes(runs, ptune, monkeypatch):
     """An example's rows, one a prompt, are in one pass; what most of the runs say is what counts."""
     passes = []
@@ -292,9 +307,9 @@ def test_prompts_vote_in_shared_passes(runs, ptune, monkeypatch):
     assert found["mean"] == pytest.approx(sum(scores) / 3)
     lines = [(folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines() for folder in folders]
     votes = (runs / "1" / "predictions_ensemble_dev.jsonl").read_text(encoding="utf-8").splitlines()
-    for *each, vote in zip(*lines, votes, strict=True):
+    for *each, voted in zip(*lines, votes, strict=True):
         values = [json.loads(line)["prediction"] for line in each]
-        assert json.loads(vote)["prediction"] == max(values, key=values.count)
+        assert json.loads(voted)["prediction"] == max(values, key=values.count)
 
 
 def test_runs_of_other_tasks_do_not_vote(runs, ptune):

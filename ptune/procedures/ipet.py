@@ -139,7 +139,7 @@ class Ipet(Pet):
     def counts(self, labels: Sequence[Any], labeled: Sequence[Example], generation: int) -> list[int]:
         """How many new examples of each label a generation's training set has, beside the labeled ones."""
         if not labeled:
-            return [int(FIRST * self.scale ** (generation - 2) / len(labels))] * len(labels)
+            return [max(1, int(FIRST * self.scale ** (generation - 2) / len(labels)))] * len(labels)
         seen = Counter(example.gold for example in labeled)
         return [int(seen[label] * (self.scale ** (generation - 1) - 1)) for label in labels]
 

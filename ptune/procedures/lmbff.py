@@ -132,7 +132,8 @@ class LmBff(Procedure):
         scores = [result["score"] for result in results]
         told = {"templates": [each["text"] for each in best], "scores": scores, "mean": sum(scores) / len(scores)}
         figures: dict[str, Any] = session.answered(select, report, together([r["parameters"] for r in results]))
-        return {**figures, "ensemble": told}
+        chosen = f"what is found, by the highest {session.settings.metric} on {session.settings.select_on}"
+        return {**figures, "ensemble": told, "selection": chosen}
 
     def find_words(self, session: Any) -> dict[str, Any]:
         """The label words by which training goes best, of those by which the untrained model does."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ptune.checks import check_positions
 from ptune.errors import PtuneError
+from ptune.leaves import leaf
 from ptune.procedures import Procedure, Stage
 from ptune.run import RunFolder, intact, read_checkpoint
+
+if TYPE_CHECKING:
+    from ptune.config import Train
+    from ptune.injection import Shape
 
 JOINT = "joint"  # the stage, and its folder
 
@@ -40,9 +47,16 @@ class Multitask(Procedure):
         if lr is not None:
             self.joint["optim"] = {"lr": lr, "prompt_lr": None, "head_lr": None, "backbone_lr": None}
 
+    @classmethod
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Procedure."""
+        for name, settings in given.method["procedure"]["tasks"].items():
+            if settings.get("name") != name:
+                yield f"method.procedure.tasks.{name}", f"is the task {settings.get('name')}; name it by its own name"
+
     def stages(self, session: Any) -> Iterator[Stage]:
         """The joint phase, then each task alone, the run's own last."""
-        others = further(self.tasks, self.data, session.task.name)
+        others = further(self.tasks, self.data, session)
         session.expected = 1 + len(others)
         yield Stage(JOINT, partial(self.together, session))
         for name in others:
@@ -97,7 +111,7 @@ class Joint(Procedure):
         """Train to the end; a stage has the figures of each further task."""
         from ptune.training import jointly
 
-        changes = further(self.tasks, self.data, session.task.name)
+        changes = further(self.tasks, self.data, session)
         others = [session.child(name, **changed) for name, changed in changes.items()]
         figures, *of_others = jointly(session, others, self.temperature)
         assert figures is not None
@@ -118,16 +132,23 @@ class Joint(Procedure):
 
 
 def further(
-    tasks: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]] | None, own: str
+    tasks: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]] | None, session: Any
 ) -> dict[str, dict[str, Any]]:
-    """By task, what a run of it has other than a run of `own`; a layout of files is of that one's corpus."""
+    """By task, what a run of it has other than the session's own; a layout of files is of that one's corpus.
+
+    So is the length of texts, unless it is another than the own task says, as where the command line gives it.
+    """
+    s = deepcopy(session.settings)
+    s.data.max_length = None
+    [*check_positions(s, leaf(s.backbone, s.packages), session.task)]
+    lengths = {"max_length": None} if s.data.max_length == session.settings.data.max_length else {}
     return {
         name: {
             **{"task": task, "metric": None, "report_on": None},
-            "data": {"layout": None, **(data or {}).get(name, {})},
+            "data": {"layout": None, **lengths, **(data or {}).get(name, {})},
         }
         for name, task in tasks.items()
-        if name != own
+        if name != session.task.name
     }
 
 

@@ -161,6 +161,7 @@ class Pet(Procedure):
             splits = (session.corpus.splits[split] for split in (s.select_on, session.report_on))
             select, report = (decoded(session.task, e, merged(of, of_each)) for e, of in zip(splits, both, strict=True))
             figures = session.answered(select, report, together([each.parameters for each in teachers]))
+            figures["selection"] = f"each model's evaluation with the highest {s.metric} on {s.select_on}"
         self.show(session, said)
         return {**figures, "pet": said}
 
@@ -171,12 +172,14 @@ class Pet(Procedure):
 
     def without_labels(self, session: Session) -> tuple[list[Example], dict[str, Any]]:
         """The unlabeled examples, and where they are from; none where nothing asks for them."""
-        from ptune.data import without_labels
+        from ptune.data import shuffled, without_labels
 
         if not self.asks:
             return [], {}
         found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache)
-        found = found[: self.unlabeled]
+        if self.unlabeled is not None and self.unlabeled < len(found):  # of a file that may be in any order
+            chosen = shuffled(len(found), session.settings.seed, "unlabeled")[: self.unlabeled]
+            found = [found[place] for place in sorted(chosen)]
         session.progress.say(f"{len(found):,} examples without labels: {which}")
         return found, {"unlabeled": {"from": which, "examples": len(found)}}
 

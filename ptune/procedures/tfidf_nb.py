@@ -82,6 +82,7 @@ class TfidfNB(Procedure):
         told = {
             "smoothing": {"chosen": best, "scores": {str(alpha): score for alpha, score in scores.items()}},
             "found": {"smoothing": f"{best:g}"},
+            "selection": f"the smoothing with the highest {s.metric} on {s.select_on}",
             "seconds": {"training": time.perf_counter() - started},
         }
         figures: dict[str, Any] = session.predicted(models[best], learned=models[best].size)
