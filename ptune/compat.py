@@ -15,7 +15,7 @@ def apply(settings: Train) -> None:
     if compat.position_offset and "position_offset" in prompt:
         prompt["position_offset"] = compat.position_offset
     if compat.pooler == "published" and "pooler" in head:
-        head["pooler"] = published_pooler(settings)
+        head["pooler"] = published_pooler(settings, bool(compat.freeze_finetune and published.get("freeze_finetune")))
     if compat.init_std is not None and "layers" in prompt:
         prompt["init_std"] = compat.init_std
     if compat.dropout is not None and "layers" in prompt:  # the published code sets it with --prefix alone
@@ -46,9 +46,9 @@ def apply(settings: Train) -> None:
         settings.optim.gamma = 0.95
 
 
-def published_pooler(settings: Train) -> str:
-    """Frozen, the checkpoint's own where it has one; fine-tuning used the library's trained head."""
-    if settings.method["name"] == "finetune":
+def published_pooler(settings: Train, frozen: bool) -> str:
+    """Frozen, the checkpoint's own where it has one; fine-tuning that froze nothing used the library's trained head."""
+    if settings.method["name"] == "finetune" and not frozen:
         return "trained"
     return "pretrained" if settings.backbone.get("pooler") else "random_frozen"
 

@@ -93,9 +93,12 @@ def of_all(data: Data) -> Data:
 
 
 def vote(predictions: Sequence[Prediction]) -> Prediction:
-    """What most of them say, of equals what the first of them says; of numbers the mean."""
+    """What most of them say, of equals what the first of them says; of numbers the mean. Scores are means."""
     if all(isinstance(prediction.value, float) for prediction in predictions):
         return predictions[0]._replace(value=fmean(prediction.value for prediction in predictions), scores=None)
+    first, *others = (prediction.scores or {} for prediction in predictions)
+    alike = bool(first) and all(each.keys() == first.keys() for each in others)  # not of the words that each likes best
+    mean = {name: fmean(each[name] for each in (first, *others)) for name in first} if alike else None
     values = [json.dumps(prediction.value, sort_keys=True) for prediction in predictions]
     counts = Counter(values)
-    return predictions[max(range(len(values)), key=lambda i: (counts[values[i]], -i))]._replace(scores=None)
+    return predictions[max(range(len(values)), key=lambda i: (counts[values[i]], -i))]._replace(scores=mean)

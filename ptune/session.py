@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ptune import build, ranks
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ptune.tasks import Prediction
 
 log = logging.getLogger(__name__)
+FEW = 100  # examples of a split that are looked for in another
 SINGLE = {"_target_": "ptune.procedures.single.Single"}  # what surrounds a stage that says nothing else
 
 
@@ -275,6 +277,15 @@ class Session:
         return {**self.evaluations.once(select, report), "parameters": dict(parameters)}
 
     @property
+    def reported_selects(self) -> bool:
+        """Whether examples that are reported select: of the same split, or of two that are of one file, as SST-5's."""
+        select, report = (self.corpus.splits[split] for split in (self.settings.select_on, self.report_on))
+        if self.settings.select_on == self.report_on:
+            return True
+        some = {example.id: example for example in islice(select, FEW)}
+        return any(example.id in some and some[example.id] == example for example in report)
+
+    @property
     def evaluations(self) -> Evaluations:
         """What evaluates the run, with its settings as they are now."""
         from ptune.evaluations import Evaluations
@@ -356,7 +367,7 @@ class Session:
             "selection": f"the first evaluation with the highest {metric} on {s.select_on}"
             if figures["steps"]
             else "none, it was evaluated once",
-            "selected_on_reported": s.select_on == self.report_on and bool(figures["steps"] or "selection" in figures),
+            "selected_on_reported": bool(figures["steps"] or "selection" in figures) and self.reported_selects,
             "score": figures["best"]["report"][metric],
             "interval": figures["best"]["interval"],
             "majority": majority.scores[metric],

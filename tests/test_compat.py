@@ -326,6 +326,13 @@ def test_methods_without_a_prompt_have_no_length(settings, method):
     assert len({build.identity(s) for s in found}) == 1
 
 
+@pytest.mark.parametrize(("task", "pooler"), [("copa", "pretrained"), ("rte", "trained")])
+def test_a_frozen_fine_tuning_trains_no_pooler(settings, task, pooler):
+    """The published baseline of COPA freezes all of the library's model, of which BERT's pooler is a part."""
+    s = settings("method=finetune", f"task={task}", "backbone=bert_large_cased", "compat=ptv2_official")
+    assert (s.method["head"]["pooler"], s.method["tune"]) == (pooler, "none" if task == "copa" else "all")
+
+
 def test_a_length_makes_another_run(settings):
     runs = [settings("method=ptv2", f"prompt_length.value={n}") for n in (7, 8)]
     assert build.identity(runs[0]) != build.identity(runs[1])

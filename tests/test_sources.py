@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from memory import Memory
 
 from ptune import build, loop, optim
+from ptune.batch import Example
 from ptune.model import Model
 from ptune.progress import Progress
 from ptune.rendered import Rendered, SideBySide, Stream
@@ -159,3 +161,23 @@ def test_a_session_takes_a_source_beside_its_own(settings, tmp_path):
         found.append((steps[0]["loss"], checkpoint["prompt.table"]))
     assert found[0][0] != found[1][0]
     assert not torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize(
+    ("select", "report", "same"),
+    [
+        ("dev", "dev", True),
+        ("dev", "test", True),  # of one file
+        ("held_out", "test", True),  # a part of it
+        ("train", "test", False),
+        ("held_out", "rest", False),  # the other part
+    ],
+)
+def test_reported_examples_that_select_are_found(select, report, same):
+    """As with SST-5, MR and CR, whose dev is their test; by what is in the splits, not by their names."""
+    made = [Example(str(i), {"text": f"text {i}"}, "a") for i in range(300)]
+    others = [Example(str(i), {"text": f"other {i}"}, "a") for i in range(300)]
+    splits = {"train": others, "dev": made, "test": [*made], "held_out": made[150:], "rest": made[:150]}
+    corpus, chosen = SimpleNamespace(splits=splits), SimpleNamespace(select_on=select)
+    session = SimpleNamespace(settings=chosen, corpus=corpus, report_on=report)
+    assert Session.reported_selects.fget(session) is same

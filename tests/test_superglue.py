@@ -801,3 +801,18 @@ def test_published_scripts(settings, name, family, length, lr, batch, epochs, se
     assert (s.prompt_length.value, s.optim.lr, s.batch_size, s.epochs, s.seed) == (length, lr, batch, epochs, seed)
     assert s.method["prompt"]["reparam"] == ("mlp" if (name, family) == ("wic", "bert") else "none")
     assert s.data.max_length == 128
+
+
+def test_the_interval_of_multirc_is_over_paragraphs(settings) -> None:
+    """Whose questions are right or wrong together: as wide as if each paragraph were one example."""
+    task = leaf(settings("task=multirc", "data=demo", "backbone=tiny_encoder").task)
+    fields = [
+        {"paragraph": f"paragraph {p}", "question": f"question {q}?", "answer": "yes"}
+        for p in range(20)
+        for q in range(12)
+    ]
+    examples = [Example(f"{i}", each, task.labels[1], group=f"{i}") for i, each in enumerate(fields)]
+    said = [Prediction(task.labels[int(i // 12 < 10)]) for i in range(len(examples))]
+    low, high = task.interval(examples, said, "em")
+    assert 25 < low < 35
+    assert 65 < high < 75

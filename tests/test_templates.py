@@ -322,6 +322,15 @@ def test_pattern_spacing_byte_level(roberta_folder):
     assert template.mask_lead
 
 
+def test_words_at_a_mask_begin_as_after_a_space(roberta_folder):
+    """Wherever it stands, as in PET's and LM-BFF's code; of a causal model only where one stands before them."""
+    tokenizer = AutoTokenizer.from_pretrained(str(roberta_folder))
+    masked, causal = Tokens(tokenizer), Tokens(tokenizer, causal=True)
+    patterns = {"first": {"text": "{mask}: {premise}"}, "last": {"text": "{premise}{mask}"}}
+    assert [Pattern(masked, PAIR, patterns, name, mask=True).mask_lead for name in patterns] == [True, True]
+    assert not Pattern(causal, PAIR, patterns, "last", mask=True).mask_lead
+
+
 def test_every_shipped_pattern_parses():
     """Each names its task's fields; where masks are read it has one, and words for the labels if there are any."""
     for path in sorted((ROOT / "conf/task").glob("*.yaml")):

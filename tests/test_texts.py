@@ -284,6 +284,14 @@ def test_a_vote_over_numbers_is_their_mean():
     assert vote([Prediction("a"), Prediction("b"), Prediction("b")]).value == "b"
 
 
+def test_scores_of_a_vote_are_means_where_all_have_them():
+    """As the odds that there is no answer, which a threshold is looked for among; not of each one's own best words."""
+    said = [Prediction("a", {"null_odds": odds}) for odds in (1.0, 2.0, 6.0)]
+    assert vote(said) == Prediction("a", {"null_odds": 3.0})
+    assert vote([Prediction("a", {"x": 1.0}), Prediction("a", {"y": 1.0})]).scores is None
+    assert vote([Prediction("a"), Prediction("a")]).scores is None
+
+
 def test_runs_that_vote_may_read_texts_of_other_lengths():
     """What is left beside prompts of other lengths."""
     assert of_all(Data(max_length=252, bucket=False)) == of_all(Data(max_length=236))

@@ -138,11 +138,16 @@ class Task(ABC):
     ) -> tuple[float, float] | None:
         """A 95% interval around a score of `score_names`, the headline without a name, in percent.
 
-        Wilson's for a share, a bootstrap over units for the rest; None for a score that is no sum, see `sums`.
+        Wilson's for a share, a bootstrap for the rest, over units, or over the documents that they share; None for a
+        score that is no sum, see `sums`.
         """
         found = self.sums(examples, predictions, name or self.headline)
         if found is None:
             return None
+        first = {example.id if example.group is None else example.group: example for example in examples}
+        documents = [self.document(example) for example in first.values()]
+        if len(documents) == len(found.each) and documents and None not in documents:
+            found = found.over([str(document) for document in documents])
         if found.share:
             return metric.binomial(int(found.each[:, 0].sum()), len(found.each))
         return metric.bootstrap(found.of, len(found.each))

@@ -128,10 +128,10 @@ class Demonstrations(Pattern, Showing):
         return self.samples if self.wanted else 1
 
     def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
-        """See Showing; of a number, the label is the nearer end of the scale."""
+        """See Showing; of a number, the label is the nearer end of the scale, the lower one in its middle."""
         for example, target in examples:
             assert isinstance(target, int | float)
-            label = target if isinstance(target, int) else int(2 * target >= sum(map(float, self.labels)))
+            label = target if isinstance(target, int) else int(2 * target > sum(map(float, self.labels)))
             parts = self.parts(0, example, None)
             self._places.setdefault(told_by(parts.parts), []).append(len(self.pool))
             self.pool.append([replaced(piece, self.answers[label]) for piece in parts.parts if piece.kind != "slot"])

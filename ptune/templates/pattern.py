@@ -147,7 +147,8 @@ class Pattern(Template):
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
-        self.mask_lead = any(piece.kind == "mask" and piece.lead for piece in self.pieces)
+        # Words at a mask begin as after a space, wherever it stands, as in PET's and LM-BFF's code for RoBERTa.
+        self.mask_lead = not tokens.causal or any(piece.kind == "mask" and piece.lead for piece in self.pieces)
         said = numbers(patterns[self.name]["text"])
         marks = len(said)
         self.front = 0 if marks else slots
