@@ -32,7 +32,7 @@ def corpus(tmp_path_factory) -> Path:
     """RTE files of 24, 8 and 8 pairs."""
     root = tmp_path_factory.mktemp("rte")
     words = "the old mill stands by river dog sleeps in front of house Anna works for Oslo".split()  # noqa: SIM905
-    for name, count in (("train", 24), ("val", 8), ("test", 8)):
+    for name, first, count in (("train", 0, 24), ("val", 24, 8), ("test", 32, 8)):
         rows = [
             {
                 "premise": " ".join(words[i % 7 : i % 7 + 3 + i % 5]),
@@ -40,7 +40,7 @@ def corpus(tmp_path_factory) -> Path:
                 "label": ["entailment", "not_entailment"][i * 7 % 3 % 2],
                 "idx": i,
             }
-            for i in range(count)
+            for i in range(first, first + count)
         ]
         (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return root
