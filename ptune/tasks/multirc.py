@@ -88,8 +88,8 @@ class MultiRC(Classify):
         return Sums(counts, metric.f1_of_counts)
 
     def document(self, example: Example) -> str | None:
-        """The paragraph, about which there are several questions."""
-        return str(example.fields[self.fields[0]])
+        """The paragraph, about which there are several questions; nothing of answers that are told without it."""
+        return example.fields.get(self.fields[0])
 
     def facets(self, example: Example) -> dict[str, str]:
         """See Task."""
