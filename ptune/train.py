@@ -17,6 +17,7 @@ from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
 from ptune.run import RunFolder
 from ptune.session import Session
+from ptune.stages import differences
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
@@ -102,10 +103,11 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
     forms.check(forms.Environment, told, folder.file("env.json"))
     if told.get("identity") == build.identity(settings):
         return
-    there, here = flat(folder.read_config()), flat(build.as_config(settings))
-    decided = [key for key in DECIDED if here.get(key) is None]
+    before, now = folder.read_config(), build.as_config(settings)
+    there, here = differences(now, before), differences(before, now)
+    decided = [key for key in DECIDED if now[key] is None]
     keys = [key for key in here if key.partition(".")[0] not in build.UNTRACKED and key not in decided]
-    differ = [f"{key}: {there.get(key)} there, {here[key]} here" for key in keys if there.get(key) != here[key]]
+    differ = [f"{key}: {there.get(key)} there, {here[key]} here" for key in keys]
     shown = "; ".join(differ[:SHOWN]) + ("; ..." if len(differ) > SHOWN else "")
     raise ConfigError(
         [
@@ -113,14 +115,6 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
             f"name another folder; resume={folder.path} goes on with its own"
         ]
     )
-
-
-def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
-    return found
 
 
 def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) -> dict[str, Any]:
