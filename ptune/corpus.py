@@ -44,7 +44,7 @@ def read_corpus(
         )
     if s.protocol == "held_out":
         seed = s.seed if s.held_out_seed is None else s.held_out_seed
-        data.hold_out(corpus, s.held_out_from, s.held_out_share, seed)
+        data.hold_out(corpus, s.held_out_from, s.held_out_share, seed, task.document)
     if s.protocol != "standard":
         s.select_on = "held_out"
     if not untrained and not corpus.labeled("train"):

@@ -351,6 +351,16 @@ def groups(examples: Sequence[Example]) -> list[list[int]] | None:
     return list(found.values())
 
 
+def by_document(examples: Sequence[Example], document: Callable[[Example], str | None]) -> list[list[int]]:
+    """The indices of the examples of each document, in the order of their first; one without stays with its group."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for index, example in enumerate(examples):
+        shared = document(example)
+        own = ("group", example.group or f"{index}") if shared is None else ("document", shared)
+        found.setdefault(own, []).append(index)
+    return list(found.values())
+
+
 def shuffled(count: int, seed: int, what: str) -> list[int]:
     """The numbers below `count` in an order that the seed, and what it is for, decide."""
     import torch
@@ -544,14 +554,18 @@ def answerable(corpus: Corpus, tokens: Tokens) -> None:
         corpus.splits[split] = chosen(examples, kept)
 
 
-def hold_out(corpus: Corpus, source: str, share: float, seed: int) -> None:
+def hold_out(
+    corpus: Corpus, source: str, share: float, seed: int, document: Callable[[Example], str | None] | None = None
+) -> None:
     """protocol=held_out: make the split `held_out` from a share of train, or from half of dev, by a seeded draw.
 
-    Examples that are scored together stay together: of those, the share is of examples in whole groups, see `drawn`.
+    Examples that are scored together stay together, as do those of one document, see Task.document: of those, the
+    share is of examples in whole groups or documents, as far as there is room for whole ones.
     """
     examples = corpus.splits[source]
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
-    units = groups(examples)
+    shared = document and examples and document(examples[0]) is not None
+    units = by_document(examples, document) if document and shared else groups(examples)
     if units is None:
         order = shuffled(len(examples), seed, "held_out")
         taken, left = order[:count], order[count:]

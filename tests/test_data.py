@@ -301,6 +301,37 @@ def test_groups_are_held_out_whole(source, seed):
     assert made.origin["held_out"] == {"from": source, "examples": len(held), "seed": seed}
 
 
+@pytest.mark.parametrize(("name", "shared"), [("squad", "context"), ("record", "passage"), ("srl_ewt", "tokens")])
+def test_documents_are_held_out_whole(settings, name, shared):
+    """No text of what selects was trained on by way of another question, query or predicate."""
+    from ptune import build
+
+    found = settings(f"task={name}", "method=majority", "data=demo")
+    task = build.leaf(found.task)
+    examples = data.load(task, found.data).splits["train"]
+    texts = [str(e.fields[shared]) for e in examples]
+    assert len({*texts}) < len(texts)
+    for document in (task.document, None):
+        made = Corpus({"train": examples})
+        hold_out(made, "train", 0.2, 1, document)
+        held, rest = ({str(e.fields[shared]) for e in made.splits[split]} for split in ("held_out", "train"))
+        assert bool(held & rest) == (document is None)
+        assert len(made.splits["held_out"]) + len(made.splits["train"]) == len(examples)
+        assert 0 < len(made.splits["held_out"]) <= round(0.2 * len(examples))
+
+
+def test_what_names_no_document_stays_with_its_group():
+    """Where the first has one; answers of one group stay together with it and without."""
+    examples = [
+        Example(f"{i}", {"text": f"t{i // 4}"} if i < 20 else {}, "a", group=f"g{i // 2}") for i in range(40)
+    ]
+    made = Corpus({"train": examples})
+    hold_out(made, "train", 0.5, 1, lambda example: example.fields.get("text"))
+    held, rest = made.splits["held_out"], made.splits["train"]
+    assert not {e.group for e in held} & {e.group for e in rest}
+    assert not {e.fields.get("text") for e in held} & {e.fields.get("text") for e in rest} - {None}
+
+
 def test_one_group_cannot_be_held_out():
     """Nothing would be left of it."""
     with pytest.raises(PtuneError) as caught:

@@ -89,6 +89,10 @@ class ReCoRD(Choice):
         fields = {"passage": passage.replace(HIGHLIGHT, "- "), "query": query, "entities": entities}
         return Example(named(record.values.get("idx"), index), fields, sorted(set(answers)) if answers else None)
 
+    def document(self, example: Example) -> str | None:
+        """The passage, about which there are several queries; nothing of answers that are told without it."""
+        return example.fields.get("passage")
+
     def _entities(self, record: Record, passage: str) -> list[str]:
         spans = record.values.get("entity_spans")
         if not isinstance(spans, Mapping) or not spans.get("text"):

@@ -93,6 +93,10 @@ class Span(Task):
             self._check(answers, texts[self.context], f"{record.where}: question {name}")
         return Example(name, texts, answers)
 
+    def document(self, example: Example) -> str | None:
+        """The context, about which there are several questions; nothing of answers that are told without it."""
+        return example.fields.get(self.context)
+
     def _check(self, answers: Any, context: str, where: str) -> None:
         texts, starts = (answers.get(key) if isinstance(answers, Mapping) else None for key in ("text", "answer_start"))
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
