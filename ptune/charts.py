@@ -143,7 +143,7 @@ def most_common(values: Iterable[str]) -> str:
 
 def board(group: Group) -> str:
     """What a group's scores are of."""
-    return f"{group.of['task']}: {group.of['metric']}"
+    return f"{group.of['task']}, {group.of['backbone']}: {group.of['metric']}"
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ptune import quantized, secrets
 from ptune.adapters import ADAPTERS, problems
-from ptune.config import Data, Train
+from ptune.config import Data, Optim, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
+from ptune.run import RunFolder
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 PROCEDURES = ("task", "backbone", "method.procedure")  # what a procedure has to have, to say that a task is not for it
@@ -125,6 +127,10 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
     betas = lookup(values, "optim.betas")
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         yield f"optim.betas: {betas} is not two numbers of at least 0 and below 1"
+    if lookup(values, "optim.name") == "adafactor":
+        for key in ("betas", "eps"):
+            if lookup(values, f"optim.{key}") != getattr(Optim(), key):
+                yield f"optim.{key}: Adafactor has none; leave it out, or take optim.name=adamw"
 
 
 def check_procedure(s: Train) -> Iterator[str]:
@@ -154,6 +160,17 @@ def lookup(values: Mapping[str, Any], key: str) -> Any:
     return node
 
 
+def check_transfer(s: Train) -> Iterator[str]:
+    """A prompt means nothing to another backbone than that which it was trained with."""
+    run = s.method["prompt"].get("from_run")
+    if not run or not (Path(run) / "config.yaml").is_file():  # which building the prompt complains of
+        return
+    theirs = RunFolder(run).read_config().get("backbone") or {}
+    if any(theirs.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
+        ours, trained = s.backbone.get("name"), theirs.get("name")
+        yield f"method.prompt.from_run: the prompt of {run} is of backbone {trained}, and this run has {ours}"
+
+
 def check_together(s: Train) -> Iterator[str]:
     """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
     from ptune.source import source_problems
@@ -167,6 +184,7 @@ def check_together(s: Train) -> Iterator[str]:
         given = with_defaults(kind, s.method[part])
         for key, text in kind.problems(given, shape=backbone.shape.of(task.readout), task=task):
             yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
+    yield from check_transfer(s)
     head, template = (target(s.method[part]["_target_"], s.packages) for part in ("head", "template"))
     if getattr(head, "reads", None) == "marks" and not template.marks:
         yield "method/head: marked words are read in the plain template alone; use method/template=plain"
@@ -285,5 +303,7 @@ def check_classes(data: Data, task: Any) -> Iterator[str]:
             f"data.per_class: an example of {task.name} is not of one class alone; data.max_train=N data.draw=SEED "
             "is a random choice of any N"
         )
+    if data.draw is not None and data.per_class is None and data.max_train is None:
+        yield "data.draw: says which examples data.max_train=N or data.per_class=K takes; give one of them"
     if data.per_class is not None and data.max_train is not None:
         yield "data.max_train: data.per_class says how many there are to train on; leave one of them out"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module, resources
 from itertools import zip_longest
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ptune import __version__, ranks
+from ptune.words import quote
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -48,11 +52,37 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages: single runs took 1 to 20% less time
     logging.raiseExceptions = False  # a log that cannot be written ends no run
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        run(sys.argv[1:] if argv is None else argv)
+        with resumable(arguments):
+            run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `ptune ls | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:  # before the command has begun
+        fail(130, "ptune: interrupted")
+
+
+@contextmanager
+def resumable(arguments: Sequence[str]) -> Iterator[None]:
+    """Inside, a scheduler that asks a command to end which can be told again is answered 75, whatever it is at.
+
+    Where a run has begun it listens itself, see ptune.halt.
+    """
+    if not {*arguments[:1]} & {"train", "reproduce"} or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        fail(75, f"ptune {arguments[0]}: ended by {signal.Signals(number).name}; the same command goes on")
+
+    asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in asked if signal.getsignal(number) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(arguments: list[str]) -> None:
@@ -372,9 +402,3 @@ def check_choice(key: str, value: str) -> None:
     if value.lower() in ("null", "true", "false") or set(value) <= set("0123456789.,-"):
         hint = f"the number is {key}.value={value}" if key == "prompt_length" else nearest(value, names)
         raise LineError(f"{key}={value}: '{value}' is no option; {hint}")
-
-
-def quote(text: str) -> str:
-    """Any text as a value in Hydra's grammar of overrides."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -17,7 +17,15 @@ from ptune.resample import interval
 from ptune.results import Group, below
 
 USUAL = "finetune"  # the baseline that nobody has to name
-SAME = ("result.task", "result.backbone", "result.synthetic", "result.metric", "result.select_on", "result.report_on")
+SAME = (
+    "result.task",
+    "result.backbone",
+    "weights",
+    "result.synthetic",
+    "result.metric",
+    "result.select_on",
+    "result.report_on",
+)
 DATA = ("data", "layout", "held out from", "files", "protocol", "held_out_from", "held_out_share")
 OF_A_METHOD = ("data.max_length", "data.overflow", "data.bucket", "data.cache", "data.root")
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -116,14 +117,14 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
         origin["files"][split] = source.files()
         note(origin, split, reading)
         counts[split] = len(found)
-        most = getattr(settings, f"max_{split.partition('_')[0]}", settings.max_test)  # of a second dev set, too
+        most = getattr(settings, f"max_{split.partition('_')[0]}", None)  # of a second dev set, too
         if split == "train" and settings.per_class is not None:
             splits |= by_class(task, found, settings.per_class, settings.draw, few_shot)
         else:
             splits[split] = drawn(found, most, settings.draw if split == "train" else None)
     if message := missing(task, splits, origin):
         raise UnavailableError(message)
-    if settings.draw is not None:
+    if settings.draw is not None and "train" in splits:
         origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
     origin["examples"] = {split: len(found) for split, found in splits.items()}
     if settings.source != "demo" and (warning := unlike_original(task, counts)):
@@ -427,13 +428,25 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
     return told
 
 
-def on_hub(task: Any) -> tuple[str, str, list[str], str]:
+def on_hub(task: Any) -> tuple[str, str, list[str], str, Callable[[Path], bool]]:
     """The arguments of `snapshot` for the task's data set. Raises UnavailableError where it is not on the Hub."""
     if "hub" not in task.source:
         raise UnavailableError(not_on_the_hub(task))
     hub = task.source["hub"]
     wanted = f"*.{endings(task)}"
-    return hub["path"], hub["revision"], [f"{hub['config']}/{wanted}" if hub.get("config") else wanted], "dataset"
+    patterns = [f"{hub['config']}/{wanted}" if hub.get("config") else wanted]
+    return hub["path"], hub["revision"], patterns, "dataset", lambda folder: all(files_on_hub(task, folder).values())
+
+
+def files_on_hub(task: Any, folder: Path) -> dict[str, list[Path]]:
+    """The files of each split in the data set's folder, which may hold other configs' beside those of the task's."""
+    hub, found = task.source["hub"], {}
+    folder = folder / (hub.get("config") or "")
+    for split, theirs in hub["splits"].items():
+        pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
+        paths = folder.rglob(f"*.{endings(task)}")
+        found[split] = sorted(path for path in paths if pattern.search(str(path.relative_to(folder))))
+    return found
 
 
 def endings(task: Any) -> str:
@@ -458,18 +471,11 @@ def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
     from ptune.readers import hub as reader
 
     hub = task.source["hub"]
-    config = hub.get("config")
-    revision = folder.name
-    if config and (folder / config).is_dir():
-        folder = folder / config  # its repository may hold other configs, too
-
-    origin.update(root=hub["path"], revision=revision)
+    origin.update(root=hub["path"], revision=folder.name)
     found = {}
-    for split, theirs in hub["splits"].items():
-        pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
-        paths = sorted(p for p in folder.rglob(f"*.{endings(task)}") if pattern.search(str(p.relative_to(folder))))
+    for split, paths in files_on_hub(task, folder).items():
         if paths:
-            where = f"{hub['path']} {theirs}"
+            where = f"{hub['path']} {hub['splits'][split]}"
             read = partial(reader.files, paths, where, hub.get("columns", {}))
             found[split] = Source(where, read, partial(checksums, paths), hub.get("leave_out"))
     return found
@@ -525,11 +531,11 @@ def demo_folder(task: str, seed: int, settings: Demo) -> Path:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             demo.write(task, temporary, seed, sizes, **given)
+            with suppress(OSError):  # another process wrote the same bytes first
+                os.replace(temporary, folder)
         except ValueError as error:
             raise ConfigError([f"data.demo: {error}"]) from None
-        try:
-            os.replace(temporary, folder)
-        except OSError:  # another process wrote the same bytes first
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
 

@@ -47,6 +47,10 @@ class DivergedError(PtuneError):
     """The loss or a gradient became NaN or infinite; names the step and the examples of the batch."""
 
 
+class NoMemoryError(PtuneError):
+    """What does not fit into memory in however small a part; says what takes less."""
+
+
 class DiskError(PtuneError):
     """A file that could not be written for lack of room; names it."""
 

@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
         task, prefix = run.task, ""
         if s.task is not None:
             task = another(s.task, run)
-            corpus = load(task, s.data or unsized(run.settings.data), cache)
+            corpus = load(task, s.data or unsized(run.settings.data, task), cache)
             suit(run.settings, task, corpus)
             reported, prefix = "test", f"{task.name}_"
         else:
@@ -125,9 +125,12 @@ def track(
     tracker.finish({name: scores}, {})
 
 
-def unsized(data: Data) -> Data:
-    """The run's data settings without its sizes of the demo's splits, which another corpus may not have."""
-    return replace(data, demo=replace(data.demo, train=None, dev=None, test=None))
+def unsized(data: Data, task: Task) -> Data:
+    """The run's data settings for another corpus, of which all is taken, in the run's layout where it has that."""
+    demo = replace(data.demo, train=None, dev=None, test=None)
+    sizes = dict.fromkeys(("max_train", "max_dev", "max_test", "per_class", "draw"))
+    layout = data.layout if data.layout in {task.source.get("layout"), *task.source.get("layouts", ())} else None
+    return replace(data, demo=demo, layout=layout, **sizes)  # type: ignore[arg-type]
 
 
 def another(config: dict[str, Any], run: Restored) -> Task:

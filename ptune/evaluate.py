@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ptune import halt, ranks
+import numpy as np
+
+from ptune import halt, memory, ranks
 from ptune.batch import Draw, Example, RowOutput
+from ptune.errors import DivergedError, NoMemoryError
 from ptune.model import Model
 from ptune.rendered import Rendered, fitting
 from ptune.tasks import Prediction, Task
 from ptune.threads import at_once
 
+log = logging.getLogger(__name__)
+Batch = Sequence[tuple[int, int]]  # of several that are asked the number, and of its examples
 EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time
 
 
@@ -42,6 +49,17 @@ class Asked(NamedTuple):
     rendered: Rendered
 
 
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Inside, nothing is dropped; the model is left as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 def predict(model: Model, asked: Asked, batch_size: int, tokens: int | None = None) -> list[Prediction]:
     """A prediction for each example, from batches of so many rows and tokens; the model is left as it was."""
     return predict_together(model, [asked], batch_size, tokens)[0]
@@ -50,29 +68,47 @@ def predict(model: Model, asked: Asked, batch_size: int, tokens: int | None = No
 def predict_together(
     model: Model, several: Sequence[Asked], batch_size: int, tokens: int | None = None
 ) -> list[list[Prediction]]:
-    """As `predict` for each of several members, whose rows share batches."""
-    was_training = model.training
-    model.eval()
+    """As `predict` for each of several members, whose rows share batches; of fewer where memory runs out.
+
+    Raises DivergedError where an output is not a number, and NoMemoryError where one example does not fit.
+    """
     outputs: list[list[list[RowOutput]]] = [[[] for _ in asked.examples] for asked in several]
     rows = [(number, i) for number, asked in enumerate(several) for i in range(len(asked.examples))]
     rows.sort(key=lambda row: -several[row[0]].rendered.lengths[row[1]])
     batches = fitting(rows, lambda row: several[row[0]].rendered.size(row[1]), batch_size, tokens)
 
-    def said(batch: Sequence[tuple[int, int]]) -> list[tuple[int, list[RowOutput]]]:
+    def answered(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
         numbers = sorted({number for number, _ in batch})
         chosen = {number: [i for one, i in batch if one == number] for number in numbers}
         work = [(several[n].member, several[n].rendered.batch(chosen[n], EVALUATION, "eval")) for n in numbers]
         return list(zip(numbers, model.answers(work), strict=True))
 
-    with at_once(model.threads) as mapped:
+    def said(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
+        try:
+            return answered(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not memory.ran_out(error):
+                raise
+            if len(batch) == 1:
+                name = several[batch[0][0]].examples[batch[0][1]].id
+                less = "a lower data.max_length or precision=bfloat16 takes less"
+                raise NoMemoryError(f"memory ran out on example {name} alone; {less}") from error
+        memory.spare()
+        half = len(batch) // 2
+        log.warning("memory ran out on %d examples; going on with %d at a time", len(batch), half)
+        return said(batch[:half]) + said(batch[half:])
+
+    with evaluating(model), at_once(model.threads) as mapped:
         mine = []
         for found in mapped(said, ranks.share(batches)):
             halt.check_alone()
             mine += found
     for number, outputs_of_one in chain.from_iterable(ranks.gather(mine)):
         for output in outputs_of_one:
+            if np.isnan(output.scores).any():
+                name = several[number].examples[output.example].id
+                raise DivergedError(f"the model's output for example {name} is not a number (NaN): it has diverged")
             outputs[number][output.example].append(output)
-    model.train(was_training)
     return [
         [asked.task.decode(example, rows) for example, rows in zip(asked.examples, of_one, strict=True)]
         for asked, of_one in zip(several, outputs, strict=True)

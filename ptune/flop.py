@@ -5,7 +5,8 @@ for the gradient of what came in, and 2 for its own gradient. Frozen weights hav
 below every trained one have none at all: 6 a weight and token where the backbone is tuned, 4 with prompts at every
 layer, 2 for a head alone. Attention to n keys costs 4 n times the width forward, and twice that backward.
 
-Left out: embeddings, heads, norms, the optimizer, padding, and evaluations.
+Left out: embeddings, heads, norms, the optimizer, padding, and evaluations; and encoder-decoders, of which other
+weights read than write.
 """
 
 from __future__ import annotations
@@ -36,26 +37,17 @@ class Cost(NamedTuple):
     step: float
 
 
-def weights(shape: Shape, total: int) -> int:
-    """Weights that a token is multiplied with, of a backbone of so many parameters.
+def cost(shape: Shape, many: int, read: Read, place: str, length: int, below: int, tuned: int, cached: bool) -> Cost:
+    """The operations of an example, by an encoder or a causal model.
 
-    Those that are no embeddings, or 12 times the squared width a layer where that is more: ALBERT's share theirs.
+    many: weights that a token is multiplied with, of which `tuned` learn; place, length: of the prompt, see Prompt;
+    below: how many of the lowest layers know nothing of it; cached: whether what these give is kept and not computed
+    again.
     """
-    layers = shape.layers + shape.decoder_layers
-    return max(total - (shape.vocab + shape.positions) * shape.embed, 12 * layers * shape.hidden**2)
-
-
-def cost(shape: Shape, total: int, read: Read, place: str, length: int, below: int, tuned: int, cached: bool) -> Cost:
-    """The operations of an example.
-
-    total: parameters of the backbone, of which `tuned` learn; place, length: of the prompt, see Prompt; below: how many
-    of the lowest layers know nothing of it; cached: whether what these give is kept and not computed again.
-    """
-    many = weights(shape, total)
     tokens = read.tokens + (read.rows * length if place == "front" else 0)
     keys = tokens / read.rows + (length if place == "layers" else 0)
     linear = 2.0 * many * tokens
-    attention = 4.0 * (shape.layers + shape.decoder_layers) * shape.hidden * keys * tokens
+    attention = 4.0 * shape.layers * shape.hidden * keys * tokens
     reached = 1.0 if tuned else (shape.layers - below) / shape.layers
     forward = (linear + attention) * (reached if cached else 1.0)
     backward = reached * (linear + 2 * attention) + 2.0 * min(tuned, many) * tokens

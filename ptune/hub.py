@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,15 +38,31 @@ def reachable() -> bool:
         return False
 
 
-def cached(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> Path | None:
-    """The folder of a repository's files at `revision` in the cache; None where one of them is not there."""
+def loadable(folder: Path) -> bool:
+    """Whether a folder holds what a model's does at least."""
+    weights = any(next(folder.glob(kind), None) for kind in ("*.safetensors", "*.bin"))
+    return weights and (folder / "config.json").is_file()
+
+
+def cached(
+    repo: str,
+    revision: str,
+    patterns: Sequence[str],
+    kind: str = "model",
+    whole: Callable[[Path], bool] = loadable,
+) -> Path | None:
+    """The folder of a repository's files at `revision` in the cache; None where one of them is not there.
+
+    Which ones the repository has is known of what was fetched as a whole; of other caches `whole` says it.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(**wanted(repo, revision, patterns, kind), local_files_only=True))
+        folder = Path(snapshot_download(**wanted(repo, revision, patterns, kind), local_files_only=True))
     except LocalEntryNotFoundError:
         return None
+    return folder if whole(folder) else None
 
 
 def wanted(repo: str, revision: str, patterns: Sequence[str], kind: str) -> dict[str, Any]:
@@ -54,17 +70,24 @@ def wanted(repo: str, revision: str, patterns: Sequence[str], kind: str) -> dict
     return {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
 
 
-def within_reach(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> bool:
+def within_reach(
+    repo: str, revision: str, patterns: Sequence[str], kind: str = "model", whole: Callable[[Path], bool] = loadable
+) -> bool:
     """Whether `snapshot` would find the files in the cache or a Hub to ask; fetches nothing."""
-    return cached(repo, revision, patterns, kind) is not None or reachable()
+    return cached(repo, revision, patterns, kind, whole) is not None or reachable()
 
 
-def snapshot(repo: str, revision: str, patterns: Sequence[str], kind: str = "model") -> Path | None:
-    """The folder of a repository's files at `revision`: from the cache, else fetched; None when neither can be."""
+def snapshot(
+    repo: str, revision: str, patterns: Sequence[str], kind: str = "model", whole: Callable[[Path], bool] = loadable
+) -> Path | None:
+    """The folder of a repository's files at `revision`: from the cache, else fetched; None when neither can be.
+
+    whole: see `cached`.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    if (folder := cached(repo, revision, patterns, kind)) is not None:
+    if (folder := cached(repo, revision, patterns, kind, whole)) is not None:
         return folder
     if not reachable():
         return None

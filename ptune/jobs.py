@@ -40,6 +40,7 @@ from ptune.errors import (
     DivergedError,
     Interrupted,
     InUseError,
+    NoMemoryError,
     PrunedError,
     UnavailableError,
 )
@@ -76,8 +77,9 @@ PATIENCE = 10.0  # seconds that a process has to go away once its jobs have ende
 ORPHANED = 60.0  # seconds that a job of a sweep that is gone has to save and end
 # Exceptions that say of themselves what they are; the first that fits counts.
 TYPED: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
-    ("interrupted", (KeyboardInterrupt,)),
+    ("interrupted", (KeyboardInterrupt, InUseError)),  # the other process may come to its end
     ("nan", (DivergedError,)),
+    ("oom", (NoMemoryError,)),
     ("disk", (DiskError,)),
     ("data", (DataError, UnavailableError)),
     ("config", (HydraException, OmegaConfBaseException, yaml.YAMLError)),

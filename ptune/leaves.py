@@ -67,7 +67,11 @@ def check_leaf(key: str, node: Any, packages: Iterable[str]) -> Iterator[str]:
     except PtuneError as error:
         yield f"{key}._target_: {error}"
         return
-    given = {name: value for name, value in node.items() if name != "_target_"}
+    yield from check_settings(key, kind, {name: value for name, value in node.items() if name != "_target_"})
+
+
+def check_settings(key: str, kind: Any, given: Mapping[str, Any]) -> Iterator[str]:
+    """Bind settings below a key to a signature, types included."""
     model = signature_model(kind)
     try:
         model.model_validate(given, strict=True)
@@ -94,7 +98,8 @@ def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
 def signature_model(kind: Any, aside: tuple[str, ...] = ()) -> Any:
     """A pydantic model of a leaf's own settings: its signature without what build passes at run time.
 
-    Of a function too, whose parameters `aside` are no settings.
+    Of a function too, whose parameters `aside` are no settings. Names that a signature does not have are settings where
+    it takes any.
     """
     called = inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind
     hints = get_type_hints(called, include_extras=True)
@@ -105,7 +110,9 @@ def signature_model(kind: Any, aside: tuple[str, ...] = ()) -> Any:
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    kinds = {parameter.kind for parameter in inspect.signature(kind).parameters.values()}
+    extra: Any = "allow" if inspect.Parameter.VAR_KEYWORD in kinds else "forbid"
+    config = ConfigDict(extra=extra, arbitrary_types_allowed=True, protected_namespaces=())
     return create_model(kind.__name__, __config__=config, **fields)
 
 

@@ -17,14 +17,15 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ptune import halt, ranks
+from ptune import halt, memory, ranks
 from ptune.batch import Batch
-from ptune.errors import DivergedError, Interrupted
+from ptune.errors import DivergedError, Interrupted, NoMemoryError
 from ptune.seeds import mix
 from ptune.threads import at_once
 
 Work = Sequence[tuple[int, Batch]]
 Losses = Sequence[tuple[Tensor, int]]
+CURE = "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
 
 
 class Stepper(Protocol):
@@ -247,7 +248,7 @@ def fit(
         try:
             for run in runs:
                 if run.due:
-                    assess(run, evaluate)
+                    tried(runs, run, lambda run: assess(run, evaluate))
             live = staying(runs, pruned)
             while live:
                 advance(runs, live, model, evaluate, mapped)
@@ -283,20 +284,34 @@ def advance(
     try:
         totals, batches = gradients(model, live, mapped)
     except (MemoryError, RuntimeError) as error:
-        if ranks.count() > 1 or not (memory_ran_out(error) and halve(live)):  # the other ranks' step is whole
+        if not memory.ran_out(error):
             raise
+        if ranks.count() > 1:  # the other ranks' step is whole
+            raise NoMemoryError("memory ran out on one of several ranks; a higher accumulate=N takes less") from error
+        if not halve(live):
+            less = "a lower data.max_length, gradient_checkpointing=true or precision=bfloat16"
+            raise NoMemoryError(f"memory ran out on one example at a time; {less} takes less") from error
         return
+
+    def taken(run: Run) -> None:
+        update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
+        if run.due:
+            assess(run, evaluate)
+        elif time.monotonic() - run.saved_at > run.save_every:
+            run.save()
+
     for run in live:
-        try:
-            update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
-            if run.due:
-                assess(run, evaluate)
-            elif time.monotonic() - run.saved_at > run.save_every:
-                run.save()
-        except DivergedError as error:
-            run.failure = error
-            if len(runs) == 1:
-                raise
+        tried(runs, run, taken)
+
+
+def tried(runs: Sequence[Run], run: Run, work: Callable[[Run], None]) -> None:
+    """Do a part of a run's work. Raises DivergedError of a single run; one of several is marked failed by it."""
+    try:
+        work(run)
+    except DivergedError as error:
+        run.failure = error
+        if len(runs) == 1:
+            raise
 
 
 def gradients(
@@ -342,11 +357,6 @@ def gradients(
     return ranks.add_up([p for run in live for p in run.trained.values()], totals), batches
 
 
-def memory_ran_out(error: BaseException) -> bool:
-    """Whether an error says that a device or the machine has no memory left."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 def halve(runs: Sequence[Run]) -> bool:
     """Halve the micro-batches of runs whose step did not fit, for it to be done again; says whether that can be."""
     for run in runs:
@@ -355,8 +365,7 @@ def halve(runs: Sequence[Run]) -> bool:
     divided = [run.divide(2 * run.parts) for run in runs]
     if not any(divided):
         return False
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    memory.spare()
     for run in runs:
         run.recorder.record({"event": "halved", "step": run.step, "parts": run.parts})
     return True
@@ -368,8 +377,7 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
     if not (math.isfinite(loss) and math.isfinite(norm)):
         names = ", ".join(name for batch in batches for name in batch.names)
         raise DivergedError(
-            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. "
-            "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. {CURE}"
         )
     rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
     run.step += 1
@@ -398,9 +406,18 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
 
 
 def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
-    """Evaluate, note whether it is the best, write a checkpoint, and tell the observer."""
+    """Evaluate, note whether it is the best, write a checkpoint, and tell the observer.
+
+    Raises DivergedError where a trained parameter or the score is not finite.
+    """
+    broken = [name for name, parameter in run.trained.items() if not bool(parameter.detach().isfinite().all())]
+    if broken:
+        raise DivergedError(f"step {run.step}: {broken[0]} is not finite. {CURE}")
     event = dict(evaluate(run))
-    event["best"] = run.stopper.note(ranks.told(lambda: float(event["selected"])), run.step)
+    selected = ranks.told(lambda: float(event["selected"]))
+    if not math.isfinite(selected):
+        raise DivergedError(f"step {run.step}: the {event.get('metric', 'score')} that selects is {selected}. {CURE}")
+    event["best"] = run.stopper.note(selected, run.step)
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)
     run.recorder.record(event)

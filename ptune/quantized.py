@@ -32,11 +32,12 @@ def quantize(model: nn.Module, kind: str, name: str) -> None:
     from torch import nn
 
     whole = tuple(getattr(model, "_keep_in_fp32_modules", None) or ())  # T5's code looks at their weight's type
+    words = getattr(model, "get_output_embeddings", lambda: None)()  # of which a backbone takes some rows
     found = [
         (parent, key, layer)
         for parent in model.modules()
         for key, layer in parent.named_children()
-        if type(layer) is nn.Linear and key not in whole
+        if type(layer) is nn.Linear and key not in whole and layer is not words
     ]
     if not found:
         raise PtuneError(f"backbone.quantize: backbone {name} has no linear layers that could be kept in {kind}")

@@ -180,8 +180,8 @@ class Stream:
 
     @property
     def expected_labels(self) -> float:
-        """How many labels a step holds on average over full batches."""
-        return self.rendered.labels / len(self.indices) * self.batch_size
+        """How many labels a step holds on average over full batches, of all examples where they are fewer."""
+        return self.rendered.labels / len(self.indices) * min(self.batch_size, len(self.indices))
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """Example indices of every batch of an epoch."""

@@ -101,7 +101,7 @@ def gathered(s: Report) -> Told:
     by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
     best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
-    return Told(s, by, found, best, compared, averages(found))
+    return Told(s, by, found, best, compared, averages([run for group in best for run in group.runs]))
 
 
 def in_order(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:

@@ -82,8 +82,11 @@ def stored(folder: RunFolder, device: str, packages: Sequence[str] = ()) -> Trai
     settings = build.stored(folder.read_config(), packages)
     settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
-    if "from_run" in settings.method["prompt"]:
-        settings.method["prompt"]["from_run"] = None  # the run has a prompt of its own by now
+    prompt = settings.method["prompt"]  # the run has one of its own by now
+    if "from_run" in prompt:
+        prompt["from_run"] = None
+    if prompt.get("init") == "activations":
+        prompt |= {"init": "normal", "init_text": None}
     procedure: Any = target(settings.method["procedure"]["_target_"], settings.packages)
     if not procedure.keeps:
         raise PtuneError(f"{folder.path}: a {settings.method['name']} run has no model; its figures are in result.json")

@@ -54,6 +54,7 @@ NO_DIFFERENCE = (
     "task.source.submission",
 )
 TUNED = tuple(Report().tuned)
+ASIDE = ("stages", "replaced")  # folders whose runs are parts of others, or no longer count
 FOLLOWS = {"prompt_length": ("method.prompt.length", "data.max_length")}  # settings that are made of another one
 
 
@@ -126,6 +127,8 @@ class Run:
         told["layout"], told["held out from"] = data.get("layout"), data.get("held_out", {}).get("from")
         files = json.dumps(without_paths(data.get("files", {})), sort_keys=True)
         told["files"] = hashlib.sha256(files.encode()).hexdigest()[:8]
+        weights = (self.result.get("weights") or {}).get("backbone") or {}
+        told["weights"] = weights.get("sha256") or weights.get("revision")
         averaged = ("accumulate",) if self.config.get("loss", {}).get("normalize") == "batch" else ()
         left_out = [key for key in NO_DIFFERENCE if key not in averaged]
         return {**told, **{key: value for key, value in flat(self.config) if not below(key, left_out)}}
@@ -272,10 +275,13 @@ class Family:
 
 
 def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
-    """The finished runs below a folder but those of other runs' stages. Raises PtuneError where there is none."""
+    """The finished runs below a folder, but other runs' stages and what `ptune reproduce` has put aside.
+
+    Raises PtuneError where there is none.
+    """
     folder = Path(folder)
     found = sorted(folder.rglob("result.json")) if folder.is_dir() else []
-    paths = [path for path in found if "stages" not in path.relative_to(folder).parts]
+    paths = [path for path in found if not {*ASIDE} & {*path.relative_to(folder).parts}]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
     return [read(path.parent, packages) for path in paths]
@@ -385,15 +391,23 @@ def _by_draw(alike: list[Run]) -> Iterator[list[Run]]:
 
 
 def _group(alike: Sequence[Run]) -> Group:
-    """One run a seed and split, the last by its folder."""
+    """One run a seed and split, the one that ended last, of those at once the last by its folder."""
     kept: dict[tuple[int, int], Run] = {}
     repeated = []
-    for run in alike:
+    for run in sorted(alike, key=ended):
         place = (-1 if run.split is None else run.split, run.seed)
         if place in kept:
             repeated.append(kept[place])
         kept[place] = run
     return Group([kept[place] for place in sorted(kept)], repeated)
+
+
+def ended(run: Run) -> float:
+    """When a run has ended: when its result was written."""
+    try:
+        return (run.folder / "result.json").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _loaded(path: Path, load: Callable[[Path], Any], form: type) -> dict[str, Any]:

@@ -33,6 +33,7 @@ import yaml
 from ptune import __version__, bounded, ranks
 from ptune.errors import InUseError, PtuneError
 from ptune.lock import lock
+from ptune.words import override
 
 PACKAGES = (
     "torch",
@@ -48,7 +49,8 @@ PACKAGES = (
     "numpy",
 )
 KEPT = 2
-UNFINISHED = re.compile(r"\..+\.\d+")  # .NAME.PROCESS, which becomes NAME
+UNFINISHED = re.compile(r"\.\w+\.(json|jsonl|safetensors|yaml)\.\d+")  # .NAME.PROCESS, which becomes NAME
+UNSAVED = re.compile(r"\.\d{8}\.\d+")  # the same of a checkpoint
 RETIRED = re.compile(r"\.\d{8}")  # a checkpoint whose place another one takes
 CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json")
 
@@ -72,12 +74,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         if error.errno:
             error.filename = str(path)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside the folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make what a file holds last, or the renames inside a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -99,6 +101,11 @@ class RunFolder:
     def file(self, name: str) -> Path:
         """A file of the run."""
         return self.path / name
+
+    @property
+    def resuming(self) -> str:
+        """The word of a shell's command line that lets the run go on."""
+        return override("resume", str(self.path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,16 +141,20 @@ class RunFolder:
                     raise PtuneError(f"{path}: a link that leads out of the run folder, to {os.readlink(path)}")
 
     def _clear(self) -> None:
-        for path in [path for path in self.path.rglob(".*") if RETIRED.fullmatch(path.name)]:
+        """Clear away what was not finished where a run writes, and by its names: the folder may hold other things."""
+        checkpoints = self.file("checkpoints")
+        for path in [path for path in checkpoints.glob(".*") if RETIRED.fullmatch(path.name)]:
             if path.with_name(path.name[1:]).is_dir():
                 shutil.rmtree(path)
             else:
                 os.replace(path, path.with_name(path.name[1:]))
-        for path in [path for path in self.path.rglob(".*") if UNFINISHED.fullmatch(path.name)]:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+        for path in [path for path in checkpoints.glob(".*") if UNSAVED.fullmatch(path.name)]:
+            shutil.rmtree(path, ignore_errors=True)
+        for folder in (self.path, self.file("breakdowns")):
+            for path in [path for path in folder.glob(".*") if UNFINISHED.fullmatch(path.name) and path.is_file()]:
                 path.unlink(missing_ok=True)
+        for stage in self.path.glob("stages/*/"):
+            RunFolder(stage)._clear()
 
     @property
     def finished(self) -> bool:
@@ -185,9 +196,7 @@ class RunFolder:
         try:
             found = bounded.read_json(self.file(name))
         except FileNotFoundError:
-            raise PtuneError(
-                f"{self.path} has no {name}: the run is not finished; resume={self.path} goes on"
-            ) from None
+            raise PtuneError(f"{self.path} has no {name}: the run is not finished; {self.resuming} goes on") from None
         if not isinstance(found, dict):
             raise PtuneError(f"{self.file(name)}: not a mapping of names to values")
         return found
@@ -213,7 +222,7 @@ class RunFolder:
         try:
             lines = bounded.text(self.file(name)).split("\n")
         except FileNotFoundError:
-            raise PtuneError(f"{self.path} has no {name}; resume={self.path} makes it") from None
+            raise PtuneError(f"{self.path} has no {name}; {self.resuming} makes it") from None
         found = []
         for number, line in enumerate(lines, 1):
             if line:
@@ -238,11 +247,21 @@ class RunFolder:
         return found
 
     @ranks.written
-    def cut_metrics(self, step: int) -> None:
-        """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole."""
+    def cut_metrics(self, step: int, evaluated: bool, parts: int) -> None:
+        """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole.
+
+        Of those at `step` an evaluation's where the run is not `evaluated` there, and those of micro-batches given in
+        more than so many parts.
+        """
+
+        def known(event: Mapping[str, Any]) -> bool:
+            at, kind = event.get("step", 0), event.get("event")
+            again = (kind == "eval" and not evaluated) or (kind == "halved" and event.get("parts", 0) > parts)
+            return bool(at < step or (at == step and not again))
+
         path = self.file("metrics.jsonl")
         if path.is_file():
-            kept = [line for line, event in self.metrics() if event.get("step", 0) <= step]
+            kept = [line for line, event in self.metrics() if known(event)]
             write_atomically(path, "".join(kept).encode())
 
     @ranks.read
@@ -268,7 +287,7 @@ class RunFolder:
         try:
             return dict(load_file(path))
         except (FileNotFoundError, SafetensorError) as error:
-            raise PtuneError(f"{path}: missing or damaged ({error}); resume={self.path} makes it again") from None
+            raise PtuneError(f"{path}: missing or damaged ({error}); {self.resuming} makes it again") from None
 
     @ranks.written
     def drop_tensors(self) -> None:
@@ -288,9 +307,12 @@ class RunFolder:
         """Write checkpoints/STEP: into a temporary folder, the manifest last, then rename; drop what is not kept."""
         from safetensors.torch import save
 
-        root = self.file("checkpoints")
+        root, history = self.file("checkpoints"), self.file("metrics.jsonl")
         temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
         temporary.mkdir(parents=True)
+        if history.is_file():  # a checkpoint that outlives a loss of power has its history
+            sync(history)
+        sync(self.path)
         parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(state).encode())
         contents = dict(zip(CHECKPOINT, parts, strict=True))
         manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
@@ -305,7 +327,7 @@ class RunFolder:
         if final.is_dir():  # of a run that ended before its evaluation
             os.replace(final, retired)
         os.replace(temporary, final)
-        sync_folder(root)
+        sync(root)
         shutil.rmtree(retired, ignore_errors=True)
         self._prune(best_step)
 

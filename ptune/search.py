@@ -120,6 +120,11 @@ class Search:
         return dict(sorted(found.items()))
 
     @property
+    def well(self) -> bool:
+        """Whether a trial has come to its end, or to an observer's."""
+        return any(trial.state.name in ("COMPLETE", "PRUNED") for trial in self.trials.values())
+
+    @property
     def most(self) -> int | None:
         """How many jobs the search is to have; None for all there can be."""
         given = self.settings.n_trials

@@ -25,7 +25,7 @@ SUPERGLUE = {
     "wsc": ("accuracy",),
 }
 # settings of data that make no other set
-OF_A_TASK = ("source", "root", "layout", "max_length", "cache", "bucket", "draw")
+OF_A_TASK = ("source", "root", "max_length", "cache", "bucket", "draw")
 
 
 class Average(NamedTuple):
@@ -97,8 +97,9 @@ def points(run: Run, evaluation: str) -> float:
 def alike(run: Run) -> list[Any]:
     """What runs of a group have in common: of the result, and of the configuration where it is beside that."""
     row, config = run.result, run.config
-    told = [NAMES[column](row) for column in ("method", "backbone", "P")]
-    told += [row["synthetic"], row["select_on"], row["report_on"], row.get("data", {}).get("held_out", {}).get("from")]
+    told: list[Any] = [NAMES[column](row) for column in ("method", "backbone", "P")]
+    held_out = row.get("data", {}).get("held_out", {}).get("from")
+    told += [config.get("protocol"), row["synthetic"], row["select_on"], row["report_on"], held_out]
     method, data = config.get("method", {}), config.get("data", {})
     axes = {axis: part.get("_target_") for axis, part in method.items() if isinstance(part, dict)}
     settings = {name: value for name, value in data.items() if name not in OF_A_TASK}

@@ -11,9 +11,10 @@ from ptune.compare import Comparison
 from ptune.expected import expected
 from ptune.progress import bracketed
 from ptune.resample import RESAMPLES
-from ptune.results import NAMES, Group, Row, told_apart
+from ptune.results import NAMES, Group, Row, Run, told_apart
 from ptune.superglue import Average
 
+FIGURED = ("torch", "transformers", "tokenizers", "seqeval", "scikit-learn")  # packages that figures come from
 SHOWN = 4  # settings that a cell names
 FEW = 5  # seeds; of 3 that differ far more than examples do, an interval covers 75 in 100
 Notes = list[str]
@@ -130,6 +131,7 @@ def of_comparisons(groups: Sequence[Group], comparisons: Sequence[Comparison], m
         said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
     if any(1 in (each.group.n, each.baseline.n) for each in comparisons):
         said.append("a side of one seed is compared over examples alone: another seed may say something else")
+    said += mixed([run for each in comparisons for group in (each.group, each.baseline) for run in group.runs])
     columns = [*("method", "task", "backbone", "P"), "settings", *beside, "n", "metric"]
     return Sheet("differences", columns, rows, said)
 
@@ -196,6 +198,17 @@ def notes(groups: Sequence[Group]) -> Notes:
     if any(flop(group) for group in groups):
         said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
     return said
+
+
+def mixed(runs: Sequence[Run]) -> list[str]:
+    """What runs that are compared were made with, where that is not the same, or nobody can tell."""
+    codes = {run.environment.get("code") or run.environment.get("ptune") for run in runs}
+    said = [f"the runs are of {len(codes)} versions of the code"] if len(codes) > 1 else []
+    if any(str(code).endswith("+changed") for code in codes):
+        said.append("runs were made with changes to the code that no commit has")
+    packages = [run.environment.get("packages", {}) for run in runs]
+    other = [name for name in FIGURED if len({each.get(name) for each in packages}) > 1]
+    return said + [f"the runs are of several versions of {', '.join(other)}"] * bool(other)
 
 
 def differing(groups: Sequence[Group]) -> list[str]:

@@ -50,7 +50,8 @@ class Tokens:
         # Llama 1 and 2 put a space before every text, beside one that is there.
         self.space = "" if alone[0].startswith("\u2581") and len(spaced) > len(alone) else " "
         self.pad_id: int = tokenizer.pad_token_id or 0
-        self.unk_id: int = tokenizer.unk_token_id or 0
+        last = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+        self.unk_id: int = last if tokenizer.unk_token_id is None else tokenizer.unk_token_id
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self.end_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
@@ -58,6 +59,11 @@ class Tokens:
         if self.sentinel:
             self.mask_id = tokenizer.get_vocab().get(SENTINEL)
         self.frames = {1: self._frame(1), 2: self._frame(2)}
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """What a decoder's texts begin with behind its start token."""
+        return self.frames[1].before if self.decodes else ()
 
     @property
     def around(self) -> tuple[list[int], list[int]] | None:

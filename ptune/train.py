@@ -35,7 +35,7 @@ def trained(cfg: DictConfig) -> float | None:
     """As `main`, on one rank of the run."""
     where = ranks.told(here)
     if cfg.get("resume"):
-        settings = resumed(Path(str(cfg.resume)), where.overrides, list(cfg.packages))
+        settings = resumed(Path(str(cfg.resume)), where, list(cfg.packages))
         settings.quiet = bool(cfg.get("quiet"))
         RunFolder(where.folder).file("pruned.json").unlink(missing_ok=True)
     else:
@@ -86,12 +86,21 @@ def look_for_weights(settings: Train) -> None:
         raise hub.no_checkpoint(str(name), str(repo))
 
 
-def resumed(path: Path, overrides: Sequence[str], packages: Sequence[str] = ()) -> Train:
-    """The settings stored in a run folder. Raises ConfigError when the command line names others."""
-    free = ("resume", "quiet", "packages", "hydra.run.dir")
-    others = [o for o in overrides if o.partition("=")[0].lstrip("+~") not in free]
+def resumed(path: Path, where: Where, packages: Sequence[str] = ()) -> Train:
+    """The settings stored in a run folder.
+
+    Raises ConfigError when the command line names others, or another folder, and for a stage, which only the run that
+    it belongs to can give what it trains on.
+    """
+    free = ("resume", "quiet", "packages")
+    others = [o for o in where.overrides if o.partition("=")[0].lstrip("+~") not in free]
     if others:
         raise ConfigError([f"resume: a run goes on with the settings it has; leave out {' '.join(others)}"])
+    if where.folder.resolve() != path.resolve():
+        raise ConfigError([f"resume: a run goes on in its own folder, {path}; leave out hydra.run.dir"])
+    whole = RunFolder(path.resolve().parent.parent)
+    if path.resolve().parent.name == "stages" and whole.file("config.yaml").is_file():
+        raise ConfigError([f"resume: {path} is a stage of a run, which goes on as a whole: {whole.resuming}"])
     return build.stored(RunFolder(path).read_config(), packages)
 
 
@@ -112,7 +121,7 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
     raise ConfigError(
         [
             f"hydra.run.dir: {folder.path} holds a run of other settings ({shown or 'of another version of ptune'}); "
-            f"name another folder; resume={folder.path} goes on with its own"
+            f"name another folder; {folder.resuming} goes on with its own"
         ]
     )
 
@@ -182,9 +191,9 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
             inside.enter_context(halt.listening(settings.time_limit))
             yield
     except Interrupted as asked:
-        listed = f" packages=[{','.join(settings.packages)}]" if settings.packages else ""
-        kept = [f"{folder.path}{listed}" for folder in folders if folder.file("config.yaml").is_file()]
-        on = "; ".join(f"ptune train resume={path}" for path in kept[:3]) + ("; ..." if len(kept) > 3 else "")
+        listed = f" 'packages=[{','.join(settings.packages)}]'" if settings.packages else ""
+        kept = [f"{folder.resuming}{listed}" for folder in folders if folder.file("config.yaml").is_file()]
+        on = "; ".join(f"ptune train {words}" for words in kept[:3]) + ("; ..." if len(kept) > 3 else "")
         raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
     except OSError as error:
         if error.errno not in FULL:
@@ -192,8 +201,8 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
         whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
         last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
         about = f"{error.filename}: " if error.filename else ""
-        kept = [str(folder.path) for folder in folders[:1] if folder.file("config.yaml").is_file()]
-        on = f"ptune train resume={kept[0]} goes on" if kept else "the same command begins"
+        kept = [folder.resuming for folder in folders[:1] if folder.file("config.yaml").is_file()]
+        on = f"ptune train {kept[0]} goes on" if kept else "the same command begins"
         raise DiskError(f"{about}{error.strerror}; {last}; with room again, {on}") from error
 
 

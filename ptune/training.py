@@ -242,7 +242,8 @@ def restore(session: Session, run: loop.Run) -> None:
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             about = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise PtuneError(f"{path}: not a checkpoint of this run ({about})") from error
-    session.folder.cut_metrics(run.step)
+    evaluated_there = bool(run.history) and run.history[-1]["step"] == run.step
+    session.folder.cut_metrics(run.step, evaluated_there, run.parts)
     if path is not None:
         session.tracker.again(record(session.folder))
         session.progress.say(f"going on from step {run.step} of {run.steps}")
@@ -298,7 +299,9 @@ def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: f
     for split in session.corpus.beside(session.report_on):
         session.rendered[split] = session.render(split)
     best = point(session, best_event, keep=True)
-    examples, parameters = run.step * session.settings.batch_size, session.account()
+    parameters, recorder = session.account(), run.recorder
+    assert isinstance(recorder, Recorder)
+    examples = sum(event["examples"] for _, event in recorder.folder.metrics() if event["event"] == "step")
     taken = run.before + seconds / runs
     return {
         "best": best,
@@ -312,20 +315,25 @@ def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: f
         "examples_per_second": examples / max(taken, 1e-9),
         **reading(session.rendered),
         "parameters": parameters,
-        "flop": cost(session, run.step, parameters["backbone"]),
+        "flop": cost(session, examples, parameters["backbone"]),
     }
 
 
-def cost(session: Session, steps: int, tuned: int) -> dict[str, float]:
-    """An estimate of what training took, and what an example of the reported split takes, see ptune.flop."""
+def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None:
+    """An estimate of what training on so many examples took, and what one of the reported split takes: ptune.flop.
+
+    None of an encoder-decoder.
+    """
     s, backbone = session.settings, session.model.backbone
+    if backbone.shape.decoder_layers:
+        return None
     prompt = session.model.member(session.member).prompt
     about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
     learned, read = (
-        flop.cost(backbone.shape, backbone.size, flop.Read.of(each.counts, each.lengths), *about)
+        flop.cost(backbone.shape, backbone.multiplied, flop.Read.of(each.counts, each.lengths), *about)
         for each in (session.rendered["train"], session.rendered[session.report_on])
     )
-    return {"training": steps * s.batch_size * learned.step, "example": read.forward}
+    return {"training": examples * learned.step, "example": read.forward}
 
 
 def prune(session: Session, run: loop.Run) -> None:

@@ -322,9 +322,7 @@ def test_documents_are_held_out_whole(settings, name, shared):
 
 def test_what_names_no_document_stays_with_its_group():
     """Where the first has one; answers of one group stay together with it and without."""
-    examples = [
-        Example(f"{i}", {"text": f"t{i // 4}"} if i < 20 else {}, "a", group=f"g{i // 2}") for i in range(40)
-    ]
+    examples = [Example(f"{i}", {"text": f"t{i // 4}"} if i < 20 else {}, "a", group=f"g{i // 2}") for i in range(40)]
     made = Corpus({"train": examples})
     hold_out(made, "train", 0.5, 1, lambda example: example.fields.get("text"))
     held, rest = made.splits["held_out"], made.splits["train"]

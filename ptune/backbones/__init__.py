@@ -303,6 +303,11 @@ class Backbone(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters()) + self.packed
 
     @property
+    def multiplied(self) -> int:
+        """Weights of the layers, with which every token is multiplied; those that layers share count for each."""
+        return sum(p.numel() for layer in self.layers() for p in layer.parameters() if p.dim() > 1) + self.packed
+
+    @property
     def base(self) -> Any:
         """The model without its language-model head."""
         return self.model.base_model

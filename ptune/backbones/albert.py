@@ -30,6 +30,13 @@ class Albert(Backbone):
         sizes = super().sizes(config)
         return {**sizes, "layers": sizes["layers"] * config.get("inner_group_num", 1)}
 
+    @property
+    def multiplied(self) -> int:
+        """See Backbone."""
+        groups = self.base.encoder.albert_layer_groups
+        each = sum(p.numel() for p in groups.parameters() if p.dim() > 1) + self.packed
+        return each * self.shape.layers // len(self.attentions())
+
     def attentions(self) -> list[nn.Module]:
         """The attention modules, fewer than there are layers."""
         groups = self.base.encoder.albert_layer_groups

@@ -47,6 +47,11 @@ class Bart(EncoderDecoder):
             "vocab": config["vocab_size"],
         }
 
+    def configure(self, config: Any, lm: bool) -> None:
+        """See EncoderDecoder."""
+        super().configure(config, lm)
+        self.opening = [config.bos_token_id]
+
     def layers(self) -> list[Any]:
         """See Backbone."""
         return list(self.base.encoder.layers)

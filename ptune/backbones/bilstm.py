@@ -85,6 +85,10 @@ class BiLSTM(Backbone):
         self.model.requires_grad_(what == "all")
         self.drop = Dropout(self.rate)
 
+    def layers(self) -> list[Any]:
+        """See Backbone."""
+        return list(self.model.layers)
+
     @contextmanager
     def injected(self, injection: Injection) -> Iterator[None]:
         """See Backbone; nothing is injected."""

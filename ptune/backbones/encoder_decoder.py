@@ -28,8 +28,8 @@ class EncoderDecoder(Backbone):
     sentinels: a mask is a sentinel of the encoder's text, and what is read there is the decoder's state behind the
     start token and that sentinel, which foretells the first token that it stands for.
 
-    Texts to be generated are given to the decoder behind the start token. Prompts in front of the text and in its slots
-    are the encoder's, those in slots the decoder's too where it is given the text.
+    Texts to be generated are given to the decoder behind the start token and what else they all begin with. Prompts in
+    front of the text and in its slots are the encoder's, those in slots the decoder's too where it is given the text.
     """
 
     lm_class = "AutoModelForSeq2SeqLM"
@@ -50,6 +50,7 @@ class EncoderDecoder(Backbone):
             raise PtuneError(f"backbone {self.name}: its checkpoint has no decoder; choose one that has")
         config.use_cache = False
         self.start_id: int = config.decoder_start_token_id
+        self.opening: list[int] = []  # see Tokens.opening
         self.pad_id: int = config.pad_token_id
 
     @abstractmethod
@@ -167,7 +168,10 @@ class EncoderDecoder(Backbone):
             logits: Callable[[Tensor, Any], Tensor] = self.lm_logits
             return logits(states[:, 0], EVERY)
 
-        return search(advance(torch.full_like(rows, self.start_id), rows), advance, how)
+        same = rows
+        for token in (self.start_id, *self.opening):
+            first = advance(torch.full_like(same, token), same)
+        return search(first, advance, how)
 
 
 def reads(batch: Batch, names: Iterable[str]) -> Tensor:

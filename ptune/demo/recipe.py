@@ -21,6 +21,14 @@ class Difficulty:
     distractors: int = 2
     length: int = 4
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no passage can be like."""
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise {self.noise} is no share; from 0 to 1")
+        for name, value, least in (("distractors", self.distractors, 0), ("length", self.length, 1)):
+            if value < least:
+                raise ValueError(f"{name} {value} is too small; at least {least}")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -31,6 +39,12 @@ class Recipe:
     sizes: Mapping[str, int]
     seed: int = 0
     difficulty: Difficulty = field(default_factory=Difficulty)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for splits of no rows."""
+        for split, rows in self.sizes.items():
+            if rows < 1:
+                raise ValueError(f"{split} {rows} is too small; at least 1")
 
     def random(self, split: str) -> Random:
         """The source of chance of a split."""

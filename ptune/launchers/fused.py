@@ -116,10 +116,13 @@ def apart(s: Train) -> str:
 def shared(s: Train) -> str:
     """What runs of a group have in common, as text."""
     from ptune import build
+    from ptune.checks import below
+    from ptune.leaves import leaf
 
     values = {name: value for name, value in asdict(s).items() if name in TOGETHER}
     values["data"] = {name: value for name, value in values["data"].items() if name not in OF_A_RUN}
-    return json.dumps([values, build.twice(s)], sort_keys=True, default=str)
+    cached = below(s, leaf(s.backbone, s.packages).shape) if s.cache_layers else 0  # without dropout in them
+    return json.dumps([values, build.twice(s), cached], sort_keys=True, default=str)
 
 
 def needed(s: Train) -> float:

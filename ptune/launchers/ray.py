@@ -37,11 +37,13 @@ class RayLauncher(Sweep):
         retries: int = 0,
     ) -> None:
         self.address, self.n_jobs, self.retries = address, n_jobs, retries
-        self.resources: dict[str, Any] = {
-            "num_cpus": cpus,
-            "num_gpus": gpus,
-            "memory": None if memory_gb is None else int(memory_gb * 1e9),
-        }
+        self.cpus, self.gpus, self.memory_gb = cpus, gpus, memory_gb
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """What a job is given, in Ray's names."""
+        memory = None if self.memory_gb is None else int(self.memory_gb * 1e9)
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": memory}
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """See Sweep; a connection to Ray is given back."""

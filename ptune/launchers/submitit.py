@@ -52,8 +52,13 @@ class SubmititLauncher(Sweep):
         **given: Any,
     ) -> None:
         self.executor, self.n_jobs, self.requeue = executor, n_jobs, requeue
-        self.parameters = {**given, **{f"slurm_{name}": value for name, value in (slurm or {}).items()}}
+        self.slurm, self.given = slurm, given
         self.places = self.beside = 1
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a job is given, in submitit's names."""
+        return {**self.given, **{f"slurm_{name}": value for name, value in (self.slurm or {}).items()}}
 
     def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
         """Each job by itself."""

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from ptune import halt
-from ptune.errors import PtuneError
+from ptune.errors import ConfigError, PtuneError
 from ptune.jobs import Job, Outcome, composed, failure, interrupt, without_hydra
 from ptune.ledger import Ledger, events
 from ptune.run import RunFolder
@@ -32,7 +32,9 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
 
 SECONDS_BETWEEN_LOOKS = 0.1
 GRACE = 30.0  # seconds that jobs have to end in once they are told to
-ALIKE = 3  # jobs that fail in one way, with none before or between them that does not: nothing to hope for
+ALIKE = 3  # jobs that fail in one way, with none of the sweep that does not: nothing to hope for
+COUNTS = ("n_jobs", "runs", "nodes", "tasks_per_node", "timeout_min")  # settings that are at least 1
+SIZES = ("requeue", "retries", "cpus", "gpus", "memory", "memory_gb", "gpus_per_node")  # and at least 0
 WELL = ("ok", "pruned")  # states of jobs with which nothing is wrong
 Group = Sequence[Job]
 
@@ -70,7 +72,19 @@ class Sweep(Launcher):
         """See Hydra."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         self.failures: list[Outcome] = []  # of jobs that were run
-        self.well = False  # whether one of them has come to its end
+        self.well = False  # whether a job has come to its end, now or before
+        self.check()
+
+    def check(self) -> None:
+        """Raises ConfigError for settings that are not of their kind."""
+        from ptune.leaves import check_settings
+
+        given = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        assert isinstance(given, dict)
+        own = {str(name): value for name, value in given.items() if name != "_target_"}
+        problems = [*check_settings("hydra.launcher", type(self), own)]
+        if problems := problems or [*counts("hydra.launcher", own)]:
+            raise ConfigError(problems)
 
     @abstractmethod
     def start(self, group: Group) -> Running:
@@ -125,15 +139,19 @@ class Course:
         self.same: dict[str, list[Job]] = {}  # by their identity, jobs that wait for what becomes of another
         self.begun: set[int] = set()
         self.running: list[tuple[Group, Running]] = []
+        self.full = False  # no more are taken until one has ended
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Take all of them to their end."""
         waiting = self.launcher.groups(self.sorted_out(jobs), self.view)
         try:
             while (waiting and not self.hopeless) or self.running:
-                while waiting and not self.hopeless and self.launcher.room(waiting[0], [g for g, _ in self.running]):
-                    self.start(waiting.pop(0))
+                while waiting and not self.hopeless and self.room(waiting[0]):
+                    if not self.start(waiting[0]):
+                        break
+                    waiting.pop(0)
                 for group, outcomes in self.ends():
+                    self.full = False
                     if len(group) > 1 and any(outcome.shared and outcome.state == "failed" for outcome in outcomes):
                         self.view.warn(f"{numbers(group)} together: {outcomes[0].message}; {retried(group)}")
                         waiting[:0] = halves(group)
@@ -165,9 +183,11 @@ class Course:
             if wrong is not None:
                 self.end(job, wrong)
             elif finished(job.folder):
+                self.launcher.well = True
                 self.done[job.number] = Outcome("ok", score=selected(job.folder))
                 self.view.found(job, self.done[job.number])
             elif (twin := known.get(job.identity)) is not None:
+                self.launcher.well = True
                 self.end(job, Outcome("ok", message=same(twin), score=selected(twin)))
             elif job.identity in self.same:
                 self.same[job.identity].append(job)
@@ -183,16 +203,31 @@ class Course:
         first = [outcome.fingerprint for outcome in self.launcher.failures[:ALIKE]]
         return not self.launcher.well and len(first) == ALIKE and len({*first}) == 1
 
-    def start(self, group: Group) -> None:
-        """Start jobs; one that cannot be started has failed."""
+    def room(self, group: Group) -> bool:
+        """Whether a group can be started now."""
+        return not self.full and self.launcher.room(group, [running for running, _ in self.running])
+
+    def start(self, group: Group) -> bool:
+        """Start jobs; says whether they were, or have failed, and need no further try.
+
+        They wait for an end where they are not taken beside others, as where a cluster limits how many it takes.
+        """
+        self.begun |= {job.number for job in group}
+        try:
+            running = self.launcher.start(group)
+        except PtuneError as error:
+            self.full = bool(self.running)
+            for job in () if self.full else group:
+                self.end(job, failure(error))
+            return not self.full
+        self.running.append((group, running))
         for job in group:
-            self.begun.add(job.number)
             self.record(job, Outcome("started"))
             self.launcher.hydra_context.callbacks.on_job_start(
                 config=job.config, task_function=self.launcher.task_function
             )
-        self.running.append((group, self.launcher.start(group)))
         self.view.started(group)
+        return True
 
     def ends(self) -> Iterator[tuple[Group, list[Outcome]]]:
         """The groups that have ended since the last look."""
@@ -273,6 +308,14 @@ def told_to_end() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def counts(key: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with numbers among the settings below a key."""
+    for names, least in ((COUNTS, 1), (SIZES, 0)):
+        for name in names:
+            if isinstance(value := given.get(name), int | float) and not value >= least:
+                yield f"{key}.{name}: {value} is too small; at least {least}, or null"
 
 
 def refused(job: Job, first: Job | None) -> Outcome | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -91,9 +92,15 @@ def told(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
     of_scale = table.scales.get(scale, Scale())  # type: ignore[call-overload]
     figures = [figure for each in cells for figure in each.cell.published]
     marks = {mark for figure in figures for mark in marked(figure) if mark in LEGEND}
+    marks |= {"no mark"} if any(not MARKS[figure.status] for figure in figures) else set()
+    origins = Counter(each.cell.target.origin for each in cells if each.cell.target)
     lines = [f"{table.title}; {table.citation}; scale={scale}"]
     lines += [note for note in (table.note, of_scale.note) if note]
-    lines += [f"{mark} {LEGEND[mark]}" for mark in LEGEND if mark in marks]
+    if len(origins) > 1:
+        lines.append(f"published figures beside ours: {'; '.join(f'{n} of {each}' for each, n in origins.items())}")
+    lines += [
+        f"{mark}: {LEGEND[mark]}" if " " in mark else f"{mark} {LEGEND[mark]}" for mark in LEGEND if mark in marks
+    ]
     if all(each.state == NOT_COMPARABLE for each in cells if each.ours) and of_scale.not_comparable:
         lines.append(f"no figure of ours compares with a published one: {of_scale.not_comparable}")
     shared = sum(each.by is not None for each in cells)

@@ -19,6 +19,11 @@ from ptune.errors import ConfigError, nearest
 SCALES = ("paper", "quick", "demo")
 READ, CORROBORATED, UNCONFIRMED = "read", "corroborated", "unconfirmed"
 STATUSES = {"r": READ, "c": CORROBORATED, "u": UNCONFIRMED}
+# Overrides of every cell that change no figure, or what the result says itself
+HARMLESS = (
+    *("data", "data.root", "data.cache", "backbone.path", "device", "tracker", "quiet", "eval_batch_size"),
+    *("batch_tokens", "accumulate", "save_minutes", "time_limit", "packages", "hydra"),
+)
 QUOTED = "q"  # after a status: the paper quotes the figure from other work
 Words = dict[str, Any]  # overrides by key
 
@@ -268,6 +273,8 @@ def cell(
         if scale == "quick":
             words = merged(words, *(deltas.quick for deltas in (both if search else own)))
     reasons = [*(deltas.not_comparable for deltas in both), of_scale.not_comparable]
+    own_words = {key: value for key, value in more.items() if key.split(".")[0] not in HARMLESS and key not in HARMLESS}
+    reasons.append(f"with {' '.join(overrides(own_words))}" if own_words else None)
     seeds = last(of_scale.seeds, *(deltas.seeds for deltas in both)) if scale == "paper" else of_scale.seeds
     if count is not None:
         seeds = counted(seeds or [1], count)
@@ -331,7 +338,7 @@ def overrides(words: Mapping[str, Any]) -> list[str]:
 
 def said(given: Any) -> str:
     """A value in Hydra's grammar of overrides."""
-    from ptune.cli import quote
+    from ptune.words import quote
 
     if given is None:
         return "null"

@@ -22,7 +22,9 @@ class Deep(Prompt):
     sites: where an encoder-decoder has them, a table and a reparameterization for each: null is wherever the task's
     read-out comes by, as Prefix-Tuning's BART has them in the encoder, the decoder and its attention to the encoder
     ("cross"). `layers` counts those of each site.
-    reparam mlp: Embedding(P, H) -> Linear(mid) -> Tanh -> Linear(2LH), dropped after training.
+    reparam mlp: Embedding(P, H) -> Linear(mid) -> Tanh -> Linear(2LH), dropped after training. mlp_init: how it begins:
+    normal, all weights from N(0, init_std) and no bias, as in P-Tuning v2's code; torch, the embedding from N(0, 1) and
+    the linear layers as torch begins them, as in Prefix-Tuning's.
     layers: "all", or one-based numbers and ranges as "17-24" or "1,3,5".
     init: normal(0, init_std), or activations: the keys and values of `init_text` in the backbone.
     position_offset: "length" shifts the text's positions by P as the published code does, "none" leaves them; those of
@@ -48,6 +50,8 @@ class Deep(Prompt):
                 break
         if given.get("init") == "activations" and not given.get("init_text"):
             yield "init_text", "init=activations needs the words to start from, as init_text='summarize the table'"
+        if given.get("init_text") and given.get("init") != "activations":
+            yield "init_text", "the words that init=activations starts from; set that, or leave them out"
 
     @classmethod
     def below(cls, given: Mapping[str, Any], shape: Shape) -> int:
@@ -67,6 +71,7 @@ class Deep(Prompt):
         init_text: str | None = None,
         dropout: Chance = 0.0,
         position_offset: Literal["length", "none"] = "length",
+        mlp_init: Literal["normal", "torch"] = "normal",
         sites: list[str] | None = None,
     ) -> None:
         super().__init__()
@@ -78,19 +83,19 @@ class Deep(Prompt):
         flat = 2 * len(self.layers) * shape.heads * shape.head_dim
         start = self._activations(vocabulary, init_text, length) if init == "activations" else None
         if reparam == "mlp":
-            self.table = nn.Parameter(torch.randn(length, shape.hidden) * init_std)
+            self.table = nn.Parameter(torch.randn(length, shape.hidden) * (init_std if mlp_init == "normal" else 1.0))
             self.mlp: nn.Sequential | None = nn.Sequential(
                 nn.Linear(shape.hidden, mid), nn.Tanh(), nn.Linear(mid, flat)
             )
-            for name, parameter in self.mlp.named_parameters():
-                nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.02)
+            for name, parameter in self.mlp.named_parameters() if mlp_init == "normal" else ():
+                nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=init_std)
             if start is not None:
                 fit(self, start)
         else:
             self.mlp = None
             self.table = nn.Parameter(torch.randn(length, flat) * init_std if start is None else start)
         given = (shape, vocabulary, length, reparam, mid, layers, init, init_std, init_text, dropout, position_offset)
-        self.others = nn.ModuleList(Deep(*given, sites=[site]) for site in others)
+        self.others = nn.ModuleList(Deep(*given, mlp_init, sites=[site]) for site in others)
 
     def _activations(self, vocabulary: Vocabulary, text: str | None, length: int) -> Tensor:
         """[P, 2LAD]: the keys and values of `text`, its words repeated until there are P."""

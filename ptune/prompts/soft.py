@@ -33,6 +33,8 @@ class Soft(Prompt):
         """See Prompt."""
         if given.get("init") == "text" and not given.get("init_text"):
             yield "init_text", "init=text needs the words to start from, as init_text='does the premise entail'"
+        if given.get("init_text") and (given.get("init") != "text" or given.get("from_run")):
+            yield "init_text", "the words that init=text starts from; set that, or leave them out"
 
     def __init__(
         self,

@@ -15,15 +15,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
+from hydra_plugins.ptune.sweep import counts
 from omegaconf import DictConfig, OmegaConf
 
-from ptune.errors import PtuneError
+from ptune.errors import ConfigError, PtuneError
 from ptune.ledger import last
 
 if TYPE_CHECKING:  # Hydra imports every sweeper each time it starts
     from ptune.search import Planned, Search
 
-FIRST = 3  # trials that fail, none of them ending otherwise, end the search
+FIRST = 3  # trials that fail, none of the search ending otherwise, end it
 
 
 class OptunaSweeper(Sweeper):
@@ -45,10 +46,14 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Search, going on where an earlier call has ended; raises what a job of this call has failed with."""
+        from ptune.leaves import check_settings
         from ptune.progress import Progress
         from ptune.search import Search, Settings, told
         from ptune.space import read, words
 
+        problems = [*check_settings("hydra.sweeper", Settings, self.settings), *counts("hydra.sweeper", vars(self))]
+        if problems:
+            raise ConfigError(problems)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parameters, shared = read(parser.parse_overrides(given))
@@ -84,7 +89,7 @@ class OptunaSweeper(Sweeper):
             states += [tell(search, planned, end) for planned, end in zip(batch, found, strict=True)]
             ends += found
             search.write()
-            if len(states) >= FIRST and {*states} == {"failed"}:
+            if len(states) >= FIRST and {*states} == {"failed"} and not search.well:
                 break
         return ends
 

@@ -78,6 +78,10 @@ class Lama(Task):
         values, known = record.values, self.relations or {}
         if "template" in values:
             told = dict(zip(TOLD, (str(values.get(key, "")) for key in ("template", "label", "type")), strict=True))
+            if any(told["template"].count(slot) != 1 for slot in (SUBJECT, OBJECT)):
+                raise DataError(
+                    f"{record.where}: the template {told['template']!r} needs {SUBJECT} and {OBJECT} once each"
+                )
         elif relation in known:
             told = known[relation]
         else:

@@ -81,6 +81,8 @@ class ReCoRD(Choice):
             raise DataError(f"{record.where}: no {GAP} in the query {query[:60]!r}; the entities are filled in there")
         entities = sorted(set(self._entities(record, passage)))
         answers = record.values.get("answers") or None
+        if not texts(answers or []):
+            raise DataError(f"{record.where}: {answers!r} in 'answers'; {self.name} needs a list of texts there")
         if missing := sorted(set(answers or ()) - set(entities)):
             raise DataError(
                 f"{record.where}: the answer {missing[0]!r} is none of the passage's {len(entities)} entities; "
@@ -97,6 +99,8 @@ class ReCoRD(Choice):
         spans = record.values.get("entity_spans")
         if not isinstance(spans, Mapping) or not spans.get("text"):
             raise DataError(f"{record.where}: no entities; {self.name} chooses among those of the passage")
+        if not texts(spans["text"]):
+            raise DataError(f"{record.where}: {spans['text']!r} in 'entity_spans.text' is no list of texts")
         for text in spans["text"]:
             if text not in passage:
                 raise DataError(f"{record.where}: the entity {text!r} is not in the passage")
@@ -168,3 +172,8 @@ class ReCoRD(Choice):
 def named(idx: Any, index: int) -> str:
     """A query's own number, which is unique in a file."""
     return str(idx["query"]) if isinstance(idx, Mapping) and "query" in idx else str(index)
+
+
+def texts(given: Any) -> bool:
+    """Whether something is a list of texts."""
+    return isinstance(given, list) and all(isinstance(text, str) for text in given)

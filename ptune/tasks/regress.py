@@ -59,15 +59,16 @@ class Regress(Task):
         return Example(str(record.values.get("idx", index)), self.texts(record), self.gold(record))
 
     def gold(self, record: Record) -> float | None:
-        """The number of a record; None without one (-1 on the Hub). Raises DataError for one off the scale."""
-        given = record.values.get(self.label)
-        if given is None or given == -1:
+        """The number of a record; None without one (-1 on the Hub, where the scale has none). Raises DataError for one
+        off the scale.
+        """
+        given, (low, high) = record.values.get(self.label), self.scale
+        if given is None or (given == -1 and not low <= given <= high):
             return None
         try:
             number = math.nan if isinstance(given, bool) else float(given)
         except (TypeError, ValueError):
             number = math.nan
-        low, high = self.scale
         if not low <= number <= high:
             raise DataError(f"{record.where}: '{given}' in '{self.label}'; {self.name} needs one from {low} to {high}")
         return number

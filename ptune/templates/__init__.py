@@ -120,10 +120,10 @@ class Template(ABC):
         """From now on targets are texts to be generated: labels as they are `written`, at most `longest` tokens.
 
         A causal model begins them after its start token, as Prefix-Tuning's inputs do (Li and Liang 2021, arXiv
-        2101.00190).
+        2101.00190), but at the mask of a pattern.
         """
         self.written, self.longest = list(written), longest
-        if self.tokens.causal:
+        if self.tokens.causal and not self.fills:
             self.closing = [self.tokens.start_id]
 
     def laid(self, index: int, example: Example, target: float | Sequence[int] | Extent | str | None) -> Parts:
@@ -135,9 +135,13 @@ class Template(ABC):
         return parts if text is None else replace(parts, output=self.output(text))
 
     def output(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text to be generated, cut to the longest, and the end token where there is room for it."""
+        """The tokens of a text to be generated, cut to the longest, and the end token where there is room for it.
+
+        Behind what an encoder-decoder's texts begin with, as BART's `<s>`.
+        """
         assert self.tokens.end_id is not None
-        return (*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id)[: self.longest]
+        written = (*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id)[: self.longest]
+        return (*self.tokens.opening, *written)
 
     def context(self, text: str, segment: int, lead: bool = False) -> Part:
         """The windowed field; questions that follow one another on the same text share its tokens."""
