@@ -1,7 +1,7 @@
 """What is drawn of runs: their scores, learning curves, and scores against settings and costs.
 
 Groups, runs alike in all but the seed, come from `ptune.results`; a board is what scores can be compared on, one metric
-of one split of a task, and no drawing has more than one.
+of one split of a task with one backbone, and no drawing has more than one.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ AT_LEAST_ZERO = (
     *(f"optim.{key}" for key in (*RATES, "weight_decay", "eps", "warmup")),
     *("time_limit", "save_minutes"),
 )
+LARGEST = 3.4e38  # of float32
 ABOVE_ZERO = ("optim.clip", "optim.gamma")
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.source": ("hub", "local", "demo"),
@@ -127,6 +128,11 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
     betas = lookup(values, "optim.betas")
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         yield f"optim.betas: {betas} is not two numbers of at least 0 and below 1"
+    else:
+        for key in RATES:  # which Adam's first step divides by 1 - betas[0]
+            rate = lookup(values, f"optim.{key}")
+            if isinstance(rate, (int, float)) and LARGEST < rate / (1 - betas[0]) < math.inf:
+                yield f"optim.{key}: {rate:g} is more than a step has room for in float32"
     if lookup(values, "optim.name") == "adafactor":
         for key in ("betas", "eps"):
             if lookup(values, f"optim.{key}") != getattr(Optim(), key):
@@ -165,9 +171,9 @@ def check_transfer(s: Train) -> Iterator[str]:
     run = s.method["prompt"].get("from_run")
     if not run or not (Path(run) / "config.yaml").is_file():  # which building the prompt complains of
         return
-    theirs = RunFolder(run).read_config().get("backbone") or {}
-    if any(theirs.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
-        ours, trained = s.backbone.get("name"), theirs.get("name")
+    theirs = RunFolder(run).read_config().get("backbone")
+    if not isinstance(theirs, Mapping) or any(theirs.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
+        ours, trained = s.backbone.get("name"), lookup({"backbone": theirs}, "backbone.name")
         yield f"method.prompt.from_run: the prompt of {run} is of backbone {trained}, and this run has {ours}"
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import re
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from importlib import import_module, resources
 from itertools import zip_longest
 from pathlib import Path
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 CONFIGS = "ptune.conf"
 # What a bare word stands for: `ptune ls method` is `ptune ls group=method`.
 POSITIONAL = {"ls": "group", "eval": "run", "predict": "run", "export": "run", "report": "runs"}
+LISTED = re.compile(r"[a-z_/]+: \w+, ")  # a group and its options
 UNUSABLE = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # a path that a setting names
 
 EXAMPLES = """\
@@ -67,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
 def resumable(arguments: Sequence[str]) -> Iterator[None]:
     """Inside, a scheduler that asks a command to end which can be told again is answered 75, whatever it is at.
 
+    The process ends at once: what is raised in the middle of others' code comes out as other errors, or not at all.
     Where a run has begun it listens itself, see ptune.halt.
     """
     if not {*arguments[:1]} & {"train", "reproduce"} or threading.current_thread() is not threading.main_thread():
@@ -74,7 +80,10 @@ def resumable(arguments: Sequence[str]) -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
-        fail(75, f"ptune {arguments[0]}: ended by {signal.Signals(number).name}; the same command goes on")
+        if ranks.tells():
+            told = f"ptune {arguments[0]}: ended by {signal.Signals(number).name}; the same command goes on\n"
+            os.write(2, told.encode())
+        os._exit(75)
 
     asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
     before = {number: signal.signal(number, end) for number in asked if signal.getsignal(number) is not signal.SIG_IGN}
@@ -200,7 +209,7 @@ def dispatch(command: str, rest: list[str]) -> None:
             spare_copies()
         # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.
         vars(utils)["_is_env_set"] = lambda name: True
-        with guard.on(rest):
+        with guard.on(rest), folded() if "--help" in sys.argv else nullcontext():
             hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
         if job.error:
             raise job.error
@@ -224,11 +233,32 @@ def dispatch(command: str, rest: list[str]) -> None:
         if isinstance(error, OSError) and error.errno in (*FULL, *CLOSED) and not traceback_wanted:
             about = f"{error.filename}: " if error.filename else ""
             fail(1, f"ptune {command}: {about}{error.strerror}")
+        if not job.started and cut_off(error):
+            fail(130, f"ptune {command}: interrupted")
         if traceback_wanted or not job.failed:
             raise
         fail(job.code, job.summary())
     finally:
         sys.argv = typed
+
+
+def cut_off(error: BaseException | None) -> bool:
+    """Whether an error came of Ctrl-C, as where a file is to be closed that was not open yet."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or cut_off(error.__context__))
+
+
+@contextmanager
+def folded() -> Iterator[None]:
+    """Fold the lines that list a group's options, which Hydra prints as they are, to the width of the terminal."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+        for line in said.getvalue().splitlines():
+            listed = LISTED.match(line) is not None and len(line) > width
+            print(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if listed else line)
 
 
 def spare_copies() -> None:

@@ -20,7 +20,6 @@ USUAL = "finetune"  # the baseline that nobody has to name
 SAME = (
     "result.task",
     "result.backbone",
-    "weights",
     "result.synthetic",
     "result.metric",
     "result.select_on",
@@ -48,7 +47,7 @@ class Comparison:
 
 
 def compare(groups: Sequence[Group], baseline: str | None = None, margin: float | None = None) -> list[Comparison]:
-    """Every group against the baseline of its task, backbone and data, in their order.
+    """Every group against the baseline of its task, backbone, its weights, and data, in their order.
 
     baseline: a method; None for fine-tuning where it is among them, else the first one. Of several groups of that
     method the one with the best selecting score. Raises ConfigError for a method that has no group.
@@ -61,8 +60,10 @@ def compare(groups: Sequence[Group], baseline: str | None = None, margin: float 
         places.setdefault(_place(group), []).append(group)
     pairs = []
     for together in places.values():
-        against = _baseline(together, baseline)
-        pairs += [(group, against) for group in together if against is not None and group is not against]
+        for group in together:
+            against = _baseline([each for each in together if _share_weights(group, each)], baseline)
+            if against is not None and against is not group:
+                pairs.append((group, against))
     resampled = [_resampled(*pair) for pair in pairs]
     p = holm([None if values is None else two_sided(values) for values in resampled])
     worse = holm([None if values is None or margin is None else at_most(values, -margin) for values in resampled])
@@ -104,6 +105,11 @@ def _place(group: Group) -> str:
     """What two groups have to share to be compared."""
     settings = {key: value for key, value in group.settings.items() if below(key, DATA) and key not in OF_A_METHOD}
     return repr(([group.settings[key] for key in SAME], sorted(settings.items())))
+
+
+def _share_weights(one: Group, other: Group) -> bool:
+    """Whether they have the same backbone, or one has none, as a majority class."""
+    return len({one.settings["weights"], other.settings["weights"]} - {None}) < 2
 
 
 def _baseline(groups: Sequence[Group], method: str | None) -> Group | None:

@@ -44,7 +44,9 @@ class UnavailableError(PtuneError):
 
 
 class DivergedError(PtuneError):
-    """The loss or a gradient became NaN or infinite; names the step and the examples of the batch."""
+    """Training left the finite numbers: a loss, a gradient, a parameter, an output or a score; names the step, and the
+    examples where it can.
+    """
 
 
 class NoMemoryError(PtuneError):

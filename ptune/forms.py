@@ -50,6 +50,7 @@ class Result(TypedDict):
     seconds: dict[str, Number]
     flop: NotRequired[dict[str, Cost | None] | None]
     caveat: NotRequired[str | None]
+    weights: NotRequired[dict[str, dict[str, str | None] | str | None]]
     data: NotRequired[dict[str, Any]]
     checksums: NotRequired[dict[str, str]]
 

@@ -38,10 +38,22 @@ def reachable() -> bool:
         return False
 
 
-def loadable(folder: Path) -> bool:
-    """Whether a folder holds what a model's does at least."""
-    weights = any(next(folder.glob(kind), None) for kind in ("*.safetensors", "*.bin"))
-    return weights and (folder / "config.json").is_file()
+def loadable(folder: Path, patterns: Sequence[str]) -> bool:
+    """Whether a folder holds what a model's does at least: config, tokenizer and weights of the kind that is wanted."""
+    weights = "*.bin" if "*.bin" in patterns else "*.safetensors"
+    parts = (("config.json",), ("tokenizer.json", "vocab*", "*.model"), (weights,))
+    return all(any(next(folder.glob(name), None) for name in names) for names in parts)
+
+
+def listed(repo: str, revision: str, kind: str) -> bool:
+    """Whether the cache knows which files a repository has: fetching one with `snapshot_download` leaves their list."""
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    try:
+        return bool(get_cached_repo_tree(repo, revision=revision, repo_type=kind))
+    except CachedRepoTreeNotFoundError:
+        return False
 
 
 def cached(
@@ -49,11 +61,11 @@ def cached(
     revision: str,
     patterns: Sequence[str],
     kind: str = "model",
-    whole: Callable[[Path], bool] = loadable,
+    whole: Callable[[Path], bool] | None = None,
 ) -> Path | None:
     """The folder of a repository's files at `revision` in the cache; None where one of them is not there.
 
-    Which ones the repository has is known of what was fetched as a whole; of other caches `whole` says it.
+    whole: says it of a folder without a list of what the repository has; None: as of a model.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -62,7 +74,9 @@ def cached(
         folder = Path(snapshot_download(**wanted(repo, revision, patterns, kind), local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    return folder if whole(folder) else None
+    if listed(repo, revision, kind):  # by which nothing is missing
+        return folder
+    return folder if (whole(folder) if whole else loadable(folder, patterns)) else None
 
 
 def wanted(repo: str, revision: str, patterns: Sequence[str], kind: str) -> dict[str, Any]:
@@ -71,14 +85,22 @@ def wanted(repo: str, revision: str, patterns: Sequence[str], kind: str) -> dict
 
 
 def within_reach(
-    repo: str, revision: str, patterns: Sequence[str], kind: str = "model", whole: Callable[[Path], bool] = loadable
+    repo: str,
+    revision: str,
+    patterns: Sequence[str],
+    kind: str = "model",
+    whole: Callable[[Path], bool] | None = None,
 ) -> bool:
     """Whether `snapshot` would find the files in the cache or a Hub to ask; fetches nothing."""
     return cached(repo, revision, patterns, kind, whole) is not None or reachable()
 
 
 def snapshot(
-    repo: str, revision: str, patterns: Sequence[str], kind: str = "model", whole: Callable[[Path], bool] = loadable
+    repo: str,
+    revision: str,
+    patterns: Sequence[str],
+    kind: str = "model",
+    whole: Callable[[Path], bool] | None = None,
 ) -> Path | None:
     """The folder of a repository's files at `revision`: from the cache, else fetched; None when neither can be.
 

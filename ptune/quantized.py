@@ -46,6 +46,12 @@ def quantize(model: nn.Module, kind: str, name: str) -> None:
         setattr(parent, key, made(layer).to(layer.weight.device))  # which packs it
 
 
+def numbers(parameter: nn.Parameter) -> int:
+    """How many numbers a parameter holds, however many of them are kept in one place of it."""
+    state = getattr(parameter, "quant_state", None)  # of 4 bits alone
+    return parameter.numel() if state is None else int(state.shape.numel())
+
+
 def eight(layer: nn.Linear) -> Any:
     """A layer whose weight takes 8 bits once it is moved to its device."""
     library = import_module("bitsandbytes.nn")

@@ -1,8 +1,8 @@
 """Finished runs and what they say together: groups of runs alike in everything but the seed, and trials of a search.
 
 Runs are never mixed that differ in more than chance: of another layout, of synthetic and of real data, of other files,
-draws or sizes, selected or reported on other splits, with other epochs or another `compat`. What differs between two
-groups can always be told, see `told_apart`.
+draws or sizes, of other weights of a backbone, selected or reported on other splits, with other epochs or another
+`compat`. What differs between two groups can always be told, see `told_apart`.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class Run:
         told["layout"], told["held out from"] = data.get("layout"), data.get("held_out", {}).get("from")
         files = json.dumps(without_paths(data.get("files", {})), sort_keys=True)
         told["files"] = hashlib.sha256(files.encode()).hexdigest()[:8]
-        weights = (self.result.get("weights") or {}).get("backbone") or {}
-        told["weights"] = weights.get("sha256") or weights.get("revision")
+        weights = self.result.get("weights", {}).get("backbone") or {}  # of a method without a backbone there are none
+        told["weights"] = (weights.get("sha256") or weights.get("revision") or "")[:12] or None
         averaged = ("accumulate",) if self.config.get("loss", {}).get("normalize") == "batch" else ()
         left_out = [key for key in NO_DIFFERENCE if key not in averaged]
         return {**told, **{key: value for key, value in flat(self.config) if not below(key, left_out)}}

@@ -49,7 +49,7 @@ PACKAGES = (
     "numpy",
 )
 KEPT = 2
-UNFINISHED = re.compile(r"\.\w+\.(json|jsonl|safetensors|yaml)\.\d+")  # .NAME.PROCESS, which becomes NAME
+UNFINISHED = re.compile(r"\.[\w-]+\.(json|jsonl|safetensors|yaml)\.\d+")  # .NAME.PROCESS, which becomes NAME
 UNSAVED = re.compile(r"\.\d{8}\.\d+")  # the same of a checkpoint
 RETIRED = re.compile(r"\.\d{8}")  # a checkpoint whose place another one takes
 CHECKPOINT = ("parameters.safetensors", "optimizer.safetensors", "state.json")
@@ -153,7 +153,7 @@ class RunFolder:
         for folder in (self.path, self.file("breakdowns")):
             for path in [path for path in folder.glob(".*") if UNFINISHED.fullmatch(path.name) and path.is_file()]:
                 path.unlink(missing_ok=True)
-        for stage in self.path.glob("stages/*/"):
+        for stage in [path for path in self.path.glob("stages/*/") if not path.is_symlink()]:
             RunFolder(stage)._clear()
 
     @property
@@ -310,13 +310,13 @@ class RunFolder:
         root, history = self.file("checkpoints"), self.file("metrics.jsonl")
         temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
         temporary.mkdir(parents=True)
-        if history.is_file():  # a checkpoint that outlives a loss of power has its history
-            sync(history)
-        sync(self.path)
         parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(state).encode())
         contents = dict(zip(CHECKPOINT, parts, strict=True))
         manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
         try:
+            if history.is_file():  # a checkpoint that outlives a loss of power has its history
+                sync(history)
+            sync(self.path)
             for name, data in contents.items():
                 write_atomically(temporary / name, data)
             write_atomically(temporary / "manifest.json", json.dumps(manifest).encode())

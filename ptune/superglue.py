@@ -99,7 +99,8 @@ def alike(run: Run) -> list[Any]:
     row, config = run.result, run.config
     told: list[Any] = [NAMES[column](row) for column in ("method", "backbone", "P")]
     held_out = row.get("data", {}).get("held_out", {}).get("from")
-    told += [config.get("protocol"), row["synthetic"], row["select_on"], row["report_on"], held_out]
+    told += [run.settings["weights"], config.get("protocol")]
+    told += [row["synthetic"], row["select_on"], row["report_on"], held_out]
     method, data = config.get("method", {}), config.get("data", {})
     axes = {axis: part.get("_target_") for axis, part in method.items() if isinstance(part, dict)}
     settings = {name: value for name, value in data.items() if name not in OF_A_TASK}

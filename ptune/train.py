@@ -98,10 +98,16 @@ def resumed(path: Path, where: Where, packages: Sequence[str] = ()) -> Train:
         raise ConfigError([f"resume: a run goes on with the settings it has; leave out {' '.join(others)}"])
     if where.folder.resolve() != path.resolve():
         raise ConfigError([f"resume: a run goes on in its own folder, {path}; leave out hydra.run.dir"])
-    whole = RunFolder(path.resolve().parent.parent)
-    if path.resolve().parent.name == "stages" and whole.file("config.yaml").is_file():
-        raise ConfigError([f"resume: {path} is a stage of a run, which goes on as a whole: {whole.resuming}"])
+    if (whole := whole_of(path.resolve())) != path.resolve():
+        on = RunFolder(whole).resuming
+        raise ConfigError([f"resume: {path} is a stage of a run, which goes on as a whole: {on}"])
     return build.stored(RunFolder(path).read_config(), packages)
+
+
+def whole_of(path: Path) -> Path:
+    """The folder of the run that a stage belongs to, however many stages lie between; a run's own."""
+    of = path.parent.parent
+    return whole_of(of) if path.parent.name == "stages" and (of / "config.yaml").is_file() else path
 
 
 def check_folder(settings: Train, folder: RunFolder) -> None:

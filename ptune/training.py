@@ -19,7 +19,7 @@ from ptune.breakdown import tables
 from ptune.cache import plain, said
 from ptune.checks import below
 from ptune.config import Train
-from ptune.errors import PrunedError, PtuneError
+from ptune.errors import DivergedError, PrunedError, PtuneError
 from ptune.leaves import leaf
 from ptune.model import Model
 from ptune.rendered import Drawn, Rendered, SideBySide, Stream
@@ -80,11 +80,7 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     )
     seconds = time.monotonic() - started
     first.progress.end()
-    both = zip(sessions, runs, strict=True)
-    return [
-        run.failure or (pruned(session, run) if run.stopper.pruned else concluded(session, run, seconds, len(runs)))
-        for session, run in both
-    ]
+    return [ended(session, run, seconds, len(runs)) for session, run in zip(sessions, runs, strict=True)]
 
 
 def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
@@ -271,6 +267,18 @@ def point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dic
 
 
 # The end
+
+
+def ended(session: Session, run: loop.Run, seconds: float, runs: int) -> dict[str, Any] | Exception:
+    """The figures of a run, see `concluded`, or what it has ended with in their place."""
+    if run.failure is not None:
+        return run.failure
+    if run.stopper.pruned is not None:
+        return pruned(session, run)
+    try:
+        return concluded(session, run, seconds, runs)
+    except DivergedError as error:  # on the reported split; runs beside it have figures
+        return error
 
 
 def concluded(session: Session, run: loop.Run, seconds: float, runs: int) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 
-PLAIN = re.compile(r"[\w./%+@:-]+")  # what Hydra takes for a text as it is
+# What Hydra takes for a text as it is, and for no number or word of its own.
+PLAIN = re.compile(r"(?!(?:null|true|false|inf|nan)\Z)(?:[a-z_]|\.{0,2}/)[\w./%+@:-]*", re.ASCII | re.IGNORECASE)
 
 
 def quote(text: str) -> str:
     """Any text as a value in Hydra's grammar of overrides."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    doubled = re.sub(r"\\+(?='|\Z)", lambda found: 2 * found[0], text)  # elsewhere a backslash is one
+    escaped = doubled.replace("'", "\\'")
     return f"'{escaped}'"
 
 

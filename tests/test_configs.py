@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import initialize_config_module
+from hydra import compose, initialize_config_module
 
-from ptune import config
+from ptune import build, config
 from ptune.check import combinations, mistakes
 from ptune.leaves import leaf
 
@@ -48,6 +48,24 @@ def test_every_published_script_has_its_experiment() -> None:
     assert len(rows) == 20
     named = {path.stem for path in (CONF / "experiment").glob("ptv2_*.yaml")}
     assert named == {f"ptv2_{row['script'].removeprefix('run_')}" for row in rows}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["experiment=prefix_e2e"], ["experiment=prefix_webnlg"], ["experiment=prefix_low_data"], ["sweep=prefix_tuning"]],
+    ids=" ".join,
+)
+def test_published_runs_of_prefix_tuning_drop_nothing(words: list[str]) -> None:
+    """The frozen model is in eval mode in their code; the method alone leaves that to the checkpoint."""
+    config.register()
+    with initialize_config_module("ptune.conf", version_base="1.3"):
+        for backbone in ("gpt2_medium", "gpt2_large"):
+            found = build.settings(compose("train", [*words, f"backbone={backbone}", "prompt_length.value=5"]))
+            dropped = leaf(found.backbone)
+            assert (found.backbone["name"], dropped.dropout, dropped.attention_dropout) == (backbone, 0.0, 0.0)
+            assert found.method["prompt"]["mlp_init"] == "torch"
+        method = ["method=prefix_generate", "task=e2e", "backbone=gpt2_medium", "prompt_length.value=5"]
+        assert leaf(build.settings(compose("train", method)).backbone).dropout is None
 
 
 TASKS = sorted((CONF / "task").glob("*.yaml"))

@@ -197,6 +197,53 @@ def test_draw(conll03, tmp_path, monkeypatch):
     assert seen[0] == seen[2] != seen[1]
 
 
+@pytest.mark.parametrize("limits", [{}, {"max_dev": 4}])
+def test_a_draw_of_nothing(limits, conll03, settings):
+    """data.draw says which examples are taken, where not all are."""
+    said = "data.draw: says which examples data.max_train=N or data.per_class=K takes; give one of them"
+    with pytest.raises(ConfigError) as caught:
+        data.load(conll03, Data(source="demo", draw=1, **limits))
+    assert caught.value.problems == [said]
+    with pytest.raises(ConfigError) as caught:
+        settings("task=conll03", "data=demo", "method=majority", "data.draw=1")
+    assert caught.value.problems == [said]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train=-1", "train -1 is too small; at least 1"),
+        ("dev=0", "dev 0 is too small; at least 1"),
+        ("length=0", "length 0 is too small; at least 1"),
+        ("distractors=-1", "distractors -1 is too small; at least 0"),
+        ("noise=2", "noise 2.0 is no share; from 0 to 1"),
+        ("noise=-0.1", "noise -0.1 is no share; from 0 to 1"),
+        ("noise=nan", "noise nan is no share; from 0 to 1"),
+    ],
+)
+def test_demo_settings_out_of_bounds(word, said, ptune, tmp_path, monkeypatch):
+    """One line, and no folder is left."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
+    done = ptune("data", "info", "task=multirc", "data=demo", f"data.demo.{word}")
+    assert (done.code, done.err) == (1, f"data.demo: {said}")
+    assert [*tmp_path.glob("cache/demo/*")] == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_demo_data_that_could_not_be_written(error, conll03, tmp_path, monkeypatch):
+    """Nothing is left of it, and what went wrong is passed on."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
+
+    def write(task, folder, *rest, **difficulty):
+        (folder / "train.txt").write_text("Anna B-PER")
+        raise error
+
+    monkeypatch.setattr(demo, "write", write)
+    with pytest.raises(type(error)):
+        data.load(conll03, Data(source="demo"))
+    assert [*tmp_path.glob("demo/*")] == []
+
+
 def test_demo_without_the_task(conll03, tmp_path, monkeypatch):
     """The demo world says what it has."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
@@ -560,6 +607,9 @@ def test_fewglue_of_the_demo(settings, task, tmp_path, monkeypatch):
     assert list(corpus.splits) == CUT
     assert [corpus.labeled(split) for split in CUT] == [True, True, False]
     assert task == "multirc" or len(corpus.splits["train"]) == 6
+    cut = data.load(build.leaf(s.task), replace(s.data, max_dev=2, max_test=2))
+    assert len(cut.splits["dev"]) < len(corpus.splits["dev"])
+    assert cut.splits["unlabeled"] == corpus.splits["unlabeled"]
 
 
 # The stream

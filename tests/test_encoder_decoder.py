@@ -378,6 +378,38 @@ def test_output_states_give_the_librarys_loss(folder, backbone):
     torch.testing.assert_close(ours, theirs.loss)
 
 
+def test_a_text_begins_and_ends_as_the_tokenizer_has_it(folder, backbone):
+    """BART's with <s> behind the decoder's start token, T5's with none; the longest is of what stands between."""
+    tokens = backbone.tokens()
+    text = "The old mill stands by the river."
+    whole = tokens.tokenizer(text_target=text)["input_ids"]
+    opening = [tokens.tokenizer.bos_token_id] if folder.name.startswith("bart") else []
+    assert (backbone.opening, list(tokens.opening)) == (opening, opening)
+    assert (whole[: len(opening)], whole[len(opening) :]) == (opening, [*tokens.encode(text), tokens.end_id])
+    template = Plain(tokens, ["x"])
+    template.generating([], 99)
+    (row,) = template.rows(template.laid(0, transformers_example("x", "y"), text), None, 40)
+    assert list(row.output) == whole
+    template.generating([], 3)
+    (row,) = template.rows(template.laid(0, transformers_example("x", "y"), text), None, 40)
+    assert list(row.output) == whole[: len(opening) + 3]
+
+
+@of_families("bart")
+def test_bart_is_asked_behind_what_it_is_taught_behind(backbone):
+    """The decoder is given its start token and <s>, then what it has written."""
+    given = []
+    for table in (backbone.base.decoder.embed_tokens, backbone.base.get_input_embeddings()):
+        table.register_forward_hook(lambda _, args, out: given.append(args[0].tolist()))
+    (row,) = ended_rows(backbone, (5,))
+    (written,) = said(backbone, [row], limit=3, least=3)
+    before = [backbone.start_id, backbone.tokens().tokenizer.bos_token_id]
+    assert given[-4:] == [[[token]] for token in (*before, *written[:2])]
+    given.clear()
+    run(backbone, [replace(row, read={}, output=(before[1], *written))])
+    assert given[-1] == [[*before, *written[:2]]]
+
+
 @pytest.mark.parametrize("beams", [1, 4])
 def test_search_is_that_of_transformers(backbone, beams):
     """Whose own cache would have as many layers as the encoder."""
@@ -385,9 +417,14 @@ def test_search_is_that_of_transformers(backbone, beams):
     batch = collate(rows, pad_id(backbone))
     options = {"max_new_tokens": 6, "min_new_tokens": 2, "num_beams": beams, "do_sample": False, "eos_token_id": 1}
     options |= {"bad_words_ids": [[7], [8]], "use_cache": False, "pad_token_id": 0}
+    opening = backbone.opening
+    if opening:  # as the published BARTs have it
+        options |= {"forced_bos_token_id": opening[0], "max_new_tokens": 7, "min_new_tokens": 3}
     backbone.model.generation_config = transformers.GenerationConfig(decoder_start_token_id=backbone.start_id)
     with torch.no_grad():
-        theirs = backbone.model.generate(batch.ids, attention_mask=batch.mask.long(), **options)[:, 1:].tolist()
+        theirs = backbone.model.generate(batch.ids, attention_mask=batch.mask.long(), **options).tolist()
+    assert all(row[: 1 + len(opening)] == [backbone.start_id, *opening] for row in theirs)
+    theirs = [row[1 + len(opening) :] for row in theirs]
     found = said(backbone, rows, limit=6, least=2, beams=beams, banned=(7, 8))
     assert found == [
         row[: row.index(1)] if 1 in row else row[: len(own)] for row, own in zip(theirs, found, strict=True)
@@ -401,7 +438,7 @@ def test_kept_keys_and_values_say_what_whole_passes_say(backbone):
     for injection in injections(backbone)[:4]:
         ids: list[int] = []
         for _ in range(5):
-            hidden = run(backbone, [replace(row, read={}, output=(*ids, 1))], injection)
+            hidden = run(backbone, [replace(row, read={}, output=(*backbone.opening, *ids, 1))], injection)
             ids.append(int(hidden.words(hidden.output[:, -1], EVERY).argmax()))
         expected = ids[: ids.index(1)] if 1 in ids else ids
         assert said(backbone, [row], injection, limit=5) == [expected]

@@ -44,6 +44,20 @@ CASES = {
             "optim.betas: [0.9] is not two numbers of at least 0 and below 1",
         ],
     ),
+    "a rate without room": (
+        ["optim.lr=1e38", "optim.head_lr=1e39", "optim.prompt_lr=1e37"],
+        [
+            "optim.lr: 1e+38 is more than a step has room for in float32",
+            "optim.head_lr: 1e+39 is more than a step has room for in float32",
+        ],
+    ),
+    "settings of another optimizer": (
+        ["optim=adafactor", "optim.betas=[0.8,0.9]", "optim.eps=1e-6"],
+        [
+            "optim.betas: Adafactor has none; leave it out, or take optim.name=adamw",
+            "optim.eps: Adafactor has none; leave it out, or take optim.name=adamw",
+        ],
+    ),
     "dropout": (
         ["++method.prompt.dropout=2", "++backbone.attention_dropout=-1"],
         [
@@ -183,6 +197,13 @@ def problems(*overrides: str) -> list[str]:
 def test_message(name: str) -> None:
     overrides, expected = CASES[name]
     assert problems(*overrides) == expected
+
+
+def test_adafactor_as_it_is(settings) -> None:
+    """Settings that AdamW has are no mistake where nobody set them, nor where they are written out."""
+    for given in ((), ("optim.betas=[0.9,0.999]", "optim.eps=1e-8")):
+        assert settings(*TINY, "optim=adafactor", *given).optim.name == "adafactor"
+    assert settings(*TINY, "optim.betas=[0.8,0.9]", "optim.eps=1e-6").optim.eps == 1e-6
 
 
 def test_a_verbalizer_needs_an_lm_head(tmp_path: Path) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from importlib.util import find_spec
+
 import pytest
+from test_backbones import loaded, opened
 
 from ptune.flop import Read, cost
 from ptune.injection import Shape
@@ -36,6 +42,55 @@ def test_cost(place, length, below, tuned, cached, linear, forward, step):
         "cached": both / 4 + back / 4,
     }
     assert (found.forward, found.step) == (both, pytest.approx(expected[step]))
+
+
+# What is multiplied: a layer of width 32 has 4 matrices of attention and 2 of width 64, unless it is said
+
+
+@pytest.mark.parametrize("lm", [False, True])
+@pytest.mark.parametrize(
+    ("family", "many"),
+    [
+        ("bert", 4 * (4 * 32 * 32 + 2 * 32 * 64)),
+        ("gpt2", 4 * (4 * 32 * 32 + 2 * 32 * 128)),
+        ("gpt_neox", 4 * (4 * 32 * 32 + 2 * 32 * 64)),  # of an output layer of its own
+        ("llama", 4 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)),  # keys and values of half the heads; gated
+        ("albert", 4 * (4 * 32 * 32 + 2 * 32 * 64)),  # four passes through one layer
+        ("grouped_albert", 4 * (4 * 32 * 32 + 2 * 32 * 64)),  # through four
+    ],
+)
+def test_weights_of_the_layers_are_multiplied(request, family, many, lm):
+    """No embeddings, of places or words, nor what reads words from the states; shared ones as often as used."""
+    assert loaded(request.getfixturevalue(f"{family}_folder"), lm).multiplied == many
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra 'quantized'")
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("family", ["bert", "electra", "albert", "llama"])
+def test_fewer_bits_are_as_many_weights(request, family, kind):
+    """Those beside the layers, as what widens embeddings, are none of theirs."""
+    folder = request.getfixturevalue(f"{family}_folder")
+    less = opened(folder, quantize=kind)
+    less.load(lm=False)
+    whole = loaded(folder, False)
+    assert (less.multiplied, less.size) == (whole.multiplied, whole.size)
+
+
+SMALL = ("data=demo", "data.demo.train=8", "data.demo.dev=4", "data.demo.test=4", "max_steps=1", "tracker=none")
+
+
+@pytest.mark.parametrize(("backbone", "told"), [("tiny_encoder_decoder", False), ("tiny_causal", True)])
+def test_a_run_tells_its_cost(ptune, tmp_path, backbone, told):
+    """But of an encoder-decoder, which reports then show without."""
+    words = ("task=rte", "method=ptv2", f"backbone={backbone}", "prompt_length.value=2", "quiet=true")
+    assert ptune("train", *words, *SMALL, "hydra.run.dir=runs/one").code == 0
+    result = json.loads((tmp_path / "runs/one/result.json").read_text(encoding="utf-8"))
+    assert (result["flop"] is not None) is told
+    for report in ("table", "markdown", "latex", "json", "html"):
+        assert ptune("report", "runs", f"format={report}").code == 0
+    for by in ("run", "group"):
+        (row,) = csv.DictReader(io.StringIO(ptune("report", "runs", "format=csv", f"by={by}").out))
+        assert bool(row["FLOP"]) is told
 
 
 def test_read():

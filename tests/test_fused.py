@@ -59,6 +59,14 @@ def test_what_trains_side_by_side(job):
         assert plan([job(0), job(1, "seed=2"), job(2, word)]) == ([[0, 1]], {"nothing to share": [2]}), word
 
 
+def test_layers_that_are_cached_are_those_below_the_prompts(job):
+    """Of one group the same ones: with them dropout is left out. Without the cache other layers are no other group."""
+    layers = ["method.prompt.layers=3-4", "method.prompt.layers=4", "method.prompt.layers=4"]
+    for cached, groups in (("true", ([[1, 2]], {"nothing to share": [0]})), ("false", ([[0, 1, 2]], {}))):
+        jobs = [job(i, word, f"seed={i}", f"cache_layers={cached}") for i, word in enumerate(layers)]
+        assert plan(jobs) == groups
+
+
 def test_what_runs_alone(job):
     """And why."""
     jobs = [job(0), job(1, "method=finetune"), job(2, "method=majority"), job(6, "seed=6"), job(7, "method=bitfit")]

@@ -160,6 +160,15 @@ def test_a_beam_finds_what_greed_misses():
     assert search(first, advance, Search(END, limit=2, beams=2)) == [[1]]
 
 
+def test_what_all_texts_begin_with_counts_to_their_length():
+    """As in transformers: 0.4 over 4 tokens is more a token than 0.6 over 2; over 13 and 11 it is less."""
+    no = 1e-9
+    advance = table([no, no, no, 1.0], [no, no, 1.0, no], [1.0, no, no, no], [0.25] * 4)
+    first = torch.tensor([[0.6, 0.4, no, no]]).log()
+    for before, expected in ((0, [1, 2, 0]), (9, [0])):
+        assert search(first, advance, Search(END, limit=5, beams=2, before=before)) == [expected]
+
+
 def test_least_and_banned_words():
     advance = table(*[[0.1, 0.2, 0.3, 0.4]] * 4)
     first = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()

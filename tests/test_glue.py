@@ -346,6 +346,16 @@ def test_regress():
         assert [key for key, _ in task_of("stsb", scale=scale).problems()] == ["scale"]
 
 
+@pytest.mark.parametrize(("scale", "gold"), [([0, 5], None), ([-1, 1], -1.0), ([-3, 3], -1.0)])
+def test_minus_one_is_a_number_where_the_scale_has_it(scale, gold):
+    """Elsewhere it says that there is none, as on the Hub."""
+    task = task_of("stsb", scale=scale)
+    for label in (-1, -1.0):
+        assert task.gold(Record("x:1", {"label": label})) == gold
+    with pytest.raises(DataError, match="'-9' in 'label'"):
+        task.gold(Record("x:1", {"label": -9}))
+
+
 def scalar_batch(*targets: float | None):
     """Rows of three tokens, the second of them a mask."""
     rows = [Row(i, [2, 4, 3], [0] * 3, {"cls": [0], "mask": [1]}, target=t) for i, t in enumerate(targets)]

@@ -30,16 +30,18 @@ COMMAND = ["experiment=demo", "task=conll03", "tracker.tags=['a b',\"c\"]", "see
 
 
 def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
-    """A finished run as RunFolder leaves it. told: method, length, layers, lr, task, metric, trained, seconds, tags."""
+    """A finished run as RunFolder leaves it. told: method, length, layers, lr, task, metric, trained, seconds, tags,
+    backbone, flop.
+    """
     method, length, task = told.get("method", "ptv2"), told.get("length", 20), told.get("task", "conll03")
-    metric = told.get("metric", "f1")
+    metric, backbone = told.get("metric", "f1"), told.get("backbone", "tiny_encoder")
     breakdowns = {"dev": "breakdowns/dev_00000020.json", "test": "breakdowns/test_00000020.json"}
     evaluation = {"report": {metric: score}, "breakdowns": breakdowns}
     checksum = hashlib.sha256(task.encode()).hexdigest()
     result = {
         "method": method,
         "task": task,
-        "backbone": "tiny_encoder",
+        "backbone": backbone,
         "prompt_length": length,
         "tune": "none",
         "seed": seed,
@@ -57,14 +59,14 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "last": {"report": {metric: score - 0.5}},
         "parameters": {"trained": told.get("trained", 1000), "stored": 1000, "bytes": 4000},
         "seconds": {"training": told.get("seconds", 5.0)},
-        "flop": {"training": told.get("trained", 1000) * 1e9},
+        "flop": told.get("flop", {"training": told.get("trained", 1000) * 1e9}),
         "data": {"source": "demo", "files": {"train": {"path": "/secret/home/train.txt", "sha256": checksum}}},
         "checksums": {"test": "0123456789abcdef" * 4},
         **({"caveat": told["caveat"]} if "caveat" in told else {}),
     }
     config = {
         "method": {"name": method, **({"prompt": {"layers": told.get("layers", "all")}} if length else {})},
-        "backbone": {"name": "tiny_encoder", "layers": 4},
+        "backbone": {"name": backbone, "layers": 4},
         "task": {"name": task},
         "prompt_length": {"value": length},
         "optim": {"lr": told.get("lr", 0.1)},
@@ -289,7 +291,7 @@ def test_names_tell_what_differs_from_most(folder):
 
 
 def test_learning_curves_are_means_with_the_range_of_the_seeds(folder):
-    chart = drawing(folder, "curves-conll03_synthetic_test_f1-ptv2")
+    chart = drawing(folder, "curves-conll03_synthetic_tiny_encoder_test_f1-ptv2")
     series = next(each for each in chart.series if each.label == "P=5")
     assert [(point.x, point.y, point.low, point.high) for point in series.points] == [(1, 62, 60, 64), (2, 67, 65, 69)]
     assert (chart.x, chart.y) == ("epoch", "dev f1")
@@ -301,12 +303,46 @@ def test_a_method_has_one_color_in_every_drawing(tmp_path, kind):
     for method, score in (("finetune", 50.0), ("prompt_tuning", 70.0), ("ptv2", 60.0)):
         write_run(tmp_path / method, score, method=method, length=None if method == "finetune" else 20)
     own = {label: each.style for label, each in shown(tmp_path).items()}
-    chart = drawing(tmp_path, f"{kind}-conll03_synthetic_test_f1")
+    chart = drawing(tmp_path, f"{kind}-conll03_synthetic_tiny_encoder_test_f1")
     assert {series.label: series.style for series in chart.series} == own
     write_run(tmp_path / "upper", 65.0, method="ptv2", layers="3-4", overrides=["method.prompt.layers=3-4"])
-    name = f"{kind}-conll03_synthetic_test_f1" + ("-ptv2" if kind == "curves" else "")
+    name = f"{kind}-conll03_synthetic_tiny_encoder_test_f1" + ("-ptv2" if kind == "curves" else "")
     styles = [series.style for series in drawing(tmp_path, name).series]
     assert len({*styles}) == len(styles) > 1
+
+
+def test_backbones_are_apart(tmp_path):
+    """A score of one is in no drawing and no table of another, and each says whose it is."""
+    for backbone, score in (("tiny_encoder", 50.0), ("bert_large", 70.0)):
+        for method in ("ptv2", "finetune"):
+            write_run(tmp_path / f"{backbone}-{method}", score, backbone=backbone, method=method)
+    boards = ["conll03 (synthetic), bert_large: test f1", "conll03 (synthetic), tiny_encoder: test f1"]
+    groups = charts.shown(results.grouped(results.runs(tmp_path)))
+    assert {(each.board, each.label) for each in groups} == {(b, m) for b in boards for m in ("ptv2", "finetune")}
+    for forest, score in (("bert_large", 70.0), ("tiny_encoder", 50.0)):
+        drawn = drawing(tmp_path, f"scores-conll03_synthetic_{forest}_test_f1")
+        assert drawn.title == f"conll03 (synthetic), {forest}"
+        assert {row.mean for row in drawn.rows} == {score}
+    read = Read(write_page(tmp_path))
+    assert next(row for row in read.rows if row[:1] == ["method"]) == ["method", *boards]
+    (row,) = (row for row in read.rows if row[0] == "ptv2" and len(row) == 3)
+    assert [cell[:5] for cell in row[1:]] == ["70.00", "50.00"]
+
+
+def test_no_cost_of_an_encoder_decoder_is_drawn(tmp_path):
+    """The others' is, and the page has nothing in its place."""
+    for method, flop in (("finetune", 2e12), ("prefix", 1e12), ("ptv2", None)):
+        told = {"training": flop, "example": 1.0} if flop else None
+        write_run(tmp_path / method, 50.0, method=method, flop=told)
+    drawn = drawing(tmp_path, "flop-conll03_synthetic_tiny_encoder_test_f1")
+    assert {series.label for series in drawn.series} == {"finetune", "prefix"}
+    read = Read(write_page(tmp_path))
+    rows = {row[0]: row[-2] for row in read.rows if len(row) == len(html.COLUMNS) and row[0] != "setting"}
+    assert rows == {"finetune": "2.0e+12", "prefix": "1.0e+12", "ptv2": ""}
+    for method in ("finetune", "prefix"):
+        shutil.rmtree(tmp_path / method)
+    assert not [each.name for each in charts.drawings(results.grouped(results.runs(tmp_path))) if "flop" in each.name]
+    write_page(tmp_path)
 
 
 def test_a_curve_ends_where_the_first_seed_ends(folder, tmp_path):
@@ -315,33 +351,33 @@ def test_a_curve_ends_where_the_first_seed_ends(folder, tmp_path):
     lines = (tmp_path / "2" / "metrics.jsonl").read_text().splitlines(keepends=True)
     third = {**json.loads(lines[-1]), "epoch": 3.0}
     (tmp_path / "2" / "metrics.jsonl").write_text("".join([*lines, json.dumps(third) + "\n"]))
-    (series,) = drawing(tmp_path, "curves-conll03_synthetic_test_f1-ptv2").series
+    (series,) = drawing(tmp_path, "curves-conll03_synthetic_tiny_encoder_test_f1-ptv2").series
     assert [point.x for point in series.points] == [1, 2]
 
 
 def test_scores_against_length_depth_parameters_and_cost(folder):
-    length = drawing(folder, "length-conll03_synthetic_test_f1")
+    length = drawing(folder, "length-conll03_synthetic_tiny_encoder_test_f1")
     assert [[(p.x, p.y) for p in series.points] for series in length.series] == [[(5, 72), (20, 82)]]
-    depth = drawing(folder, "depth-conll03_synthetic_test_f1")
+    depth = drawing(folder, "depth-conll03_synthetic_tiny_encoder_test_f1")
     assert [series.label for series in depth.series] == ["ptv2 P=20, from the highest"]
     assert [(p.x, p.y) for p in depth.series[0].points] == [(2, 78), (4, 82)]
-    parameters = drawing(folder, "parameters-conll03_synthetic_test_f1")
+    parameters = drawing(folder, "parameters-conll03_synthetic_tiny_encoder_test_f1")
     assert parameters.log
     assert (600, 72) in {(p.x, p.y) for series in parameters.series for p in series.points}
     for name, x in (("cost", 7), ("flop", 2.1e12)):
-        cost = drawing(folder, f"{name}-conll03_synthetic_test_f1")
+        cost = drawing(folder, f"{name}-conll03_synthetic_tiny_encoder_test_f1")
         assert (x, 82) in {(p.x, p.y) for series in cost.series for p in series.points}
 
 
 def test_inference_is_milliseconds_an_example(folder):
     """0.1 s and 0.01 s a prompt token for 50 examples."""
-    latency = drawing(folder, "latency-conll03_synthetic_test_f1")
+    latency = drawing(folder, "latency-conll03_synthetic_tiny_encoder_test_f1")
     found = {(p.x, round(p.y, 6)) for series in latency.series for p in series.points}
     assert {(0, 2.0), (5, 3.0), (20, 6.0)} <= found
 
 
 def test_parallel_coordinates_have_an_axis_a_setting_and_a_line_a_run(folder):
-    drawn = drawing(folder, "settings-conll03_synthetic_test_f1")
+    drawn = drawing(folder, "settings-conll03_synthetic_tiny_encoder_test_f1")
     assert [axis.label for axis in drawn.axes] == ["method", "P", "layers", "seed", "test f1"]
     assert len(drawn.lines) == 13  # the floor is on none
     assert {line.places[-1] for line in drawn.lines} >= {0.0, 1.0}
@@ -371,7 +407,9 @@ def test_every_figure_is_written_as_svg_and_pdf_the_same_again(folder, tmp_path)
         else:
             assert data.startswith(b"%PDF")
     some = [
-        each for each in drawn if each.name in ("scores-conll03_synthetic_test_f1", "cost-conll03_synthetic_test_f1")
+        each
+        for each in drawn
+        if each.name in ("scores-conll03_synthetic_tiny_encoder_test_f1", "cost-conll03_synthetic_tiny_encoder_test_f1")
     ]
     for path in figures.save(some, tmp_path / "again"):
         assert path.read_bytes() == (tmp_path / "figures" / path.name).read_bytes()
@@ -446,7 +484,10 @@ def test_report_of_a_real_run(ptune, tmp_path):
     assert float(row[-1]) > 0  # ms/example
     assert row[3]  # interval
     drawn = {path.stem for path in (tmp_path / "drawn").glob("*.pdf")}
-    assert drawn == {"scores-conll03_synthetic_test_f1", "curves-conll03_synthetic_test_f1-ptv2"}
+    assert drawn == {
+        "scores-conll03_synthetic_tiny_encoder_test_f1",
+        "curves-conll03_synthetic_tiny_encoder_test_f1-ptv2",
+    }
 
 
 def test_out_is_for_pages(ptune, folder):

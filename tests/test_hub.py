@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,11 +23,12 @@ import yaml
 from ptune import data, demo
 from ptune.config import Data
 from ptune.errors import UnavailableError
-from ptune.hub import PROBE_SECONDS
+from ptune.hub import PROBE_SECONDS, files_of
 from ptune.leaves import leaf
 
 ROOT = Path(__file__).parents[1]
 DATASET, MODEL = "eriktks/conll2003", "some/tiny-bert"
+NOWHERE = "http://127.0.0.1:9"  # where no hub answers
 
 
 def task_source(name: str) -> dict[str, Any]:
@@ -277,7 +279,7 @@ THREE_WAYS = """\
 def test_nowhere(overrides, tmp_path):
     """No hub, nothing cached: within five seconds, one message with the three ways on, and no folder left."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = train(tmp_path / "run", "http://127.0.0.1:9", tmp_path / "home", *overrides)
+    done = train(tmp_path / "run", NOWHERE, tmp_path / "home", *overrides)
     after, waited = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - started
     assert done.returncode == 1
     local = (
@@ -344,6 +346,91 @@ def test_an_interrupted_download(hub, tmp_path):
     first, second = snapshots(hub.url, tmp_path, model, ["unlink", "model.safetensors"], model)
     assert first == second
     assert (Path(first) / "model.safetensors").is_file()
+
+
+def by_hand(home: Path, kind: str, repo: str, folder: Path, *names: str) -> Path:
+    """A cache of some files of a repository, without the list of what it has: as older clients leave it, or people."""
+    to = home / "hub" / f"{kind}s--{repo.replace('/', '--')}" / "snapshots" / REVISIONS[repo]
+    for path in [path for name in names for path in folder.glob(name)]:
+        (to / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to / path.relative_to(folder))
+    return to
+
+
+LOOK = """
+import json, sys
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from ptune import config, data
+from ptune.config import Data
+from ptune.errors import UnavailableError
+from ptune.leaves import leaf
+
+config.register()
+with initialize_config_module("ptune.conf", version_base="1.3"):
+    for name in sys.argv[1:]:
+        task = leaf(OmegaConf.to_container(compose("train", overrides=[f"task={name}"]).task, resolve=True))
+        for found in (data.look, data.load):
+            try:
+                corpus = found(task, Data(source="hub"))
+                print(json.dumps(corpus and corpus.origin["examples"]))
+            except UnavailableError as error:
+                print(json.dumps(str(error)))
+"""
+
+
+def looked(url: str, home: Path, *tasks: str) -> list[Any]:
+    """What looking for each task's data, then loading it, comes to: examples by split, or the message of an error."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, *tasks], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_cache_of_another_config(repositories, tmp_path):
+    """Of the same repository, or without a split: refused in three ways without the Hub, else the rest is fetched."""
+    by_hand(tmp_path, "dataset", "aps/super_glue", repositories["aps/super_glue"], "rte/*", "cb/train*", "cb/test*")
+    whole = {"train": 3, "dev": 3, "test": 3}
+    rte, cb, axg = zip(*[iter(looked(NOWHERE, tmp_path, "rte", "cb", "superglue_axg"))] * 2, strict=True)
+    assert rte == (None, whole)
+    for name, (looking, loading) in (("cb", cb), ("superglue_axg", axg)):
+        assert looking == loading
+        assert looking.startswith(f"task {name} (aps/super_glue) is not on this machine and the Hub cannot be reached.")
+        assert [line.split(":")[0] for line in looking.splitlines()[1:]] == ["  hub", "  local", "  demo"]
+    hub = Hub(repositories)
+    try:
+        assert looked(hub.url, tmp_path, "rte", "cb") == [None, whole, None, whole]
+    finally:
+        hub.stop()
+    assert not any("/resolve/" in path and "/rte/" in path for path in hub.asked)
+
+
+@pytest.mark.parametrize("there", [["*.json"], ["config.json", "*.safetensors"], ["*.json", "pytorch_model.bin"]])
+def test_a_cache_of_a_part_of_a_model(there, repositories, bert_folder, tmp_path):
+    """Config and tokenizer alone, no tokenizer, or weights of the other kind; the rest is fetched."""
+    (tmp_path / "model").mkdir()
+    for path in bert_folder.iterdir():
+        shutil.copy(path, tmp_path / "model")
+    (tmp_path / "model/pytorch_model.bin").write_bytes(b"weights")
+    folder = by_hand(tmp_path, "model", MODEL, tmp_path / "model", *there)
+    model = [MODEL, REVISIONS[MODEL], files_of("safetensors")]
+    assert snapshots(NOWHERE, tmp_path, model) == ["None"]
+    hub = Hub(repositories)
+    try:
+        assert snapshots(hub.url, tmp_path, model) == [str(folder)]
+    finally:
+        hub.stop()
+    assert {path.name for path in folder.iterdir()} >= {"config.json", "tokenizer.json", "model.safetensors"}
+    assert snapshots(NOWHERE, tmp_path, model) == [str(folder)]
+
+
+def test_a_whole_model_without_a_list_is_taken(bert_folder, tmp_path):
+    """As older clients leave one."""
+    folder = by_hand(tmp_path, "model", MODEL, bert_folder, "*")
+    assert snapshots(NOWHERE, tmp_path, [MODEL, REVISIONS[MODEL], files_of("safetensors")]) == [str(folder)]
 
 
 def test_not_on_the_hub(hub, tmp_path):

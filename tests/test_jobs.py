@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from ptune import build, jobs, ledger, threads
-from ptune.errors import ConfigError, DataError, DivergedError, Interrupted, PtuneError, UnavailableError
+from ptune.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    Interrupted,
+    InUseError,
+    NoMemoryError,
+    PtuneError,
+    UnavailableError,
+)
 from ptune.jobs import LONGEST, Job, Outcome, ended, failure, folder_name
 from ptune.progress import Progress
 from ptune.run import RunFolder
@@ -65,6 +74,7 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         (UnavailableError("rte: not here"), "data"),
         (DivergedError("step 3"), "nan"),
         (MemoryError(), "oom"),
+        (NoMemoryError("an evaluation does not fit"), "oom"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "oom"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "oom"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk"),
@@ -85,6 +95,13 @@ def test_kinds_of_failures(error, kind):
 def test_an_end_that_was_asked_for_is_no_failure():
     for error in (Interrupted("SIGTERM"), KeyboardInterrupt()):
         assert failure(error).state == "interrupted"
+
+
+def test_a_folder_that_is_in_use_is_no_failure():
+    """The process that has it may come to its end, and the same command then finds that."""
+    outcome = failure(InUseError("run is in use by process 5"))
+    assert (outcome.state, outcome.kind) == ("interrupted", "interrupted")
+    assert outcome.message == "run is in use by process 5"
 
 
 @pytest.mark.parametrize(

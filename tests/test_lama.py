@@ -16,7 +16,7 @@ from ptune.batch import Draw, Example, Hidden, RowOutput, collate
 from ptune.config import Data
 from ptune.errors import ConfigError, DataError
 from ptune.leaves import leaf
-from ptune.readers import facts
+from ptune.readers import Record, facts
 from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 
@@ -107,6 +107,14 @@ def test_a_template_without_its_places(tmp_path, template):
     lines(tmp_path / "relations.jsonl", [{"relation": "P1", "template": template}])
     with pytest.raises(DataError, match=rf"relations.jsonl:1: {re.escape(repr(template))} has to have \[X\]"):
         facts.described(tmp_path)
+
+
+@pytest.mark.parametrize("template", ["[X] is in Oslo .", "[Y] is [Y] of [X] .", ""])
+def test_a_fact_whose_template_has_not_its_places(template):
+    """As a fact of the Hub, or one to predict, may bring its own."""
+    values = {"predicate_id": "P1", "sub_label": "Anna", "obj_label": "Oslo", "template": template}
+    with pytest.raises(DataError, match=rf"^x:1: the template {re.escape(repr(template))} needs \[X\] and \[Y\] once"):
+        task().example(Record("x:1", values), 0)
 
 
 # What is rendered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,14 +11,20 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import planted
 import pytest
+from hydra_plugins.ptune.sweep import Course
 
 from ptune import ledger
+from ptune.errors import PtuneError
+from ptune.jobs import Job, Outcome
+from ptune.progress import Progress
+from ptune.view import View
 
 SMALL = [f"data.demo.{split}=8" for split in ("train", "dev", "test")]
 SWEEP = [
@@ -93,6 +100,109 @@ def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cache
     done = ptune(*words, plant(s1="code", s2="code", s3="code"), "hydra.sweep.dir=other")
     assert done.code == 1
     assert {*started(tmp_path / "other")} == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_failures_that_are_alike_stop_no_sweep_with_finished_jobs(twin, ptune, tmp_path, cached):
+    """Its own from before, or the same configurations in other folders of it."""
+    words = [*SWEEP, "hydra.launcher.n_jobs=1"]
+    assert ptune(*words, "seed=0,9", plant(s1="code", s2="code", s3="code")).code == 0
+    if twin:
+        words += ["hydra.sweep.subdir=other/${hydra.job.num}"]
+    done = ptune(*words, "seed=range(0,5)", plant(s1="code", s2="code", s3="code"))
+    assert done.code == 1
+    assert "the sweep stops" not in done.err
+    assert ("the same configuration as seed-0" in done.err) == twin
+    assert len([*(tmp_path / "out").rglob("result.json")]) == 3
+    assert ends(tmp_path / "out")[4] == ("ok", "")
+
+
+class Limited:
+    """A launcher that takes so many jobs at a time and refuses others, and some always; asked: for what it was."""
+
+    def __init__(self, most: int, refused: Sequence[int] = ()) -> None:
+        self.most, self.refused, self.asked, self.here = most, refused, list[int](), list[Short]()
+        self.failures, self.well = list[Outcome](), False
+        callbacks = SimpleNamespace(on_job_start=lambda **given: None)
+        self.hydra_context, self.task_function = SimpleNamespace(callbacks=callbacks), SimpleNamespace(failed={})
+
+    def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
+        return [[job] for job in jobs]
+
+    def room(self, group: Sequence[Job], running: Sequence[Sequence[Job]]) -> bool:
+        return True
+
+    def start(self, group: Sequence[Job]) -> Short:
+        self.asked.append(group[0].number)
+        if group[0].number in self.refused or len(self.here) == self.most:
+            raise PtuneError("hydra.launcher: a job could not be submitted (a limit of submissions)")
+        self.here.append(Short(self.here))
+        return self.here[-1]
+
+
+class Short:
+    """A job that ends at the third look, and must not be told to."""
+
+    def __init__(self, here: list[Short]) -> None:
+        self.here, self.looks = here, 0
+
+    def poll(self) -> list[Outcome] | None:
+        self.looks += 1
+        if self.looks < 3:
+            return None
+        self.here.remove(self)
+        return [Outcome("ok", score=50.0)]
+
+    def stop(self) -> None:
+        raise AssertionError("a job was told to end")
+
+    kill = stop
+
+
+@pytest.mark.parametrize(
+    ("most", "refused", "asked"),
+    [
+        (1, (), [0, 1, 1, 2, 2, 3, 3]),
+        (9, (1,), [0, 1, 1, 2, 3]),
+        (9, (0,), [0, 1, 2, 3]),
+        (2, (3,), [0, 1, 2, 2, 3, 3]),
+    ],
+)
+def test_a_job_that_is_refused(most, refused, asked, settings, tmp_path):
+    """It waits for one to end and is tried again; with none running it has failed, and the others go on."""
+    composed = [settings("experiment=demo_majority", f"seed={seed}") for seed in range(4)]
+    jobs = [Job(number, None, [], tmp_path / str(number), s) for number, s in enumerate(composed)]
+    launcher = Limited(most, refused)
+    with ledger.Ledger(tmp_path) as book, View(tmp_path, jobs, Progress(stream=io.StringIO())) as view:
+        course = Course(launcher, book, view)
+        course.run(jobs)
+        assert view.waiting == 0
+    assert launcher.asked == asked
+    states = {number: ("failed", "config") if number in refused else ("ok", "") for number in range(4)}
+    assert ends(tmp_path) == {number: states[number] for number in range(4)}
+    assert {number: outcome.state for number, outcome in course.done.items()} == {n: s for n, (s, _) in states.items()}
+    assert started(tmp_path) == Counter(number for number in range(4) if number not in refused)
+    assert launcher.task_function.failed == dict.fromkeys(refused, "config")
+
+
+WRONG = {
+    "local hydra.launcher.n_jobs=two": "n_jobs: 'two' is not a valid integer",
+    "local hydra.launcher.n_jobs=-1": "n_jobs: -1 is too small; at least 1, or null",
+    "fused hydra.launcher.runs=-1": "runs: -1 is too small; at least 1, or null",
+    "fused hydra.launcher.memory=lots": "memory: 'lots' is not a valid number",
+    "submitit hydra.launcher.slurm=5": "slurm: 5 is not a valid dictionary",
+    "submitit hydra.launcher.requeue=-1": "requeue: -1 is too small; at least 0",
+    "submitit hydra.launcher.cpus_per_task=0": "cpus_per_task: 0 is too small; at least 1, or null",
+    "ray hydra.launcher.memory_gb=much": "memory_gb: 'much' is not a valid number",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_settings_of_wrong_kinds(words, ptune, tmp_path):
+    """One line, and nothing begins."""
+    done = ptune(*SWEEP, "seed=1,2", plant(), *f"hydra/launcher={words}".split())
+    assert (done.code, done.err) == (2, f"hydra.launcher.{WRONG[words]}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_temporary_folder_with_a_long_name(tmp_path, cached):

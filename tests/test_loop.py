@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import math
 import os
+import types
 from contextlib import contextmanager
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
-from ptune import build, loop, optim
+from ptune import build, loop, optim, ranks, training
 from ptune.backbones import Backbone
 from ptune.config import Optim
-from ptune.errors import DivergedError
+from ptune.errors import DivergedError, NoMemoryError
+from ptune.evaluate import Asked, predict
+from ptune.jobs import kind_of
 from ptune.model import Model
+from ptune.rendered import Rendered, Stream
 from ptune.run import RunFolder, read_checkpoint
+from ptune.stages import changed
 from ptune.threads import CUBLAS, determinism
 
 NO_DROPOUT = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0")
@@ -42,6 +48,7 @@ def train(settings, bert_folder):
             "eval_every=1000",
         )
         chosen = {override.partition("=")[0] for override in overrides}
+        chosen |= {"optim.eps"} if "optim.name=adafactor" in overrides else set()  # which has none
         kept = [word for word in line if word.partition("=")[0] not in chosen]
         found = settings(*kept, *(() if dropout else NO_DROPOUT), *overrides)
         if not dropout and "dropout" in found.method["head"]:
@@ -200,6 +207,244 @@ def test_a_single_run_that_diverges_names_step_and_examples(train, wire):
         {n: t.nan_to_num() for n, t in parameters(wired).items()},
     )
     assert run.step == 2
+
+
+WINDOWS = ("task.doc_stride=10", "task.max_question_length=14")  # answers are looked for in several rows
+CURED = "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_selects_nothing(train, wire, score):
+    """It would never be beaten, or never beat; what was saved before is kept as it was."""
+    wired = wire(train("method=ptv2", "eval_every=2", "max_steps=8"))
+    with pytest.raises(DivergedError) as caught:
+        wired.fit(scripted(50.0, score))
+    assert str(caught.value) == f"step 4: the score that selects is {score}. {CURED}"
+    run = wired.runs[0]
+    assert ([event["step"] for event in run.history], [*run.recorder.saved]) == ([2], [2])
+    assert kind_of(caught.value) == "nan"
+
+
+def test_a_parameter_that_is_not_finite_is_not_evaluated(train, wire):
+    """Labels may come out all the same, where a model is read by its largest score."""
+    wired = wire(train("method=ptv2", "eval_every=1", "max_steps=3"))
+    run, step = wired.runs[0], wired.runs[0].stepper.step
+
+    def poisoned(closure, at):
+        rate = step(closure, at)
+        with torch.no_grad():
+            run.trained["prompt.table"][0, 0] = math.inf if at == 1 else 0.0
+        return rate
+
+    run.stepper.step = poisoned
+    with pytest.raises(DivergedError) as caught:
+        wired.fit(scripted(50.0))
+    assert str(caught.value) == f"step 2: prompt.table is not finite. {CURED}"
+
+
+def numberless(model, monkeypatch, member=0, example=2):
+    """Let the output of a member for an example be no number."""
+    answers = Model.answers
+
+    def spoiled(self, work):
+        found = answers(self, work)
+        for (number, _), outputs in zip(work, found, strict=True):
+            for place, output in enumerate(outputs):
+                if (number, output.example) == (member, example):
+                    outputs[place] = output._replace(scores=np.full_like(output.scores, math.nan))
+        return found
+
+    monkeypatch.setattr(Model, "answers", spoiled)
+
+
+@pytest.mark.parametrize("task", ["rte", "stsb", "conll03", "squad"])
+def test_an_output_that_is_not_a_number_is_no_prediction(train, wire, monkeypatch, task):
+    wired = wire(train("method=ptv2", "max_steps=1", *(WINDOWS if task == "squad" else ()), task=task))
+    numberless(wired.model, monkeypatch)
+    rendered = wired.rendered[0]
+    with pytest.raises(DivergedError) as caught:
+        predict(wired.model, Asked(0, wired.task, rendered.examples, rendered), 4)
+    name = rendered.examples[2].id
+    assert str(caught.value) == f"the model's output for example {name} is not a number (NaN): it has diverged"
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["after steps", "as it goes on"])
+@pytest.mark.parametrize("what", ["score", "parameter", "output"])
+def test_a_run_whose_evaluation_fails_leaves_the_others_alone(train, wire, passes, monkeypatch, what, due):
+    chosen = [train(*line, "eval_every=5") for line in SIDE_BY_SIDE]
+    together = wire(*deepcopy(chosen))
+    if what == "output":
+        numberless(together.model, monkeypatch)
+    first = together.runs[0]
+    if due:  # cut off in its evaluation
+        first.step = 5
+    stream = first.stream
+
+    def poisoned(step):
+        batches = stream(step)
+        if what == "parameter" and step == 9:
+            first.stepper.step = lambda closure, at: spoil() or 0.0
+        return batches
+
+    def spoil():
+        first.trained["prompt.table"].data.fill_(math.inf)
+
+    first.stream = poisoned
+    if what == "parameter" and due:
+        spoil()
+
+    def evaluate(run):
+        if what == "output":
+            return together.evaluate(run)
+        return {"selected": math.nan if what == "score" and run.member == 0 else 1.0}
+
+    together.fit(evaluate)
+    ended = 5 if due or what != "parameter" else 10
+    assert [run.step for run in together.runs] == [ended, 10, 10]
+    assert isinstance(first.failure, DivergedError)
+    assert [run.failure for run in together.runs[1:]] == [None, None]
+    assert [event["step"] for event in together.runs[1].history] == [5, 10]
+
+
+def test_the_figures_of_a_run_that_diverged_on_the_reported_split_alone(monkeypatch):
+    """Are the error; those of runs beside it stand."""
+    error = DivergedError("the model's output for example 3 is not a number (NaN): it has diverged")
+
+    def concluded(session, run, seconds, runs):
+        if session == "diverged":
+            raise error
+        return {"steps": 3}
+
+    monkeypatch.setattr(training, "concluded", concluded)
+    run = types.SimpleNamespace(failure=None, stopper=types.SimpleNamespace(pruned=None))
+    assert [training.ended(name, run, 1.0, 2) for name in ("diverged", "well")] == [error, {"steps": 3}]
+
+
+TINY = ("data=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "backbone=tiny_encoder")
+
+
+@pytest.mark.parametrize("task", ["rte", "stsb"])
+def test_a_rate_that_is_far_too_high(ptune, tmp_path, task):
+    """One line, and no result that a table would show."""
+    words = ("method=ptv2", "max_steps=1", "optim.lr=1e36", "tracker=none", "quiet=true", "hydra.run.dir=run")
+    found = ptune("train", f"task={task}", *TINY, *words)
+    assert found.code == 1
+    assert len(found.err.splitlines()) == 1
+    assert "not a number" in found.err or "not finite" in found.err
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert not RunFolder(tmp_path / "run").checkpoints()
+
+
+# Memory
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """room(k): a pass of more than k rows runs out of memory, of evaluations and of training; returns their rows."""
+    answers, losses = Model.answers, Model.losses
+
+    def limit(most, error=torch.OutOfMemoryError):
+        tried = []
+
+        def fits(work):
+            tried.append(sum(len(batch) for _, batch in work))
+            if tried[-1] > most:
+                raise error("planted")
+
+        monkeypatch.setattr(Model, "answers", lambda self, work: fits(work) or answers(self, work))
+        monkeypatch.setattr(Model, "losses", lambda self, work: fits(work) or losses(self, work))
+        return tried
+
+    return limit
+
+
+@pytest.mark.parametrize("task", ["rte", "conll03", "squad_v2"])
+def test_an_evaluation_without_memory_takes_fewer_at_a_time(train, wire, room, task):
+    """The predictions are the same; errors of another kind are not taken for it."""
+    wired = wire(train("method=ptv2", "max_steps=1", *(WINDOWS if task == "squad_v2" else ()), task=task))
+    rendered = wired.rendered[0]
+    asked = Asked(0, wired.task, rendered.examples, rendered)
+    whole = predict(wired.model, asked, 8)
+    most = max(rendered.counts)
+    tried = room(most)
+    wired.model.train()
+    found = predict(wired.model, asked, 8)
+    assert wired.model.training
+    assert tried[0] > most
+    assert sum(rows for rows in tried if rows <= most) == sum(rendered.counts)
+    assert [each.value for each in found] == [each.value for each in whole]
+    for one, other in zip(found, whole, strict=True):
+        assert (one.scores or {}) == pytest.approx(other.scores or {}, abs=1e-4)
+    room(most, RuntimeError)
+    with pytest.raises(RuntimeError, match="planted"):
+        predict(wired.model, asked, 8)
+
+
+def test_runs_evaluated_together_without_memory(train, wire, room):
+    """The rows of each find their way back."""
+    from ptune.evaluate import predict_together
+
+    wired = wire(*(train(*line) for line in SIDE_BY_SIDE[:2]))
+    several = [Asked(i, wired.task, rendered.examples, rendered) for i, rendered in enumerate(wired.rendered)]
+    whole = predict_together(wired.model, several, 16)
+    room(3)
+    found = predict_together(wired.model, several, 16)
+    assert [[each.value for each in of_one] for of_one in found] == [[each.value for each in of] for of in whole]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_an_example_that_does_not_fit_is_named(train, wire, room, error):
+    wired = wire(train("method=ptv2", "max_steps=1"))
+    rendered = wired.rendered[0]
+    longest = max(range(8), key=lambda i: rendered.lengths[i])
+    room(0, error)
+    wired.model.train()
+    with pytest.raises(NoMemoryError) as caught:
+        predict(wired.model, Asked(0, wired.task, rendered.examples, rendered), 4)
+    assert str(caught.value) == (
+        f"memory ran out on example rte-{longest} alone; a lower data.max_length or precision=bfloat16 takes less"
+    )
+    assert kind_of(caught.value) == "oom"
+    assert wired.model.training
+
+
+def test_training_without_memory_takes_fewer_at_a_time(train, wire, room):
+    """The steps are the same, to rounding; what was halved is told once."""
+    settings = train("method=ptv2", "max_steps=3", "batch_size=8")
+    whole = fitted(wire(settings))
+    short = wire(settings)
+    room(2)
+    short.fit(scripted(1.0))
+    assert short.losses() == pytest.approx(whole.losses(), abs=1e-5)
+    halved = [event for event in short.runs[0].recorder.events if event["event"] == "halved"]
+    assert [(event["step"], event["parts"]) for event in halved] == [(0, 2), (0, 4)]
+
+
+def test_training_on_what_does_not_fit_says_what_takes_less(train, wire, room):
+    wired = wire(train("method=ptv2", "max_steps=3", "batch_size=8"))
+    room(0)
+    with pytest.raises(NoMemoryError) as caught:
+        wired.fit()
+    assert str(caught.value) == (
+        "memory ran out on one example at a time; a lower data.max_length, gradient_checkpointing=true or "
+        "precision=bfloat16 takes less"
+    )
+    assert kind_of(caught.value) == "oom"
+    assert wired.runs[0].step == 0
+
+
+def test_ranks_do_not_halve_each_for_itself(train, wire, monkeypatch):
+    """The step of the others is whole."""
+    wired = wire(train("method=ptv2", "max_steps=3"))
+
+    def short(*_):
+        raise torch.OutOfMemoryError("planted")
+
+    monkeypatch.setattr(loop, "gradients", short)
+    monkeypatch.setattr(ranks, "count", lambda: 2)
+    with pytest.raises(NoMemoryError, match="one of several ranks; a higher accumulate=N takes less"):
+        wired.fit()
+    assert wired.runs[0].parts == 1
 
 
 # Micro-batches
@@ -383,6 +628,29 @@ def test_the_loss_is_the_sum_over_labels_by_a_constant(train, wire):
         -scores[row, place, tag] for row, tags in enumerate(batch.target) for place, tag in enumerate(tags) if tag >= 0
     )
     assert wired.losses()[0] == pytest.approx(float(total) / words, abs=1e-5)
+
+
+@pytest.mark.parametrize("bucket", ["true", "false"])
+def test_the_constant_of_fewer_examples_than_a_batch(train, wire, examples, bucket):
+    """Is the labels of them all, which a step has: no step is smaller for what is not there."""
+    few = examples["conll03"][:3]
+    line = ("method=ptv2", "batch_size=32", "max_steps=1", f"data.bucket={bucket}")
+    wired = wire(train(*line, task="conll03"), data=few)
+    (batch,) = wired.runs[0].stream(0)
+    assert wired.runs[0].normalizer == batch.labels == sum(len(example.gold) for example in few)
+
+
+def test_the_constant_of_few_examples_beside_a_runs_own(train, examples):
+    """As PET's unlabeled ones, whose hidden tokens are its labels."""
+    s = train("method=pattern_finetune", "method.template.name=pet4", "data.max_length=48", "batch_size=16")
+    masked = {"template": {"_target_": "ptune.templates.masked.Masked", "name": "pet4", "share": 0.15}}
+    other = changed(s, {"method": {**masked, "head": {"_target_": "ptune.heads.mlm.Mlm"}}})
+    task = build.leaf(s.task)
+    model = build.assemble([s], task, [(other, task)])
+    rendered = Rendered(examples["rte"][:3], task, model.member(1).template, 48)
+    found = training.source(other, Stream(rendered, 16, 1, 1, False, source="unlabeled"), 1, 0.25)
+    assert (found.member, found.weight) == (1, 0.25)
+    assert found.normalizer == rendered.labels > 0
 
 
 def test_clipping_bounds_the_gradient_of_each_run(train, wire):

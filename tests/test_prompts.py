@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ptune import build
 from ptune.backbones import local
+from ptune.errors import ConfigError
 from ptune.injection import Shape, Vocabulary
 from ptune.prompts.deep import Deep, chosen_layers
 from ptune.prompts.none import NoPrompt
@@ -57,6 +60,7 @@ PROMPTS = {
     "deep activations": lambda v: Deep(SHAPE, v, 3, init="activations", init_text="abcde"),
     "deep mlp": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6),
     "deep mlp activations": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6, init="activations", init_text="ab"),
+    "deep mlp torch": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6, mlp_init="torch"),
     "deep subset": lambda v: Deep(SHAPE, v, 3, layers="2,4"),
     "deep one layer": lambda v: Deep(SHAPE, v, 3, layers=4),
     "deep mlp subset": lambda v: Deep(SHAPE, v, 3, reparam="mlp", mid=6, layers="3-4", position_offset="none"),
@@ -177,13 +181,47 @@ def test_deep_begins_normal(vocabulary, std, given):
     assert table.std().item() == pytest.approx(std, rel=0.01)
 
 
-def test_mlp_begins_as_the_published_code_does(vocabulary):
+@pytest.mark.parametrize("std", [0.02, 0.5])
+def test_mlp_begins_as_the_code_of_p_tuning_v2_does(vocabulary, std):
+    """transformers' own start of all weights, and no bias."""
     torch.manual_seed(0)
-    prompt = Deep(LARGE, vocabulary, 20, "mlp")
+    prompt = Deep(LARGE, vocabulary, 20, "mlp", init_std=std)
     for tensor in (prompt.table, prompt.mlp[0].weight, prompt.mlp[2].weight):
-        assert tensor.std().item() == pytest.approx(0.02, rel=0.02)
+        assert tensor.mean().item() == pytest.approx(0, abs=std / 50)
+        assert tensor.std().item() == pytest.approx(std, rel=0.02)
     assert not prompt.mlp[0].bias.any()
     assert not prompt.mlp[2].bias.any()
+
+
+def test_mlp_begins_as_the_code_of_prefix_tuning_does(vocabulary):
+    """torch's own start of an embedding, N(0, 1), and of linear layers, uniform, whatever init_std is; at each site."""
+    torch.manual_seed(0)
+    prompt = Deep(replace(LARGE, decoder_layers=2), vocabulary, 20, "mlp", mlp_init="torch")
+    for each in (prompt, *prompt.of_others()):
+        assert each.table.mean().item() == pytest.approx(0, abs=0.02)
+        assert each.table.std().item() == pytest.approx(1, rel=0.02)
+        for layer in (each.mlp[0], each.mlp[2]):
+            bound = layer.in_features**-0.5
+            for tensor in (layer.weight, layer.bias):
+                assert tensor.abs().max().item() == pytest.approx(bound, rel=0.02)
+                assert tensor.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+    assert len(list(prompt.of_others())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        (["method=prefix"], "torch"),
+        (["method=prefix_generate", "method/head=linear"], "torch"),
+        (["method=ptv2", "method/prompt=deep_mlp"], "normal"),
+        (["method=ptv2", "method.prompt.reparam=mlp"], "normal"),
+        (["experiment=ptv2_wic_bert", "compat=none"], "normal"),
+    ],
+    ids=" ".join,
+)
+def test_which_methods_begin_so(settings, words, begins):
+    found = settings("backbone=tiny_encoder", *words, "task=rte", "data=demo", "prompt_length.value=4")
+    assert (found.method["prompt"]["reparam"], found.method["prompt"]["mlp_init"]) == ("mlp", begins)
 
 
 def test_soft_uniform_and_normal(vocabulary):
@@ -266,6 +304,61 @@ def test_mlp_is_fitted_to_the_activations(vocabulary):
     drawn, fitted = (float((given(text).flat() - target).square().mean().detach()) for text in ("", "abc"))
     assert fitted < 0.7 * drawn
     assert all(p.grad is None for p in given("abc").parameters())
+
+
+def test_a_finished_run_fits_nothing_anew(ptune, tmp_path, monkeypatch):
+    """It has a prompt of its own, whatever that began with."""
+    words = [
+        "task=cb",
+        "backbone=tiny_encoder",
+        "method=prefix",
+        "prompt_length.value=2",
+        "max_steps=1",
+        "tracker=none",
+    ]
+    words += ["method.prompt.init=activations", "method.prompt.init_text=the old mill", "hydra.run.dir=run"]
+    sizes = ["data=demo", "data.demo.train=8", "data.demo.dev=4", "data.demo.test=4", "quiet=true"]
+    assert ptune("train", *words, *sizes).code == 0
+    before = (tmp_path / "run" / "predictions.jsonl").read_text()
+    for name in ("ptune.prompts.deep.fit", "ptune.prompts.deep.Deep._activations"):
+        monkeypatch.setattr(name, lambda *given: pytest.fail("a start was looked for"))
+    assert ptune("eval", "run", "quiet=true").code == 0
+    assert (tmp_path / "run" / "predictions.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["method=ptv2", "method.prompt.init_text=the mill"],
+            "the words that init=activations starts from; set that, or leave them out",
+        ),
+        (
+            ["method=prompt_tuning", "method.prompt.init_text=the mill"],
+            "the words that init=text starts from; set that, or leave them out",
+        ),
+        (
+            [
+                "method=prompt_tuning",
+                "method.prompt.init=text",
+                "method.prompt.init_text=a",
+                "method.prompt.from_run=r",
+            ],
+            "the words that init=text starts from; set that, or leave them out",
+        ),
+        (["method=ptv2", "method.prompt.init=activations", "method.prompt.init_text=the mill"], None),
+        (["method=prompt_tuning", "method.prompt.init=text", "method.prompt.init_text=the mill"], None),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_words_that_nothing_starts_from_are_refused(settings, words, said):
+    common = ("task=rte", "data=demo", "backbone=tiny_encoder", "prompt_length.value=4")
+    if said is None:
+        assert settings(*words, *common).method["prompt"]["init_text"] == "the mill"
+        return
+    with pytest.raises(ConfigError) as caught:
+        settings(*words, *common)
+    assert caught.value.problems == [f"method.prompt.init_text: {said}"]
 
 
 # Which layers

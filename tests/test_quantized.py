@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from test_backbones import loaded, opened
 
 from ptune import build, quantized
 from ptune.batch import Row, collate
@@ -102,6 +103,37 @@ def test_other_families_take_a_prefix(request, settings, family):
     s = settings(*words, "data.max_length=40", "+backbone.quantize=int8")
     model = build.assemble([s], leaf(s.task))
     assert any(p.dtype == torch.int8 for p in model.backbone.parameters())
+
+
+@needed
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("family", ["t5", "t5_v1_1"])
+def test_what_reads_words_from_states_is_left_whole(request, family, kind):
+    """T5's is a part of what else is kept in fewer bits, of its own or tied to the embeddings."""
+    folder = request.getfixturevalue(f"{family}_folder")
+    less = opened(folder, quantize=kind)
+    less.load(lm=True)
+    whole = loaded(folder, lm=True)
+    assert torch.equal(less.model.lm_head.weight, whole.model.lm_head.weight)
+    assert (less.model.lm_head.weight is less.base.get_input_embeddings().weight) is (family == "t5")
+    assert less.base.decoder.block[0].layer[0].SelfAttention.q.weight.element_size() == 1
+    states, words = torch.randn(2, 32), torch.tensor([7, 11, 5])
+    torch.testing.assert_close(less.lm_logits(states, words), whole.lm_logits(states, words))
+
+
+@needed
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize(
+    "words", [["method=prompt_tuning_t2t"], ["method=ptv2", "method/template=pattern", "method/head=verbalizer"]]
+)
+def test_an_encoder_decoder_writes_texts_and_fills_masks(ptune, tmp_path, words, kind):
+    small = ["data=demo", "data.demo.train=8", "data.demo.dev=4", "data.demo.test=4", "max_steps=1", "tracker=none"]
+    small += ["task=rte", "backbone=tiny_encoder_decoder", "prompt_length.value=2", "quiet=true"]
+    done = ptune("train", *words, *small, f"+backbone.quantize={kind}", f"hydra.run.dir={tmp_path}/run")
+    assert done.code == 0, done.err
+    kept = (tmp_path / "run/predictions.jsonl").read_text()
+    assert ptune("eval", str(tmp_path / "run"), "quiet=true").code == 0
+    assert (tmp_path / "run/predictions.jsonl").read_text() == kept
 
 
 @needed

@@ -95,15 +95,33 @@ def test_superglue_average_with_other_numbers_of_seeds(ptune, superglue):
 
 
 def test_no_superglue_average_of_fewer_tasks(ptune, superglue):
-    """What is lacking is said; a task that was run twice with a seed would be a mean of other settings."""
+    """What is lacking is said; a task with a seed in two groups would be a mean of other settings."""
     superglue("boolq", "record")
     (line,) = said_of_superglue(ptune)
     assert line.endswith(": none; no run of boolq, record")
     table = list(csv.DictReader(io.StringIO(ptune("report", "all", "format=csv").out)))
     assert (table[-1]["task"], table[-1]["score"]) == ("SuperGLUE average", "")
-    superglue("boolq", "record", "rte", "wic", "wsc", "copa", "multirc", "cb2", folder="again")
+    others = ("boolq", "record", "rte", "wic", "wsc", "copa", "multirc", "cb2")
+    superglue(*others, folder="half", config={"precision": "bfloat16"})
     (line,) = said_of_superglue(ptune)
     assert line.endswith(": none; no run of boolq, record; several runs of cb with seed 1")
+
+
+def test_superglue_average_counts_a_seed_once(ptune, superglue):
+    """The run that ended last, as in the table above it."""
+    superglue()
+    (before,) = said_of_superglue(ptune)
+    superglue(*(task for task in SUPERGLUE if task != "cb"), "cb2", folder="again")
+    assert said_of_superglue(ptune) == [before]
+
+
+def test_superglue_average_is_of_the_best_trials(ptune, superglue):
+    """A search over one task leaves the average as it is, of the trial that is shown."""
+    superglue(config={"optim": {"lr": 0.01}})
+    (before,) = said_of_superglue(ptune)
+    tried = {"config": {"optim": {"lr": 0.1}}, "score": 1.0}  # which selects
+    superglue(*(task for task in SUPERGLUE if task != "cb"), folder="trial", **tried)
+    assert said_of_superglue(ptune) == [before]
 
 
 def test_a_single_task_is_no_superglue(ptune, superglue):
@@ -121,6 +139,9 @@ def test_a_single_task_is_no_superglue(ptune, superglue):
         ({"synthetic": True}, {"synthetic": False}),
         ({"select_on": "dev"}, {"select_on": "held_out"}),
         ({"config": {"data": {"max_train": 32}}}, {"config": {"data": {"max_train": None}}}),
+        ({"config": {"data": {"layout": "fewglue"}}}, {"config": {"data": {"layout": None}}}),
+        ({"config": {"protocol": "held_out"}}, {"config": {"protocol": "standard"}}),
+        ({"weights": {"backbone": {"sha256": "a"}}}, {"weights": {"backbone": {"sha256": "b"}}}),
         ({"config": {"compat": {"pooler": None}}}, {"config": {"compat": {"pooler": "pretrained"}}}),
         (
             {"config": {"method": {"head": {"_target_": "ptune.heads.linear.Linear"}}}},

@@ -20,7 +20,7 @@ from finished import RESULT
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from ptune import config
+from ptune import build, config
 from ptune.errors import ConfigError
 from ptune.leaves import target
 from ptune.paper import draw, estimate, found, plan, show
@@ -145,6 +145,53 @@ def test_words_of_the_command_line_come_last() -> None:
         selected(cells(table, "demo"), ["mnli"])
 
 
+@pytest.mark.parametrize("scale", ["paper", "quick", "demo"])
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"epochs": 1}, "with epochs=1"),
+        ({"data.max_train": 100}, "with data.max_train=100"),
+        ({"data.layout": "fewglue", "seed": 3}, "with data.layout=fewglue"),
+        ({"backbone": "bert_base_cased", "device": "cpu"}, "with backbone=bert_base_cased"),
+        ({"+backbone.quantize": "int8"}, "with +backbone.quantize=int8"),
+        ({"optim.lr": 0.1, "batch_size": 8}, "with optim.lr=0.1 batch_size=8"),
+        ({"experiment": "demo"}, "with experiment=demo"),
+    ],
+    ids=str,
+)
+def test_words_that_can_change_a_figure_make_it_incomparable(more: dict[str, Any], said: str, scale: str) -> None:
+    """In every cell, beside what stands in the way anyway."""
+    scales = {**MINE["scales"], "quick": {"not_comparable": "a part of the data"}}
+    for cell in cells(parse("mine", {**MINE, "scales": scales}), scale, more):
+        assert cell.not_comparable == (*(["a part of the data"] if scale == "quick" else []), said)
+
+
+def test_words_that_change_no_figure_leave_it_comparable() -> None:
+    """Where files are, how a machine goes about it, and what the result tells itself."""
+    more = {
+        **{"data": "local", "data.root": "a b/c", "data.cache": False, "backbone.path": "DIR", "seed": 3},
+        **{"device": "cpu", "tracker": "none", "tracker.mode": "online", "quiet": True, "hydra/launcher": "ray"},
+        **{"eval_batch_size": 8, "batch_tokens": 99, "accumulate": 2, "save_minutes": 1, "time_limit": 5},
+        **{"packages": ["mine"], "+backbone.path": "DIR"},
+    }
+    assert {cell.not_comparable for cell in cells(parse("mine", MINE), "paper", more)} == {()}
+
+
+def test_heads_are_searched_for_where_no_script_was_published(hydra: None) -> None:
+    """Table 4: the linear heads of RTE and BoolQ are published scripts, with their own rate and length."""
+    search = {"optim.lr": [5e-3, 7e-3, 1e-2], "prompt_length.value": [8, 32, 128]}
+    scripts = {"linear.rte": "ptv2_rte_roberta", "linear.boolq": "ptv2_boolq_roberta"}
+    paper = {cell.name: cell for cell in cells(load("ptv2_table4"), "paper")}
+    assert {name: cell.search for name, cell in paper.items()} == {n: {} if n in scripts else search for n in paper}
+    assert {name: cell.words.get("experiment") for name, cell in paper.items()} == {n: scripts.get(n) for n in paper}
+    for cell in cells(load("ptv2_table4"), "quick"):
+        assert not cell.search
+        quick = {"optim.lr": 7e-3, "prompt_length.value": 20}
+        assert {key: cell.words.get(key) for key in quick} == (
+            dict.fromkeys(quick) if cell.name in scripts else quick
+        ), cell.name
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -226,6 +273,33 @@ def test_no_status_is_lost(states: list[found.Found]) -> None:
     assert (second["published"][0]["value"], second["difference"]) == (60.5, pytest.approx(0.5))
     assert (last["published"][0]["status"], last["published"][1]["status"]) == ("read", "unconfirmed")
     assert last["difference"] is None
+
+
+def test_what_figures_are_beside_ours_is_said(states: list[found.Found]) -> None:
+    """Whose they are where they are of several sources, and what a figure without a mark is."""
+    table = parse("mine", MINE)
+    said = show.told(table, "demo", states)
+    assert "published figures beside ours: 2 of a paper; 1 of a readme" in said
+    assert "no mark: read at its origin" in said
+    alone = show.told(table, "demo", states[:2])
+    assert not any("beside ours" in line or "no mark" in line for line in alone)
+    assert [line.partition(" ")[0] for line in alone[1:]] == ["~", "?", "^"]
+
+
+def test_the_page_of_demo_tables_says_what_tables_say_of_themselves(hydra: None, tmp_path: Path) -> None:
+    """Its bullets are those of `ptune reproduce` where every cell that can run has run."""
+    page = (CONF.parent / "docs" / "demo_tables.md").read_text(encoding="utf-8").splitlines()
+    for name in ("ptv2_table3", "ptv2_table2"):
+        table, of_cells, seen = load(name), cells(load(name), "demo"), []
+        first: dict[str, str] = {}
+        for cell in of_cells:
+            by = first.setdefault(cell.key, cell.name) if cell.missing is None else cell.name
+            reasons = "; ".join(cell.not_comparable)
+            ended = found.Found(cell, found.NOT_COMPARABLE, reasons, ours(50.0), None if by == cell.name else by)
+            seen.append(found.found(cell, {}, {}, False, tmp_path) if cell.missing else ended)
+        title, *bullets = show.told(table, "demo", seen)
+        at = page.index(f"## {title}") + 2
+        assert page[at : page.index("", at)] == [f"- {line}" for line in bullets]
 
 
 def test_glm_columns_say_why(hydra: None, tmp_path: Path) -> None:
@@ -358,14 +432,35 @@ def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path
     assert "cb.majority: run with ptune 0123456789ab, torch" in again.out
     assert "rte.majority: the files of rte have changed since; rerun=true runs them again" in again.out
     data = {cell["cell"]: cell for cell in json.loads((root / "table.json").read_text())["cells"]}
-    assert data["cb.majority"]["state"] == "ok"
-    assert data["cb.majority"]["difference_from_unconfirmed"] == pytest.approx(
-        data["cb.majority"]["ours"]["mean"] - 50.25
-    )
-    assert data["rte.majority"]["why"] == "its settings have changed since; rerun=true runs it again"
+    assert (data["cb.majority"]["state"], data["cb.majority"]["why"]) == ("not comparable", "synthetic data")
+    assert data["cb.majority"]["difference_from_unconfirmed"] is None
+    changed = "its settings have changed since; rerun=true runs it again"
+    assert data["rte.majority"]["why"] == f"synthetic data; {changed}"
     assert ptune(*words, "rerun=cb.majority", "quiet=true").code == 0
     assert [*root.glob("replaced/*/*")] == [root / "replaced/cb.majority/1-1"]
     assert (root / "cb.majority/1/result.json").is_file()
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+@pytest.mark.parametrize("scale", ["paper", "quick", "demo"])
+def test_synthetic_data_are_comparable_with_nothing(hydra: None, tmp_path: Path, scale: str, synthetic: bool) -> None:
+    """At no scale, and it is said once; real data are, where nothing else stands in the way."""
+    scales = {"demo": {**MINE["scales"]["demo"], "not_comparable": "synthetic data, a tiny backbone"}}
+    more = {"data": "demo", "tracker": "none"}
+    for table in (parse("mine", MINE), parse("mine", {**MINE, "scales": scales})):
+        (cell, *_) = cells(table, scale, more)
+        work = plan.work(cell, tmp_path)
+        (place,) = work.places
+        place.folder.mkdir(parents=True, exist_ok=True)
+        result = RESULT | {"epochs": 1, "synthetic": synthetic}
+        result["best"] = {"report": {"accuracy": 70.0}, "epoch": 1, "interval": None}
+        (place.folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        env = {"identity": build.identity(place.settings)}
+        (place.folder / "env.json").write_text(json.dumps(env), encoding="utf-8")
+        seen = found.found(cell, {cell.key: work}, {}, False, tmp_path)
+        reasons = [*cell.not_comparable, *(["synthetic data"] if synthetic and not cell.not_comparable else [])]
+        assert (seen.state, seen.why) == ("not comparable" if reasons else "ok", "; ".join(reasons))
+        assert (seen.difference is None) is bool(reasons)
 
 
 def test_dry_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
@@ -429,5 +524,5 @@ def test_a_cell_that_cannot_run_is_failed(own: Path, ptune: Callable[..., Any], 
     assert done.code == 1
     assert done.err.splitlines()[-1] == "1 of 2 cells failed: rte.majority"
     data = json.loads((tmp_path / "outputs/reproduce/mine/demo/table.json").read_text())
-    assert [cell["state"] for cell in data["cells"]] == ["ok", "failed"]
+    assert [cell["state"] for cell in data["cells"]] == ["not comparable", "failed"]
     assert "method.procedure.nothing" in data["cells"][1]["why"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from finished import RESULT, Write, writer
 
-from ptune import metrics, resample
+from ptune import metrics, resample, tables
 from ptune.compare import at_most, compare, holm, two_sided
 from ptune.errors import ConfigError, PtuneError
 from ptune.evaluate import prediction_row
@@ -165,6 +165,58 @@ def test_only_the_same_task_and_data_are_compared(write):
     assert found == [("b", "a"), ("c", "d")]
     with pytest.raises(ConfigError, match=r"^compare: no run is of 'prefx'; did you mean 'prefix'\?$"):
         compare(groups, "prefx")
+
+
+def test_only_the_same_weights_of_a_backbone_are_compared(write):
+    """What has no backbone, as a majority class, is compared with either; the named baseline with its own alone."""
+    for name, sha256 in (("a", "1" * 64), ("b", "2" * 64)):
+        weights = {"tuned": None, "backbone": {"sha256": sha256}}
+        write(f"finetune_{name}", {"method": "finetune", "tune": "all", "weights": weights}, method__name="finetune")
+        write(f"ptv2_{name}", {"weights": weights})
+    nothing = {"method": "majority", "weights": {"tuned": None, "backbone": None}}
+    folder = write("majority", nothing, method__name="majority")
+    found = [
+        (each.group.runs[0].folder.name, each.baseline.runs[0].folder.name) for each in compare(grouped(runs(folder)))
+    ]
+    assert found == [("majority", "finetune_a"), ("ptv2_a", "finetune_a"), ("ptv2_b", "finetune_b")]
+
+
+NUMBER = "0123456789abcdef"
+PACKAGES = {"torch": "2.10.0", "transformers": "5.20.0", "rich": "14"}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "notes"),
+    [
+        ({"code": NUMBER}, {"code": NUMBER}, []),
+        ({"code": NUMBER}, {"code": "another"}, ["the runs are of 2 versions of the code"]),
+        ({"ptune": "0.1.0"}, {"code": None, "ptune": "0.2.0"}, ["the runs are of 2 versions of the code"]),
+        (
+            {"code": f"{NUMBER}+changed"},
+            {"code": f"{NUMBER}+changed"},
+            ["runs were made with changes to the code that no commit has"],
+        ),
+        ({"packages": PACKAGES}, {"packages": {**PACKAGES, "rich": "15"}}, []),
+        (
+            {"packages": PACKAGES},
+            {"packages": {**PACKAGES, "torch": "2.9.0", "transformers": "4.0.0"}},
+            ["the runs are of several versions of torch, transformers"],
+        ),
+    ],
+    ids=["same", "commit", "version", "changed", "other packages", "packages"],
+)
+def test_differences_say_what_their_runs_were_made_with(ptune, write, one, two, notes):
+    """Where that is not the same, or nobody can tell; a run that is not compared is not meant."""
+    write("a", {"method": "finetune", "tune": "all"}, right=said(300), method__name="finetune")
+    write("b", right=said(290))
+    folder = write("c", {"task": "cb"})
+    for name, environment in (("a", one), ("b", two), ("c", {"code": "third+changed"})):
+        (folder / name / "env.json").write_text(json.dumps(environment), encoding="utf-8")
+    groups = grouped(runs(folder))
+    sheet = tables.of_comparisons(groups, compare(groups), None)
+    assert [note for note in sheet.notes if note.startswith(("the runs are", "runs were"))] == notes
+    printed = ptune("report", "runs", "compare=finetune").out.splitlines()
+    assert [note for note in notes if note not in printed] == []
 
 
 def test_non_inferiority(write):
@@ -321,7 +373,7 @@ def test_wrong_settings(ptune, searched):
         (
             "tuned=[x]",
             "tuned: no run has a setting 'x'; one of: batch_size, compat, data, epochs, files, "
-            "held out from, layout, loss, method, optim, prompt_length, protocol, result, task",
+            "held out from, layout, loss, method, optim, prompt_length, protocol, result, task, weights",
         ),
         ("compare=fintune", "compare: no run is of 'fintune'; did you mean 'finetune'?"),
     ):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from finished import RESULT, Write, writer
@@ -16,6 +18,11 @@ from ptune.results import chosen, grouped, runs, told_apart
 def write(tmp_path) -> Write:
     """See finished.writer."""
     return writer(tmp_path)
+
+
+def weights(sha256: str | None, revision: str | None = None) -> dict[str, Any]:
+    """What a result says of the weights that answered."""
+    return {"tuned": "0", "backbone": {"checkpoint": "roberta-base", "revision": revision, "sha256": sha256}}
 
 
 def names(folder: Path) -> list[list[str]]:
@@ -77,6 +84,28 @@ def test_what_makes_no_difference(write, changed):
     assert names(write("two", seed=2, **changed)) == [["one", "two"]]
 
 
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [(weights("a" * 64), weights("b" * 64)), (weights(None, "c" * 40), weights(None, "d" * 40))],
+    ids=["checksum", "revision"],
+)
+def test_other_weights_of_a_backbone_are_another_backbone(write, one, two):
+    """Under one name, too; those of the prompt are each run's own."""
+    write("one", {"weights": one}, seed=1)
+    write("two", {"weights": two}, seed=2)
+    folder = write("three", {"weights": {**one, "tuned": "1"}}, seed=3)
+    assert names(folder) == [["one", "three"], ["two"]]
+    groups = grouped(runs(folder))
+    assert [settings["weights"] for settings in told_apart(groups)] == [group.settings["weights"] for group in groups]
+    assert len(chosen(groups)) == 2
+
+
+def test_a_method_without_a_backbone_has_no_weights(write):
+    """As a majority class."""
+    folder = write("one", {"weights": {"tuned": None, "backbone": None}})
+    assert grouped(runs(folder))[0].settings["weights"] is None
+
+
 def test_accumulation_matters_to_a_mean_of_means(write):
     """With loss.normalize=batch the objective depends on the micro-batches."""
     write("one", seed=1, loss__normalize="batch")
@@ -104,13 +133,49 @@ def test_several_splits(write):
     assert group.std == pytest.approx(50**0.5)
 
 
-def test_a_seed_counts_once(write):
-    """Of two runs of a seed the last folder counts, and the other is known."""
+@pytest.mark.parametrize(
+    ("ended", "mean", "repeated"),
+    [((100, 200), 70.0, "a"), ((200, 100), 30.0, "b"), ((100, 100), 70.0, "a")],
+    ids=["in order", "the other way round", "at once"],
+)
+def test_a_seed_counts_once(write, ended, mean, repeated):
+    """Of two runs of a seed the one that ended last counts, whatever its folder's name, and the other is known."""
     write("a", {"score": 10.0})
     write("b", {"score": 90.0})
-    (group,) = grouped(runs(write("c", {"score": 50.0}, seed=2)))
-    assert (group.n, group.mean) == (2, 70.0)
-    assert [run.folder.name for run in group.repeated] == ["a"]
+    folder = write("c", {"score": 50.0}, seed=2)
+    for name, when in zip("ab", ended, strict=True):
+        os.utime(folder / name / "result.json", (when, when))
+    (group,) = grouped(runs(folder))
+    assert (group.n, group.mean) == (2, mean)
+    assert [run.folder.name for run in group.repeated] == [repeated]
+
+
+def test_parts_of_runs_and_what_was_put_aside_are_no_runs(write):
+    """But where they are asked for."""
+    write("mpt2")
+    write("mpt2/stages/joint", {"score": 1.0})
+    folder = write("replaced/mpt2/1-1", {"score": 2.0})
+    assert [run.folder for run in runs(folder)] == [folder / "mpt2"]
+    assert [run.score for run in runs(folder / "replaced")] == [2.0]
+    (folder / "mpt2" / "result.json").unlink()
+    with pytest.raises(PtuneError, match="no finished run below"):
+        runs(folder)
+
+
+def test_no_cost_of_an_encoder_decoder_is_shown(write):
+    """Where it is not known of one run, it is not of its group."""
+    write("both", {"flop": None})
+    write("more", {"flop": {"training": 2e12, "example": 1e9}}, seed=2)
+    folder = write("causal", {"flop": {"training": 2e12, "example": 1e9}}, seed=1, epochs=3)
+    assert {run.folder.name: tables.RUNS["FLOP"](run.row) for run in runs(folder)} == {
+        "both": "",
+        "more": "2.0e+12",
+        "causal": "2.0e+12",
+    }
+    groups = {group.n: group for group in grouped(runs(folder))}
+    assert [tables.GROUPS["FLOP"](groups[n]) for n in (2, 1)] == ["", "2.0e+12"]
+    assert tables.as_data(groups[2])["flop"] is None
+    assert not any("FLOP" in note for note in tables.notes([groups[2]]))
 
 
 def test_the_best_trial_is_chosen_by_what_selects(write):

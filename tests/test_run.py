@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,10 +18,12 @@ import torch
 import yaml
 
 from ptune import train, training
-from ptune.errors import ConfigError, DiskError, PtuneError
+from ptune.errors import ConfigError, DiskError, Interrupted, PtuneError
+from ptune.model import Model
 from ptune.progress import Progress
 from ptune.run import RunFolder, code_version, intact, sha256, write_atomically
 from ptune.where import Where
+from ptune.words import quote
 
 
 class Stopped(BaseException):
@@ -71,7 +74,7 @@ def go(overrides, settings):
 
     def start(folder: Path, *more: str, quiet: bool = True) -> dict:
         stored = (folder / "config.yaml").is_file() and not more
-        s = train.resumed(folder, []) if stored else settings(*overrides, *more)
+        s = train.resumed(folder, Where(folder)) if stored else settings(*overrides, *more)
         return train.run(s, RunFolder(folder), Where(folder), Progress(quiet))
 
     return start
@@ -133,18 +136,26 @@ def test_write_atomically(tmp_path, monkeypatch):
 
 
 def test_metrics_are_cut(tmp_path):
-    """Lines after the step go, half lines too; lines of the step itself stay."""
+    """Lines after the step go, half lines too; of the step itself what a resumed run writes again."""
     folder = RunFolder(tmp_path)
-    folder.cut_metrics(3)
+    folder.cut_metrics(3, evaluated=True, parts=1)
+    folder.append_metrics({"event": "halved", "step": 0, "parts": 2})
     for step in (1, 2, 3, 4):
         folder.append_metrics({"event": "step", "step": step})
-    folder.append_metrics({"event": "eval", "step": 3})
+        folder.append_metrics({"event": "eval", "step": step})
+    for parts in (2, 4):
+        folder.append_metrics({"event": "halved", "step": 3, "parts": parts})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"event": "st')
-    folder.cut_metrics(3)
+    folder.cut_metrics(3, evaluated=True, parts=2)
     assert events(tmp_path, "step", "step") == [(1,), (2,), (3,)]
-    assert events(tmp_path, "eval", "step") == [(3,)]
+    assert events(tmp_path, "eval", "step") == [(1,), (2,), (3,)]
+    assert events(tmp_path, "halved", "step", "parts") == [(0, 2), (3, 2)]
     assert (tmp_path / "metrics.jsonl").read_text().endswith("}\n")
+    folder.cut_metrics(3, evaluated=False, parts=1)
+    assert events(tmp_path, "step", "step") == [(1,), (2,), (3,)]
+    assert events(tmp_path, "eval", "step") == [(1,), (2,)]
+    assert events(tmp_path, "halved", "step", "parts") == [(0, 2)]
 
 
 def test_a_lock_keeps_others_out(tmp_path):
@@ -155,6 +166,58 @@ def test_a_lock_keeps_others_out(tmp_path):
     with folder.locked():
         pass
     assert not folder.file(".lock").exists()
+
+
+UNFINISHED = (
+    ".result.json.123",
+    ".metrics.jsonl.4",
+    ".tuned.safetensors.4",
+    ".config.yaml.4",
+    ".eval_my-task_dev.json.4",
+    "breakdowns/.dev_00000010.json.9",
+    "checkpoints/.00000010.77/parameters.safetensors",
+)
+KEPT = (
+    ".zshrc.1",
+    ".result.json",
+    ".result.json.old",
+    ".backup.2023/thesis.tex",
+    ".00000010/of-mine",
+    ".00000010.77/of-mine",
+    "notes/.result.json.1",
+    "checkpoints/.mine.1/of-mine",
+    "checkpoints/00000020/state.json",
+    "another-run/.result.json.1",
+    "another-run/checkpoints/.00000010.77/of-mine",
+    "stages/.zshrc.1",
+)
+
+
+def test_what_was_not_finished_is_cleared_away(tmp_path):
+    """In the run and its stages, where a run writes and by its names; the folder may be anybody's."""
+    there = [tmp_path / part / name for part in ("", "stages/pet0-1", "stages/a/stages/b") for name in UNFINISHED]
+    mine = [tmp_path / name for name in KEPT]
+    for path in (*there, *mine):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "stages" / "again").symlink_to(tmp_path)
+    with RunFolder(tmp_path).locked():
+        assert not [path for path in there if path.exists()]
+        assert not (tmp_path / "checkpoints" / ".00000010.77").exists()
+        assert all(path.exists() for path in mine)
+
+
+@pytest.mark.parametrize("part", ["", "stages/pet0-1"])
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_retired_checkpoint(tmp_path, part, replaced):
+    """It goes where another one has taken its place, and goes back where none has."""
+    root = tmp_path / part / "checkpoints"
+    for name in (".00000010", *(["00000010"] if replaced else [])):
+        (root / name).mkdir(parents=True)
+        (root / name / "state.json").write_text(name)
+    with RunFolder(tmp_path).locked():
+        assert [path.name for path in root.iterdir()] == ["00000010"]
+        assert (root / "00000010" / "state.json").read_text() == ("00000010" if replaced else ".00000010")
 
 
 def test_no_room_from_the_start(tmp_path, settings, monkeypatch):
@@ -223,6 +286,40 @@ def test_checkpoints_kept(saved):
     assert saved.newest_checkpoint(warnings.append) == saved.file("checkpoints") / "00000005"
     assert warnings == []
     assert RunFolder(saved.path / "none").newest_checkpoint(warnings.append) is None
+
+
+def test_a_checkpoint_that_lasts_has_its_history(tmp_path, monkeypatch):
+    """The lines of the history, and where it stands, are on the disk before the manifest is."""
+    folder, lasting, sync, replace = RunFolder(tmp_path), [], os.fsync, os.replace
+
+    def noted(descriptor):
+        lasting.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    def renamed(source, target):
+        lasting.append(str(target))
+        replace(source, target)
+
+    folder.append_metrics({"event": "step", "step": 1})
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", renamed)
+    folder.save_checkpoint(1, {"p": torch.zeros(2)}, {}, {"step": 1}, best_step=None)
+    manifest = next(i for i, path in enumerate(lasting) if path.endswith("/manifest.json"))
+    assert {str(tmp_path / "metrics.jsonl"), str(tmp_path)} <= {*lasting[:manifest]}
+
+
+def test_a_checkpoint_without_room_for_its_history(tmp_path, monkeypatch):
+    """A disk that is found to be full only then leaves nothing behind."""
+    folder = RunFolder(tmp_path)
+    folder.append_metrics({"event": "step", "step": 1})
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.save_checkpoint(1, {"p": torch.zeros(2)}, {}, {"step": 1}, best_step=None)
+    assert [*(tmp_path / "checkpoints").iterdir()] == []
 
 
 def test_what_the_one_before_needs_is_kept(tmp_path):
@@ -396,6 +493,49 @@ def test_stopped_again_and_again(go, whole, tmp_path, monkeypatch):
     assert same(tmp_path, whole)
 
 
+def test_an_evaluation_is_recorded_once(go, whole, tmp_path, monkeypatch):
+    """Cut off by SIGTERM it is made when the run goes on; killed before the next checkpoint, a third time."""
+    answers = Model.answers
+
+    def interrupted(self, work):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return answers(self, work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "answers", interrupted)
+        with pytest.raises(Interrupted):
+            go(tmp_path, "epochs=4")
+    assert checkpoints(tmp_path) == [6]
+    assert events(tmp_path, "eval", "step") == []
+    with monkeypatch.context() as patch:
+        stop_after(patch, "save_checkpoint", 0)
+        with pytest.raises(Stopped):
+            go(tmp_path)
+    assert events(tmp_path, "eval", "step") == [(6,)]
+    go(tmp_path)
+    assert same(tmp_path, whole)
+
+
+def test_halved_micro_batches_are_recorded_once(go, whole, tmp_path, monkeypatch):
+    """A run that is killed before the next checkpoint runs out of memory again at the same step."""
+    losses = Model.losses
+
+    def short(self, work):
+        if max(len(batch) for _, batch in work) > 2:
+            raise torch.OutOfMemoryError("planted")
+        return losses(self, work)
+
+    monkeypatch.setattr(Model, "losses", short)
+    with monkeypatch.context() as patch:
+        stop_after(patch, "append_metrics", 4)
+        with pytest.raises(Stopped):
+            go(tmp_path, "epochs=4")
+    assert events(tmp_path, "halved", "step", "parts") == [(0, 2)]
+    go(tmp_path)
+    assert events(tmp_path, "halved", "step", "parts") == [(0, 2)]
+    assert events(tmp_path, "step", "step") == events(whole, "step", "step")
+
+
 def test_damaged_while_stopped(go, whole, tmp_path, monkeypatch, capsys):
     """From the checkpoint before, with a warning, to the same end."""
     with monkeypatch.context() as patch:
@@ -457,10 +597,37 @@ def test_finished(go, whole, capsys):
 def test_resume_with_other_settings(whole):
     """The stored settings are the run's; others are refused, by name."""
     with pytest.raises(ConfigError) as caught:
-        train.resumed(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"])
+        train.resumed(whole, Where(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"]))
     assert str(caught.value) == "resume: a run goes on with the settings it has; leave out seed=2 +optim.lr=1"
     with pytest.raises(PtuneError, match=r"/no is not a run folder: it has no config\.yaml$"):
-        train.resumed(whole / "no", [])
+        train.resumed(whole / "no", Where(whole / "no"))
+
+
+def test_resume_in_another_folder(ptune, whole, tmp_path, monkeypatch):
+    """A run stays where it is, however its folder is named; nothing is left of the other one."""
+    found = ptune("train", f"resume={whole}", "hydra.run.dir=other")
+    assert (found.code, found.err) == (
+        1,
+        f"resume: a run goes on in its own folder, {whole}; leave out hydra.run.dir",
+    )
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.chdir(whole.parent)
+    assert train.resumed(Path(whole.name), Where(whole)).seed == 1
+
+
+def test_resume_of_a_stage(ptune, whole, tmp_path):
+    """The run that it is of goes on as a whole, and is named; of a stage's stage that run, too."""
+    for name in ("run", "run/stages/pet0-1", "run/stages/pet0-1/stages/words", "stages/run"):
+        (tmp_path / name).mkdir(parents=True)
+        shutil.copy(whole / "config.yaml", tmp_path / name)
+    for name in ("run/stages/pet0-1", "run/stages/pet0-1/stages/words"):
+        found = ptune("train", f"resume={tmp_path / name}")
+        assert (found.code, found.err) == (
+            1,
+            f"resume: {tmp_path / name} is a stage of a run, which goes on as a whole: resume={tmp_path / 'run'}",
+        )
+    by_that_name = tmp_path / "stages" / "run"
+    assert train.resumed(by_that_name, Where(by_that_name)).seed == 1
 
 
 # From the command line
@@ -522,6 +689,40 @@ def test_the_seconds_are_those_of_every_sitting(go, tmp_path, monkeypatch):
     result = go(tmp_path)
     assert 1000 < result["seconds"]["training"] < 1100
     assert result["examples_per_second"] == pytest.approx(24 * 4 / result["seconds"]["training"])
+
+
+def test_examples_are_counted_as_they_are_read(go, tmp_path):
+    """Ten where a batch would have 32."""
+    result = go(tmp_path, "max_steps=1", "data.max_train=10", "batch_size=32")
+    assert events(tmp_path, "step", "examples") == [(10,)]
+    assert result["examples_per_second"] == pytest.approx(10 / result["seconds"]["training"])
+    twice = go(tmp_path / "twice", "epochs=2", "data.max_train=10", "batch_size=8")
+    assert sorted(events(tmp_path / "twice", "step", "examples")) == [(2,), (2,), (8,), (8,)]
+    assert twice["flop"]["training"] == pytest.approx(2 * result["flop"]["training"])
+
+
+@pytest.mark.parametrize("name", ["run", "two words, lr=1", "it's $HOME; {a} #1", "back\\slash\\", "Läufe", "null"])
+def test_what_goes_on_is_said_as_it_is_typed(ptune, overrides, tmp_path, name):
+    """The words behind "to go on" are for a shell, and for Hydra behind it, whatever the folder is called."""
+    folder = tmp_path / name
+    rest = [word for word in overrides if not word.startswith("epochs")]
+    cut = ptune("train", *rest, "max_steps=1", "time_limit=0", f"hydra.run.dir={quote(str(folder))}")
+    begun, _, typed = cut.err.partition("; to go on: ")
+    assert (cut.code, begun) == (75, "ptune train: ended by time_limit")
+    assert checkpoints(folder) == [1]
+    assert not (folder / "result.json").exists()
+    missing = ptune("eval", f"run={quote(str(folder))}")
+    assert missing.err == (
+        f"{folder} has no result.json: the run is not finished; {typed.removeprefix('ptune train ')} goes on"
+    )
+    stored = folder / "config.yaml"
+    stored.write_text(stored.read_text(encoding="utf-8").replace("time_limit: 0.0", "time_limit: null"))
+    program, *words = shlex.split(typed)
+    assert program == "ptune"
+    found = ptune(*words, "quiet=true")
+    assert (found.code, found.err) == (0, "")
+    assert (folder / "result.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
 
 
 def test_a_folder_of_other_settings_is_refused(ptune, whole, overrides, tmp_path):

@@ -373,6 +373,42 @@ def test_trials_that_fail_are_told(ptune, tmp_path):
     assert "no trial is complete" in done.err
 
 
+MAJORITY = [
+    "train", "-m", "experiment=demo_majority", "tracker=none", "hydra/sweeper=optuna", "hydra.sweep.dir=out",
+    *(f"data.demo.{split}=8" for split in ("train", "dev", "test")),
+]  # fmt: skip
+
+
+def test_a_search_with_failures_before_goes_on(ptune, tmp_path, monkeypatch):
+    """Those run first, fail again, and new trials follow: one of the search has come to its end."""
+    monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
+    words = [*MAJORITY, "hydra/launcher=basic", "hydra.sweeper.sampler=grid", "batch_size=4,-1,-2,-3,8"]
+    assert ptune(*words, "hydra.sweeper.n_trials=4").code != 0
+    found = json.loads((tmp_path / "out/search.json").read_text())
+    assert [trial["state"] for trial in found["trials"]] == ["complete", "failed", "failed", "failed"]
+    assert ptune(*words, "hydra.sweeper.n_trials=5").code != 0
+    found = json.loads((tmp_path / "out/search.json").read_text())
+    assert [trial["state"] for trial in found["trials"]] == ["complete", "failed", "failed", "failed", "complete"]
+
+
+WRONG = {
+    "hydra.sweeper.n_jobs=-1": "hydra.sweeper.n_jobs: -1 is too small; at least 1, or null",
+    "hydra.sweeper.n_jobs=two": "hydra.sweeper.n_jobs: 'two' is not a valid integer",
+    "hydra.sweeper.n_trials=many": "hydra.sweeper.n_trials: 'many' is not a valid integer",
+    "hydra.sweeper.params=5": "hydra.sweeper.params: 5 is not a valid dictionary",
+    "+hydra.sweeper.nope=1": "hydra.sweeper.nope: not a setting of ptune.search.Settings; "
+    "one of: n_trials, sampler, seed, pruner, startup, warmup",
+}
+
+
+@pytest.mark.parametrize("word", WRONG)
+def test_settings_of_a_search_of_wrong_kinds(word, ptune, tmp_path):
+    """One line, and nothing begins."""
+    done = ptune(*MAJORITY, "batch_size=4,8", word)
+    assert (done.code, done.err) == (2, WRONG[word])
+    assert not (tmp_path / "out").exists()
+
+
 PUBLISHED = sorted((CONF / "sweep").glob("*.yaml"))
 
 

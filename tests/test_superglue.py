@@ -18,6 +18,7 @@ from ptune import metrics
 from ptune.batch import Draw, Example, Extent, Hidden, Row, RowOutput, collate
 from ptune.config import Data
 from ptune.data import load
+from ptune.demo import superglue_axb
 from ptune.errors import DataError
 from ptune.heads.spans import Spans
 from ptune.leaves import check_leaf, leaf
@@ -411,6 +412,23 @@ def test_record_answers(tmp_path, changes, text):
     assert error(examples_of, task_of("record"), path) == f"{path}:1: {text}"
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"entity_spans": {"text": "Bo met Al"}}, "'Bo met Al' in 'entity_spans.text' is no list of texts"),
+        ({"entity_spans": {"text": ["Bo", 3]}}, "['Bo', 3] in 'entity_spans.text' is no list of texts"),
+        ({"answers": "Bo"}, "'Bo' in 'answers'; record needs a list of texts there"),
+        ({"answers": [{"text": "Bo"}]}, "[{'text': 'Bo'}] in 'answers'; record needs a list of texts there"),
+    ],
+)
+def test_record_needs_lists_of_texts(changes, text):
+    """A text would be taken for its letters."""
+    row = {"passage": "Bo met Al .", "query": "@placeholder left .", "entity_spans": {"text": ["Bo", "Al"]}}
+    task = task_of("record")
+    assert task.example(Record("x:1", {**row, "answers": ["Bo"]}), 0).gold == ["Bo"]
+    assert error(task.example, Record("x:1", {**row, **changes}), 0) == f"x:1: {text}"
+
+
 def test_record_fields(tmp_path):
     line = passage()
     line["qas"][0]["query"] = "Who left?"
@@ -713,6 +731,30 @@ def test_diagnostics(ptune, tmp_path):
     assert refused.err == (
         "task: superglue_axb has nothing to train on; with a finished run: ptune eval RUN task=superglue_axb"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.max_train=8", "data.draw=3", "data.max_dev=4", "data.max_test=20"],
+        ["data.per_class=4", "data.draw=3"],
+        ["data.layout=fewglue"],
+    ],
+)
+def test_a_diagnostic_is_taken_whole(words, ptune, tmp_path):
+    """Whatever the run took of its own corpus, and in whatever layout."""
+    assert ptune("train", "task=rte", "method=ptv2", *COMMON, *words, "hydra.run.dir=run").code == 0
+    done = ptune("eval", "run", "task=superglue_axb", "quiet=true")
+    assert done.code == 0, done.err
+    axb = json.loads((tmp_path / "run" / "eval_superglue_axb_test.json").read_text(encoding="utf-8"))
+    assert axb["examples"] == superglue_axb.SIZES["test"]
+
+
+def test_a_diagnostic_has_nothing_to_draw_from():
+    """The limits of training examples say nothing of it."""
+    corpus = load(task_of("superglue_axb"), Data(source="demo", max_train=8, draw=3))
+    assert corpus.origin["examples"] == {"test": superglue_axb.SIZES["test"]}
+    assert "draw" not in corpus.origin
 
 
 def test_heads_that_do_not_fit(ptune):

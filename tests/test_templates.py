@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tokenizers import Tokenizer, models, normalizers
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ptune.batch import IGNORED, NOWHERE, Draw, Example, Windows
@@ -524,6 +525,26 @@ def test_slots_choose_the_pattern():
 def causal(request):
     """Of no frame, and with a token before each text."""
     return Tokens(AutoTokenizer.from_pretrained(str(request.getfixturevalue(request.param))), causal=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "unknown"),
+    [
+        ({"bos_token": "a", "unk_token": "b", "pad_token": "c", "eos_token": "d"}, "a", "b"),
+        ({"unk_token": "b", "pad_token": "c", "eos_token": "d"}, "b", "b"),
+        ({"pad_token": "c", "eos_token": "d"}, "c", "c"),  # as Qwen3's
+        ({"eos_token": "d"}, "d", "d"),
+        ({}, "first", "first"),
+    ],
+    ids=lambda given: ",".join(given) if isinstance(given, dict) else given,
+)
+def test_what_stands_for_a_start_and_an_unknown_word(given, start, unknown):
+    """Where a tokenizer has none of its own: padding, else the end, and the first word of all last."""
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["first", "b", "c", "d", "a"])}, "first"))
+    words.pre_tokenizer = WhitespaceSplit()
+    tokens = Tokens(PreTrainedTokenizerFast(tokenizer_object=words, **given), causal=True)
+    ids = tokens.tokenizer.get_vocab()
+    assert (tokens.start_id, tokens.unk_id) == (ids[start], ids[unknown])
 
 
 @pytest.mark.parametrize("text", TEXTS)

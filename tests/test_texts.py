@@ -26,6 +26,7 @@ from ptune.readers import e2e, webnlg
 from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 from ptune.templates import Part, Parts
+from ptune.templates.pattern import Pattern
 from ptune.templates.plain import Plain
 from ptune.templates.text import Text
 
@@ -144,6 +145,23 @@ def test_a_source_ends_with_the_start_token_and_the_text_with_the_end(causal):
     assert (taught.labels, asked.labels) == (len(taught.output), 0)
     (cut,) = template.rows(template.laid(0, example, "Anna is a poet of the town"), Draw(0, 0), 64)
     assert list(cut.output) == causal.encode(" Anna is a poet of the town")[:9]
+
+
+def test_a_pattern_is_gone_on_with_at_its_mask(causal):
+    """Where the words of a verbalizer would stand; the plain template has the start token there."""
+    patterns = {"a": {"text": "{x} Is it true? Answer: {mask}"}}
+    example = Example("0", {"x": "Anna left ."})
+    asked = causal.encode("Anna left .") + causal.encode("Is it true? Answer:", lead=True)
+    rows = []
+    for template in (Pattern(causal, ["x"], patterns), Plain(causal, ["x"])):
+        template.generating(["yes", "not at all"], 16)
+        (row,) = template.rows(template.laid(0, example, 1), Draw(0, 0), 64)
+        assert list(row.output) == [*causal.encode(" not at all"), causal.end_id]
+        rows.append(row)
+    assert list(rows[0].ids) == asked
+    assert list(rows[1].ids) == [*causal.encode("Anna left ."), causal.start_id]
+    cloze = Pattern(causal, ["x"], patterns, mask=True)
+    assert list(cloze.rows(cloze.parts(0, example, None), Draw(0, 0), 64)[0].ids) == asked
 
 
 def test_a_label_is_written_by_its_name(decoder):
@@ -337,6 +355,10 @@ def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
         Soft(backbone.shape, None, 5, from_run=str(runs / "1"))
     with pytest.raises(ConfigError, match="is no finished run with a prompt in front of the text"):
         Soft(backbone.shape, None, 4, from_run=str(runs / "table"))
+    others = ["method=prompt_tuning", "task=rte", "backbone=tiny_causal", "prompt_length.value=4"]
+    refused = ptune("train", *SMALL, *others, f"method.prompt.from_run={runs / '1'}")
+    said = f"the prompt of {runs / '1'} is of backbone tiny_encoder_decoder, and this run has tiny_causal"
+    assert (refused.code, refused.err) == (1, f"method.prompt.from_run: {said}")
     words = ["method=prompt_tuning_t2t", "task=rte", "backbone=tiny_encoder_decoder", "optim=adafactor", "max_steps=1"]
     from_run = f"method.prompt.from_run={runs / '1'}"
     assert ptune("train", *SMALL, *words, "prompt_length.value=4", from_run, "hydra.run.dir=later").code == 0

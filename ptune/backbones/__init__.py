@@ -135,7 +135,7 @@ class Backbone(nn.Module, ABC):
         )
         self.stated = {**vars(self.shape), "heads": heads, "kv_heads": kv_heads or heads}
         self.dropout, self.attention_dropout, self.weights = dropout, attention_dropout, weights
-        self.quantize, self.packed = quantize, 0
+        self.quantize = quantize
         self.recomputes = self.adapted = False
         self.lower: Lower | None = None
         self._folder: Path | None = None
@@ -284,9 +284,7 @@ class Backbone(nn.Module, ABC):
                 "choose method/head=linear or a backbone with them"
             )
         if self.quantize is not None:
-            before = self.size
             quantized.quantize(self.base, self.quantize, self.name)
-            self.packed = before - self.size
         dropout.install(self.model)
         self.slots = self.install()
 
@@ -300,12 +298,12 @@ class Backbone(nn.Module, ABC):
     @property
     def size(self) -> int:
         """How many parameters there are, however many of them a number holds."""
-        return sum(parameter.numel() for parameter in self.parameters()) + self.packed
+        return sum(map(quantized.numbers, self.parameters()))
 
     @property
     def multiplied(self) -> int:
         """Weights of the layers, with which every token is multiplied; those that layers share count for each."""
-        return sum(p.numel() for layer in self.layers() for p in layer.parameters() if p.dim() > 1) + self.packed
+        return sum(map(matrices, self.layers()))
 
     @property
     def base(self) -> Any:
@@ -529,6 +527,11 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name} ignores prefixes: a random one left its output or gradient "
                 "unchanged; deep prompts cannot be trained on it"
             )
+
+
+def matrices(module: nn.Module) -> int:
+    """Weights of a module's matrices, with which each of its tokens is multiplied."""
+    return sum(quantized.numbers(parameter) for parameter in module.parameters() if parameter.dim() > 1)
 
 
 def columns(offset: int | Tensor) -> int | Tensor:

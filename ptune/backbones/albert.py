@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ptune.backbones import Backbone
+from ptune.backbones import Backbone, matrices
 from ptune.errors import PtuneError
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class Albert(Backbone):
     @property
     def multiplied(self) -> int:
         """See Backbone."""
-        groups = self.base.encoder.albert_layer_groups
-        each = sum(p.numel() for p in groups.parameters() if p.dim() > 1) + self.packed
-        return each * self.shape.layers // len(self.attentions())
+        return matrices(self.base.encoder.albert_layer_groups) * self.shape.layers // len(self.attentions())
 
     def attentions(self) -> list[nn.Module]:
         """The attention modules, fewer than there are layers."""

@@ -171,7 +171,7 @@ class EncoderDecoder(Backbone):
         same = rows
         for token in (self.start_id, *self.opening):
             first = advance(torch.full_like(same, token), same)
-        return search(first, advance, how)
+        return search(first, advance, how._replace(before=len(self.opening)))
 
 
 def reads(batch: Batch, names: Iterable[str]) -> Tensor:

@@ -14,8 +14,8 @@ Advance = Callable[[Tensor, Tensor], Tensor]
 class Search(NamedTuple):
     """end: the end token; limit: how many tokens there are at most, the end token counted; least: at least, without it.
 
-    penalty: of a text's log-likelihood, which is divided by the number of its tokens (the end token counts) to this
-    power; banned: tokens that never come.
+    penalty: of a text's log-likelihood, which is divided by the number of its tokens (the end token counts, and so do
+    those `before` it that every text begins with) to this power; banned: tokens that never come.
     """
 
     end: int
@@ -24,6 +24,7 @@ class Search(NamedTuple):
     least: int = 0
     penalty: float = 1.0
     banned: tuple[int, ...] = ()
+    before: int = 0
 
     def allowed(self, logits: Tensor, count: int) -> Tensor:
         """Log-likelihoods [K, V] of what may come after `count` tokens; of the rest none, which has had its share."""
@@ -77,7 +78,7 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     live = {row: [Beam(0.0, [], row)] for row in range(len(found))}
     for count in range(how.limit):
         logs = how.allowed(logits, count)
-        length, last = (count + 1) ** how.penalty, count + 1 == how.limit
+        length, last = (how.before + count + 1) ** how.penalty, count + 1 == how.limit
         going: dict[int, list[Beam]] = {}
         for row, beams in live.items():
             on, ended = extended(beams, logs, how)

@@ -66,10 +66,13 @@ def check(fact: Fact, split: str, world: World, random: Random) -> str:
     return prose(fact.passage(world, random).words(choose(fact.relation.checks, split, random)))
 
 
-def untold(lines: Sequence[Line], random: Random) -> Fact | None:
-    """A fact that the passage leaves out of a thing it names, while it tells the like of another; None if it cannot."""
+def untold(lines: Sequence[Line], asked: Sequence[Fact], random: Random) -> Fact | None:
+    """A fact that the passage leaves out of a thing it names, while it tells the like of another; None if it cannot.
+
+    asked: facts that were asked for before, which it is none of.
+    """
     told = facts(lines)
-    known = {(fact.about.name, fact.relation.fact) for fact in told}
+    known = {(fact.about.name, fact.relation.fact) for fact in [*told, *asked]}
     things = {fact.about.name: fact.about for fact in told}
     left = [fact for thing in things.values() for fact in relations.facts(thing)]
     tempting = [fact for fact in left if (fact.about.name, fact.relation.fact) not in known and plausible(fact, told)]

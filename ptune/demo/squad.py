@@ -44,11 +44,15 @@ def _paragraphs(recipe: Recipe, split: str, world: World, random: Random, imposs
         told = passages.facts(lines)
         count = min(left, A_PASSAGE, len(told))
         asked: list[Json] = []
+        open_questions: list[Fact] = []
         for fact in random.sample(told, k=count):
             name = f"demo{recipe.seed}-{recipe.task}-{split}-{number}"
-            missing = passages.untold(lines, random) if random.random() < impossible else None
-            made = _unanswered(name, missing, lines, split, world, random) if missing else None
-            asked.append(made or _answered(name, fact, lines, split, world, random, unanswerable=impossible > 0))
+            missing = passages.untold(lines, open_questions, random) if random.random() < impossible else None
+            if missing:
+                open_questions.append(missing)
+                asked.append(_unanswered(name, missing, lines, split, world, random))
+            else:
+                asked.append(_answered(name, fact, lines, split, world, random, unanswerable=impossible > 0))
             number += 1
         left -= count
         yield {"context": passages.text(lines), "qas": asked}

@@ -1,4 +1,4 @@
-"""WiC: does a word mean the same in two sentences? Words of two senses, some of them in dev and test alone."""
+"""WiC: does a word mean the same in two sentences? Words of two senses; some words and uses are not in training."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 from ptune.demo import senses
 from ptune.demo.grammar import Passage, laid_out, span
-from ptune.demo.recipe import Recipe
+from ptune.demo.recipe import Recipe, choose
 from ptune.demo.rte import FILES, write_split
 
 SIZES: Mapping[str, int] = {"train": 1000, "dev": 300, "test": 300}
@@ -29,9 +29,9 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, A
         word, same = random.choice(words), random.random() < 0.5
         first = random.randrange(2)
         second = first if same else 1 - first
-        uses = [random.choice(senses.SENSES[word][first].uses)]
-        left = [use for use in senses.SENSES[word][second].uses if use != uses[0]]
-        uses.append(random.choice(left))
+        uses = [choose(senses.SENSES[word][first].uses, split, random)]
+        while len({*uses}) < 2:
+            uses = [uses[0], choose(senses.SENSES[word][second].uses, split, random)]
         (text1, start1, end1), (text2, start2, end2) = (_used(recipe, split, use, random, noise) for use in uses)
         yield {
             "word": word, "sentence1": text1, "sentence2": text2, "idx": index, "label": same,

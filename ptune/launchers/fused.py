@@ -121,7 +121,7 @@ def shared(s: Train) -> str:
 
     values = {name: value for name, value in asdict(s).items() if name in TOGETHER}
     values["data"] = {name: value for name, value in values["data"].items() if name not in OF_A_RUN}
-    cached = below(s, leaf(s.backbone, s.packages).shape) if s.cache_layers else 0  # without dropout in them
+    cached = below(s, leaf(s.backbone, s.packages).shape) if s.cache_layers else 0  # layers without dropout
     return json.dumps([values, build.twice(s), cached], sort_keys=True, default=str)
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
 SECONDS_BETWEEN_LOOKS = 0.1
 GRACE = 30.0  # seconds that jobs have to end in once they are told to
 ALIKE = 3  # jobs that fail in one way, with none of the sweep that does not: nothing to hope for
-COUNTS = ("n_jobs", "runs", "nodes", "tasks_per_node", "timeout_min")  # settings that are at least 1
-SIZES = ("requeue", "retries", "cpus", "gpus", "memory", "memory_gb", "gpus_per_node")  # and at least 0
+COUNTS = ("n_jobs", "runs", "nodes", "tasks_per_node", "cpus_per_task", "timeout_min")  # at least 1, or null
+SIZES = ("requeue", "retries", "cpus", "gpus", "memory", "memory_gb", "gpus_per_node", "mem_gb")  # at least 0
 WELL = ("ok", "pruned")  # states of jobs with which nothing is wrong
 Group = Sequence[Job]
 
@@ -216,10 +216,13 @@ class Course:
         try:
             running = self.launcher.start(group)
         except PtuneError as error:
-            self.full = bool(self.running)
-            for job in () if self.full else group:
+            if self.running:
+                self.full = True
+                return False
+            self.view.waiting -= len(group)
+            for job in group:
                 self.end(job, failure(error))
-            return not self.full
+            return True
         self.running.append((group, running))
         for job in group:
             self.record(job, Outcome("started"))
@@ -312,10 +315,10 @@ def told_to_end() -> Iterator[None]:
 
 def counts(key: str, given: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with numbers among the settings below a key."""
-    for names, least in ((COUNTS, 1), (SIZES, 0)):
+    for names, least, words in ((COUNTS, 1, "at least 1, or null"), (SIZES, 0, "at least 0")):
         for name in names:
             if isinstance(value := given.get(name), int | float) and not value >= least:
-                yield f"{key}.{name}: {value} is too small; at least {least}, or null"
+                yield f"{key}.{name}: {value} is too small; {words}"
 
 
 def refused(job: Job, first: Job | None) -> Outcome | None:

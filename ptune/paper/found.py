@@ -96,7 +96,8 @@ def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     mine = [results.read(place.folder / "stages" / cell.stage if cell.stage else place.folder) for place in places]
     groups = results.grouped(mine)
     caveats = [str(run.result["caveat"]) for run in mine if "caveat" in run.result]
-    if any(run.result["synthetic"] for run in mine) and not cell.not_comparable:
+    said = any("synthetic" in reason for reason in cell.not_comparable)
+    if any(run.result["synthetic"] for run in mine) and not said:
         caveats.append("synthetic data")
     if len(groups) > 1:
         apart = results.told_apart(groups)

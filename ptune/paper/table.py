@@ -19,10 +19,10 @@ from ptune.errors import ConfigError, nearest
 SCALES = ("paper", "quick", "demo")
 READ, CORROBORATED, UNCONFIRMED = "read", "corroborated", "unconfirmed"
 STATUSES = {"r": READ, "c": CORROBORATED, "u": UNCONFIRMED}
-# Overrides of every cell that change no figure, or what the result says itself
+# Overrides of every cell with which a figure compares as without: where things are, how they run, what a result tells
 HARMLESS = (
-    *("data", "data.root", "data.cache", "backbone.path", "device", "tracker", "quiet", "eval_batch_size"),
-    *("batch_tokens", "accumulate", "save_minutes", "time_limit", "packages", "hydra"),
+    *("data.source", "data.root", "data.cache", "backbone.path", "seed", "device", "tracker", "quiet", "hydra"),
+    *("eval_batch_size", "batch_tokens", "accumulate", "save_minutes", "time_limit", "packages"),
 )
 QUOTED = "q"  # after a status: the paper quotes the figure from other work
 Words = dict[str, Any]  # overrides by key
@@ -273,8 +273,8 @@ def cell(
         if scale == "quick":
             words = merged(words, *(deltas.quick for deltas in (both if search else own)))
     reasons = [*(deltas.not_comparable for deltas in both), of_scale.not_comparable]
-    own_words = {key: value for key, value in more.items() if key.split(".")[0] not in HARMLESS and key not in HARMLESS}
-    reasons.append(f"with {' '.join(overrides(own_words))}" if own_words else None)
+    telling = {key: value for key, value in more.items() if not harmless(key)}
+    reasons.append(f"with {' '.join(overrides(telling))}" if telling else None)
     seeds = last(of_scale.seeds, *(deltas.seeds for deltas in both)) if scale == "paper" else of_scale.seeds
     if count is not None:
         seeds = counted(seeds or [1], count)
@@ -294,6 +294,12 @@ def cell(
         not_comparable=tuple(reason for reason in reasons if reason),
         published=published,
     )
+
+
+def harmless(key: str) -> bool:
+    """Whether an override by the command line leaves a figure comparable: see HARMLESS, or the choice of a source."""
+    plain = key.lstrip("+~").replace("/", ".")
+    return plain == "data" or any(plain == name or plain.startswith(f"{name}.") for name in HARMLESS)
 
 
 def merged(*several: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class OptunaSweeper(Sweeper):
     launcher: Any
 
     def __init__(self, params: dict[str, Any] | None = None, n_jobs: int | None = None, **settings: Any) -> None:
-        self.params, self.n_jobs, self.settings = dict(params or {}), n_jobs, settings
+        self.params, self.n_jobs, self.settings = params or {}, n_jobs, settings
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         """See Hydra."""
@@ -46,14 +46,11 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Search, going on where an earlier call has ended; raises what a job of this call has failed with."""
-        from ptune.leaves import check_settings
         from ptune.progress import Progress
         from ptune.search import Search, Settings, told
         from ptune.space import read, words
 
-        problems = [*check_settings("hydra.sweeper", Settings, self.settings), *counts("hydra.sweeper", vars(self))]
-        if problems:
-            raise ConfigError(problems)
+        self.check()
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parameters, shared = read(parser.parse_overrides(given))
@@ -73,6 +70,18 @@ class OptunaSweeper(Sweeper):
         for end in ends:
             _ = end.return_value  # raises, where the job has failed
         return ends
+
+    def check(self) -> None:
+        """Raises ConfigError for settings that are not of their kind."""
+        from ptune.leaves import check_settings
+        from ptune.search import Settings
+
+        given = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
+        assert isinstance(given, dict)
+        key, own = "hydra.sweeper", {name: given[name] for name in ("params", "n_jobs") if name in given}
+        problems = [*check_settings(key, type(self), own), *check_settings(key, Settings, self.settings)]
+        if problems := problems or [*counts(key, own)]:
+            raise ConfigError(problems)
 
     def run(self, search: Search) -> list[JobReturn]:
         """Launch trials until the search is at its end. Raises PtuneError where a launcher has nothing to hope for."""

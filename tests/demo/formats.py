@@ -36,7 +36,7 @@ LABELS: Mapping[str, set[Any]] = {
 # What some corpora have not, and why.
 
 NO_TRAINING = dict.fromkeys(TEST_ONLY, "a diagnostic is a test alone, for models that know RTE")
-WHOLE_WORDS = dict.fromkeys(("copa", "wic"), "it keeps whole causes and words from training, not templates")
+WHOLE_CAUSES = {"copa": "it keeps whole causes from training, not templates"}
 NO_TEMPLATES = {
     **NO_TRAINING,
     **dict.fromkeys(

@@ -68,6 +68,17 @@ def test_squad_v2_without_an_answer(root: Path) -> None:
     assert tempting == impossible > 300
 
 
+def test_squad_v2_asks_nothing_twice_of_a_passage(root: Path) -> None:
+    """Half of dev's questions have no answer, more than a third of training's, and each on a passage is another one."""
+    for split, least in (("train", 0.33), ("dev", 0.45)):
+        found = [
+            (context, q["question"], q["is_impossible"])
+            for context, q in questions(root / f"squad_v2/{split}-v2.0.json")
+        ]
+        assert len({(context, question) for context, question, _ in found}) == len(found), split
+        assert least < sum(impossible for *_, impossible in found) / len(found) < least + 0.1, split
+
+
 def test_states_finds_what_is_told(root: Path) -> None:
     """The check above sees facts: of answered questions it finds most, but not those told with a pronoun."""
     found = [

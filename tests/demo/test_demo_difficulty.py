@@ -73,7 +73,7 @@ def test_noise_leaves_the_rest(task: str, tmp_path: Path) -> None:
     kept = ("label", "hypothesis", "word", "pair_id")
     assert [[row.get(name) for name in kept] for row in quiet] == [[row.get(name) for name in kept] for row in loud]
     field = "premise" if "premise" in quiet[0] else "sentence1"
-    assert sum(a[field] != b[field] for a, b in zip(quiet, loud, strict=True)) > 0.6 * len(quiet)
+    assert sum(a[field] != b[field] for a, b in zip(quiet, loud, strict=True)) > 0.5 * len(quiet)
 
 
 @pytest.mark.parametrize("task", ["wic", "wsc"])

@@ -295,7 +295,7 @@ def test_training_never_sees_some_templates(task: str, tmp_path: Path, monkeypat
     assert len(fixed["dev"] - fixed["train"]) > 3
 
 
-@pytest.mark.parametrize("task", [t for t in TASKS if t not in (*formats.NO_TRAINING, *formats.WHOLE_WORDS)])
+@pytest.mark.parametrize("task", [t for t in TASKS if t not in (*formats.NO_TRAINING, *formats.WHOLE_CAUSES)])
 def test_what_training_never_sees(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line kept from training is drawn there; more than half of the lines of dev are."""
     chosen: dict[str, list[tuple[str, bool]]] = {}
@@ -323,3 +323,16 @@ def test_causes_and_words_that_training_never_sees(tmp_path: Path) -> None:
     demo.write("wic", tmp_path, sizes={"train": 2000, "dev": 1000})
     words = [{row["word"] for row in rendering.rows(tmp_path / f"WiC/{n}.jsonl")} for n in ("train", "val")]
     assert len(words[1] - words[0]) > 3
+
+
+@pytest.mark.parametrize("sizes", [None, {"train": 3000, "dev": 1500, "test": 1500}])
+def test_pairs_of_wic_that_training_has(sizes: dict[str, int] | None, tmp_path: Path) -> None:
+    """Hardly a pair of dev or test stands in training word for word, in either order."""
+    demo.write("wic", tmp_path, sizes=sizes)
+    train, *others = (
+        [frozenset((row["sentence1"], row["sentence2"])) for row in rendering.rows(tmp_path / f"WiC/{name}.jsonl")]
+        for name in ("train", "val", "test")
+    )
+    known = {*train}
+    for pairs in others:
+        assert sum(pair in known for pair in pairs) < 0.02 * len(pairs)

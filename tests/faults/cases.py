@@ -16,7 +16,7 @@ from kit import Server, left, litter
 from ptune.errors import PtuneError
 from ptune.run import CHECKPOINT, RunFolder
 
-SAVES = 56  # system calls of the tiny run's checkpoints
+SAVES = 64  # system calls of the tiny run's checkpoints
 EVENTS = 24  # lines of its history
 STEPS = 20
 ANSWERS = 5  # batches that its evaluations answer, at the least
