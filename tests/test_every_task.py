@@ -154,7 +154,7 @@ def test_on_real_files(train, real, shared, tmp_path, name):
     halves = tmp_path / "halves"
     halves.mkdir()
     more = [word for word in corpus.more if not word.startswith("data.max_")]
-    whole = task == "multirc"  # questions are taken whole: as many answers as there is room for
+    whole = task in ("multirc", "squad", "squad_v2")  # texts stay whole: as many answers or questions as have room
     most = [f"data.max_{split}={rows * (6 if whole else 1)}" for split, rows in SIZES.items()]
     words = [*real.data_words(corpus, shared / "data", halves), "backbone=tiny_encoder", *more, *most, *REAL[name]]
     result = check(train(task, *words))
