@@ -49,7 +49,7 @@ def go(settings) -> Callable[..., dict]:
 
     def start(folder: Path, *overrides: str) -> dict:
         stored = (folder / "config.yaml").is_file()
-        s = train.resumed(folder, []) if stored else settings(*overrides)
+        s = train.resumed(folder, Where(folder)) if stored else settings(*overrides)
         return train.run(s, RunFolder(folder), Where(folder), Progress(True))
 
     return start
@@ -214,7 +214,7 @@ def test_every_score_on_the_way_is_reported(whole) -> None:
 
 def splits(folder: Path) -> dict[str, Sequence[Example]]:
     """The splits of a run's corpus."""
-    s = train.resumed(folder, [])
+    s = train.resumed(folder, Where(folder))
     task = leaf(s.task)
     return data.load(task, s.data).splits
 

@@ -63,7 +63,7 @@ def go(settings) -> Callable[..., dict]:
 
     def start(folder: Path, *more: str, progress: Progress | None = None) -> dict:
         stored = (folder / "config.yaml").is_file()
-        s = train.resumed(folder, [], [__name__]) if stored else settings(*SMALL, *more)
+        s = train.resumed(folder, Where(folder), [__name__]) if stored else settings(*SMALL, *more)
         return train.run(s, RunFolder(folder), Where(folder), progress or Progress(True))
 
     return start
