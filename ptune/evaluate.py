@@ -83,7 +83,13 @@ def predict_together(
         work = [(several[n].member, several[n].rendered.batch(chosen[n], EVALUATION, "eval")) for n in numbers]
         return list(zip(numbers, model.answers(work), strict=True))
 
+    room = max(map(len, batches), default=1)  # examples of a batch that memory has had room for
+
     def said(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
+        nonlocal room
+        if len(batch) > room:
+            parts = [batch[start : start + room] for start in range(0, len(batch), room)]
+            return [one for part in parts for one in said(part)]
         try:
             return answered(batch)
         except (MemoryError, RuntimeError) as error:
@@ -94,9 +100,9 @@ def predict_together(
                 less = "a lower data.max_length or precision=bfloat16 takes less"
                 raise NoMemoryError(f"memory ran out on example {name} alone; {less}") from error
         memory.spare()
-        half = len(batch) // 2
-        log.warning("memory ran out on %d examples; going on with %d at a time", len(batch), half)
-        return said(batch[:half]) + said(batch[half:])
+        room = min(room, len(batch) // 2)
+        log.warning("memory ran out on %d examples; going on with %d at a time", len(batch), room)
+        return said(batch)
 
     with evaluating(model), at_once(model.threads) as mapped:
         mine = []
