@@ -631,7 +631,7 @@ FORMS = [
         document=True, places={LONG: ": entries[1].modifiedtripleset[0]: 'subject'"},
     ),
     Form(
-        "hub, parquet", "rte", "train.parquet", "validation.parquet",
+        "hub, parquet", "rte", "rte/train.parquet", "rte/validation.parquet",
         lines_of([
             {"premise": f"{town} is old.", "hypothesis": "It is.", "label": "entailment", "idx": i}
             for i, town in enumerate(["Bergen", "Oslo", "Hamar"])
@@ -750,6 +750,7 @@ def load(form: Form, folder: Path, train: bytes | None, packed: bool = False, le
 def from_hub(form: Form, folder: Path, train: bytes | None, lenient: bool) -> Corpus:
     """As `load`, with the folder for what the Hub's cache would hold."""
     task = leaf(yaml.safe_load((ROOT / f"conf/task/{form.task}.yaml").read_text(encoding="utf-8")))
+    (folder / form.dev).parent.mkdir(exist_ok=True)
     for name, content in {form.dev: parquet(form.text.encode()), form.train: train}.items():
         if content is not None:
             (folder / name).write_bytes(content)

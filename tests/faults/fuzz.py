@@ -123,7 +123,7 @@ def readers() -> dict[str, Reader]:
     found: dict[str, Reader] = {}
     for form in [*FORMS, *MORE]:
         if form.hub:
-            files = {form.train: bad_input.parquet(form.text.encode())}
+            files = {Path(form.train).name: bad_input.parquet(form.text.encode())}
             found[form.name] = Reader(files, from_hub(form), share=0.05)  # as slow as it is: pyarrow's and datasets'
             continue
         for packed in (False, True) if form.name in ("jsonl", "props and words", "squad") else (False,):
@@ -180,7 +180,8 @@ def from_hub(form: Form) -> Callable[[Path, bool], list[str]]:
     datasets.disable_progress_bars()
 
     def read(folder: Path, lenient: bool) -> list[str]:
-        files = partial(hub.files, [folder / form.train], str(folder / form.train), {})
+        path = folder / Path(form.train).name
+        files = partial(hub.files, [path], str(path), {})
         with tempfile.TemporaryDirectory() as cached:
             before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, cached
             try:
