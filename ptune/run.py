@@ -204,7 +204,7 @@ class RunFolder:
     @ranks.read
     def write_environment(self, now: Mapping[str, Any]) -> str:
         """Store env.json; a run that goes on keeps its own and adds where it went on. Returns the run's identity."""
-        if self.file("env.json").is_file():
+        if self.file("env.json").is_file() and self.file("config.yaml").is_file():
             first = self.read_json("env.json")
             now = {**first, "resumed": [*first.get("resumed", []), {k: v for k, v in now.items() if k != "data"}]}
         self.write_json("env.json", now)

@@ -95,9 +95,9 @@ class Session:
         settings.report_on = self.report_on
         if folder.finished:
             return  # nothing of it is written again
-        folder.write_config(build.as_config(settings))
         self.environment = environment(list(overrides))
         self.identity = folder.write_environment({"identity": identity, **self.environment, "data": self.corpus.origin})
+        folder.write_config(build.as_config(settings))  # behind the identity: what goes on is what was asked for
         given = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
         self.splits = {split: account(examples) for split, examples in given.items()}
         folder.write_jsonl("splits.jsonl", [{"split": split, **told} for split, told in self.splits.items()])

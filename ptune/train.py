@@ -112,7 +112,7 @@ def whole_of(path: Path) -> Path:
 
 def check_folder(settings: Train, folder: RunFolder) -> None:
     """Raises ConfigError where the run in a folder is another than these settings ask for, naming what differs."""
-    if not folder.file("env.json").is_file():
+    if not all(folder.file(name).is_file() for name in ("env.json", "config.yaml")):
         return
     told = folder.read_json("env.json")
     forms.check(forms.Environment, told, folder.file("env.json"))

@@ -45,7 +45,8 @@ def kill_points(count: int) -> list[dict[str, Any]]:
 
 def spread(points: Sequence[Any], count: int) -> list[Any]:
     """So many of the points, evenly chosen."""
-    return [points[i * len(points) // count] for i in range(min(count, len(points)))]
+    count = min(count, len(points))
+    return [points[i * len(points) // count] for i in range(count)]
 
 
 def killed(server: Server, folder: Path, fault: dict[str, Any], seconds: float) -> bool:
