@@ -42,7 +42,8 @@ class Unit(NamedTuple):
 
 
 def units(run: Run) -> Unit | None:
-    """What a run's predictions add to its score; None without them, or where the score is no sum of theirs.
+    """What a run's predictions add to its score; None without them, where the score is no sum of theirs, or where they
+    are all of one document.
 
     So it is as well where they give another score than the one that was reported. Raises PtuneError for a damaged file.
     """
@@ -79,6 +80,8 @@ def added(run: Run, task: Task, rows: Sequence[dict[str, Any]]) -> Unit | None:
     if any(document is None for document in documents):
         return Unit(tuple(names), "examples" if examples[0].group is None else "groups", sums)
     of = [str(document) for document in documents]
+    if len({*of}) == 1:
+        return None  # one document says nothing of others
     return Unit(tuple(dict.fromkeys(of)), "documents", sums.over(of))
 
 

@@ -88,7 +88,7 @@ def evaluate_squad(vector: dict[str, Any], name: str) -> Iterator[Figure]:
     """The SQuAD programs print every digit."""
     task, odds = task_of(name), vector.get("na_prob")
     examples = [
-        Example(key, {"question": "?", "context": ""}, {"text": texts, "answer_start": [0] * len(texts)})
+        Example(key, {"question": "?", "context": key}, {"text": texts, "answer_start": [0] * len(texts)})
         for key, texts in vector["gold"].items()
     ]
     predictions = [

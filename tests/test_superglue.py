@@ -845,6 +845,19 @@ def test_published_scripts(settings, name, family, length, lr, batch, epochs, se
     assert s.data.max_length == 128
 
 
+def test_one_paragraph_has_no_interval(settings) -> None:
+    """It says nothing of others."""
+    task = leaf(settings("task=multirc", "method=majority", "data=demo").task)
+    for paragraphs, known in (("p", False), ("pq", True)):
+        examples = [
+            Example(f"{p}{i}", {"paragraph": p, "question": "q", "answer": "a"}, task.labels[1], group=f"{p}{i // 2}")
+            for p in paragraphs
+            for i in range(4)
+        ]
+        predictions = [Prediction(task.labels[i % 3 > 0]) for i in range(len(examples))]
+        assert (task.interval(examples, predictions) is not None) is known
+
+
 def test_the_interval_of_multirc_is_over_paragraphs(settings) -> None:
     """Whose questions are right or wrong together: as wide as if each paragraph were one example."""
     task = leaf(settings("task=multirc", "data=demo", "backbone=tiny_encoder").task)

@@ -139,7 +139,7 @@ class Task(ABC):
         """A 95% interval around a score of `score_names`, the headline without a name, in percent.
 
         Wilson's for a share, a bootstrap for the rest, over units, or over the documents that they share; None for a
-        score that is no sum, see `sums`.
+        score that is no sum, see `sums`, and where all share one document, which says nothing of others.
         """
         found = self.sums(examples, predictions, name or self.headline)
         if found is None:
@@ -148,6 +148,8 @@ class Task(ABC):
         documents = [self.document(example) for example in first.values()]
         if len(documents) == len(found.each) and documents and None not in documents:
             found = found.over([str(document) for document in documents])
+            if len(found.each) == 1:
+                return None
         if found.share:
             return metric.binomial(int(found.each[:, 0].sum()), len(found.each))
         return metric.bootstrap(found.of, len(found.each))
