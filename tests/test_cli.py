@@ -398,7 +398,7 @@ def test_signals_are_left_as_they_were(ptune, stub):
 
 
 TEXTS = [
-    "outputs/run-1", "/work/a%b@c+d:e", "../run", "two words", "a,b", "lr=1,seed=2", "it's", "a'", '"q"', "back\\slash",
+    "outputs/run-1", "/data/a%b@c+d:e", "../run", "two words", "a,b", "lr=1,seed=2", "it's", "a'", '"q"', "back\\slash",
     "back\\", "\\'", "(a)", "[a]", "{a: b}", "$HOME", "a#b", "a;b", "a&b", "*", "~/run", "-", " a ", "a\nb",
     "Läufe", "運行", "null", "None", "true", "False", "nan", "inf", "12", "1e5", "0x1", "1_000", "1/2", ".5", "",
 ]  # fmt: skip
@@ -414,8 +414,8 @@ def test_texts_as_words_of_a_command_line(text):
 
 
 def test_plain_texts_are_left_plain():
-    assert override("resume", "/work/outputs/rte/ptv2/20260101-000000-000001") == (
-        "resume=/work/outputs/rte/ptv2/20260101-000000-000001"
+    assert override("resume", "/data/outputs/rte/ptv2/20260101-000000-000001") == (
+        "resume=/data/outputs/rte/ptv2/20260101-000000-000001"
     )
     assert override("resume", "run") == "resume=run"
     assert override("resume", "two words") == shlex.quote("resume='two words'")
