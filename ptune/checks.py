@@ -171,10 +171,18 @@ def check_transfer(s: Train) -> Iterator[str]:
     run = s.method["prompt"].get("from_run")
     if not run or not (Path(run) / "config.yaml").is_file():  # which building the prompt complains of
         return
-    theirs = RunFolder(run).read_config().get("backbone")
+    folder = RunFolder(run)
+    theirs = folder.read_config().get("backbone")
     if not isinstance(theirs, Mapping) or any(theirs.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
         ours, trained = s.backbone.get("name"), lookup({"backbone": theirs}, "backbone.name")
         yield f"method.prompt.from_run: the prompt of {run} is of backbone {trained}, and this run has {ours}"
+    elif folder.file("result.json").is_file():
+        trained = lookup(folder.read_json("result.json"), "weights.backbone.sha256")
+        if trained and trained != leaf(s.backbone, s.packages).origin()["sha256"]:
+            yield (
+                f"method.prompt.from_run: the prompt of {run} is of other weights of {s.backbone['name']}; give the "
+                f"checkpoint that it was trained with, whose sha256 begins with {trained[:12]}"
+            )
 
 
 def check_together(s: Train) -> Iterator[str]:

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -107,16 +107,18 @@ class HotFlip:
 
 @dataclass
 class Budget(Stopper):
-    """A stopper that also ends a sitting at its first evaluation after so many seconds."""
+    """A stopper that also ends the search at its first evaluation after so many seconds.
+
+    passed: how many there have been, those before a run was gone on with included.
+    """
 
     seconds: float | None = None
-    started: float = field(default_factory=time.monotonic)
+    passed: Callable[[], float] = time.monotonic
     spent: bool = False
 
     def note(self, value: float, step: int) -> bool:
         """See Stopper."""
-        passed = time.monotonic() - self.started
-        self.spent = self.seconds is not None and ranks.told(lambda: passed) > self.seconds
+        self.spent = self.seconds is not None and ranks.told(self.passed) > self.seconds
         return super().note(value, step)
 
     @property

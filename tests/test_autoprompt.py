@@ -191,10 +191,9 @@ def test_special_capitalized_and_label_tokens_are_no_candidates(settings, tmp_pa
     assert not allowed[-2:].any()  # rows that stand for no token
 
 
-def test_a_budget_ends_at_an_evaluation(monkeypatch) -> None:
+def test_a_budget_ends_at_an_evaluation() -> None:
     clock = [0.0]
-    monkeypatch.setattr("ptune.hotflip.time.monotonic", lambda: clock[0])
-    budget = Budget(seconds=10.0, started=0.0)
+    budget = Budget(seconds=10.0, passed=lambda: clock[0])
     budget.note(1.0, 1)
     assert not budget.stop
     clock[0] = 11.0
@@ -303,6 +302,21 @@ def test_a_search_goes_on_exactly_and_is_stored_as_words(go, ptune, tmp_path, mo
     (tmp_path / "in.txt").write_text("a fine film\n", encoding="utf-8")
     said = json.loads(ptune("predict", f"run={moved}", f"input={tmp_path / 'in.txt'}").out)
     assert said["prediction"] in ("negative", "positive")
+
+
+def test_a_search_that_goes_on_has_the_rest_of_its_budget(go, tmp_path, monkeypatch) -> None:
+    save = loop.Run.save
+
+    def cut(run: Any) -> None:
+        run.before = 3600.0  # as if it had taken an hour until here
+        save(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Run, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "cut", "method.procedure.seconds=3600")
+    monkeypatch.setattr(loop.Run, "save", save)
+    assert go(tmp_path / "cut")["steps"] == 2  # the first sitting's, and one up to the next evaluation
 
 
 def test_labels_are_searched_first_and_once(go, ptune, tmp_path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from command_line import call
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from ptune import build, encoded, metrics
@@ -367,6 +369,22 @@ def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
         assert ptune("eval", str(tmp_path / "later"), "quiet=true").code == 0  # which has a prompt of its own
     finally:
         (runs / "moved").rename(runs / "1")
+
+
+def test_a_prompt_means_nothing_to_other_weights_of_one_name(bert_folder, tmp_path, ptune):
+    words = ["method=prompt_tuning", "task=rte", "backbone=local", "prompt_length.value=4", "max_steps=1"]
+    words.append("data.max_length=60")
+    other = shutil.copytree(bert_folder, tmp_path / "other" / bert_folder.name)
+    tensors = load_file(bert_folder / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+    assert ptune("train", *SMALL, *words, f"backbone.path={bert_folder}", "hydra.run.dir=first").code == 0
+    words.append(f"method.prompt.from_run={tmp_path / 'first'}")
+    assert ptune("train", *SMALL, *words, f"backbone.path={bert_folder}", "hydra.run.dir=same").code == 0
+    refused = ptune("train", *SMALL, *words, f"backbone.path={other}")
+    trained = read(tmp_path / "first/result.json")["weights"]["backbone"]["sha256"]
+    assert refused.code == 1
+    assert refused.err.startswith(f"method.prompt.from_run: the prompt of {tmp_path / 'first'} is of other weights of ")
+    assert refused.err.endswith(f"whose sha256 begins with {trained[:12]}")
 
 
 def test_fine_tuning_tells_tables_too(tmp_path, ptune):

@@ -22,8 +22,8 @@ class AutoPrompt(Procedure):
     """A step of the loop is an iteration: the gradient over `accumulate` batches, at a random position of the trigger
     the `candidates` that it prefers, tried on as many fresh batches, and the best in its place if it is better.
 
-    measure: what candidates are compared by; seconds: after which an evaluation is the last, counted anew by a run
-    that goes on. Evaluations follow every iteration unless eval_every says less; the best of them is kept.
+    measure: what candidates are compared by; seconds: of searching, after which an evaluation is the last.
+    Evaluations follow every iteration unless eval_every says less; the best of them is kept.
 
     labels: task takes the verbalizer's words; search finds `words` for each class, with a projection that is trained
     for `epochs` on the states at the mask beside a trigger of masks.
@@ -133,7 +133,7 @@ class AutoPrompt(Procedure):
         run.stepper = HotFlip(session.model, session.member, fresh, allowed, self.candidates, self.measure, s.seed)
         run.steps = self.iterations if s.max_steps is None else min(self.iterations, s.max_steps)
         run.eval_every = s.eval_every or 1
-        run.stopper = Budget(s.patience, seconds=self.seconds)
+        run.stopper = Budget(s.patience, seconds=self.seconds, passed=lambda: run.seconds)
 
 
 def takeable(tokens: Tokens, size: int, labels: Sequence[int]) -> Tensor:
