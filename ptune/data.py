@@ -22,7 +22,7 @@ from ptune.cache import Cache
 from ptune.checks import check_classes
 from ptune.config import Data, Demo
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
-from ptune.hub import snapshot, ways_on, within_reach
+from ptune.hub import Files, ways_on
 from ptune.readers import Reading, Record
 from ptune.run import sha256
 from ptune.seeds import mix
@@ -173,7 +173,7 @@ def look(task: Any, settings: Data) -> None:
     Raises UnavailableError or DataError as `load` would.
     """
     task.lay_out(settings.layout)
-    if settings.source == "hub" and not within_reach(*on_hub(task)):
+    if settings.source == "hub" and not on_hub(task).within_reach():
         raise out_of_reach(task)
     if settings.source == "local" and settings.root:
         origin: dict[str, Any] = {}
@@ -428,14 +428,18 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
     return told
 
 
-def on_hub(task: Any) -> tuple[str, str, list[str], str, Callable[[Path], bool]]:
-    """The arguments of `snapshot` for the task's data set. Raises UnavailableError where it is not on the Hub."""
+def on_hub(task: Any) -> Files:
+    """Those of the task's data set. Raises UnavailableError where it is not on the Hub."""
     if "hub" not in task.source:
         raise UnavailableError(not_on_the_hub(task))
     hub = task.source["hub"]
     wanted = f"*.{endings(task)}"
     patterns = [f"{hub['config']}/{wanted}" if hub.get("config") else wanted]
-    return hub["path"], hub["revision"], patterns, "dataset", lambda folder: all(files_on_hub(task, folder).values())
+
+    def whole(folder: Path) -> bool:
+        return all(files_on_hub(task, folder).values())
+
+    return Files(hub["path"], hub["revision"], patterns, whole, "dataset")
 
 
 def files_on_hub(task: Any, folder: Path) -> dict[str, list[Path]]:
@@ -465,7 +469,7 @@ def out_of_reach(task: Any) -> UnavailableError:
 
 def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
     """Each split's files on the Hub at the task's revision."""
-    folder = snapshot(*on_hub(task))
+    folder = on_hub(task).fetched()
     if folder is None:
         raise out_of_reach(task)
     from ptune.readers import hub as reader

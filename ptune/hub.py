@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ptune.errors import UnavailableError
@@ -38,91 +38,85 @@ def reachable() -> bool:
         return False
 
 
-def loadable(folder: Path, patterns: Sequence[str]) -> bool:
-    """Whether a folder holds what a model's does at least: config, tokenizer and weights of the kind that is wanted."""
-    weights = "*.bin" if "*.bin" in patterns else "*.safetensors"
-    parts = (("config.json",), ("tokenizer.json", "vocab*", "*.model"), (weights,))
-    return all(any(next(folder.glob(name), None) for name in names) for names in parts)
+class Files(NamedTuple):
+    """Files of a repository at a revision.
 
-
-def listed(repo: str, revision: str, kind: str) -> bool:
-    """Whether the cache knows which files a repository has: fetching one with `snapshot_download` leaves their list."""
-    from huggingface_hub import get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
-    try:
-        return bool(get_cached_repo_tree(repo, revision=revision, repo_type=kind))
-    except CachedRepoTreeNotFoundError:
-        return False
-
-
-def cached(
-    repo: str,
-    revision: str,
-    patterns: Sequence[str],
-    kind: str = "model",
-    whole: Callable[[Path], bool] | None = None,
-) -> Path | None:
-    """The folder of a repository's files at `revision` in the cache; None where one of them is not there.
-
-    whole: says it of a folder without a list of what the repository has; None: as of a model.
+    patterns: which of them; whole: whether a folder has all that is needed, asked where the cache does not know what
+    the repository has; kind: model, or dataset.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    try:
-        folder = Path(snapshot_download(**wanted(repo, revision, patterns, kind), local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    if listed(repo, revision, kind):  # by which nothing is missing
-        return folder
-    return folder if (whole(folder) if whole else loadable(folder, patterns)) else None
+    repo: str
+    revision: str
+    patterns: Sequence[str]
+    whole: Callable[[Path], bool]
+    kind: str = "model"
+
+    def cached(self) -> Path | None:
+        """Their folder in the cache; None where one of them is not there."""
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            folder = self._downloaded(local_files_only=True)
+        except LocalEntryNotFoundError:
+            return None
+        return folder if self._listed() or self.whole(folder) else None  # by a list nothing is missing
+
+    def within_reach(self) -> bool:
+        """Whether `fetched` would find them in the cache or a Hub to ask; fetches nothing."""
+        return self.cached() is not None or reachable()
+
+    def fetched(self) -> Path | None:
+        """Their folder: from the cache, else fetched; None when neither can be.
+
+        Raises UnavailableError where the Hub answers with something else.
+        """
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        if (folder := self.cached()) is not None:
+            return folder
+        if not reachable():
+            return None
+        try:
+            return self._downloaded()
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UnavailableError(
+                f"{self.repo} at {self.revision}: the Hub answers, but not with this: {first}"
+            ) from None
+
+    def _downloaded(self, local_files_only: bool = False) -> Path:
+        from huggingface_hub import snapshot_download
+
+        return Path(
+            snapshot_download(
+                self.repo,
+                repo_type=self.kind,
+                revision=self.revision,
+                allow_patterns=list(self.patterns),
+                local_files_only=local_files_only,
+            )
+        )
+
+    def _listed(self) -> bool:
+        """Whether the cache knows what the repository has: what `snapshot_download` fetches leaves a list of it."""
+        from huggingface_hub import get_cached_repo_tree
+        from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+        try:
+            return bool(get_cached_repo_tree(self.repo, revision=self.revision, repo_type=self.kind))
+        except CachedRepoTreeNotFoundError:
+            return False
 
 
-def wanted(repo: str, revision: str, patterns: Sequence[str], kind: str) -> dict[str, Any]:
-    """What the Hub's client calls these."""
-    return {"repo_id": repo, "revision": revision, "repo_type": kind, "allow_patterns": list(patterns)}
+def checkpoint(repo: str, revision: str | None, weights: str) -> Files:
+    """A model's, with weights of this kind: config, tokenizer and weights at least."""
+    patterns = [*CHECKPOINT, "*.bin"] if weights == "bin" else [*CHECKPOINT]
+    parts = (("config.json",), ("tokenizer.json", "vocab*", "*.model"), (f"*.{weights}",))
 
+    def whole(folder: Path) -> bool:
+        return all(any(next(folder.glob(name), None) for name in names) for names in parts)
 
-def within_reach(
-    repo: str,
-    revision: str,
-    patterns: Sequence[str],
-    kind: str = "model",
-    whole: Callable[[Path], bool] | None = None,
-) -> bool:
-    """Whether `snapshot` would find the files in the cache or a Hub to ask; fetches nothing."""
-    return cached(repo, revision, patterns, kind, whole) is not None or reachable()
-
-
-def snapshot(
-    repo: str,
-    revision: str,
-    patterns: Sequence[str],
-    kind: str = "model",
-    whole: Callable[[Path], bool] | None = None,
-) -> Path | None:
-    """The folder of a repository's files at `revision`: from the cache, else fetched; None when neither can be.
-
-    whole: see `cached`.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    if (folder := cached(repo, revision, patterns, kind, whole)) is not None:
-        return folder
-    if not reachable():
-        return None
-    try:
-        return Path(snapshot_download(**wanted(repo, revision, patterns, kind)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UnavailableError(f"{repo} at {revision}: the Hub answers, but not with this: {first}") from None
-
-
-def files_of(weights: str) -> list[str]:
-    """The patterns of a checkpoint's files, with weights of this kind."""
-    return [*CHECKPOINT, "*.bin"] if weights == "bin" else [*CHECKPOINT]
+    return Files(repo, revision or "main", patterns, whole)
 
 
 def no_checkpoint(name: str, repo: str) -> UnavailableError:

@@ -82,7 +82,7 @@ def look_for_weights(settings: Train) -> None:
     name, repo = backbone.get("name"), backbone.get("checkpoint")
     if not repo or backbone.get("path") or not target(procedure["_target_"], settings.packages).backbone:
         return
-    if not hub.within_reach(str(repo), str(backbone["revision"] or "main"), hub.files_of(str(backbone["weights"]))):
+    if not hub.checkpoint(str(repo), backbone["revision"], str(backbone["weights"])).within_reach():
         raise hub.no_checkpoint(str(name), str(repo))
 
 

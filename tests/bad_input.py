@@ -25,6 +25,7 @@ from ptune import data
 from ptune.config import Data
 from ptune.data import Corpus
 from ptune.errors import DataError, UnavailableError
+from ptune.hub import Files
 from ptune.leaves import leaf
 
 ROOT = Path(__file__).parents[1]
@@ -755,7 +756,7 @@ def from_hub(form: Form, folder: Path, train: bytes | None, lenient: bool) -> Co
         if content is not None:
             (folder / name).write_bytes(content)
     with (
-        mock.patch.object(data, "snapshot", return_value=folder),
+        mock.patch.object(Files, "fetched", return_value=folder),
         mock.patch.object(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache")),
     ):
         return data.load(task, Data(source="hub", lenient=lenient))

@@ -23,7 +23,7 @@ import yaml
 from ptune import data, demo
 from ptune.config import Data
 from ptune.errors import UnavailableError
-from ptune.hub import PROBE_SECONDS, files_of
+from ptune.hub import PROBE_SECONDS
 from ptune.leaves import leaf
 
 ROOT = Path(__file__).parents[1]
@@ -295,17 +295,24 @@ def test_nowhere(overrides, tmp_path):
 
 
 def snapshots(url: str, home: Path, *wanted: tuple) -> list[str]:
-    """ptune.hub.snapshot for each of the arguments, in a process of its own; a folder, or the message of an error."""
+    """What is fetched of each, in a process of its own: a folder, or the message of an error.
+
+    wanted: ("model", repository, revision), ("dataset", repository, pattern), or ("unlink", a file of the last).
+    """
     script = """
 import json, pathlib, sys
 from ptune.errors import UnavailableError
-from ptune.hub import snapshot
-for arguments in json.loads(sys.argv[1]):
+from ptune.hub import Files, checkpoint
+for what, *names in json.loads(sys.argv[1]):
     try:
-        if arguments[0] == "unlink":
-            pathlib.Path(found, arguments[1]).unlink()
+        if what == "unlink":
+            pathlib.Path(found, *names).unlink()
             continue
-        found = str(snapshot(*arguments))
+        if what == "model":
+            files = checkpoint(*names, "safetensors")
+        else:
+            files = Files(names[0], "main", names[1:], lambda folder: False, what)
+        found = str(files.fetched())
         print(found)
     except UnavailableError as error:
         print(error)
@@ -330,7 +337,7 @@ for arguments in json.loads(sys.argv[1]):
 
 def test_parts_of_a_repository(hub, tmp_path):
     """rte and cb live in one repository: having the one does not stand in the way of fetching the other."""
-    rte, cb = (["aps/super_glue", "main", [f"{name}/*.parquet"], "dataset"] for name in ("rte", "cb"))
+    rte, cb = (("dataset", "aps/super_glue", f"{name}/*.parquet") for name in ("rte", "cb"))
     first, second = snapshots(hub.url, tmp_path, rte, cb)
     assert first == second
     assert Path(first).name == REVISIONS["aps/super_glue"]
@@ -342,8 +349,8 @@ def test_parts_of_a_repository(hub, tmp_path):
 
 def test_an_interrupted_download(hub, tmp_path):
     """A file that is missing from a cached revision is fetched, not taken for absent."""
-    model = [MODEL, REVISIONS[MODEL], ["*.json", "*.safetensors"]]
-    first, second = snapshots(hub.url, tmp_path, model, ["unlink", "model.safetensors"], model)
+    model = ("model", MODEL, REVISIONS[MODEL])
+    first, second = snapshots(hub.url, tmp_path, model, ("unlink", "model.safetensors"), model)
     assert first == second
     assert (Path(first) / "model.safetensors").is_file()
 
@@ -416,7 +423,7 @@ def test_a_cache_of_a_part_of_a_model(there, repositories, bert_folder, tmp_path
         shutil.copy(path, tmp_path / "model")
     (tmp_path / "model/pytorch_model.bin").write_bytes(b"weights")
     folder = by_hand(tmp_path, "model", MODEL, tmp_path / "model", *there)
-    model = [MODEL, REVISIONS[MODEL], files_of("safetensors")]
+    model = ("model", MODEL, REVISIONS[MODEL])
     assert snapshots(NOWHERE, tmp_path, model) == ["None"]
     hub = Hub(repositories)
     try:
@@ -430,12 +437,12 @@ def test_a_cache_of_a_part_of_a_model(there, repositories, bert_folder, tmp_path
 def test_a_whole_model_without_a_list_is_taken(bert_folder, tmp_path):
     """As older clients leave one."""
     folder = by_hand(tmp_path, "model", MODEL, bert_folder, "*")
-    assert snapshots(NOWHERE, tmp_path, [MODEL, REVISIONS[MODEL], files_of("safetensors")]) == [str(folder)]
+    assert snapshots(NOWHERE, tmp_path, ("model", MODEL, REVISIONS[MODEL])) == [str(folder)]
 
 
 def test_not_on_the_hub(hub, tmp_path):
     """A hub that answers but has no such repository is quoted."""
-    (message,) = snapshots(hub.url, tmp_path, ["no/such", "main", ["*.parquet"], "dataset"])
+    (message,) = snapshots(hub.url, tmp_path, ("dataset", "no/such", "*.parquet"))
     assert message.startswith("no/such at main: the Hub answers, but not with this: ")
 
 

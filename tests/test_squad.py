@@ -343,14 +343,14 @@ def test_hub_and_files_give_the_same(tmp_path, monkeypatch, name):
     for split in ("train", "validation"):
         parquet.to_parquet(str(folder / f"{split}-00000-of-00001.parquet"))
     asked = []
-    monkeypatch.setattr("ptune.data.snapshot", lambda *given, **_: asked.append(given) or tmp_path / "snapshot")
+    monkeypatch.setattr("ptune.hub.Files.fetched", lambda self: asked.append(self) or tmp_path / "snapshot")
     theirs = load(span(name), Data(source="hub"))
     ours = load(span(name), Data(source="local", root=str(tmp_path)))
     assert theirs.splits == ours.splits
     assert [example.id for example in ours.splits["dev"]] == ["a", "b", "c"][: len(rows)]
-    assert [given[:4] for given in asked] == [
-        (f"rajpurkar/{name}", task_yaml(name)["source"]["hub"]["revision"], [f"{folder.name}/*.parquet"], "dataset")
-    ]
+    (files,) = asked
+    assert (files.repo, files.revision) == (f"rajpurkar/{name}", task_yaml(name)["source"]["hub"]["revision"])
+    assert (files.patterns, files.kind) == ([f"{folder.name}/*.parquet"], "dataset")
     assert not ours.labeled("test")
 
 

@@ -20,12 +20,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ptune import bounded, dropout, quantized
+from ptune import bounded, dropout, hub, quantized
 from ptune.adapters import ADAPTERS, inject
 from ptune.batch import Batch, Hidden
 from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
-from ptune.hub import files_of, no_checkpoint, snapshot
 from ptune.injection import KV, Injection, Shape
 from ptune.leaves import Chance
 from ptune.run import sha256
@@ -153,9 +152,9 @@ class Backbone(nn.Module, ABC):
         if self.path is not None:
             return checkpoint_folder(self.path)
         assert self.checkpoint is not None
-        found = snapshot(self.checkpoint, self.revision or "main", files_of(self.weights))
+        found = hub.checkpoint(self.checkpoint, self.revision, self.weights).fetched()
         if found is None:
-            raise no_checkpoint(self.name, self.checkpoint)
+            raise hub.no_checkpoint(self.name, self.checkpoint)
         return found
 
     def tokens(self) -> Tokens:
