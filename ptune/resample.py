@@ -77,7 +77,7 @@ def added(run: Run, task: Task, rows: Sequence[dict[str, Any]]) -> Unit | None:
         return None  # of groups that the predictions do not tell
     first = {example.id if example.group is None else example.group: example for example in examples}
     documents = [task.document(first[name]) for name in names]
-    if any(document is None for document in documents):
+    if None in documents or len({*documents}) == len(documents) > 1:
         return Unit(tuple(names), "examples" if examples[0].group is None else "groups", sums)
     of = [str(document) for document in documents]
     if len({*of}) == 1:

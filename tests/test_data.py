@@ -17,6 +17,7 @@ from ptune.config import Data, Demo
 from ptune.data import Corpus, drawn, hold_out
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.rendered import Rendered, Stream, fitting
+from ptune.tasks import Prediction
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
 from ptune.templates import Parts
@@ -365,6 +366,32 @@ def test_documents_are_held_out_whole(settings, name, shared):
         assert bool(held & rest) == (document is None)
         assert len(made.splits["held_out"]) + len(made.splits["train"]) == len(examples)
         assert 0 < len(made.splits["held_out"]) <= round(0.2 * len(examples))
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [("wsc", "text"), ("boolq", "passage"), ("qnli", "question"), ("wnli", "sentence1"),
+     *((name, "premise") for name in ("rte", "glue_rte", "snli", "mnli"))],
+)  # fmt: skip
+def test_what_is_asked_about_one_text_stays_together(settings, name, shared):
+    """In what selects or trains, and in the interval: two rows about a text say less than two texts."""
+    from ptune import build
+
+    found = settings(f"task={name}", "method=majority", "data=demo")
+    task = build.leaf(found.task)
+    once = data.load(task, found.data).splits["train"][:300]
+    examples = [replace(e, id=f"{e.id} {i}") for e in once for i in (1, 2)]
+    made = Corpus({"train": examples})
+    hold_out(made, "train", 0.5, 1, task.document)
+    held, rest = ({e.fields[shared] for e in made.splits[split]} for split in ("held_out", "train"))
+    assert held
+    assert rest
+    assert not held & rest
+    wrong = dict(zip(task.labels, [*task.labels[1:], task.labels[0]], strict=True))
+    of_once = [Prediction(e.gold if i % 3 else wrong[e.gold]) for i, e in enumerate(once)]
+    of_both = [prediction for prediction in of_once for _ in (1, 2)]
+    low, high = task.interval(once, of_once)
+    assert task.interval(examples, of_both) == pytest.approx((low, high), abs=1.0)
 
 
 def test_what_names_no_document_stays_with_its_group():

@@ -147,9 +147,10 @@ class Task(ABC):
         first = {example.id if example.group is None else example.group: example for example in examples}
         documents = [self.document(example) for example in first.values()]
         if len(documents) == len(found.each) and documents and None not in documents:
-            found = found.over([str(document) for document in documents])
-            if len(found.each) == 1:
+            if len({*documents}) == 1:
                 return None
+            if len({*documents}) < len(documents):
+                found = found.over([str(document) for document in documents])
         if found.share:
             return metric.binomial(int(found.each[:, 0].sum()), len(found.each))
         return metric.bootstrap(found.of, len(found.each))

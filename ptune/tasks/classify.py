@@ -24,7 +24,8 @@ class Classify(Task):
     which of them, null for the first; without formats the fields are the segments.
 
     patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
-    scripts do with the task, for `compat`; may_be_empty: the fields that records may have nothing in.
+    scripts do with the task, for `compat`; may_be_empty: the fields that records may have nothing in; document: the
+    field whose text several examples have in common, see Task.document.
     """
 
     readout = "sequence"
@@ -45,13 +46,14 @@ class Classify(Task):
         formats: dict[str, list[str]] | None = None,
         format: str | None = None,
         may_be_empty: list[str] | None = None,
+        document: str | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.fields, self.labels, self.label = list(fields), list(labels), label
         self.metrics = list(metrics or ["accuracy"])
         self.headline, self.score_names = self.metrics[0], list(self.metrics)
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
-        self.may_be_empty = list(may_be_empty or [])
+        self.may_be_empty, self.shared = list(may_be_empty or []), document
         self.choose(formats, format)
 
     @property
@@ -63,6 +65,8 @@ class Classify(Task):
         """See Task."""
         yield from self.format_problems()
         yield from self.empty_problems()
+        if self.shared not in (None, *self.fields):
+            yield "document", f"'{self.shared}' is not a field of {self.name}; {nearest(self.shared, self.fields)}"
         for name in ("f1", "mcc"):
             if name in self.metrics and len(self.labels) != 2:
                 yield "metrics", f"{name} is of two labels here, and {self.name} has {len(self.labels)}"
@@ -70,6 +74,11 @@ class Classify(Task):
     def example(self, record: Record, index: int) -> Example:
         """See Task."""
         return Example(str(record.values.get("idx", index)), self.texts(record), self.gold(record))
+
+    def document(self, example: Example) -> str | None:
+        """See Task."""
+        text = example.fields.get(self.shared) if self.shared else None
+        return None if text is None else str(text)
 
     def gold(self, record: Record) -> str | None:
         """The label of a record. Raises DataError for one that is none."""

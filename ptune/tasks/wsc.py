@@ -100,6 +100,10 @@ class WSC(Classify, OwnTexts):
         fields = {"text": text, "marked": marked, "pronoun": target["span2_text"], "candidate": target["span1_text"]}
         return Example(name, fields, self.gold(record))
 
+    def document(self, example: Example) -> str | None:
+        """See Task: the text, which is asked about with several pronouns and candidates."""
+        return str(example.fields["text"]) if "text" in example.fields else None
+
     def _place(self, text: str, said: str, at: int, span: int, name: str, where: str) -> tuple[int, int] | None:
         """Where a span begins and ends; None of a candidate whose words are known to stand apart."""
         known = [row for row in self.errata if (str(row.idx), *row[1:4]) == (name, span, said, at)]
