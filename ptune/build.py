@@ -207,6 +207,7 @@ def resolve_tasks(s: Train) -> Iterator[str]:
         except PtuneError as error:
             yield f"method.procedure.tasks: {error}"
         else:
+            compat.of_task(s, found)
             tasks[str(found.get("name", name))] = found
             yield from check_leaf(f"method.procedure.tasks.{name}", found, s.packages)
     procedure["tasks"] = tasks

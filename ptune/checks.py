@@ -56,6 +56,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compat.format": ("published",),
     "compat.candidates": ("published",),
     "compat.padding": ("published",),
+    "compat.batches": ("published",),
 }
 AT_LEAST_ONE = (
     "epochs",

@@ -111,6 +111,7 @@ class Compat:
     format: str | None = None
     candidates: str | None = None
     padding: str | None = None
+    batches: str | None = None
 
 
 @dataclass

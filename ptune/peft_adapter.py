@@ -237,6 +237,8 @@ def read_head(run: Restored, model: Any, adapter: Adapter) -> None:
         cure = "method/head=pooled" if head.pooler is None else "method.head.pooler=none"
         how = "without" if pooler is None else "through"
         raise unlike(name, f"reads a text {how} a dense layer with tanh ({cure})")
+    if head.pooler is not None and not head.tanh:
+        raise unlike(name, "reads a text through a dense layer with tanh (method.head.activation=tanh)")
     adapter.saved = [last]
     for module, given in put.items():
         if module.startswith(own):

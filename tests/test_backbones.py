@@ -815,7 +815,9 @@ def test_pooler_weights_of_a_bin_checkpoint(pooled_bert_folder, tmp_path):
     shutil.copy(pooled_bert_folder / "config.json", tmp_path)
     model = AutoModel.from_pretrained(str(pooled_bert_folder))
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    weights = opened(tmp_path, weights="bin", pooler=True).pooler_weights()
+    backbone = opened(tmp_path, weights="bin")
+    assert backbone.shape.pooler  # as the file says
+    weights = backbone.pooler_weights()
     assert torch.equal(weights["weight"], model.pooler.dense.weight)
     assert torch.equal(weights["bias"], model.pooler.dense.bias)
 

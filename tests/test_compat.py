@@ -67,6 +67,12 @@ ROWS = [
         "pooler=published",
         {"method.head.pooler": ("none", "random_frozen")},
     ),
+    (
+        "A2 DeBERTa",
+        "method=ptv2 backbone=deberta_xlarge",
+        "pooler=published",
+        {"method.head.pooler": ("none", "trained"), "method.head.activation": ("tanh", "gelu")},
+    ),
     ("A2 fine-tuning", "method=finetune backbone=roberta_large", "pooler=published", {}),
     ("A2 verbalizer", "method=pattern_finetune", "pooler=published", {}),
     (
@@ -95,6 +101,13 @@ ROWS = [
             "method.prompt.dropout": (0.0, 0.2),
             "method.head.dropout": (0.1, 0.0),
         },
+    ),
+    ("A4 answers, fine-tuned", "method=finetune task=squad", "dropout=0.2", {"method.head.dropout": (0.1, 0.0)}),
+    (
+        "batches",
+        "method=finetune",
+        "batches=published",
+        {"loss.normalize": ("constant", "batch"), "data.bucket": (True, False)},
     ),
     (
         "A4 not prompt tuning",

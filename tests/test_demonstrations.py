@@ -144,12 +144,14 @@ def test_evaluation_is_the_mean_of_exactly_its_draws(settings, bert_folder) -> N
     assert {key: rendered.reading()[key] for key in ("windows", "samples")} == {"windows": 1.0, "samples": 5}
     found = predict(model, Asked(0, task, examples, rendered), 4)
     model.eval()
+    apart = []
     for index in range(4):
         outputs = [model.outputs(0, build_batch(rendered, row))[0].scores for row in rendered.rows(index, EVALUATION)]
         assert len(outputs) == 5
         mean = np.mean(outputs, axis=0)
         assert list(found[index].scores.values()) == pytest.approx(mean.tolist(), abs=1e-5)
-        assert np.ptp(outputs, axis=0).max() > 1e-5
+        apart.append(np.ptp(outputs, axis=0).max())
+    assert max(apart) > 1e-5  # five draws of two examples may all be the same for a text
 
 
 def build_batch(rendered: Rendered, row):

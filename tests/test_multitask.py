@@ -105,6 +105,21 @@ def test_each_task_reads_texts_of_its_own_length(settings, given, lengths):
     assert [each.data.max_length for each in found] == lengths
 
 
+def test_each_task_is_as_published_where_one_is(settings):
+    """compat speaks of all tasks of the group: their inputs, lengths, metrics and splits."""
+    words = ["method=mpt2", "task=conll05", "data=demo", "backbone=roberta_large", "prompt_length.value=8"]
+    s = settings(*words, "compat=ptv2_official", "method.procedure.tasks=[conll05,conll12,conll04]")
+    tasks, own = s.method["procedure"]["tasks"], SimpleNamespace(settings=s, task=leaf(s.task))
+    roles, entities = (
+        stages.changed(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
+    )
+    assert [[*check(each)] for each in (roles, entities)] == [[], []]
+    assert (s.metric, roles.metric, entities.metric) == ("f1_seqeval", "f1_seqeval", "f1")
+    assert (roles.task["predicate"], roles.report_on, entities.report_on) == ("literal", "test", "test")
+    assert [each.data.max_length for each in (s, roles, entities)] == [504] * 3
+    assert {each.data.overflow for each in (roles, entities)} == {"truncate"}
+
+
 def test_a_task_goes_by_its_own_name():
     given = SimpleNamespace(
         method={"procedure": {"tasks": {"mine": {"name": "conll04"}, "conll03": {"name": "conll03"}}}}

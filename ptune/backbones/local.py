@@ -18,7 +18,7 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
     folder = checkpoint_folder(path)
     config = read_config(folder)
     family = family_of(str(config.get("model_type")), folder)
-    keys = weight_names(folder)
+    keys = weight_names(folder, given.get("weights") or "safetensors")
     read = {
         "name": folder.resolve().name,
         **family.sizes_of(folder),

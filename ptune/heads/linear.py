@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ptune.batch import Batch, Hidden, RowOutput
 from ptune.dropout import Dropout
@@ -19,7 +20,8 @@ ROWS = ("sequence", "choice", "scalar")  # readouts of one vector a row
 
 
 class Linear(Head):
-    """pooler: what stands before the layer when whole rows are classified (dense and tanh, BERT's pooler).
+    """pooler: what stands before the layer when whole rows are classified (dense and tanh, BERT's pooler; activation:
+    gelu in place of tanh, DeBERTa's).
 
     none: nothing. pretrained: the checkpoint's, frozen. random_frozen: drawn at the start and frozen, what the
     published P-Tuning v2 code does to RoBERTa. trained: learned, from the checkpoint's where it has one.
@@ -54,8 +56,10 @@ class Linear(Head):
         pooler_weights: Mapping[str, Tensor] | None = None,
         pooler: Literal["none", "pretrained", "random_frozen", "trained"] = "none",
         dropout: Chance = 0.1,
+        activation: Literal["tanh", "gelu"] = "tanh",
     ) -> None:
         super().__init__()
+        self.tanh = activation == "tanh"
         self.reads = {"token": "words", "span": "context"}.get(readout, "cls")
         self.choice, self.scalar = readout == "choice", readout == "scalar"
         if self.scalar:
@@ -84,7 +88,7 @@ class Linear(Head):
         if self.reads == "cls":
             states = states[:, 0]
         if self.pooler is not None:
-            states = torch.tanh(self.pooler(states))
+            states = torch.tanh(self.pooler(states)) if self.tanh else functional.gelu(self.pooler(states))
         return self.linear(self.dropout(states))
 
     def _span_logits(self, hidden: Hidden, batch: Batch) -> Tensor:

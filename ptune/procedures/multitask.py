@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ptune import compat
 from ptune.checks import check_positions
 from ptune.errors import PtuneError
 from ptune.leaves import leaf
@@ -136,7 +137,8 @@ def further(
 ) -> dict[str, dict[str, Any]]:
     """By task, what a run of it has other than the session's own; a layout of files is of that one's corpus.
 
-    So is the length of texts, unless it is another than the own task says, as where the command line gives it.
+    So is the length of texts, unless it is another than the own task says, as where the command line gives it; and
+    `compat` says of each task what it is scored by.
     """
     s = deepcopy(session.settings)
     s.data.max_length = None
@@ -144,7 +146,7 @@ def further(
     lengths = {"max_length": None} if s.data.max_length == session.settings.data.max_length else {}
     return {
         name: {
-            **{"task": task, "metric": None, "report_on": None},
+            **{"task": task, "metric": None, "report_on": None, **compat.of_task(session.settings, deepcopy(task))},
             "data": {"layout": None, **lengths, **(data or {}).get(name, {})},
         }
         for name, task in tasks.items()
