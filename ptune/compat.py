@@ -48,7 +48,8 @@ def of_task(settings: Train, task: dict[str, Any]) -> dict[str, Any]:
 
     Returns what was published of a run of it: metric, select_on and report_on, as far as the bundle says them.
     """
-    compat, published, told = settings.compat, task.get("published") or {}, {}
+    compat, published = settings.compat, task.get("published") or {}
+    told: dict[str, Any] = {}
     if compat.max_length == "published" and published and settings.data.max_length is None:
         task["max_length"] = published["max_length"]
     if compat.predicate == "published" and "predicate" in published:
