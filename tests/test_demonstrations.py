@@ -182,6 +182,24 @@ def test_texts_are_cut_and_nothing_else(made) -> None:
             assert all(len(other.split()) <= 4 + 5 for other in others)
 
 
+def test_only_the_first_text_of_the_query_has_the_first_limit(tokens) -> None:
+    """As in LM-BFF's code, whose first limit is of sentence 0 and whose other one of all that follow in a row."""
+    pattern = {"cloze": {"text": "{two} is it? {mask}, {one}", "verbalizer": "set"}}  # the field is the first one
+    template = Demonstrations(
+        tokens, ["one", "two"], pattern, ["y", "n"], WORDS, first_sent_limit=6, other_sent_limit=3, samples=1
+    )
+    long = "the river " * 10
+    template.learn([(Example(str(i), {"one": long, "two": long}, "yn"[i]), i) for i in range(2)])
+    parts = template.parts(0, Example("0", {"one": long, "two": long}), None)
+    (row,) = template.rows(parts, EVALUATION, 200)
+    lengths = [
+        [len(text.split()) for text in segment.replace("[CLS]", "").split(" is it ? ")[:1]]
+        + [len(segment.split(" , ")[1].split())]
+        for segment in said(template, row).split("[SEP]")[:-1]
+    ]
+    assert lengths == [[3, 6], [3, 3], [3, 3]]
+
+
 def test_a_filter_keeps_the_nearest_half_of_each_label(made) -> None:
     """By hand: texts are points on a circle, numbered in their order around it, the query next to 3 and 4."""
     angle = {text: 0.3 * i for i, text in enumerate(TEXTS)} | {"is it far": 0.3 * 3.4}
@@ -317,11 +335,41 @@ def test_what_cannot_be_is_said(ptune, words, message) -> None:
     assert message in done.err
 
 
-def test_a_row_is_twice_as_long_as_the_tasks(settings) -> None:
-    assert settings("method=lmbff", "task=sst2", "backbone=tiny_encoder", "data=demo").data.max_length == 256
-    assert settings("method=lmbff", "task=mpqa", "backbone=tiny_encoder", "data=demo").data.max_length == 256
+def test_a_row_in_context_is_as_long_as_published(settings) -> None:
     s = settings("method=in_context", "task=sst2", "backbone=roberta_base", "data=demo")
     assert s.data.max_length == 512
+
+
+@pytest.mark.parametrize(
+    ("task", "published"),
+    [
+        ("sst2", (128, None, None, 16)),
+        ("cola", (128, None, None, 16)),
+        ("sst5", (256, 110, 20, 16)),
+        ("mr", (256, 110, 50, 16)),
+        ("trec", (256, 110, None, 16)),
+        ("mpqa", (256, 110, None, 16)),
+        ("glue_rte", (256, 240, None, 16)),
+        ("rte", (256, 240, None, 16)),
+        ("mnli", (256, None, None, 4)),
+        ("qqp", (128, None, None, 4)),
+        ("qnli", (128, None, None, 16)),
+        ("stsb", (128, None, None, 16)),
+        ("boolq", (512, None, None, 16)),  # of which nothing is published: twice the task's
+    ],
+)
+def test_lengths_are_those_of_the_published_script(settings, task, published) -> None:
+    """run_experiment.sh of LM-BFF; max_length is doubled with demonstrations where it says so."""
+    s = settings("method=lmbff", f"task={task}", "backbone=roberta_base", "data=demo")
+    template = s.method["template"]
+    keys = ("first_sent_limit", "other_sent_limit", "samples")
+    assert (s.data.max_length, *(template[key] for key in keys)) == published
+
+
+def test_what_a_task_says_of_demonstrations_has_known_names(ptune) -> None:
+    done = ptune("train", "method=lmbff", "task=sst2", "backbone=tiny_encoder", "+task.demonstrations.shots=2", *FEW)
+    assert done.code == 1
+    assert "task.demonstrations.shots: not one of them; " in done.err
 
 
 def test_the_published_protocol(settings) -> None:

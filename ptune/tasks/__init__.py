@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from string import Formatter
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from ptune import metrics as metric
@@ -20,6 +21,7 @@ from ptune.sums import Sums
 
 QUESTIONS = ("what", "who", "whom", "whose", "when", "where", "which", "why", "how")
 Target = float | list[int] | Extent | str | None
+DEMONSTRATIONS = ("max_length", "first_sent_limit", "other_sent_limit", "samples")  # what a task's yaml says of them
 SHARED = ("folder", "metric", "license", "language", "obtain", "layouts", "submission")  # of a source, by all layouts
 
 
@@ -50,6 +52,7 @@ class Task(ABC):
     marks: ClassVar[tuple[str, ...]] = ()
     masked: ClassVar[Literal["label", "choice", "text"]] = "label"
     beside: Sequence[str] = ()
+    demonstrations: Mapping[str, int] = MappingProxyType({})  # what was published of them for the task
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
     shortest: tuple[int, str] = (1, "")
@@ -213,6 +216,12 @@ class Task(ABC):
         for name in self.may_be_empty or ():
             if name not in self.fields:
                 yield "may_be_empty", f"'{name}' is not a field of {self.name}; {nearest(name, self.fields)}"
+
+    def demonstrations_problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with demonstrations, for `problems`."""
+        for name in self.demonstrations:
+            if name not in DEMONSTRATIONS:
+                yield f"demonstrations.{name}", f"not one of them; {nearest(name, DEMONSTRATIONS)}"
 
     def choose(self, formats: Mapping[str, list[str]] | None, name: str | None) -> None:
         """Take the segments of a format by its name, of the first one without a name."""

@@ -25,7 +25,8 @@ class Classify(Task):
 
     patterns: name -> {text, verbalizer}; verbalizers: name -> {label: words}; published: what the P-Tuning v2
     scripts do with the task, for `compat`; may_be_empty: the fields that records may have nothing in; document: the
-    field whose text several examples have in common, see Task.document.
+    field whose text several examples have in common, see Task.document; demonstrations: what was published of the
+    template of that name for the task, see DEMONSTRATIONS, for its yaml.
     """
 
     readout = "sequence"
@@ -47,6 +48,7 @@ class Classify(Task):
         format: str | None = None,
         may_be_empty: list[str] | None = None,
         document: str | None = None,
+        demonstrations: dict[str, int] | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.fields, self.labels, self.label = list(fields), list(labels), label
@@ -54,6 +56,7 @@ class Classify(Task):
         self.headline, self.score_names = self.metrics[0], list(self.metrics)
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
         self.may_be_empty, self.shared = list(may_be_empty or []), document
+        self.demonstrations = demonstrations or {}
         self.choose(formats, format)
 
     @property
@@ -65,6 +68,7 @@ class Classify(Task):
         """See Task."""
         yield from self.format_problems()
         yield from self.empty_problems()
+        yield from self.demonstrations_problems()
         if self.shared not in (None, *self.fields):
             yield "document", f"'{self.shared}' is not a field of {self.name}; {nearest(self.shared, self.fields)}"
         for name in ("f1", "mcc"):

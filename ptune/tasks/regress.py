@@ -22,7 +22,7 @@ class Regress(Task):
 
     A linear head says the number; a verbalizer's words stand for the ends, and the number lies between them (LM-BFF,
     Gao et al. 2021, arXiv 2012.15723). Scores are Pearson's and Spearman's correlation, times 100. patterns and
-    verbalizers as in Classify, with the ends as written in `scale` for labels; may_be_empty as there.
+    verbalizers as in Classify, with the ends as written in `scale` for labels; may_be_empty and demonstrations as there.
     """
 
     readout = "scalar"
@@ -40,11 +40,12 @@ class Regress(Task):
         verbalizers: dict[str, dict[str, list[str]]] | None = None,
         published: dict[str, Any] | None = None,
         may_be_empty: list[str] | None = None,
+        demonstrations: dict[str, int] | None = None,
     ) -> None:
         self.name, self.version, self.source = name, version, source
         self.fields, self.scale, self.label = list(fields), list(scale), label
         self.labels = [str(end) for end in scale]
-        self.may_be_empty = list(may_be_empty or [])
+        self.may_be_empty, self.demonstrations = list(may_be_empty or []), demonstrations or {}
         self.headline, self.score_names = "pearson", ["pearson", "spearman"]
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
 
@@ -53,6 +54,7 @@ class Regress(Task):
         if len(self.scale) != 2 or self.scale[0] >= self.scale[-1]:
             yield "scale", f"{self.scale} is no scale; give its lower and its upper end, as [0, 5]"
         yield from self.empty_problems()
+        yield from self.demonstrations_problems()
 
     def example(self, record: Record, index: int) -> Example:
         """See Task."""

@@ -28,9 +28,9 @@ class Demonstrations(Pattern, Showing):
     place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged;
     training draws one anew each epoch, without the example itself.
 
-    max_length: of a row, where data.max_length does not say it; null: twice the task's. first_sent_limit,
-    other_sent_limit: tokens of a text of the example, and of one that is shown; null: any number. Where there is no
-    room, the longest texts are cut (per_label), or fewer examples shown.
+    max_length: of a row, where data.max_length does not say it; null: twice the task's. first_sent_limit: tokens of
+    the example's first text; other_sent_limit: of its others, and of those that are shown; null: any number. Where
+    there is no room, the longest texts are cut (per_label), or fewer examples shown.
 
     filter_rate: the share of each label's examples that is drawn from, the most similar ones by the cosine of what
     ptune.sentences makes of their texts; encoder: the folder of a checkpoint that embeds them, null for the backbone's
@@ -96,7 +96,9 @@ class Demonstrations(Pattern, Showing):
         embeds texts as vectors [n, H] of length 1."""
         super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows, family=family)
         self.shots, self.per_label, self.place, self.samples = shots, per_label, place, samples
-        self.first_sent_limit, self.other_sent_limit = first_sent_limit, other_sent_limit
+        self.other_sent_limit = other_sent_limit
+        of_pattern = [piece.text for piece in self.pieces if piece.kind == "field"]
+        self.limits = [first_sent_limit if name == fields[0] else other_sent_limit for name in of_pattern]
         self.labels, self.filter_rate = list(labels), filter_rate
         chosen = verbalizers[words or self.verbalizer or next(iter(verbalizers))]
         self.answers = [tokens.encode(chosen[label][0], self.mask_lead) for label in labels]
@@ -185,8 +187,8 @@ class Demonstrations(Pattern, Showing):
 
     def _row(self, parts: Parts, chosen: Sequence[int], max_len: int) -> Row:
         """The example with those that are shown, parted as two segments are."""
-        own = limited(parts.parts, self.first_sent_limit)
-        groups = [limited(self.pool[index], self.other_sent_limit) for index in chosen]
+        own = limited(parts.parts, self.limits)
+        groups = [limited(self.pool[index], [self.other_sent_limit] * len(self.limits)) for index in chosen]
         parting = len(self.tokens.frames[2].between)
         if not self.per_label:
             groups = self._fitting(own, groups, parts.segments, max_len)
@@ -232,6 +234,7 @@ def replaced(piece: Part, word: Sequence[int]) -> Part:
     return piece._replace(kind="literal", ids=word) if piece.kind == "mask" else piece
 
 
-def limited(pieces: Sequence[Part], limit: int | None) -> list[Part]:
-    """Pieces whose texts have at most so many tokens."""
-    return [piece._replace(ids=piece.ids[:limit]) if piece.kind == "text" else piece for piece in pieces]
+def limited(pieces: Sequence[Part], limits: Sequence[int | None]) -> list[Part]:
+    """Pieces whose texts have at most so many tokens, each its own number of them."""
+    each = iter(limits)
+    return [piece._replace(ids=piece.ids[: next(each)]) if piece.kind == "text" else piece for piece in pieces]
