@@ -27,6 +27,7 @@ from ptune.restore import restore
 from ptune.run import RunFolder
 from ptune.session import Session
 from ptune.stages import changed
+from ptune.stored import runs
 from ptune.where import Where
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -232,6 +233,44 @@ def test_the_classifier_learns_soft_labels_of_the_unlabeled_examples_alone(go, t
     wanted = by_hand(tmp_path, [("pet1-1", weights["pet1"]), ("pet4-1", weights["pet4"])], 2.0)
     assert torch.tensor([e.soft.probabilities for e in examples], dtype=torch.float64).sub(wanted).abs().max() < 1e-9
     assert {e.soft.temperature for e in examples} == {2.0}
+
+
+COPA = ["task=copa", "method=pet", *TINY, "method.procedure.patterns=[pet1]"]
+
+
+def test_each_example_of_copa_is_there_with_its_choices_swapped(go, taught, tmp_path) -> None:
+    """To train on, to weigh by and unlabeled, as PET's CopaProcessor has them; in no split that is scored."""
+    result = go(tmp_path, *COPA)
+    known = splits(tmp_path)
+    (unlabeled,) = taught
+    assert [e.id for e in unlabeled] == [f"{e.id}{m}" for m in ("", "m") for e in known["unlabeled"]]
+    assert learned(tmp_path / "stages/pet1-1") == runs([f"{e.id}{m}" for m in ("", "m") for e in known["train"]])
+    half = len(unlabeled) // 2
+    for example, other in zip(unlabeled[:half], unlabeled[half:], strict=True):
+        assert example.fields == {
+            **other.fields,
+            "choice1": other.fields["choice2"],
+            "choice2": other.fields["choice1"],
+        }
+    rows = lines(tmp_path / "stages/pet1-untrained/train.jsonl")
+    gold = [e.gold for e in known["train"]]
+    right = [
+        np.argmax([*r["scores"].values()]) == g for r, g in zip(rows, [*gold, *(1 - g for g in gold)], strict=True)
+    ]
+    assert result["pet"]["weights"]["pet1"] == pytest.approx(float(np.mean(right)) or 1.0)
+    assert len(lines(tmp_path / "predictions.jsonl")) == len(known[result["report_on"]])
+
+
+def test_copa_without_its_mirrored_examples(go, taught, tmp_path) -> None:
+    go(tmp_path, *COPA, "method.procedure.mirror=false")
+    assert [e.id for e in taught[0]] == [e.id for e in splits(tmp_path)["unlabeled"]]
+    assert learned(tmp_path / "stages/pet1-1") == runs([e.id for e in splits(tmp_path)["train"]])
+
+
+def learned(folder: Path) -> list[Any]:
+    """The ids that a stage was trained on, as a run folder has them."""
+    (told,) = (row for row in lines(folder / "splits.jsonl") if row["split"] == "train")
+    return told["ids"]
 
 
 def test_uniform_weights_need_no_untrained_pattern(go, taught, tmp_path) -> None:

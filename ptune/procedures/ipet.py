@@ -83,6 +83,7 @@ class Ipet(Pet):
         keep_weights: bool = False,
         alpha: float | None = None,
         auxiliary: dict[str, Any] | None = None,
+        mirror: bool = True,
         generations: int = 3,
         scale: float = 5.0,
         others: float = 0.25,
@@ -90,7 +91,7 @@ class Ipet(Pet):
         zero_shot: bool = False,
     ) -> None:
         weights = "uniform" if zero_shot else weights
-        shown = (temperature, unlabeled, distill, keep_weights, alpha, auxiliary)
+        shown = (temperature, unlabeled, distill, keep_weights, alpha, auxiliary, mirror)
         super().__init__(pattern, patterns, reps, pattern_steps, weights, steps, sc_reps, *shown)
         self.generations, self.scale, self.others, self.zero_shot = generations, scale, others, zero_shot
         self.n_most_likely = n_most_likely or (MOST_LIKELY if zero_shot else None)
@@ -104,7 +105,7 @@ class Ipet(Pet):
         self, session: Session, patterns: Sequence[str], weights: Mapping[str, float], unlabeled: Sequence[Example]
     ) -> tuple[list[Scored], dict[str, Any]]:
         """See Pet; the models are those of the last generation."""
-        labeled = [] if self.zero_shot else list(session.corpus.splits["train"])
+        labeled = [] if self.zero_shot else list(self.doubled(session) or session.corpus.splits["train"])
         found, told = self.first(session, patterns, unlabeled), list[dict[str, Any]]()
         told.append({**summary(session, found, weights), "train": len(labeled)})
         for generation in range(2, self.generations + 1):
@@ -124,7 +125,8 @@ class Ipet(Pet):
         """The first generation: trained on the labeled examples, or not at all."""
         if not self.zero_shot:
             each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
-            return [self.train(session, f"generation1-{p}-{rep}", p, rep, unlabeled) for p, rep in each]
+            examples = self.doubled(session)
+            return [self.train(session, f"generation1-{p}-{rep}", p, rep, unlabeled, examples) for p, rep in each]
         found = []
         for pattern in patterns:
             child = session.child(f"generation1-{pattern}", method=self.method(pattern, UNTRAINED))

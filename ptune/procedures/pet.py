@@ -53,7 +53,8 @@ class Pet(Procedure):
     distill: without it there is no classifier, nor need of unlabeled examples: the ensemble's answers are the run's.
     keep_weights: of stages, which nothing needs once they have said all they are asked. alpha: of the patterns' own
     loss, beside that of masked language modeling on the unlabeled examples in the same pattern, which weighs 1 - alpha
-    and whose parts are `auxiliary`; None: without.
+    and whose parts are `auxiliary`; None: without. mirror: where candidates have places, as COPA's two, each labeled
+    and each unlabeled example is there once more with them in each other's.
     """
 
     @classmethod
@@ -126,11 +127,12 @@ class Pet(Procedure):
         keep_weights: bool = False,
         alpha: float | None = None,
         auxiliary: dict[str, Any] | None = None,
+        mirror: bool = True,
     ) -> None:
         self.pattern, self.patterns, self.reps, self.pattern_steps = pattern, patterns, reps, pattern_steps
         self.weights, self.steps, self.sc_reps, self.temperature = weights, steps, sc_reps, temperature
         self.unlabeled, self.distill, self.keep_weights = unlabeled, distill, keep_weights
-        self.alpha, self.auxiliary = alpha, auxiliary or {}
+        self.alpha, self.auxiliary, self.mirror = alpha, auxiliary or {}, mirror
 
     def stages(self, session: Session) -> Iterator[Stage]:
         """One, whose runs are stages of their own."""
@@ -177,11 +179,24 @@ class Pet(Procedure):
         if not self.asks:
             return [], {}
         found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache)
+        found = [*found, *self.mirrored(session.task, found)]
         if self.unlabeled is not None and self.unlabeled < len(found):  # of a file that may be in any order
             chosen = shuffled(len(found), session.settings.seed, "unlabeled")[: self.unlabeled]
             found = [found[place] for place in sorted(chosen)]
         session.progress.say(f"{len(found):,} examples without labels: {which}")
         return found, {"unlabeled": {"from": which, "examples": len(found)}}
+
+    def mirrored(self, task: Task, examples: Sequence[Example]) -> list[Example]:
+        """The examples with their candidates in each other's places; none of a task where they have none."""
+        if not self.mirror or not examples or task.mirrored(examples[0]) is None:
+            return []
+        return [each for example in examples if (each := task.mirrored(example)) is not None]
+
+    def doubled(self, session: Session) -> list[Example] | None:
+        """The training examples and those that are mirrored; None where there are none of these."""
+        train = session.corpus.splits["train"]
+        mirrored = self.mirrored(session.task, train)
+        return [*train, *mirrored] if mirrored else None
 
     def count(self, patterns: int) -> int:
         """How many stages there will be."""
@@ -191,7 +206,7 @@ class Pet(Procedure):
         """Each pattern's weight: 1, or its accuracy on the training examples before it is trained."""
         if self.weights == "uniform":
             return dict.fromkeys(patterns, 1.0)
-        train, found = session.corpus.splits["train"], {}
+        train, found = self.doubled(session) or session.corpus.splits["train"], {}
         for pattern in patterns:
             child = session.child(f"{pattern}-untrained", method=self.method(pattern, UNTRAINED))
             child.complete()
@@ -205,7 +220,8 @@ class Pet(Procedure):
     ) -> tuple[list[Scored], dict[str, Any]]:
         """The models whose mean the classifier learns from, and their scores."""
         each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
-        found = [self.train(session, f"{pattern}-{rep}", pattern, rep, unlabeled) for pattern, rep in each]
+        examples = self.doubled(session)
+        found = [self.train(session, f"{pattern}-{rep}", pattern, rep, unlabeled, examples) for pattern, rep in each]
         return found, summary(session, found, weights)
 
     def train(

@@ -266,6 +266,10 @@ class Task(ABC):
         texts = (shown.fields[s] if "{" not in s else s.format_map(shown.fields) for s in self.segments or self.fields)
         return sum(len(text.split() if isinstance(text, str) else text) for text in texts)
 
+    def mirrored(self, example: Example) -> Example | None:
+        """The example with its two candidates in each other's places; None where they have no places."""
+        return None
+
     def tally(self, example: Example) -> list[str]:
         """The gold labels of an example, for statistics of a corpus."""
         return [str(example.gold)]

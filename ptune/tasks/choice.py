@@ -114,6 +114,16 @@ class Choice(OwnTexts):
         targets = [target for _, target in self.candidates(example)]
         return None if example.gold is None else [int(target == 1) for target in targets if isinstance(target, int)]
 
+    def mirrored(self, example: Example) -> Example | None:
+        """See Task."""
+        if len(self.choices) != 2:
+            return None
+        one, two = self.choices
+        fields = {**example.fields, one: example.fields[two], two: example.fields[one]}
+        return replace(
+            example, id=f"{example.id}m", fields=fields, gold=None if example.gold is None else 1 - example.gold
+        )
+
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The number of the candidate with the highest score, the first of equals; scores are log-probabilities."""
         scores = weighed(outputs)

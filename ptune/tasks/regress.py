@@ -22,7 +22,7 @@ class Regress(Task):
 
     A linear head says the number; a verbalizer's words stand for the ends, and the number lies between them (LM-BFF,
     Gao et al. 2021, arXiv 2012.15723). Scores are Pearson's and Spearman's correlation, times 100. patterns and
-    verbalizers as in Classify, with the ends as written in `scale` for labels; may_be_empty and demonstrations as there.
+    verbalizers as in Classify, with the ends as written in `scale` for labels; may_be_empty, demonstrations: as there.
     """
 
     readout = "scalar"
