@@ -189,6 +189,7 @@ def check_transfer(s: Train) -> Iterator[str]:
 def check_together(s: Train) -> Iterator[str]:
     """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
     from ptune.source import source_problems
+    from ptune.track import problems as tracker_problems
 
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
     yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))
@@ -200,6 +201,8 @@ def check_together(s: Train) -> Iterator[str]:
         for key, text in kind.problems(given, shape=backbone.shape.of(task.readout), task=task):
             yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
     yield from check_transfer(s)
+    if s.tracker.name == "wandb":
+        yield from tracker_problems(s.tracker)
     head, template = (target(s.method[part]["_target_"], s.packages) for part in ("head", "template"))
     if getattr(head, "reads", None) == "marks" and not template.marks:
         yield "method/head: marked words are read in the plain template alone; use method/template=plain"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ptune import ranks
+from ptune import memory, ranks
 from ptune.batch import Batch
 from ptune.loop import Stopper
 from ptune.model import Model
@@ -93,7 +93,8 @@ class HotFlip:
             wanted = batch.target.tolist()
             return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, wanted, strict=True)))
 
-        with at_once(self.model.threads) as mapped:
+        less = "a lower batch_size or data.max_length takes less"
+        with at_once(self.model.threads) as mapped, memory.needed("while candidates were compared", less):
             (total,) = ranks.summed([math.fsum(mapped(measured, list(ranks.share(batches))))])
         return total / max(1, sum(batch.labels for batch in batches))
 
@@ -120,6 +121,15 @@ class Budget(Stopper):
         """See Stopper."""
         self.spent = self.seconds is not None and ranks.told(self.passed) > self.seconds
         return super().note(value, step)
+
+    def state(self) -> dict[str, Any]:
+        """See Stopper."""
+        return {**super().state(), "spent": self.spent}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See Stopper."""
+        super().restore(state)
+        self.spent = bool(state.get("spent"))
 
     @property
     def stop(self) -> bool:

@@ -86,6 +86,15 @@ class Stopper:
         self.waited += 1
         return False
 
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes."""
+        return {"best": self.best, "best_step": self.best_step, "waited": self.waited, "pruned": self.pruned}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as `state` was."""
+        self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
+        self.pruned = state.get("pruned")  # which older checkpoints do not have
+
     @property
     def stop(self) -> bool:
         """Whether patience has run out, or that of an observer."""
@@ -181,9 +190,7 @@ class Run:
             "step": self.step,
             "optimizer": numbers,
             "history": self.history,
-            "best": self.stopper.best,
-            "best_step": self.stopper.best_step,
-            "waited": self.stopper.waited,
+            **self.stopper.state(),
             "parts": self.parts,
             "seconds": self.seconds,
         }
@@ -202,8 +209,9 @@ class Run:
         self.step, self.history = int(state["step"]), [dict(event) for event in state["history"]]
         if not 0 <= self.step <= self.steps:
             raise ValueError(f"step {self.step} of {self.steps}")
-        self.stopper.best, self.stopper.best_step = state["best"], state["best_step"]
-        self.stopper.waited = state["waited"]
+        self.stopper.restore(state)
+        if self.observer is None:
+            self.stopper.pruned = None  # by one that is not asked any more
         self.saved = self.step
         self.before = float(state.get("seconds", 0.0))
         self.divide(state.get("parts", 1))  # which older checkpoints do not have
@@ -250,16 +258,28 @@ def fit(
                 if run.due:
                     tried(runs, run, lambda run: assess(run, evaluate))
             live = staying(runs, pruned)
+            joint = len(live) > 1 and not model.apart
+            if joint:
+                save_together(live)
             while live:
-                advance(runs, live, model, evaluate, mapped)
+                behind = min(run.step for run in live)
+                level = [run for run in live if run.step == behind] if joint else live
+                advance(runs, level, model, evaluate, mapped)
                 live = staying(live, pruned)
+                if joint and any(run.saved == run.step for run in level):
+                    save_together([run for run in level if run.failure is None])
                 halt.check()
         except Interrupted:
-            for run in runs:
-                if run.failure is None and run.step and run.saved != run.step:
-                    run.save()
+            save_together([run for run in runs if run.failure is None and run.step])
             raise
     return list(runs)
+
+
+def save_together(runs: Sequence[Run]) -> None:
+    """Save those that are not: what a joint pass draws depends on all its runs, which go on from one step again."""
+    for run in runs:
+        if run.saved != run.step:
+            run.save()
 
 
 def staying(live: Sequence[Run], pruned: Callable[[Run], Any]) -> list[Run]:
@@ -296,6 +316,8 @@ def advance(
     def taken(run: Run) -> None:
         update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
         if run.due:
+            if ranks.count() > 1:  # which cannot stop within the evaluation
+                run.save()
             assess(run, evaluate)
         elif time.monotonic() - run.saved_at > run.save_every:
             run.save()
@@ -379,7 +401,8 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
         raise DivergedError(
             f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. {CURE}"
         )
-    rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
+    with memory.needed("for the optimizer's step", "optim=adafactor or a lower prompt_length.value takes less"):
+        rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
     run.step += 1
     run.recorder.record(
         {
@@ -406,7 +429,7 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
 
 
 def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
-    """Evaluate, note whether it is the best, write a checkpoint, and tell the observer.
+    """Evaluate, note whether it is the best, tell the observer, and write a checkpoint.
 
     Raises DivergedError where a trained parameter or the score is not finite.
     """
@@ -421,9 +444,9 @@ def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)
     run.recorder.record(event)
-    run.save()
-    if run.observer is not None:
+    if run.observer is not None:  # before the checkpoint: behind a kill it is told again, not left out
         observer = run.observer
         why = ranks.told(lambda: observer.evaluated(run.history))
         if run.step < run.steps and not run.stopper.stop:
             run.stopper.pruned = why
+    run.save()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+
+from ptune.errors import NoMemoryError
 
 
 def ran_out(error: BaseException) -> bool:
@@ -14,3 +19,14 @@ def spare() -> None:
     """Give back what torch keeps of a GPU for later."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def needed(why: str, less: str) -> Iterator[None]:
+    """Inside, memory is needed once, as it is; raises NoMemoryError with `less`, what takes less, where it runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise NoMemoryError(f"memory ran out {why}; {less}") from error

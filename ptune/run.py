@@ -246,6 +246,30 @@ class RunFolder:
                     found.append((line, event))
         return found
 
+    @ranks.read
+    def check_metrics(self, checkpoint: Path) -> None:
+        """Raises PtuneError where metrics.jsonl does not begin as it was when a checkpoint was written."""
+        told = read_state(checkpoint).get("metrics")
+        if told is None or told == self._metrics_until(told["bytes"]):
+            return  # older checkpoints do not say it
+        path, damaged = self.file("metrics.jsonl"), ""
+        for number, line in enumerate(bounded.text(path).splitlines() if path.is_file() else (), 1):
+            try:
+                bounded.parse_json(line, str(path))
+            except PtuneError:
+                damaged = f":{number}"
+                break
+        raise PtuneError(
+            f"{path}{damaged}: not as it was when {checkpoint.name} was saved; put it back from a copy, or start the "
+            "run again in another folder"
+        )
+
+    def _metrics_until(self, size: int | None = None) -> dict[str, Any]:
+        """How long metrics.jsonl is, or its first `size` bytes, and their checksum."""
+        path = self.file("metrics.jsonl")
+        data = path.read_bytes()[:size] if path.is_file() else b""
+        return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
     @ranks.written
     def cut_metrics(self, step: int, evaluated: bool, parts: int) -> None:
         """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole.
@@ -310,7 +334,8 @@ class RunFolder:
         root, history = self.file("checkpoints"), self.file("metrics.jsonl")
         temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
         temporary.mkdir(parents=True)
-        parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(state).encode())
+        told = {**state, "metrics": self._metrics_until()}
+        parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(told).encode())
         contents = dict(zip(CHECKPOINT, parts, strict=True))
         manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
         try:
@@ -385,7 +410,9 @@ def intact(path: Path) -> bool:
 def read_state(path: Path) -> dict[str, Any]:
     """The state of a checkpoint folder. Raises PtuneError for what no run has written."""
     found = bounded.read_json(path / "state.json")
-    if not isinstance(found, dict) or not isinstance(found.get("best_step"), int | None):
+    metrics = found.get("metrics") if isinstance(found, dict) else None
+    known = metrics is None or (isinstance(metrics, dict) and isinstance(metrics.get("bytes"), int))
+    if not isinstance(found, dict) or not isinstance(found.get("best_step"), int | None) or not known:
         raise PtuneError(f"{path / 'state.json'}: not the state of a run")
     return found
 

@@ -380,11 +380,11 @@ class Session:
             "deterministic": s.deterministic,
             "environment": {name: told for name, told in self.environment.items() if name != "overrides"},
         }
-        self.folder.write_json("result.json", result)
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        self.tracker.finish(
+        self.tracker.finish(  # before the run is over: one that is cut off here tells it again
             {key: result[key] for key in keys}, {"predictions": self.folder.read_jsonl("predictions.jsonl")}
         )
+        self.folder.write_json("result.json", result)
         return result
 
 

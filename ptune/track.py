@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +18,8 @@ Rows = Sequence[Mapping[str, Any]]
 Told = tuple[str, int]  # (a kind of event, or an evaluation's split, and its step)
 STAGED: set[str] = set()  # folders that `stage_in` chose, not the user
 ROWS = 200  # of a table, at most
-PREFIXES = {"step": "train", "halved": "halved"}  # of figures, by the kind of event; those of an evaluation: its split
+PREFIXES = {"step": "train", "halved": "halved"}  # of figures, by the kind of event; of an evaluation: see `prefix_of`
+TAG, PROJECT = 64, 128  # characters that W&B takes
 
 
 class Tracker(Protocol):
@@ -66,17 +67,18 @@ class Wandb:
         self.run, self.warn, self.samples, self.told, self.step = run, warn, samples, set(told), step
 
     def log(self, event: Mapping[str, Any]) -> None:
-        """Figures under "train/..." and "SPLIT/...", by step."""
-        prefix = PREFIXES.get(event["event"]) or str(event.get("split", "eval"))
+        """Figures under "train/..." and "SPLIT/...", by step; those of evaluations on train under "eval_train/..."."""
+        prefix = PREFIXES.get(event["event"]) or prefix_of(str(event.get("split", "eval")))
         figures = {f"{prefix}/{key}": value for key, value in flat(event).items() if isinstance(value, (int, float))}
         self._once(str(event["event"]), int(event["step"]), lambda: figures)
 
     def tables(self, split: str, step: int, tables: Mapping[str, Rows]) -> None:
         """Tables under "SPLIT/..." with their step; each evaluation's once, and at most ROWS rows of each."""
+        prefix = prefix_of(split)
         self._once(
-            split,
+            prefix,
             step,
-            lambda: {f"{split}/step": step, **{f"{split}/{name}": table(rows) for name, rows in tables.items()}},
+            lambda: {f"{prefix}/step": step, **{f"{prefix}/{name}": table(rows) for name, rows in tables.items()}},
         )
 
     def again(self, events: Iterable[tuple[Mapping[str, Any], Mapping[str, Rows]]]) -> None:
@@ -120,6 +122,20 @@ class Wandb:
             self.warn(f"W&B stopped ({error}); the run goes on, metrics.jsonl has everything")
 
 
+def prefix_of(split: str) -> str:
+    """Of an evaluation's figures: the split, unless those of steps are called so."""
+    return f"eval_{split}" if split in PREFIXES.values() else split
+
+
+def problems(settings: Settings) -> Iterator[str]:
+    """What W&B would refuse."""
+    for tag in settings.tags:
+        if not 0 < len(tag) <= TAG:
+            yield f"tracker.tags: '{tag}' has {len(tag)} characters; W&B takes 1 to {TAG}"
+    if not 0 < len(settings.project) <= PROJECT or set(settings.project) & set("/\\#?%:"):
+        yield f"tracker.project: '{settings.project}' is no name; 1 to {PROJECT} characters, none of / \\ # ? % :"
+
+
 def table(rows: Rows) -> Any:
     """The first ROWS of them as W&B's table."""
     import wandb
@@ -152,7 +168,12 @@ def tracker(
     """
     if settings.name == "none" or not ranks.first():
         return NoTracker()
-    given: dict[str, Any] = {"name": name, "tags": [*tags, *settings.tags], "config": dict(config), "job_type": job}
+    given: dict[str, Any] = {
+        "name": name,
+        "tags": [*(tag[:TAG] for tag in tags), *settings.tags],
+        "config": dict(config),
+        "job_type": job,
+    }
     known = known_id(folder)
     return start(settings, folder, warn, known, given)
 

@@ -37,14 +37,16 @@ def trained(cfg: DictConfig) -> float | None:
     if cfg.get("resume"):
         settings = resumed(Path(str(cfg.resume)), where, list(cfg.packages))
         settings.quiet = bool(cfg.get("quiet"))
-        RunFolder(where.folder).file("pruned.json").unlink(missing_ok=True)
+        if again := RunFolder(where.folder).pruned:
+            settings.observer = {}  # which has ended it, and would again
     else:
+        again = False
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
         check_folder(settings, RunFolder(where.folder))
     with Progress(settings.quiet) as progress:
         try:
-            result = run(settings, RunFolder(where.folder), where, progress)
+            result = run(settings, RunFolder(where.folder), where, progress, again)
         except PrunedError as end:
             progress.say(f"{end}; in {where.folder}, resume= goes on")
             return None
@@ -132,18 +134,21 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
     )
 
 
-def run(settings: Train, folder: RunFolder, where: Where, progress: Progress) -> dict[str, Any]:
+def run(settings: Train, folder: RunFolder, where: Where, progress: Progress, again: bool = False) -> dict[str, Any]:
     """Take a run to its end, or say what it ended with if it already has; returns its result.
 
-    Raises PrunedError where an observer ends it, or has ended it before.
+    Raises PrunedError where an observer ends it, or has ended it before, unless it is to go on `again`.
     """
     if folder.finished:
         progress.say(f"{folder.path} is finished")
         return folder.read_json("result.json")
-    if folder.pruned:
+    if folder.pruned and not again:
         raise pruned_before(folder)
     with begun(settings, [folder]):
-        result = Session(settings, folder, where.overrides, progress).complete()
+        session = Session(settings, folder, where.overrides, progress)
+        if again:
+            folder.file("pruned.json").unlink(missing_ok=True)
+        result = session.complete()
     show(result, folder.path, progress)
     log.info("%s on %s: %.2f", result["metric"], result["report_on"], result["score"])
     return result

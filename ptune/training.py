@@ -8,12 +8,13 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ptune import build, flop, loop, optim, ranks
+from ptune import build, flop, loop, memory, optim, ranks
 from ptune.accounting import reading
 from ptune.breakdown import tables
 from ptune.cache import plain, said
@@ -26,12 +27,15 @@ from ptune.rendered import Drawn, Rendered, SideBySide, Stream
 from ptune.run import breakdown_file, intact, read_checkpoint
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ptune.progress import Progress
     from ptune.run import RunFolder
     from ptune.session import Beside, Session
 
 log = logging.getLogger(__name__)
 Splits = dict[str, Rendered]
+WEIGHTS = "precision=bfloat16 or a smaller backbone takes less"
 
 
 class Recorder:
@@ -65,11 +69,14 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     """
     first = sessions[0]
     beside = [(each.settings, each.task) for each in first.beside]
-    model = build.assemble([session.settings for session in sessions], first.task, beside)
+    with memory.needed("for the backbone", WEIGHTS):
+        model = build.assemble([session.settings for session in sessions], first.task, beside)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
     shared: Splits = {}
     runs = [begun(session, model, member, shared) for member, session in enumerate(sessions)]
+    if not model.apart:
+        level(sessions, runs)
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
     started = time.monotonic()
@@ -91,7 +98,8 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     them: how many had a batch of its task; None of one that has ended before.
     """
     sessions = [first, *others]
-    model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
+    with memory.needed("for the backbone", WEIGHTS):
+        model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
     names = [session.task.name for session in sessions]
     laid_out = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
     streams = [stream(s.settings, given, name) for s, given, name in zip(sessions, laid_out, names, strict=True)]
@@ -226,13 +234,15 @@ def observer(session: Session) -> Any:
     return leaf(s.observer, s.packages, warn=session.progress.warn, folder=session.folder.path)
 
 
-def restore(session: Session, run: loop.Run) -> None:
-    """Go on from the newest checkpoint that is whole; what the history tells of later steps is cut off.
+def restore(session: Session, run: loop.Run, path: Path | None = None) -> None:
+    """Go on from a checkpoint, the newest that is whole unless one is given; what the history tells of later steps is
+    cut off.
 
-    Raises PtuneError for a checkpoint of another run.
+    Raises PtuneError for a checkpoint of another run, and for a history other than it was then.
     """
-    path = session.folder.newest_checkpoint(session.progress.warn)
+    path = path or session.folder.newest_checkpoint(session.progress.warn)
     if path is not None:
+        session.folder.check_metrics(path)
         try:
             run.restore(*read_checkpoint(path))
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -243,6 +253,18 @@ def restore(session: Session, run: loop.Run) -> None:
     if path is not None:
         session.tracker.again(record(session.folder))
         session.progress.say(f"going on from step {run.step} of {run.steps}")
+
+
+def level(sessions: Sequence[Session], runs: Sequence[loop.Run]) -> None:
+    """Let runs that take joint passes go on from one step, that of the last one, as far as they have been there.
+
+    One without a checkpoint there, as beside a run that is new, waits for the others.
+    """
+    behind = min((run.step for run in runs if not run.ended), default=0)
+    for session, run in zip(sessions, runs, strict=True):
+        path = session.folder.file("checkpoints") / f"{behind:08d}"
+        if run.step > behind and ranks.told(partial(intact, path)):
+            restore(session, run, path)
 
 
 def record(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:

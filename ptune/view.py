@@ -22,7 +22,6 @@ from rich.text import Text
 from ptune.jobs import Job, Outcome
 from ptune.progress import Progress
 
-TAIL = 8192  # bytes of a run's history that its last figures are looked for in
 BESTS = 3  # tasks whose best score is shown
 SHOWN = 12  # running jobs that are shown one by one
 SECONDS_BETWEEN_UPDATES = 0.5
@@ -42,6 +41,7 @@ class View:
         self.best: dict[str, tuple[float, str]] = {}  # of each task: the score, and whose it is
         self.seconds: list[float] = []  # that jobs took
         self.running: dict[int, tuple[Job, float]] = {}
+        self.histories: dict[int, Latest] = {}  # by the job's number
         self.told: dict[str, Job] = {}  # by what was said of a failure: whose it was
         self.waiting = 0
         self.shown = 0.0
@@ -169,8 +169,8 @@ class View:
             grid.add_column(no_wrap=True, overflow="ellipsis", justify="right" if column == "time" else "left")
         now = time.monotonic()
         for job, since in list(self.running.values())[:SHOWN]:
-            figures = latest(job.folder / "metrics.jsonl")
-            grid.add_row(f"  job {job.number}", job.name, figures, clock(now - since))
+            history = self.histories.setdefault(job.number, Latest(job.folder / "metrics.jsonl"))
+            grid.add_row(f"  job {job.number}", job.name, str(history), clock(now - since))
         if len(self.running) > SHOWN:
             grid.add_row("", f"and {len(self.running) - SHOWN} more", "", "")
         return Group(*lines, grid)
@@ -193,18 +193,29 @@ def shown(path: Path) -> str:
     return relative if len(relative) < len(str(path)) else str(path)
 
 
-def latest(path: Path) -> str:
-    """The last step and the last score of a run's history."""
-    step, score = "", ""
-    with suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-        for line in file.read().split(b"\n"):
-            with suppress(ValueError):
-                event: Mapping[str, Any] = json.loads(line)
-                step = f"step {event['step']}"
-                if event["event"] == "eval":
-                    score = f"{event['split']} {event['metric']} {event['selected']:.1f}"
-    return "  ".join(part for part in (step, score) if part) or NO_FIGURE
+class Latest:
+    """The last step and the last score of a run's history, which is read on from where the last look ended."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.read, self.step, self.score = path, 0, "", ""
+
+    def __str__(self) -> str:
+        with suppress(OSError), self.path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self.read:  # cut, as where a run goes on
+                self.read, self.step, self.score = 0, "", ""
+            file.seek(self.read)
+            whole = file.read().rpartition(b"\n")[:2]
+            self.read += sum(map(len, whole))
+            for line in whole[0].split(b"\n"):
+                self._note(line)
+        return "  ".join(part for part in (self.step, self.score) if part) or NO_FIGURE
+
+    def _note(self, line: bytes) -> None:
+        with suppress(ValueError):
+            event: Mapping[str, Any] = json.loads(line)
+            self.step = f"step {event['step']}"
+            if event["event"] == "eval":
+                self.score = f"{event['split']} {event['metric']} {event['selected']:.1f}"
 
 
 def spoken(seconds: float) -> str:

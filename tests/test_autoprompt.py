@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptune import build, loop, train
+from ptune import build, loop, train, training
 from ptune.batch import IGNORED, Batch, Draw, Hidden, Row, RowOutput, collate
 from ptune.errors import ConfigError
 from ptune.heads.verbalizer import Verbalizer
@@ -317,6 +317,22 @@ def test_a_search_that_goes_on_has_the_rest_of_its_budget(go, tmp_path, monkeypa
         go(tmp_path / "cut", "method.procedure.seconds=3600")
     monkeypatch.setattr(loop.Run, "save", save)
     assert go(tmp_path / "cut")["steps"] == 2  # the first sitting's, and one up to the next evaluation
+
+
+def test_a_search_that_is_over_is_not_gone_on_with(go, tmp_path, monkeypatch) -> None:
+    """Cut off behind its last evaluation, where its figures are put together."""
+    monkeypatch.setattr(loop.Run, "seconds", 5.0)
+    concluded = training.concluded
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for put in (cut, cut):
+        monkeypatch.setattr(training, "concluded", put)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "cut", "method.procedure.seconds=3")
+    monkeypatch.setattr(training, "concluded", concluded)
+    assert go(tmp_path / "cut")["steps"] == 1
 
 
 def test_labels_are_searched_first_and_once(go, ptune, tmp_path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from hydra_plugins.ptune.fused import free, grouped, needed, told
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
-from ptune import loop, train
+from ptune import loop, train, training
 from ptune.errors import PrunedError
 from ptune.jobs import Job
+from ptune.progress import Progress
 from ptune.run import RunFolder
+from ptune.where import Where
 
 SMALL = [
     "data=demo",
@@ -250,6 +253,95 @@ def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, mo
     assert isinstance(second, float)
     assert [step for (step,) in lines(tmp_path / "1", "step", "step")] == [1, 2]
     assert json.loads((tmp_path / "1/pruned.json").read_text())["step"] == 2
+
+
+@pytest.mark.parametrize("saves", range(10))
+def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path, monkeypatch):
+    """What a pass draws depends on who is in it: wherever the group is cut off, it ends as if it had not been."""
+    common = ["method=ptv2", *SMALL, "optim.lr=0.01", "quiet=true"]
+    given = (
+        "seed=1 eval_every=2 max_steps=4 prompt_length.value=4",
+        "seed=2 eval_every=3 max_steps=7 prompt_length.value=9",
+    )
+    runs = [settings(*common, *words.split()) for words in given]
+    monkeypatch.setattr("ptune.model.Model.apart", False)
+
+    def together(folder: Path) -> None:
+        train.together([(deepcopy(s), folder / str(i), []) for i, s in enumerate(runs)], True)
+
+    together(tmp_path / "whole")
+    save, left = RunFolder.save_checkpoint, [None] * saves
+
+    def cut(self: RunFolder, *rest: Any) -> None:
+        if not left:
+            raise Stopped
+        left.pop()
+        save(self, *rest)
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", cut)
+    with pytest.raises(Stopped):
+        together(tmp_path / "cut")
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save)
+    together(tmp_path / "cut")
+    for run in "01":
+        for event, keys in (("step", ("step", "loss", "grad_norm")), ("eval", ("step", "selected", "best"))):
+            assert lines(tmp_path / "cut" / run, event, *keys) == lines(tmp_path / "whole" / run, event, *keys)
+        ends = [(tmp_path / name / run / "tuned.safetensors").read_bytes() for name in ("cut", "whole")]
+        assert ends[0] == ends[1]
+
+
+def test_a_run_waits_for_one_that_is_new_beside_it(settings, tmp_path, monkeypatch):
+    """It has been further, and is not trained again."""
+    common = ["method=ptv2", "prompt_length.value=4", *SMALL, "max_steps=8", "eval_every=2", "quiet=true"]
+    jobs = [(settings(*common, f"seed={seed}", "optim.lr=0.01"), tmp_path / str(seed), []) for seed in (1, 2)]
+    monkeypatch.setattr("ptune.model.Model.apart", False)
+    update = loop.update
+
+    def cut(run: loop.Run, *rest: Any) -> None:
+        if run.step == 7:
+            raise Stopped
+        update(run, *rest)
+
+    monkeypatch.setattr(loop, "update", cut)
+    with pytest.raises(Stopped):
+        train.together(deepcopy(jobs[:1]), True)
+    before = lines(tmp_path / "1", "step", "step", "loss")[:6]
+    monkeypatch.setattr(loop, "update", update)
+    train.together(jobs, True)
+    assert lines(tmp_path / "1", "step", "step", "loss")[:6] == before
+    assert [len(lines(tmp_path / seed, "step", "step")) for seed in "12"] == [8, 8]
+
+
+def test_a_pruned_run_is_known_by_its_checkpoint(settings, tmp_path, monkeypatch):
+    """Killed before that is written down it is over all the same; asked to go on it does."""
+    words = ["method=ptv2", "prompt_length.value=4", *SMALL, "max_steps=6", "eval_every=2", "optim.lr=0.01"]
+    s = settings(*words, "quiet=true", "packages=[test_fused]", "+observer={_target_: test_fused.Behind}")
+    folder, prune = RunFolder(tmp_path / "run"), training.prune
+
+    def cut(*_: Any) -> None:
+        raise Stopped
+
+    def go_on(again: bool = False) -> dict[str, Any]:
+        stored = train.resumed(folder.path, Where(folder.path), ["test_fused"])
+        if again:
+            stored.observer = {}
+        return train.run(stored, folder, Where(folder.path), Progress(True), again)
+
+    monkeypatch.setattr(training, "prune", cut)
+    with pytest.raises(Stopped):
+        train.run(s, folder, Where(folder.path), Progress(True))
+    monkeypatch.setattr(training, "prune", prune)
+    with pytest.raises(PrunedError):
+        go_on()
+    assert [step for (step,) in lines(folder.path, "step", "step")] == [1, 2]
+    session = train.Session
+    monkeypatch.setattr(train, "Session", cut)
+    with pytest.raises(Stopped):  # what cannot begin leaves it pruned
+        go_on(again=True)
+    assert folder.pruned
+    monkeypatch.setattr(train, "Session", session)
+    assert go_on(again=True)["steps"] == 6
+    assert not folder.file("pruned.json").exists()
 
 
 def test_a_run_that_diverges_leaves_the_others(ptune, tmp_path):

@@ -27,7 +27,7 @@ from ptune.errors import (
 from ptune.jobs import LONGEST, Job, Outcome, ended, failure, folder_name
 from ptune.progress import Progress
 from ptune.run import RunFolder
-from ptune.view import View, latest, spoken
+from ptune.view import Latest, View, spoken
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,18 @@ def test_the_live_view(sweep, tmp_path):
 
 
 def test_figures_of_a_run(tmp_path):
-    assert latest(tmp_path / "nothing.jsonl") == "-"
+    path = tmp_path / "metrics.jsonl"
+    history = Latest(path)
+    assert str(history) == "-"
+    evaluated = {"event": "eval", "step": 100, "split": "dev", "metric": "f1", "selected": 55.5}
+    steps = [{"event": "step", "step": step, "loss": 0.5, "names": "x" * 200} for step in range(101, 200)]
+    lines = [json.dumps(event) + "\n" for event in (evaluated, *steps)]
+    path.write_text("".join(lines) + '{"event": "st', encoding="utf-8")
+    assert str(history) == "step 199  dev f1 55.5"  # however long ago that was
+    path.write_text("".join(lines) + '{"event": "step", "step": 200}\n', encoding="utf-8")
+    assert str(history) == "step 200  dev f1 55.5"
+    path.write_text(lines[1], encoding="utf-8")
+    assert str(history) == "step 101"
     assert [spoken(seconds) for seconds in (5, 89, 120, 7200)] == ["5 s", "89 s", "2 min", "2.0 h"]
 
 

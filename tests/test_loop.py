@@ -433,6 +433,45 @@ def test_training_on_what_does_not_fit_says_what_takes_less(train, wire, room):
     assert wired.runs[0].step == 0
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("torch.optim.AdamW.step", "memory ran out for the optimizer's step; optim=adafactor or a lower"),
+        (
+            "ptune.model.Model.to",
+            "memory ran out for the backbone; precision=bfloat16 or a smaller backbone takes less",
+        ),
+    ],
+)
+def test_memory_that_runs_out_elsewhere(place, said, ptune, tmp_path, monkeypatch):
+    """One line, not a traceback, and no second try of a step that was taken in part."""
+
+    def short(*_, **__):
+        raise torch.OutOfMemoryError("planted")
+
+    monkeypatch.setattr(place, short)
+    words = ["method=ptv2", "prompt_length.value=4", "data=demo", "task=rte", "backbone=tiny_encoder", "tracker=none"]
+    sizes = ["data.demo.train=8", "data.demo.dev=4", "data.demo.test=4", "max_steps=2", "quiet=true"]
+    done = ptune("train", *words, *sizes, "hydra.run.dir=run")
+    assert done.code == 1
+    assert done.err.startswith(said)
+    assert "\n" not in done.err
+
+
+def test_several_ranks_save_before_an_evaluation(train, wire, monkeypatch):
+    """They cannot stop within it."""
+    saves: list[tuple[int, int]] = []
+    wired = wire(train("method=ptv2", "max_steps=4", "eval_every=2"))
+    (run,) = wired.runs
+    save = run.recorder.save
+    monkeypatch.setattr(
+        run.recorder, "save", lambda step, *rest: saves.append((step, len(run.history))) or save(step, *rest)
+    )
+    monkeypatch.setattr(loop.ranks, "count", lambda: 2)
+    wired.fit(scripted(1.0, 2.0))
+    assert saves == [(2, 0), (2, 1), (4, 1), (4, 2)]
+
+
 def test_ranks_do_not_halve_each_for_itself(train, wire, monkeypatch):
     """The step of the others is whole."""
     wired = wire(train("method=ptv2", "max_steps=3"))

@@ -22,6 +22,7 @@ from ptune.errors import ConfigError, DiskError, Interrupted, PtuneError
 from ptune.model import Model
 from ptune.progress import Progress
 from ptune.run import RunFolder, code_version, intact, sha256, write_atomically
+from ptune.track import NoTracker
 from ptune.where import Where
 from ptune.words import quote
 
@@ -551,6 +552,53 @@ def test_damaged_while_stopped(go, whole, tmp_path, monkeypatch, capsys):
     go(tmp_path)
     assert f"warning: {newest} is damaged; taking the one before it" in capsys.readouterr().err.replace("\n", "")
     assert same(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (lambda text: text.replace('"step": 3', '"step"; 3', 1), ":3"),
+        (lambda text: text.replace('"examples"', '"exbmples"', 1), ""),
+        (lambda text: text.replace('"loss": 0.', '"loss": 1.', 1), ""),
+        (lambda text: text[: len(text) // 2], ":"),
+        (lambda text: None, ""),
+    ],
+)
+def test_a_history_other_than_the_checkpoints_is_told(go, tmp_path, monkeypatch, damage, place):
+    """Nothing of what was recorded is left out without a word."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, "append_metrics", 16)
+        with pytest.raises(Stopped):
+            go(tmp_path, "epochs=4")
+    path = tmp_path / "metrics.jsonl"
+    text = damage(path.read_text(encoding="utf-8"))
+    path.unlink()
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(PtuneError) as caught:
+        go(tmp_path)
+    newest = RunFolder(tmp_path).checkpoints()[-1].name
+    assert str(caught.value).startswith(f"{path}{place}")
+    assert str(caught.value).endswith(
+        f": not as it was when {newest} was saved; put it back from a copy, or start the run again in another folder"
+    )
+
+
+def test_an_end_that_is_cut_off_is_told_the_tracker_again(go, tmp_path, monkeypatch):
+    """The run is not over before its tracker knows."""
+    told: list[float] = []
+
+    class Told(NoTracker):
+        def finish(self, summary, tables) -> None:
+            told.append(summary["score"])
+            if len(told) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("ptune.track.tracker", lambda *_, **__: Told())
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, "epochs=1")
+    assert not RunFolder(tmp_path).finished
+    assert told == [go(tmp_path)["score"]] * 2
 
 
 def test_damaged_best(go, tmp_path, monkeypatch):

@@ -306,6 +306,35 @@ def test_resumed_run_tells_nothing_twice(go, capsys):
         assert steps == ([1, 2, 3, 4] if key == "train/loss" else [2, 4])
 
 
+def test_evaluations_on_train_are_not_its_steps(go):
+    """They have rows and names of their own, and are told once too."""
+    folder = go("select_on=train")
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "00000004")
+    go("select_on=train")
+    told = [row for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")) for _, row in rows(file)]
+    assert [row["train/step"] for row in told if "train/loss" in row] == [1, 2, 3, 4]
+    for key in ("eval_train/selected", "eval_train/labels"):
+        assert [row["eval_train/step"] for row in told if key in row] == [2, 4]
+    assert not any("train/selected" in row for row in told)
+    seconds = [event["seconds"] for event in events(folder) if event["event"] == "step"]
+    assert [row["train/seconds"] for row in told if "train/loss" in row][:2] == seconds[:2]  # before it was cut off
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (f"tracker.tags=[{'x' * 65}]", f"tracker.tags: '{'x' * 65}' has 65 characters; W&B takes 1 to 64"),
+        ("tracker.tags=['']", "tracker.tags: '' has 0 characters; W&B takes 1 to 64"),
+        ("tracker.project=a/b", "tracker.project: 'a/b' is no name; 1 to 128 characters, none of / \\ # ? % :"),
+    ],
+)
+def test_what_wandb_would_refuse(overrides, ptune, word, said):
+    """Before the run, not as a warning without a record."""
+    done = ptune("train", *overrides, "tracker=wandb", word)
+    assert (done.code, done.err) == (1, said)
+
+
 KILLED = """
 import os, signal
 import psutil
