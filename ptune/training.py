@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -260,11 +261,12 @@ def level(sessions: Sequence[Session], runs: Sequence[loop.Run]) -> None:
 
     One without a checkpoint there, as beside a run that is new, waits for the others.
     """
-    behind = min((run.step for run in runs if not run.ended), default=0)
+    behind = min((run.step for run in runs if not run.ended), default=math.inf)
     for session, run in zip(sessions, runs, strict=True):
-        path = session.folder.file("checkpoints") / f"{behind:08d}"
-        if run.step > behind and ranks.told(partial(intact, path)):
-            restore(session, run, path)
+        if run.step > behind:
+            path = session.folder.file("checkpoints") / f"{behind:08d}"
+            if ranks.told(partial(intact, path)):
+                restore(session, run, path)
 
 
 def record(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:

@@ -255,7 +255,7 @@ def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, mo
     assert json.loads((tmp_path / "1/pruned.json").read_text())["step"] == 2
 
 
-@pytest.mark.parametrize("saves", range(10))
+@pytest.mark.parametrize("saves", [*range(10), None], ids=str)
 def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path, monkeypatch):
     """What a pass draws depends on who is in it: wherever the group is cut off, it ends as if it had not been."""
     common = ["method=ptv2", *SMALL, "optim.lr=0.01", "quiet=true"]
@@ -270,7 +270,7 @@ def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path
         train.together([(deepcopy(s), folder / str(i), []) for i, s in enumerate(runs)], True)
 
     together(tmp_path / "whole")
-    save, left = RunFolder.save_checkpoint, [None] * saves
+    save, left = RunFolder.save_checkpoint, [None] * (99 if saves is None else saves)
 
     def cut(self: RunFolder, *rest: Any) -> None:
         if not left:
@@ -278,11 +278,19 @@ def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path
         left.pop()
         save(self, *rest)
 
-    monkeypatch.setattr(RunFolder, "save_checkpoint", cut)
-    with pytest.raises(Stopped):
-        together(tmp_path / "cut")
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save)
+    def ended(*_: Any) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_checkpoint", cut)
+        patch.setattr(training, "concluded", ended)
+        with pytest.raises(Stopped):
+            together(tmp_path / "cut")
+    taken: list[int] = []
+    update = loop.update
+    monkeypatch.setattr(loop, "update", lambda run, *rest: taken.append(run.member) or update(run, *rest))
     together(tmp_path / "cut")
+    assert saves is not None or not taken
     for run in "01":
         for event, keys in (("step", ("step", "loss", "grad_norm")), ("eval", ("step", "selected", "best"))):
             assert lines(tmp_path / "cut" / run, event, *keys) == lines(tmp_path / "whole" / run, event, *keys)
