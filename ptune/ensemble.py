@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from ptune.config import Data, Eval
 from ptune.errors import ConfigError, PtuneError
 from ptune.progress import Progress, bracketed
+from ptune.stored import Stored, plain
 
 if TYPE_CHECKING:
+    from ptune.data import Corpus
     from ptune.restore import Restored
     from ptune.tasks import Prediction
 
@@ -28,9 +30,11 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     from ptune.cache import Cache
     from ptune.corpus import SYNTHETIC, read_corpus
     from ptune.data import cache_folder
+    from ptune.eval import changed
     from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
     from ptune.rendered import Rendered
     from ptune.restore import together
+    from ptune.stored import account
 
     if s.task is not None or s.data is not None:
         raise ConfigError(["task: runs vote on their own task; leave out task and data"])
@@ -45,9 +49,16 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     if not corpus.labeled(split):
         labeled = [name for name in corpus.splits if corpus.labeled(name)]
         raise ConfigError([f"split: {first.task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
+    if problem := unlike(runs, corpus, split):
+        others = [name for name in corpus.splits if name != "train" and corpus.labeled(name)]
+        fair = [name for name in others if not unlike(runs, corpus, name)]
+        cure = f"one of: {', '.join(fair)}" if fair else "runs with one held_out_seed hold out the same"
+        raise ConfigError([f"split: {problem}; {cure}"])
     if corpus.synthetic:
         progress.say(SYNTHETIC, style="bold yellow")
     examples = corpus.splits[split]
+    checksum = account(examples)["sha256"]
+    other = changed(first, split, checksum, progress)
     asked = []
     for run in runs:
         most = run.settings.data.max_length
@@ -66,6 +77,8 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
         {
             "split": split,
             "examples": len(examples),
+            "sha256": checksum,
+            **({"changed": True} if other else {}),
             "metric": metric,
             "scores": found.scores,
             "interval": interval,
@@ -90,6 +103,59 @@ def rows(runs: Sequence[Restored], each: Sequence[float], voted: float, interval
 def of_all(data: Data) -> Data:
     """What runs that vote have alike of their data: the length of a text is a run's own, as that of its prompt is."""
     return replace(data, max_length=None, bucket=True, cache=True)
+
+
+def unlike(runs: Sequence[Restored], corpus: Corpus, split: str) -> str:
+    """Which of the runs was trained or selected on examples of a split of the first one's corpus that another one was
+    not, since their vote would say nothing of new ones; else nothing.
+    """
+    examples = corpus.splits[split]
+    scored = {*(examples.texts("id") if isinstance(examples, Stored) else (example.id for example in examples))}
+    known = [seen(run, corpus, split, scored) for run in runs]
+    for run, own in zip(runs, known, strict=True):
+        for other, theirs in zip(runs, known, strict=True):
+            for what, ids in own.items():
+                if more := len(ids - theirs[what]):
+                    return (
+                        f"{run.folder.path} was {what} on {more} of the {len(scored)} examples of '{split}', and "
+                        f"{other.folder.path} was not"
+                    )
+    return ""
+
+
+def seen(run: Restored, corpus: Corpus, split: str, scored: set[str]) -> dict[str, set[str]]:
+    """Which of the ids of a split are those of examples that the run was trained on, and selected on.
+
+    Raises PtuneError where its folder does not tell.
+    """
+    path = run.folder.file("splits.jsonl")
+    if not path.is_file():
+        raise PtuneError(f"{path}: missing, which tells what the run was trained on; without it the run answers alone")
+    told = {str(row.get("split")): row.get("ids") for row in run.folder.read_jsonl("splits.jsonl")}
+    found = {}
+    for what, own in (("trained", "train"), ("selected", run.settings.select_on)):
+        try:
+            found[what] = among(told.get(own) or (), scored) if home(own, corpus) == home(split, corpus) else set()
+        except (TypeError, ValueError):
+            raise PtuneError(f"{path}: damaged (ids that are no texts or pairs of numbers)") from None
+    return found
+
+
+def home(split: str, corpus: Corpus) -> Any:
+    """What the ids of a split count in: its file, which may be another one's too; of what is held out the other's."""
+    of = corpus.origin.get("held_out", {}).get("from", "train") if split == "held_out" else split
+    return corpus.origin["files"].get(of, of)
+
+
+def among(ids: Sequence[Any], wanted: set[str]) -> set[str]:
+    """Which of the ids that are wanted an account has, where a pair stands for numbers in a row."""
+    found = {each for each in ids if isinstance(each, str)} & wanted
+    for low, high in (each for each in ids if not isinstance(each, str)):
+        if high - low < len(wanted):
+            found |= {str(number) for number in range(low, high + 1)} & wanted
+        else:
+            found |= {each for each in wanted if plain(each) and low <= int(each) <= high}
+    return found
 
 
 def vote(predictions: Sequence[Prediction]) -> Prediction:

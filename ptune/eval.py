@@ -61,6 +61,8 @@ def main(cfg: DictConfig) -> None:
         for line in corpus.warnings:
             progress.warn(line)
         examples = corpus.splits[split]
+        checksum = account(examples)["sha256"]
+        other = s.task is None and changed(run, split, checksum, progress)
         assert run.settings.data.max_length is not None
         template, most = run.model.member(0).template, run.settings.data.max_length
         rendered = Rendered(examples, task, template, most, cache, split)
@@ -78,7 +80,8 @@ def main(cfg: DictConfig) -> None:
                 **({"task": task.name} if s.task is not None else {}),
                 "split": split,
                 "examples": len(examples),
-                "sha256": account(examples)["sha256"],
+                "sha256": checksum,
+                **({"changed": True} if other else {}),
                 "scores": found.scores,
                 "metric": metric,
                 "interval": interval,
@@ -103,6 +106,20 @@ def main(cfg: DictConfig) -> None:
             ],
         )
         track(run, name, found.scores, tables(broken_down), progress)
+
+
+def changed(run: Restored, split: str, checksum: str, progress: Progress) -> bool:
+    """Whether a split of the run's own task has other examples than when the run was made, which is said aloud."""
+    from ptune.checks import lookup
+
+    told = lookup(run.folder.read_json("result.json"), f"checksums.{split}")
+    if not told or told == checksum:
+        return False
+    progress.warn(
+        f"{split}: other examples than those of {run.folder.path} (sha256 {checksum[:12]}, in its result.json "
+        f"{str(told)[:12]}); the scores are not of the data that it was made with"
+    )
+    return True
 
 
 def track(
