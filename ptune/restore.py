@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ptune import build, shots
+from ptune.checks import lookup
 from ptune.config import Train
 from ptune.errors import PtuneError
 from ptune.leaves import leaf, target
 from ptune.model import Model
-from ptune.run import RunFolder
+from ptune.run import RunFolder, sha256
 from ptune.tasks import Task
 from ptune.templates import Showing
+
+NOTHING = hashlib.sha256().hexdigest()  # of a checkpoint without weights, which building the model tells
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,10 @@ class Restored:
 
 
 def restore(path: str, device: str, precision: str | None = None, packages: Sequence[str] = ()) -> Restored:
-    """Open the run in `path`. Raises PtuneError where it is unfinished, damaged, or has no model."""
+    """Open the run in `path`.
+
+    Raises PtuneError where it is unfinished, damaged, has no model, or has other weights than those it was scored with.
+    """
     return together([path], device, precision, packages)[0]
 
 
@@ -56,6 +63,8 @@ def together(
                     f"{path}: has {s.backbone['name']} and {paths[0]} has {first}, or other settings of it; runs that "
                     "answer together share one backbone"
                 )
+    for folder, s in zip(folders, settings, strict=True):
+        check_backbone(folder, s)
     tasks: list[Task] = [leaf(s.task, s.packages) for s in settings]
     try:
         model = build.assemble(settings, tasks)
@@ -72,9 +81,35 @@ def together(
             raise PtuneError(
                 f"{folder.file('tuned.safetensors')}: does not fit config.yaml ({str(error).splitlines()[0]})"
             ) from None
+        check_tuned(folder)
     model.eval()
     parts = zip(settings, tasks, folders, strict=True)
     return [Restored(s, task, model, folder, member) for member, (s, task, folder) in enumerate(parts)]
+
+
+def check_backbone(folder: RunFolder, s: Train) -> None:
+    """Raises PtuneError where the backbone has other weights than that which the run was trained with."""
+    trained = lookup(folder.read_json("result.json"), "weights.backbone.sha256")
+    if not trained:
+        return
+    backbone = leaf(s.backbone, s.packages)
+    here = backbone.origin()["sha256"]
+    if here not in (None, NOTHING, trained):
+        raise PtuneError(
+            f"{folder.path}: was trained with weights of {backbone.name} whose sha256 begins with {str(trained)[:12]}, "
+            f"and {backbone.folder} has {here[:12]}; put that checkpoint back, or name its folder as backbone.path in "
+            "the run's config.yaml"
+        )
+
+
+def check_tuned(folder: RunFolder) -> None:
+    """Raises PtuneError where the run's own weights are others than those that its result tells of."""
+    tuned, path = lookup(folder.read_json("result.json"), "weights.tuned"), folder.file("tuned.safetensors")
+    if tuned and (here := sha256(path)) != tuned:
+        raise PtuneError(
+            f"{path}: not the weights of result.json (sha256 {here[:12]}, there {str(tuned)[:12]}); put back the file "
+            "that the run wrote, or train it again"
+        )
 
 
 def stored(folder: RunFolder, device: str, packages: Sequence[str] = ()) -> Train:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import call
+from safetensors.torch import load_file, save_file
 
-from ptune.run import RunFolder
+from ptune.run import RunFolder, sha256
 from ptune.schemes import from_iob2, spans, to_iob2
 
 
@@ -107,6 +108,39 @@ def test_no_run(ptune, runs, tmp_path, words):
     assert refused(damaged).startswith(f"{damaged / 'tuned.safetensors'}: does not fit config.yaml (")
 
 
+@pytest.mark.parametrize("words", [["eval"], ["predict", "input=in.txt"], ["export", "to=folder", "out=out"]])
+def test_other_weights_than_the_runs(ptune, runs, bert_folder, tmp_path, words):
+    """Of the run itself and of its backbone: both checksums and the cure are told; what tells of none is taken."""
+    (tmp_path / "in.txt").write_text("a\tb\n")
+    run = shutil.copytree(runs / "finished" / "rte", tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    trained, config = result(run)["weights"], (run / "config.yaml").read_text(encoding="utf-8")
+    tensors = load_file(run / "tuned.safetensors")
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, run / "tuned.safetensors")
+    now, then = sha256(run / "tuned.safetensors")[:12], trained["tuned"][:12]
+    found = ptune(*words, "run=run")
+    assert (found.code, found.err) == (
+        1,
+        f"run/tuned.safetensors: not the weights of result.json (sha256 {now}, there {then}); put back the file that "
+        "the run wrote, or train it again",
+    )
+    other = shutil.copytree(bert_folder, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file({n: t + 1 for n, t in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+    (run / "config.yaml").write_text(config.replace(str(bert_folder), str(other)), encoding="utf-8")
+    now, then = sha256(other / "model.safetensors")[:12], trained["backbone"]["sha256"][:12]
+    found = ptune(*words, "run=run")
+    assert (found.code, found.err) == (
+        1,
+        f"run: was trained with weights of {bert_folder.name} whose sha256 begins with {then}, and {other} has {now}; "
+        "put that checkpoint back, or name its folder as backbone.path in the run's config.yaml",
+    )
+    told = result(run)
+    del told["weights"]
+    (run / "result.json").write_text(json.dumps(told), encoding="utf-8")
+    (run / "config.yaml").write_text(config, encoding="utf-8")
+    assert ptune(*words, "run=run").code == 0
+
+
 def test_run_must_be_given(ptune):
     """The key is named."""
     for command in ("eval", "predict"):
@@ -148,6 +182,29 @@ def test_eval_batch_size_changes_nothing(ptune, runs):
     before = result(folder)["best"]["report"]
     assert ptune("eval", str(folder), "batch_size=1").code == 0
     assert json.loads((folder / "eval_test.json").read_text(encoding="utf-8"))["scores"] == before
+
+
+def test_eval_of_data_that_has_changed(ptune, runs, tmp_path):
+    """Is told, and kept beside the scores."""
+    run = shutil.copytree(runs / "finished" / "rte", tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    assert ptune("eval", "run=run").code == 0
+    before = json.loads((run / "eval_dev.json").read_text(encoding="utf-8"))
+    assert "changed" not in before
+    data = shutil.copytree(runs / "data", tmp_path / "data")
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace(str(runs / "data"), str(data)), encoding="utf-8")
+    lines = rows((data / "RTE" / "val.jsonl").read_text(encoding="utf-8"))
+    lines[0]["premise"] += " And more."
+    (data / "RTE" / "val.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    shutil.copytree(run, tmp_path / "again")
+    for words, name in (("run=run", "eval_dev"), ("run=run,again", "ensemble_dev")):
+        found = ptune("eval", words)
+        assert found.code == 0, found.err
+        now = json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
+        assert now["changed"]
+        said = " ".join(found.err.split())
+        assert f"dev: other examples than those of run (sha256 {now['sha256'][:12]}, in its result.json " in said
+        assert before["sha256"][:12] in said
 
 
 def test_eval_does_not_compose(ptune, runs, tmp_path):
