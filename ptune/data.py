@@ -132,11 +132,15 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
     return Corpus(splits, origin)
 
 
-def without_labels(task: Any, settings: Data, corpus: Corpus, cache: Cache | None = None) -> tuple[list[Example], str]:
+def without_labels(
+    task: Any, settings: Data, corpus: Corpus, cache: Cache | None = None, scored: Sequence[str] | None = None
+) -> tuple[list[Example], str]:
     """Examples whose labels, if they have some, are dropped, and which ones they are: the corpus's file of them, else
     the training examples that its settings left out, else a test split without labels.
 
-    None that says the same as one whose label the run knows. Raises ConfigError where there is no such example.
+    None that says the same as one whose label the run knows. scored: of a run that uses no label of train, the splits
+    that select and report; it has the whole of train in place of the latter two. Raises ConfigError where there is no
+    such example.
     """
     found: Sequence[Example]
     if "unlabeled" in corpus.splits:
@@ -144,12 +148,16 @@ def without_labels(task: Any, settings: Data, corpus: Corpus, cache: Cache | Non
         found, which = corpus.splits["unlabeled"], f"{path.parent.name}/{path.name}"
     elif settings.max_train is not None or settings.per_class is not None:
         source = sources(task, settings, {})["train"]
-        found, which = read(task, "train", source, settings.lenient, cache)[0], "the rest of train"
+        found = read(task, "train", source, settings.lenient, cache)[0]
+        which = "the rest of train" if scored is None else "train"
+    elif scored is not None:
+        found, which = corpus.splits.get("train", ()), "train"
     elif corpus.splits.get("test") and not corpus.labeled("test"):
         found, which = corpus.splits["test"], "test, which has no labels"
     else:
         found, which = (), ""
-    known = {said(e) for split in ("train", "held_out") for e in corpus.splits.get(split, ())}
+    labeled = ("train", "held_out") if scored is None else ("held_out", *scored)
+    known = {said(e) for split in labeled for e in corpus.splits.get(split, ())}
     left = [replace(e, gold=None) for e in found if said(e) not in known]
     if not left:
         raise ConfigError(

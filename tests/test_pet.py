@@ -273,6 +273,11 @@ def learned(folder: Path) -> list[Any]:
     return told["ids"]
 
 
+def within(id: str, ids: Sequence[Any]) -> bool:
+    """Whether an id is among those of a run folder, where a pair stands for numbers in a row."""
+    return any(each == id or (isinstance(each, list) and each[0] <= int(id) <= each[1]) for each in ids)
+
+
 def test_uniform_weights_need_no_untrained_pattern(go, taught, tmp_path) -> None:
     result = go(tmp_path, *PET, "method.procedure.weights=uniform", "method.procedure.sc_reps=2")
     assert [stage["name"] for stage in result["stages"]] == ["pet1-1", "pet4-1", "classifier-2"]
@@ -280,6 +285,21 @@ def test_uniform_weights_need_no_untrained_pattern(go, taught, tmp_path) -> None
     wanted = by_hand(tmp_path, [("pet1-1", 1.0), ("pet4-1", 1.0)], 2.0)
     given = torch.tensor([e.soft.probabilities for e in taught[0]], dtype=torch.float64)
     assert given.sub(wanted).abs().max() < 1e-9
+
+
+def test_patterns_of_wsc_weigh_what_they_get_right_of_the_right_ones(go, tmp_path) -> None:
+    """PET's WscProcessor has no others to train on, and weighs on what it trains on."""
+    less = [line for line in TINY if "layout" not in line]
+    result = go(
+        *(tmp_path, "task=wsc", "method=pet", *less, "method.procedure.distill=false", "data.demo.dev=8"),
+        "method.procedure.patterns=[pet0]",
+    )
+    right = {e.id for e in splits(tmp_path)["train"] if e.gold == "true"}
+    rows = lines(tmp_path / "stages/pet0-untrained/train.jsonl")
+    assert {row["id"] for row in rows} == right
+    assert 0 < len(right) < 12
+    share = float(np.mean([row["prediction"] == "true" for row in rows]))
+    assert result["pet"]["weights"]["pet0"] == pytest.approx(share or 1.0)
 
 
 @pytest.mark.parametrize("after", ["pet4-untrained", "pet1-1", "pet4-1"])
@@ -359,6 +379,14 @@ def test_settings_that_cannot_be(settings) -> None:
         ("task=rte", "method=pet", "method.procedure.patterns=[pet9]"): "no pattern 'pet9'",
         ("task=rte", "method=pet", "backbone=tiny_causal"): "pet0: a causal model reads nothing after",
         ("task=rte", "method=pet", "method.procedure.reps=0"): r"method\.procedure\.reps: 0 is too small",
+        (
+            *("task=rte", "method=pet", "method.procedure.patterns=[pet4]", "backbone=tiny_causal"),
+            "method.procedure.alpha=0.9",
+        ): r"auxiliary\.template: masked is for models that fill a mask with a token; a causal model has none",
+        (
+            *("task=rte", "method=pet", "method.procedure.patterns=[pet1]", "backbone=tiny_encoder_decoder"),
+            "method.procedure.alpha=0.9",
+        ): r"auxiliary\.template: masked is for models that fill a mask with a token; this one's stand for any number",
         ("task=copa", "method=pet", "method.procedure.alpha=0.9"): "alpha: .* those of copa ask for a text",
         ("task=rte", "method=ipet", "method.procedure.patterns=[pet0]", "method.procedure.reps=1"): "has no others",
         ("task=rte", "method=ipet", "method.procedure.scale=1.0"): "training sets grow by it",
@@ -397,6 +425,24 @@ def test_without_any_a_test_split_that_has_no_labels_is_taken(settings) -> None:
         unlabeled(
             settings("task=agnews", "data=demo", "data.demo.train=8", "data.demo.test=8", "backbone=tiny_encoder")
         )
+
+
+def test_without_labels_the_whole_of_train_is_unlabeled_but_what_selects(go, tmp_path) -> None:
+    """Zero-shot iPET on a corpus without a file of unlabeled examples."""
+    less = [line for line in TINY if "layout" not in line]
+    generations = ["method.procedure.zero_shot=true", "method.procedure.generations=2"]
+    result = go(
+        *(tmp_path, "task=agnews", "method=ipet", *less, "data.demo.train=60", "protocol=held_out", *generations),
+        "method.procedure.patterns=[pet0,pet1]",
+    )
+    known = splits(tmp_path)["train"]
+    unlabeled = [row["id"] for row in lines(tmp_path / "stages/generation1-pet0/unlabeled.jsonl")]
+    assert len(known) == 60
+    assert result["pet"]["unlabeled"] == {"from": "train", "examples": len(unlabeled)}
+    kept = learned(tmp_path / "stages/generation1-pet0")
+    held_out = {e.id for e in known} - {e.id for e in known if within(e.id, kept)}
+    assert (len(held_out), 0 < len(unlabeled) <= 54) == (6, True)
+    assert not {*unlabeled} & held_out
 
 
 @pytest.mark.parametrize(
@@ -537,7 +583,7 @@ def test_ipet_of_a_choice_draws_by_the_place_of_the_right_one(go, settings, tmp_
     result = go(tmp_path, "task=copa", *more, *given)
     sizes = [stage["train"]["examples"] for stage in result["stages"] if stage["name"].startswith("generation2")]
     assert len(sizes) == 2
-    assert all(12 < size <= 60 for size in sizes)
+    assert all(24 < size <= 120 for size in sizes)  # of 12, each there with its choices swapped
     with pytest.raises(ConfigError) as caught:
         settings("task=record", "method=ipet", "data=demo", "backbone=tiny_encoder")
     assert caught.value.problems == [

@@ -12,9 +12,10 @@ import numpy as np
 from ptune.accounting import together
 from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
-from ptune.leaves import with_defaults
+from ptune.leaves import target, with_defaults
 from ptune.procedures import Procedure, Stage, Work
 from ptune.seeds import mix
+from ptune.tasks import OwnTexts
 from ptune.templates.pattern import Pattern
 
 if TYPE_CHECKING:
@@ -48,14 +49,16 @@ class Pet(Procedure):
 
     Each run is a stage: the task's PET patterns (named pet...), or `patterns`, with the method's parts of `pattern`,
     `reps` seeds each, `pattern_steps` steps. The classifier takes `steps` steps; of `sc_reps` the first is this run.
-    weights: of the patterns in the mean of logits; accuracy is that of the untrained pattern on the training examples,
-    and uniform in place of zeros throughout. temperature: of the soft labels; unlabeled: how many of them at most.
-    distill: without it there is no classifier, nor need of unlabeled examples: the ensemble's answers are the run's.
-    keep_weights: of stages, which nothing needs once they have said all they are asked. alpha: of the patterns' own
-    loss, beside that of masked language modeling on the unlabeled examples in the same pattern, which weighs 1 - alpha
-    and whose parts are `auxiliary`; None: without. mirror: where candidates have places, as COPA's two, each labeled
-    and each unlabeled example is there once more with them in each other's.
+    weights: of the patterns in the mean of logits; accuracy is that of the untrained pattern on the training examples
+    that it learns from, and uniform in place of zeros throughout. temperature: of the soft labels; unlabeled: how many
+    of them at most. distill: without it there is no classifier, nor need of unlabeled examples: the ensemble's answers
+    are the run's. keep_weights: of stages, which nothing needs once they have said all they are asked. alpha: of the
+    patterns' own loss, beside that of masked language modeling on the unlabeled examples in the same pattern, which
+    weighs 1 - alpha and whose parts are `auxiliary`; None: without. mirror: where candidates have places, as COPA's
+    two, each labeled and each unlabeled example is there once more with them in each other's.
     """
+
+    zero_shot = False  # whether the labels of train are of no use, see Ipet
 
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
@@ -66,7 +69,7 @@ class Pet(Procedure):
                 "method/procedure",
                 f"labels texts or candidates that compete for one label, and {task.name} asks for something else",
             )
-        elif not (known := settings["patterns"] or pet_patterns(task)):
+        elif not (known := known_to(settings, task)):
             yield (
                 f"{here}.patterns",
                 f"task {task.name} has no pattern named pet...; name some of its patterns in a list",
@@ -90,6 +93,12 @@ class Pet(Procedure):
                 f"the auxiliary loss is of patterns that ask for a label's word, and those of {task.name} ask for a "
                 "text of its own; leave it out",
             )
+        node = (settings["auxiliary"] or {}).get("template")
+        if settings["alpha"] is not None and node:
+            kind, first = target(str(node.get("_target_")), given.packages), next(iter(known_to(settings, task)), None)
+            for key, text in kind.problems(with_defaults(kind, {**node, "name": first}), shape, task):
+                if key != "name":  # which is told above
+                    yield f"{here}.auxiliary.template{'.' if key else ''}{key}", text
         for key, parts in (("pattern", settings["pattern"]), ("auxiliary", settings["auxiliary"])):
             if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or settings["alpha"] else ():
                 yield f"{here}.{key}.{min(missing)}", "must be given, with its _target_"
@@ -178,7 +187,8 @@ class Pet(Procedure):
 
         if not self.asks:
             return [], {}
-        found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache)
+        scored = (session.settings.select_on, session.report_on) if self.zero_shot else None
+        found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache, scored)
         found = [*found, *self.mirrored(session.task, found)]
         if self.unlabeled is not None and self.unlabeled < len(found):  # of a file that may be in any order
             chosen = shuffled(len(found), session.settings.seed, "unlabeled")[: self.unlabeled]
@@ -203,11 +213,12 @@ class Pet(Procedure):
         return patterns * (self.reps + (self.weights == "accuracy")) + (self.sc_reps - 1) * self.distill
 
     def weigh(self, session: Session, patterns: Sequence[str]) -> dict[str, float]:
-        """Each pattern's weight: 1, or its accuracy on the training examples before it is trained."""
+        """Each pattern's weight: 1, or its accuracy before it is trained on the examples that it learns from."""
         if self.weights == "uniform":
             return dict.fromkeys(patterns, 1.0)
-        train, found = self.doubled(session) or session.corpus.splits["train"], {}
-        for pattern in patterns:
+        train = taught(session.task, self.doubled(session) or session.corpus.splits["train"])
+        found = {}
+        for pattern in patterns if train else ():
             child = session.child(f"{pattern}-untrained", method=self.method(pattern, UNTRAINED))
             child.complete()
             said = decoded(session.task, train, scores_of(child, "train.jsonl", train))
@@ -286,9 +297,21 @@ class Pet(Procedure):
         session.progress.table(["", f"{session.report_on} {session.settings.metric}"], rows)
 
 
+def known_to(settings: Mapping[str, Any], task: Any) -> list[str]:
+    """The names of the patterns that are trained: those in the settings, else the task's own."""
+    return list(settings["patterns"] or pet_patterns(task))
+
+
 def pet_patterns(task: Any) -> list[str]:
     """The names of a task's PET patterns."""
     return [name for name in task.patterns if name.startswith(PATTERN)]
+
+
+def taught(task: Task, examples: Sequence[Example]) -> Sequence[Example]:
+    """The examples that patterns learn from: where a text is to be written, those whose text is the right one."""
+    if not isinstance(task, OwnTexts) or task.masked != "text":
+        return examples
+    return [example for example in examples if 1 in (task.options(example)[1] or ())]
 
 
 def training(s: Any, steps: int) -> dict[str, Any]:

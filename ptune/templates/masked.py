@@ -32,8 +32,9 @@ class Masked(Pattern):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Template."""
         yield from super().problems(given, shape, task)
-        if shape.causal:
-            yield "", "masked is for models that fill masks; a causal model has none"
+        if shape.causal or shape.sentinels:
+            kind = "a causal model has none" if shape.causal else "this one's stand for any number of tokens"
+            yield "", f"masked is for models that fill a mask with a token; {kind}; leave method.procedure.alpha out"
         if not 0 < given["share"] < 1:
             yield "share", f"{given['share']} is not between 0 and 1"
 
