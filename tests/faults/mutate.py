@@ -163,10 +163,10 @@ def values(text: str, draw: random.Random) -> str:
     i = draw.randrange(len(rows))
     try:
         node = {"": json.loads(rows[i])}
-    except (ValueError, RecursionError):
+        exchange(node, draw)
+        rows[i] = json.dumps(node.get("", {}), indent=1 if len(rows) == 1 else None, ensure_ascii=draw.random() < 0.5)
+    except (ValueError, RecursionError):  # no JSON, or nested deeply before
         return characters(text, draw)
-    exchange(node, draw)
-    rows[i] = json.dumps(node.get("", {}), indent=1 if len(rows) == 1 else None, ensure_ascii=draw.random() < 0.5)
     return "\n".join(rows)
 
 
