@@ -95,10 +95,7 @@ def check(s: Train) -> Iterator[str]:
             yield f"{key}: must be given{named}"
     if not isinstance(s.method.get("patterns"), (str, type(None))):
         yield f"method.patterns: {s.method['patterns']!r} is not a name, as that of patterns ptuning, ptuning2, ..."
-    for key in AT_LEAST_ONE:
-        value = lookup(values, key)
-        if value is not None and value < 1:
-            yield f"{key}: {value} is too small; at least 1"
+    yield from too_small({key: lookup(values, key) for key in AT_LEAST_ONE})
     if s.prompt_length.value is not None and s.prompt_length.value < 1:
         yield f"prompt_length.value: {s.prompt_length.value} is no prompt; at least 1, or method=linear_probe"
     if s.data.source == "local" and not s.data.root:
@@ -110,6 +107,13 @@ def check(s: Train) -> Iterator[str]:
         return
     unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
     yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+
+
+def too_small(values: Mapping[str, int | None]) -> Iterator[str]:
+    """Numbers of things that are no number of things."""
+    for key, value in values.items():
+        if value is not None and value < 1:
+            yield f"{key}: {value} is too small; at least 1"
 
 
 def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:

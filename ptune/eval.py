@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from ptune.checks import too_small
 from ptune.config import Data, Eval
+from ptune.errors import ConfigError
 from ptune.progress import Progress, bracketed
 
 if TYPE_CHECKING:
@@ -24,12 +26,13 @@ def main(cfg: DictConfig) -> None:
     from ptune.build import settings_of
 
     s = settings_of(cfg, Eval)
+    if problems := [*too_small({"batch_size": s.batch_size})]:
+        raise ConfigError(problems)
     from ptune.breakdown import breakdown, tables
     from ptune.cache import Cache
     from ptune.corpus import SYNTHETIC, read_corpus, suit
     from ptune.data import cache_folder, load
     from ptune.ensemble import ensemble
-    from ptune.errors import ConfigError
     from ptune.evaluate import Asked, constant, evaluate, prediction_rows
     from ptune.predict import folders
     from ptune.rendered import Rendered

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from omegaconf import DictConfig
 
 from ptune import schemes
+from ptune.checks import too_small
 from ptune.config import Predict
 from ptune.errors import ConfigError, DataError, PtuneError, nearest
 from ptune.progress import Progress
@@ -42,24 +44,27 @@ def main(cfg: DictConfig) -> None:
         raise PtuneError(f"input: there is no file {s.input}; name one, or - for standard input")
     if s.scheme not in (None, *schemes.LETTERS):
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
+    if s.output != "-" and s.input != "-" and Path(s.output).exists() and Path(s.output).samefile(s.input):
+        raise ConfigError([f"output: {s.output} is the input; name another file"])
     from ptune.restore import together
 
     paths = folders(s.run)
-    if s.submission and len(paths) > 1:
-        raise ConfigError(["run: a submission is of one run"])
-    runs = together(paths, s.device, packages=s.packages)
     if s.submission:
         from ptune.submission import submit
 
+        if len(paths) > 1:
+            raise ConfigError(["run: a submission is of one run"])
+        (run,) = together(paths, s.device, packages=s.packages)
         with Progress(s.quiet) as progress:
-            submit(s, runs[0], progress)
+            submit(s, run, progress)
         return
-    for run in runs:
-        if s.scheme and run.task.readout != "token":
-            raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
     with ExitStack() as files:
+        target = sys.stdout if s.output == "-" else files.enter_context(replaced(Path(s.output)))
+        runs = together(paths, s.device, packages=s.packages)
+        for run in runs:
+            if s.scheme and run.task.readout != "token":
+                raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
         source = sys.stdin.buffer if s.input == "-" else files.enter_context(open(s.input, "rb"))
-        target = sys.stdout if s.output == "-" else files.enter_context(open(s.output, "w", encoding="utf-8"))
         lines = decoded(source, "standard input" if s.input == "-" else s.input)
         if len(runs) > 1:
             records = sorted_out(lines, dict(zip(paths, runs, strict=True)))
@@ -67,6 +72,26 @@ def main(cfg: DictConfig) -> None:
             records = ((runs[0], record) for record in parsed(lines, runs[0].task))
         while chunk := list(islice(records, CHUNK * s.batch_size)):
             write(chunk, s.batch_size, target, s.scheme)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[TextIO]:
+    """A file that takes the place of `path` at the end, which stays as it is where there is an error before."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a pipe, which nothing can take the place of
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def folders(run: str) -> list[str]:
@@ -89,6 +114,8 @@ def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -
     for where, text in lines:
         if not text.strip():
             continue
+        if not text.lstrip().startswith("{"):
+            raise DataError(f'{where}: several runs take JSON lines, each with "run": ...; one of: {", ".join(runs)}')
         name = parse(text, where).get("run")
         if not isinstance(name, str) or name not in known:
             said = f"{name!r} is none of the runs" if name is not None else 'no "run" says which of the runs answers'
@@ -98,7 +125,8 @@ def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -
 
 
 def misplaced(s: Predict) -> Iterator[str]:
-    """Settings that go with a submission given without one, and the other way round."""
+    """Settings that are out of range, or go with a submission and are given without one, and the other way round."""
+    yield from too_small({"batch_size": s.batch_size})
     if s.submission:
         if s.input != "-":
             yield "input: a submission reads the task's own files (data=...); leave it out"

@@ -327,6 +327,55 @@ def test_predict_errors(ptune, runs, tmp_path, standard_input):
     assert (found.code, found.err) == (1, f"standard input:1: {texts}")
 
 
+def test_predict_keeps_what_it_would_write_over(ptune, runs, tmp_path):
+    """The input is no place for the output, and old answers stay where a line is bad; folders are made first."""
+    rte = str(runs / "finished" / "rte")
+    (tmp_path / "in.txt").write_text("a\tb\n")
+    os.link(tmp_path / "in.txt", tmp_path / "same.txt")
+    for name in ("in.txt", "./in.txt", "same.txt"):
+        found = ptune("predict", rte, "input=in.txt", f"output={name}")
+        assert (found.code, found.err) == (1, f"output: {name} is the input; name another file")
+    assert (tmp_path / "in.txt").read_text() == "a\tb\n"
+    assert ptune("predict", rte, "input=in.txt", "output=new/folder/out.jsonl").code == 0
+    before = (tmp_path / "new/folder/out.jsonl").read_bytes()
+    assert len(before.splitlines()) == 1
+    (tmp_path / "bad.txt").write_text("a\tb\n" * 20 + "a\n")
+    found = ptune("predict", rte, "input=bad.txt", "output=new/folder/out.jsonl", "batch_size=1")
+    assert found.code == 1
+    assert found.err.startswith("bad.txt:21: ")
+    assert (tmp_path / "new/folder/out.jsonl").read_bytes() == before
+    assert [path.name for path in (tmp_path / "new/folder").iterdir()] == ["out.jsonl"]
+    (tmp_path / "link.jsonl").symlink_to("new/folder/out.jsonl")
+    assert ptune("predict", rte, "input=bad.txt", "output=link.jsonl").code == 1
+    (tmp_path / "bad.txt").write_text("a\tb\n" * 2)
+    assert ptune("predict", rte, "input=bad.txt", "output=link.jsonl").code == 0
+    assert len((tmp_path / "new/folder/out.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_predict_into_what_is_no_file(ptune, runs, tmp_path, monkeypatch):
+    """A pipe is written to, and a folder refused, before a model is loaded."""
+    (tmp_path / "in.txt").write_text("a\tb\n")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=pipe").code == 0
+    assert json.loads(os.read(reader, 9999))["hypothesis"] == "b"
+    os.close(reader)
+    monkeypatch.setattr("ptune.restore.together", lambda *given, **named: pytest.fail("a model was loaded"))
+    found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", f"output={tmp_path}")
+    assert (found.code, found.err) == (1, f"{tmp_path}: is a directory; name another place, or make room there")
+    found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=in.txt/out.jsonl")
+    assert (found.code, found.out) == (1, "")
+    assert found.err.endswith("/in.txt: file exists; name another place, or make room there")
+
+
+@pytest.mark.parametrize("words", [["eval"], ["predict", "input=in.txt"], ["predict", "submission=true"]])
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_has_examples(ptune, runs, tmp_path, words, size):
+    (tmp_path / "in.txt").write_text("a\tb\n")
+    found = ptune(*words, f"run={runs / 'finished' / 'rte'}", f"batch_size={size}")
+    assert (found.code, found.err, found.out) == (1, f"batch_size: {size} is too small; at least 1", "")
+
+
 # report
 
 

@@ -88,6 +88,15 @@ def test_a_line_that_no_run_answers(ptune, finished, tmp_path, line, said):
     assert len(done.err.splitlines()) == 1
 
 
+def test_several_runs_take_no_plain_text(ptune, finished, tmp_path):
+    """Since nothing in it says which of them answers."""
+    (tmp_path / "lines.txt").write_text(json.dumps(LINES[0]) + "\n\ndull\n", encoding="utf-8")
+    runs = finished / "stars", finished / "names"
+    done = ptune("predict", f"run={runs[0]},{runs[1]}", "input=lines.txt")
+    said = f'lines.txt:3: several runs take JSON lines, each with "run": ...; one of: {runs[0]}, {runs[1]}'
+    assert (done.code, done.err) == (1, said)
+
+
 def test_a_name_that_two_runs_share_is_none(ptune, finished, tmp_path):
     """A folder as it is given goes before another's last part."""
     for place in ("one", "two"):
