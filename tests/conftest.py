@@ -35,6 +35,13 @@ SPECIAL = {
 LAYERS, HEADS, HIDDEN, POSITIONS = 4, 4, 32, 192
 
 
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Tests that are slow may take as long as they like."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Tests that import torch run on one thread: the bits are the same everywhere."""
