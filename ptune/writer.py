@@ -17,13 +17,14 @@ from ptune import build
 from ptune.backbones import checkpoint_folder
 from ptune.batch import Example
 from ptune.errors import ConfigError, PtuneError
+from ptune.leaves import leaf
 from ptune.likely_words import MARKERS, golden
 from ptune.progress import Progress
 from ptune.session import Session
-from ptune.templates.pattern import formed
+from ptune.templates.pattern import formed, preferred, usable
 
 ROWS = 256  # of the decoder that are computed at once
-LONGEST = 128  # tokens of a text that the encoder reads
+LONGEST = 256  # tokens of a text that the encoder reads, those next to the gaps
 
 
 def search(session: Session, rendering: dict[str, Any], folder: str, beam: int, length: int) -> dict[str, Any]:
@@ -33,12 +34,15 @@ def search(session: Session, rendering: dict[str, Any], folder: str, beam: int, 
     """
     task, s = session.task, session.settings
     found = layouts(task.fields)
-    name = rendering["name"] or next(iter(task.patterns))
+    shape = leaf(s.backbone, s.packages).shape
+    fit = usable(task.patterns, task.fields, shape.causal, shape.decoder_layers > 0)
+    name = rendering["name"] or preferred(fit, 0, s.method.get("patterns"))
     verbalizer = s.method["head"].get("name") or task.patterns[name].get("verbalizer") or next(iter(task.verbalizers))
     words = [task.verbalizers[verbalizer][label][0] for label in task.labels]
     _, owners = golden(task, session.corpus.splits["train"])
     labeled = [(e, words[owner]) for e, owner in zip(session.corpus.splits["train"], owners.tolist(), strict=True)]
-    texts = [*patterns(Writer(folder, build.device(s.device)), found, labeled, beam, length, session.progress)]
+    writer = Writer(folder, build.device(s.device))
+    texts = [*patterns(writer, found, labeled, beam, length, session.progress, shape.causal)]
     if not texts:
         raise PtuneError(f"{folder} wrote no template of at most {length} tokens; method.procedure.length allows more")
     return {"written": {"text": task.patterns[name]["text"]}, "verbalizer": verbalizer, "texts": texts}
@@ -62,13 +66,14 @@ class Layout(NamedTuple):
 def layouts(fields: Sequence[str]) -> list[Layout]:
     """After and before a text, or between two, the first without its final punctuation, the second in lower case.
 
-    Raises ConfigError for other numbers of fields.
+    Before a text the T5 goes on from a full stop, as in LM-BFF's code, which is no part of the pattern. Raises
+    ConfigError for other numbers of fields.
     """
     if len(fields) == 1:
         (one,) = fields
         return [
             Layout(f"{{{{{one}}}}}{{}} {{{{mask}}}}{{}}", lambda example: (example.fields[one], "")),
-            Layout(f"{{}} {{{{mask}}}}{{}} {{{{{one}}}}}", lambda example: ("", example.fields[one])),
+            Layout(f"{{}} {{{{mask}}}}{{}} {{{{{one}}}}}", lambda example: (".", example.fields[one])),
         ]
     if len(fields) == 2:
         one, two = fields
@@ -146,7 +151,7 @@ class Writer:
         one, two, end = self.gaps[0], self.gaps[1], self.tokenizer.eos_token_id
         rows = []
         for before, word, after in examples:
-            first, last = self._ids(before)[:LONGEST], self._ids(f" {after}" if after else "")[:LONGEST]
+            first, last = self._ids(before)[-LONGEST:], self._ids(f" {after}" if after else "")[:LONGEST]
             rows.append([*first, one, *self._ids(f" {word}"), two, *last, end])
         width = max(map(len, rows))
         ids = torch.tensor([row + [self.tokenizer.pad_token_id] * (width - len(row)) for row in rows])
@@ -155,6 +160,10 @@ class Writer:
         return self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state, mask
 
     def _ids(self, text: str) -> list[int]:
+        """Those of a text; a lone sign is itself, without the space that some vocabularies put before a text."""
+        known = self.tokenizer.convert_tokens_to_ids(text) if len(text) == 1 else None
+        if known not in (None, self.tokenizer.unk_token_id):
+            return [known]
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _next(self, begun: Sequence[list[int]], states: Tensor, mask: Tensor) -> Tensor:
@@ -190,19 +199,21 @@ def patterns(
     beam: int,
     length: int,
     progress: Progress,
+    causal: bool = False,
 ) -> Iterator[str]:
     """The patterns that are written around the examples' words, each once, the likeliest of any layout first.
 
-    None begins with the mask: a label word there has no space before it, and is another token.
+    Each layout is searched with the whole beam, and as many of its best are kept as there is room for, of `beam` in
+    all. causal: of a model that reads nothing after the mask, for which no pattern begins with it.
     """
     each = []
     for layout in found:
         gaps = [Gap(before, word, after) for example, word in examples for before, after in [layout.gap(example)]]
-        filled = writer.fill(gaps, max(1, beam // len(found)), length, progress)
+        filled = writer.fill(gaps, beam, length, progress)[: max(1, beam // len(found))]
         each.append([(score, layout.text.format(*(braced(text) for text in both)).strip()) for *both, score in filled])
     known: set[str] = set()
     for _, text in sorted((pair for pairs in each for pair in pairs), key=lambda pair: -pair[0]):
-        if text not in known and not text.startswith("{mask}"):
+        if text not in known and not (causal and text.startswith("{mask}")):
             known.add(text)
             yield text
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from itertools import pairwise, product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +16,10 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 from ptune.batch import Example
 from ptune.errors import ConfigError
 from ptune.progress import Progress
+from ptune.run import RunFolder
+from ptune.session import Session
 from ptune.templates.pattern import parse
-from ptune.writer import Gap, Writer, layouts, patterns
+from ptune.writer import LONGEST, Gap, Writer, layouts, patterns, search
 
 FEW = ("data=demo", "data.demo.train=16", "data.demo.dev=12", "data.demo.test=8", "tracker=none", "quiet=true")
 GAPS = [Gap("The old mill.", "Yes", ""), Gap("Anna Berg works for Nordwind in Oslo.", "No", "A dog sleeps.")]
@@ -101,7 +105,7 @@ def test_what_is_never_written(writer) -> None:
     [
         (["text"], (" It was", "."), ["{text} It was {mask}.", "It was {mask}. {text}"]),
         (["one", "two"], ("?", ","), ["{one:bare}? {mask}, {two:lower}"]),
-        (["text"], ("", " {so}"), ["{text} {mask} {{so}}"]),
+        (["text"], ("", " {so}"), ["{text} {mask} {{so}}", "{mask} {{so}} {text}"]),
     ],
 )
 def test_the_layouts(fields, fillings, expected) -> None:
@@ -121,9 +125,82 @@ def test_the_layouts(fields, fillings, expected) -> None:
     assert found == expected
     assert all(parse(text, fields) for text in found)
     if len(fields) == 1:
-        assert told.asked == [([Gap("The End.", "great", "")], 50), ([Gap("", "great", "The End.")], 50)]
+        assert told.asked == [([Gap("The End.", "great", "")], 100), ([Gap(".", "great", "The End.")], 100)]
     else:
         assert told.asked == [([Gap("The End", "great", "the End.")], 100)]
+
+
+@pytest.mark.parametrize(
+    ("causal", "expected"), [(False, ["{text} {mask}", "{mask} {text}"]), (True, ["{text} {mask}"])]
+)
+def test_a_pattern_may_begin_with_the_mask_where_words_behind_it_are_read(causal, expected) -> None:
+    class Silent:
+        """Writes nothing."""
+
+        def fill(self, examples, beam, length, progress):
+            return [("", "", -1.0)]
+
+    labeled = [(Example("0", {"text": "The End."}), "great")]
+    assert [*patterns(Silent(), layouts(["text"]), labeled, 2, 20, Progress(True), causal)] == expected
+
+
+def test_each_layout_is_searched_with_the_whole_beam_and_its_best_half_kept() -> None:
+    """As generate_template.py of LM-BFF does, whichever layout is likelier."""
+
+    class Sure:
+        """Is surer of what stands behind a text."""
+
+        def fill(self, examples, beam, length, progress):
+            return [("", f" {i}", (-100.0 if examples[0].after else 0.0) - i) for i in range(beam)]
+
+    labeled = [(Example("0", {"text": "The End."}), "great")]
+    found = [*patterns(Sure(), layouts(["text"]), labeled, 6, 20, Progress(True))]
+    assert found == [*(f"{{text}} {{mask}} {i}" for i in range(3)), *(f"{{mask}} {i} {{text}}" for i in range(3))]
+
+
+def test_a_long_text_keeps_what_is_next_to_its_gap(writer) -> None:
+    """As in LM-BFF's code, which cuts the beginning of what stands before a gap, and the end of what stands behind."""
+    words = [f" {word}" for word in ("river", "house", "mill", "dog")]
+    long = "".join(words[i % 4] for i in range(400)).strip()
+    before, after = writer._ids(long), writer._ids(f" {long}")
+    asked: list = []
+    writer.model.get_encoder = lambda: (
+        lambda input_ids, **_: asked.append(input_ids) or SimpleNamespace(last_hidden_state=input_ids)
+    )
+    writer._encoded([Gap(long, "Yes", long)])
+    (ids,) = asked[0].tolist()
+    first, second = (ids.index(gap) for gap in writer.gaps[:2])
+    assert ids[:first] == before[-LONGEST:]
+    assert ids[second + 1 : -1] == after[:LONGEST]
+    assert LONGEST == 256 < len(before)
+
+
+def test_a_full_stop_before_a_gap_is_one_token(writer) -> None:
+    """Of a vocabulary that has a token for the space before a text, as T5's has."""
+
+    class Spaced:
+        unk_token_id = 2
+
+        def convert_tokens_to_ids(self, token: str) -> int:
+            return {".": 5}.get(token, 2)
+
+        def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+            return {"input_ids": [3, *(5 if sign == "." else 9 for sign in text)]}
+
+    writer.tokenizer = Spaced()
+    assert [writer._ids(text) for text in (".", "x", "..")] == [[5], [3, 9], [3, 5, 5]]
+
+
+def test_the_written_pattern_is_the_methods_own(settings, tmp_path, monkeypatch) -> None:
+    """LM-BFF's, where another's stands first in the task's yaml."""
+    s = settings("method=lmbff_auto", "task=rte", "backbone=tiny_encoder", *FEW)
+    session = Session(s, RunFolder(tmp_path), [], Progress(True))
+    monkeypatch.setattr("ptune.writer.patterns", lambda *_: ["{premise} {mask} {hypothesis}"])
+    monkeypatch.setattr("ptune.writer.Writer", lambda *_: None)
+    kept = search(session, {"name": None}, "folder", 2, 20)
+    assert next(iter(s.task["patterns"])).startswith("pet")
+    assert kept["written"] == {"text": s.task["patterns"]["lmbff"]["text"]}
+    assert kept["verbalizer"] == "yes_no"
 
 
 def test_other_numbers_of_fields(roberta_folder) -> None:
