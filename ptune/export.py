@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -79,8 +81,9 @@ def misplaced(s: Export) -> Iterator[str]:
 def peft(run: Restored, out: Path, license: str | None = None) -> str:
     """Write an adapter of PEFT, see ptune.peft_adapter, with a model card; returns what is to be known of it."""
     from ptune.card import card
-    from ptune.peft_adapter import usage, write
+    from ptune.peft_adapter import refuse, usage, write
 
+    refuse(run)  # before examples are looked for
     adapter = write(run, probes(run), out)
     use = usage(run, adapter)
     files = ["adapter_config.json", "adapter_model.safetensors", "README.md"]
@@ -91,24 +94,46 @@ def peft(run: Restored, out: Path, license: str | None = None) -> str:
 
 def probes(run: Restored) -> list[Example]:
     """Examples to compare logits on: those that the run has answered, without their labels; of a folder that has none
-    some of our own.
+    some of our own. Where neither tells all that an example has, as that of a word's place, the first of the corpus.
 
-    Raises PtuneError where the task has no texts to be made up.
+    Raises PtuneError where that is out of reach.
     """
     from ptune.predict import parsed, unlabeled
     from ptune.readers import Record
 
     task, folder = run.task, run.folder
-    if folder.file("predictions.jsonl").is_file():
-        rows = folder.read_jsonl("predictions.jsonl")
-        records = [Record(f"predictions.jsonl:{i}", row) for i, row in enumerate(rows[:PROBES], 1)]
-    else:
-        lines = [("probe", "\t".join([text] * len(task.inputs))) for text in TEXTS]
-        records = [*parsed(lines, task)]
     try:
+        if folder.file("predictions.jsonl").is_file():
+            rows = folder.read_jsonl("predictions.jsonl")
+            records = [Record(f"predictions.jsonl:{i}", row) for i, row in enumerate(rows[:PROBES], 1)]
+        else:
+            lines = [("probe", "\t".join([text] * len(task.inputs))) for text in TEXTS]
+            records = [*parsed(lines, task)]
         return [task.example(unlabeled(record, task), i) for i, record in enumerate(records)]
-    except DataError as error:
-        raise PtuneError(f"to=peft: no examples to compare logits on ({error}); export the run's own folder") from None
+    except DataError:
+        return of_corpus(run)
+
+
+def of_corpus(run: Restored) -> list[Example]:
+    """The first examples of the run's corpus, without their labels. Raises PtuneError where there are none."""
+    from ptune.data import examples, sources
+    from ptune.readers import Reading
+
+    s, task = run.settings, run.task
+    try:
+        found = sources(task, s.data, {})
+        split = next(name for name in (s.report_on, "dev", *found, None) if name in found or name is None)
+        some = [*islice(examples(task, found[split], Reading(s.data.lenient)), PROBES)] if split else []
+    except PtuneError as error:
+        reason = str(error).splitlines()[0]
+    else:
+        if some:
+            return [replace(example, gold=None) for example in some]
+        reason = "no file of it is there"
+    raise PtuneError(
+        f"to=peft: no examples of {task.name} to compare logits on ({reason}); export it where its corpus is, or use "
+        "to=folder"
+    )
 
 
 def folder(run: Restored, out: Path, license: str | None = None) -> str:

@@ -89,8 +89,11 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
     return adapter
 
 
-def refuse(run: Restored, batch: Batch) -> Adapter:
-    """How PEFT could hold a run whose rows are as `batch`. Raises PtuneError with all reasons why it cannot."""
+def refuse(run: Restored, batch: Batch | None = None) -> Adapter:
+    """How PEFT could hold a run whose rows are as `batch`, None where they are not known yet.
+
+    Raises PtuneError with all reasons why it cannot.
+    """
     member, backbone, s = run.model.member(run.member), run.model.backbone, run.settings
     tune, head = s.method["tune"], head_of(run)
     wrong: list[str] = []
@@ -126,7 +129,7 @@ def refuse(run: Restored, batch: Batch) -> Adapter:
         wrong.append("one linear layer on a text, on its words or on its context (method/head=linear)")
     if wrong:
         raise PtuneError(f"to=peft: PEFT has {'; '.join(wrong)}; this run has not{CURE}")
-    typed = bool(batch.types.any()) and backbone.token_types
+    typed = batch is not None and bool(batch.types.any()) and backbone.token_types
     if task == "QUESTION_ANS" and typed:
         if prompt is not None:
             raise PtuneError(
@@ -153,7 +156,7 @@ def of_prefix(run: Restored) -> Iterator[str]:
         yield "shifted text positions (method.prompt.position_offset=length)"
 
 
-def of_front(run: Restored, batch: Batch) -> Iterator[str]:
+def of_front(run: Restored, batch: Batch | None) -> Iterator[str]:
     """What PEFT's prompt tuning has and the run has not."""
     member, backbone = run.model.member(run.member), run.model.backbone
     length = member.prompt.length
@@ -161,6 +164,8 @@ def of_front(run: Restored, batch: Batch) -> Iterator[str]:
         yield "a text that is embedded once (method.prompt.double_embedding=false)"
     if backbone.relative:
         yield "virtual tokens in the first columns, and the padding of this backbone's rows stands there"
+    if batch is None:
+        return
     if batch.slots.shape[1]:
         if getattr(member.prompt, "prompts", 1) > 1:
             yield f"one prompt for all texts, not {member.prompt.prompts}"

@@ -70,6 +70,46 @@ def test_a_folder_works_where_it_is_moved(ptune, demo, tmp_path):
     assert " at most on 3 examples" in found.err
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("conll05", ("method=ptv2", "prompt_length.value=2")),
+        ("wic", ("method=lora", "method/head=pooled")),
+        ("wsc", ("method=lora", "method/head=pooled")),
+        ("record", ("method=lora", "method/head=pooled")),
+        ("lama", ("method=pattern_finetune", "method.tune=lora")),
+    ],
+)
+def test_logits_are_compared_on_the_corpus(ptune, tmp_path, task, words):
+    """Of tasks whose predictions do not tell all of an example; where it is out of reach, that is said."""
+    pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
+    run = trained(tmp_path, f"task={task}", *words, "max_steps=1")
+    found = ptune("export", str(run), "to=peft", "out=adapter")
+    assert found.code == 0, found.err
+    assert found.err.splitlines()[-2].endswith(" at most on 8 examples")
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["data"] |= {"source": "local", "root": str(tmp_path / "nowhere")}
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    root = f"data.root: {tmp_path / 'nowhere'} is not a folder; name the one that holds {task}'s original files"
+    said = (
+        f"to=peft: no examples of {task} to compare logits on ({root}); export it where its corpus is, or use to=folder"
+    )
+    found = ptune("export", str(run), "to=peft", "out=other")
+    assert (found.code, found.err) == (1, said)
+
+
+def test_what_peft_cannot_hold_needs_no_examples(ptune, tmp_path):
+    """The reason is told wherever the corpus is."""
+    run = trained(tmp_path, "task=wic", "method=bitfit", "max_steps=1")
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["data"] |= {"source": "local", "root": str(tmp_path / "nowhere")}
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    found = ptune("export", str(run), "to=peft", "out=adapter")
+    assert found.code == 1
+    assert found.err.startswith("to=peft: PEFT has a frozen backbone, or one with lora or ia3 (method.tune); this run")
+
+
 def test_the_card_tells_everything(ptune, demo, tmp_path):
     """Front matter with results, and below it interval, n, selection, command, checksums; loud about made-up data."""
     assert ptune("export", str(demo), "to=folder", "out=made", "license=mit").code == 0
