@@ -352,6 +352,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
         sentences=lambda folder: Sentences(s.backbone, s.packages, device(s.device), folder),
         masked=masked,
         family=s.method.get("patterns"),
+        seed=s.seed,
     )
     writes = getattr(head, "reads", None) == "text"
     if writes and tokens.end_id is None:

@@ -108,6 +108,25 @@ def test_what_is_shown_changes_by_the_epoch_and_is_the_same_by_the_seed(made) ->
     assert len({tuple(each) for each in drawn(1)}) > 4
 
 
+def test_what_evaluation_shows_is_the_runs_own_and_the_same_each_time(made) -> None:
+    def drawn(seed: int) -> list[list[int]]:
+        template = made(seed=seed)
+        return [shown(template, row) for row in rows(template, "is it far", EVALUATION)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    templates = [made(seed=seed) for seed in (1, 2)]
+    one, other = (shown(template, rows(template, TEXTS[0], Draw(3, 0, training=True))[0]) for template in templates)
+    assert one == other, "what training draws has its seed from the stream"
+
+
+def test_runs_that_share_a_backbone_show_each_their_own(settings) -> None:
+    runs = [
+        settings("method=in_context", "task=sst2", "backbone=tiny_encoder", f"seed={seed}", *FEW) for seed in (1, 2)
+    ]
+    model = build.assemble(runs, leaf(runs[0].task))
+    assert [model.member(number).template.seed for number in (0, 1)] == [1, 2]
+
+
 def test_a_stream_draws_anew_each_epoch_and_the_same_again(tokens, made, settings) -> None:
     task = leaf(settings("task=sst2").task)
     task.fields, task.labels = ["text"], ["y", "n"]
@@ -264,6 +283,24 @@ def test_no_demonstrations_are_the_pattern(tokens, made) -> None:
     (ours,) = rows(template, "is it far", EVALUATION)
     (theirs,) = pattern.rows(pattern.parts(0, Example("0", {"text": "is it far"}), 0), EVALUATION, 128)
     assert (ours.ids, ours.types, ours.read, ours.target) == (theirs.ids, theirs.types, theirs.read, theirs.target)
+
+
+def test_seeds_show_other_examples_in_context(ptune, tmp_path) -> None:
+    """predict shows those of the stored seed again."""
+    scores = []
+    for seed in (1, 2):
+        folder = tmp_path / f"run{seed}"
+        line = ["train", "method=in_context", "task=sst2", "backbone=tiny_encoder", f"hydra.run.dir={folder}", *FEW]
+        done = ptune(*line, f"seed={seed}", "method.template.shots=2", "method.template.samples=1")
+        assert done.code == 0, done.err
+        lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        scores.append([json.loads(line)["scores"] for line in lines])
+    assert scores[0] != scores[1]
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(json.dumps({"sentence": json.loads(line)["sentence"]}) + "\n" for line in lines), "utf-8")
+    assert ptune("predict", f"run={folder}", f"input={asked}", f"output={tmp_path / 'out'}").code == 0
+    again = [json.loads(line)["scores"] for line in (tmp_path / "out").read_text(encoding="utf-8").splitlines()]
+    assert [list(told.values()) for told in again] == [pytest.approx(list(s.values()), abs=1e-4) for s in scores[1]]
 
 
 @pytest.mark.parametrize("backbone", ["tiny_encoder", "tiny_causal"])

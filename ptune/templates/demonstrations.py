@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 class Demonstrations(Pattern, Showing):
     """shots: how many training examples are shown, of each label in order (per_label), or of all; null: every one.
-    place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged;
-    training draws one anew each epoch, without the example itself.
+    place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged, the
+    same ones in every evaluation of a run; training draws one anew each epoch, without the example itself.
 
     max_length: of a row, where data.max_length does not say it; null: twice the task's. first_sent_limit: tokens of
     the example's first text; other_sent_limit: of its others, and of those that are shown; null: any number. Where
@@ -37,7 +37,7 @@ class Demonstrations(Pattern, Showing):
     own, as it is before training.
     """
 
-    runtime = (*Pattern.runtime, "labels", "verbalizers", "words", "sentences")
+    runtime = (*Pattern.runtime, "labels", "verbalizers", "words", "sentences", "seed")
     drawn: ClassVar[bool] = True
 
     @classmethod
@@ -91,12 +91,13 @@ class Demonstrations(Pattern, Showing):
         filter_rate: float | None = None,
         encoder: str | None = None,
         family: str | None = None,
+        seed: int = 0,
     ) -> None:
         """words: the verbalizer that the head reads, null for the pattern's own; sentences: gives, for `encoder`, what
-        embeds texts as vectors [n, H] of length 1."""
+        embeds texts as vectors [n, H] of length 1; seed: the run's, of what evaluation draws."""
         super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows, family=family)
         self.shots, self.per_label, self.place, self.samples = shots, per_label, place, samples
-        self.other_sent_limit = other_sent_limit
+        self.other_sent_limit, self.seed = other_sent_limit, seed
         of_pattern = [piece.text for piece in self.pieces if piece.kind == "field"]
         self.limits = [first_sent_limit if name == fields[0] else other_sent_limit for name in of_pattern]
         self.labels, self.filter_rate = list(labels), filter_rate
@@ -151,7 +152,8 @@ class Demonstrations(Pattern, Showing):
         among = self._among(parts, own)
         rows = []
         for sample in range(1 if draw.training else self.sets):
-            random_ = random.Random(mix(draw.seed, draw.epoch, "demonstrations", shown, sample))
+            seed = draw.seed if draw.training else self.seed
+            random_ = random.Random(mix(seed, draw.epoch, "demonstrations", shown, sample))
             row = self._row(parts, self._chosen(among, random_), max_len)
             rows.append(replace(row, target=None, output=()) if sample else row)
         return rows
