@@ -92,9 +92,9 @@ def test_naive_bayes_is_that_of_scikit_learn(settings, reviews, tmp_path, varian
     )
 
 
-@pytest.mark.parametrize("task", ["copa", "multirc", "rte"])
+@pytest.mark.parametrize("task", ["copa", "multirc", "rte", "record", "record task.loss=binary"])
 def test_naive_bayes_answers_for_texts_and_candidates(go, tmp_path, task) -> None:
-    result = go(tmp_path, "method=tfidf_nb", f"task={task}", "method.procedure.ngrams=1")
+    result = go(tmp_path, "method=tfidf_nb", *f"task={task}".split(), "method.procedure.ngrams=1")
     assert result["parameters"]["trained"] > 100
     assert result["score"] >= 0
 

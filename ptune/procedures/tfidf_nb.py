@@ -111,7 +111,7 @@ class Bayes:
         found = self.fitted.predict_log_proba(self.vectorizer.transform(texts))
         scores = np.full((len(texts), max(2, len(task.labels))), UNSEEN)
         scores[:, self.fitted.classes_] = np.maximum(found, UNSEEN)
-        if task.readout == "choice":
+        if task.readout == "choice" and task.grouped:
             scores = scores[:, 1:2] - scores[:, 0:1]
         rows = iter(scores)
         predictions = []
