@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ptune.restore import Restored
 
 PLACES = ("peft", "folder", "hub")
+OF_HUB = ("repo", "confirm", "content", "private")  # settings
 PROBES = 8  # examples that an adapter's logits are compared on
 TEXTS = ("a", "the old mill stands by the river", "Anna Berg does not live in the old house .")
 Writer = Callable[["Restored", Path, str | None], str]
@@ -63,19 +64,33 @@ def misplaced(s: Export) -> Iterator[str]:
     if s.to not in PLACES:
         yield f"to: '{s.to}' is not a choice; {nearest(s.to, PLACES)}"
         return
-    if s.content not in WRITERS:
-        yield f"content: '{s.content}' is not a choice; {nearest(s.content, WRITERS)}"
     if s.to == "hub":
+        if s.content not in WRITERS:
+            yield f"content: '{s.content}' is not a choice; {nearest(s.content, WRITERS)}"
         if s.out is not None:
             yield "out: an upload leaves no folder here; leave it out, or use to=folder"
         if s.repo is None:
             yield "repo: must be given, as repo=NAME/REPOSITORY"
         elif s.repo.count("/") != 1 or not all(s.repo.split("/")):
             yield f"repo: '{s.repo}' is no repository; write NAME/REPOSITORY"
+        elif not valid(s.repo):
+            yield f"repo: '{s.repo}' is no name on the Hub; of letters, digits, '-', '_' and '.', as NAME/REPOSITORY"
         return
     if s.out is None:
         yield "out: must be given, as out=DIR, a new folder"
-    yield from (f"{name}: goes with to=hub" for name in ("repo", "confirm") if getattr(s, name))
+    yield from (f"{name}: goes with to=hub" for name in OF_HUB if getattr(s, name) != getattr(Export(), name))
+
+
+def valid(repo: str) -> bool:
+    """Whether the Hub takes the name of a repository."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        return False
+    return True
 
 
 def peft(run: Restored, out: Path, license: str | None = None) -> str:

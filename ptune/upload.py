@@ -18,7 +18,7 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
     """Tell the files, their sizes and the card, and with `confirm` upload them in one commit.
 
     The token is that of `hf auth login`, or HF_TOKEN; it is neither kept nor shown. Raises PtuneError where a file has
-    something like a key in it, and where the Hub refuses, UnavailableError where it cannot be reached.
+    something like a key in it, and where the Hub refuses, UnavailableError where it cannot be reached, or no more.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in (path for path in files if path.suffix in TEXTS):
@@ -39,6 +39,7 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
+    broken: Any = HfHubHTTPError.__bases__  # the errors of the library for HTTP that it uses, and OSError
     api: Any = HfApi(library_name="ptune")
     try:
         api.create_repo(s.repo, private=s.private, exist_ok=True)
@@ -51,6 +52,9 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
         status = error.response.status_code
         cure = "; hf auth login, or HF_TOKEN in the environment, with the right to write" * (status in (401, 403))
         raise PtuneError(f"to=hub: {endpoint()} refuses {s.repo} ({status}){cure}") from None
+    except broken as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnavailableError(f"to=hub: {endpoint()} has broken off ({said}); the same command tries again") from None
     progress.say(f"uploaded to {commit.repo_url} ({whose} if it was new), commit {commit.oid}")
 
 

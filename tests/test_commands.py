@@ -651,8 +651,17 @@ def test_export_errors(ptune, runs, tmp_path):
         (["out=x", "to=onnx"], "to: 'onnx' is not a choice; one of: peft, folder, hub"),
         (["to=folder"], "out: must be given, as out=DIR, a new folder"),
         (["to=folder", "out=x", "repo=a/b"], "repo: goes with to=hub"),
+        (["to=folder", "out=x", "content=peft"], "content: goes with to=hub"),
+        (["to=peft", "out=x", "private=false"], "private: goes with to=hub"),
         (["to=hub"], "repo: must be given, as repo=NAME/REPOSITORY"),
         (["to=hub", "repo=mine"], "repo: 'mine' is no repository; write NAME/REPOSITORY"),
+        *(
+            (
+                ["to=hub", f"repo='{name}'"],
+                f"repo: '{name}' is no name on the Hub; of letters, digits, '-', '_' and '.', as NAME/REPOSITORY",
+            )
+            for name in ("me/my repo", "me/a..b", "-me/x", "me/x.git")
+        ),
         (["to=hub", "repo=a/b", "out=x"], "out: an upload leaves no folder here; leave it out, or use to=folder"),
         (["to=hub", "repo=a/b", "content=x"], "content: 'x' is not a choice; one of: peft, folder"),
     ):

@@ -193,11 +193,12 @@ def test_what_the_protocol_took_away_is_a_caveat():
 class Hub:
     """A Hub on the loopback that takes commits: what it was sent, and what it was asked."""
 
-    def __init__(self, refuse: int | None = None) -> None:
+    def __init__(self, refuse: int | None = None, breaks: bool = False) -> None:
         self.asked: list[str] = []
         self.tokens: set[str | None] = set()
         self.created: dict[str, Any] = {}
         self.files: dict[str, bytes] = {}
+        self.breaks = breaks
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -226,6 +227,9 @@ class Hub:
         path = request.path.split("?")[0]
         self.asked.append(f"{request.command} {path}")
         self.tokens.add(request.headers.get("Authorization"))
+        if self.breaks:
+            request.close_connection = True
+            return
         status, told = 200, {}
         if refuse:
             status, told = refuse, {"error": "no"}
@@ -321,6 +325,16 @@ def test_a_refused_upload(ptune, demo, hub):
         "write",
     )
     assert server.files == {}
+
+
+def test_an_upload_that_breaks_off(ptune, demo, hub):
+    """One line, too."""
+    server = hub(breaks=True)
+    found = ptune("export", str(demo), "to=hub", "repo=me/mine", "confirm=true")
+    said = found.err.splitlines()[-1]
+    assert (found.code, len(server.asked) > 0) == (1, True)
+    assert said.startswith(f"to=hub: {server.url} has broken off (")
+    assert said.endswith("); the same command tries again")
 
 
 def test_no_upload_without_a_hub(ptune, demo, hub, monkeypatch):
