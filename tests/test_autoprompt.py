@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from ptune import build, loop, train, training
-from ptune.batch import IGNORED, Batch, Draw, Hidden, Row, RowOutput, collate
+from ptune.batch import IGNORED, Batch, Draw, Example, Hidden, Row, RowOutput, collate
 from ptune.errors import ConfigError
 from ptune.heads.verbalizer import Verbalizer
 from ptune.hotflip import Budget, HotFlip
 from ptune.injection import Shape, Vocabulary
+from ptune.leaves import leaf
 from ptune.procedures.autoprompt import takeable
 from ptune.progress import Progress
 from ptune.projected_words import projection, words_of
@@ -42,6 +43,19 @@ def trigger(tokens: int = 3, seed: int = 0) -> Trigger:
     embedding = torch.randn(12, 4, generator=torch.Generator().manual_seed(seed))
     vocabulary = Vocabulary(embedding, encode=lambda text: [], states=lambda text: {}, mask=MASK)
     return Trigger(SHAPE, vocabulary, tokens)
+
+
+@pytest.mark.parametrize("task", ["rte", "glue_rte", "mnli", "snli", "cb"])
+def test_pairs_have_the_published_template_without_words_of_ours(settings, task) -> None:
+    """<s> {A} [P] [T] [T] [T] [T] {B} </s>, of AutoPrompt's code for NLI."""
+    s = settings("method=autoprompt", f"task={task}", "backbone=tiny_encoder", "method.prompt.tokens=4")
+    of_run = leaf(s.task)
+    backbone = leaf(s.backbone)
+    template, _ = build.surroundings(s, of_run, backbone, backbone.tokens())
+    assert template.name == "autoprompt"
+    kinds = [part.kind for part in template.parts(0, Example("0", dict.fromkeys(of_run.fields, "A mill.")), None).parts]
+    assert kinds == ["text", "mask", "slot", "text"]
+    assert (template.shares, template.segments) == ([4], 1)
 
 
 def test_a_trigger_begins_as_masks_and_is_tokens_at_all_times() -> None:
