@@ -10,6 +10,8 @@ import numpy as np
 from ptune.errors import DataError
 from ptune.readers import lines
 
+DIGITS = 10  # of a count
+
 
 def vectors(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, np.ndarray]]:
     """Words in the file's order with their vectors [E], those that are `wanted`; of a word's lines the first.
@@ -21,7 +23,7 @@ def vectors(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, np
     seen: set[str] = set()
     for number, (where, text) in enumerate(lines(path)):
         fields = text.rstrip().split(" ")
-        if number == 0 and len(fields) == 2 and all(field.isdecimal() for field in fields):
+        if number == 0 and len(fields) == 2 and all(field.isdecimal() and len(field) < DIGITS for field in fields):
             width = int(fields[1])
             continue
         width = width or len(fields) - 1
@@ -32,7 +34,10 @@ def vectors(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, np
             continue
         seen.add(word)
         try:
-            vector = np.array(fields[-width:], dtype=np.float32)
+            with np.errstate(over="ignore"):
+                vector = np.array(fields[-width:], dtype=np.float32)
         except ValueError as error:
             raise DataError(f"{where}: {error}; a line is a word and then {width} numbers") from None
+        if not np.isfinite(vector).all():
+            raise DataError(f"{where}: a number that is not finite; a line is a word and then {width} numbers")
         yield word, vector

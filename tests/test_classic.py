@@ -128,6 +128,8 @@ def test_vectors_are_read_from_a_file(tmp_path) -> None:
     ("line", "said"),
     [
         ("dog 1 2", "vectors.txt:7: 2 numbers after the word; 3 are needed"),
+        ("dog 1 1e39 2", "vectors.txt:7: a number that is not finite; a line is a word and then 3 numbers"),
+        ("dog 1 nan 2", "vectors.txt:7: a number that is not finite; a line is a word and then 3 numbers"),
         ("dog 1 x 2", "vectors.txt:7: could not convert string to float: 'x'; a line is a word and then 3 numbers"),
     ],
 )
@@ -137,6 +139,13 @@ def test_a_bad_line_of_vectors_is_named(tmp_path, line, said) -> None:
     with pytest.raises(DataError) as caught:
         list(vectors(path, lambda word: True))
     assert str(caught.value) == f"{tmp_path}/{said}"
+
+
+def test_a_count_of_thousands_of_digits_is_none(tmp_path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text(f"4 {'9' * 5000}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"vectors.txt:1: a number that is not finite"):
+        list(vectors(path, lambda word: True))
 
 
 def test_the_bilstm_starts_from_a_files_vectors(go, tmp_path, monkeypatch) -> None:

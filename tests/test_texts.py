@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_rows_of_the_same_attributes_are_joined_where_texts_are_compared(tmp_pat
     assert [record.values["refs"] for record in joined] == [["one", "three"], ["two"]]
     assert joined[0].values["table"] == "name : A | food : B, C"
     assert joined[0].where == f"{path}:2"
+
+
+@pytest.mark.parametrize("mr", ["name", "a[b[c]", "[b]", "a[]", "a[b] c[d", "a[b],c]", "x" * 300_000])
+def test_what_is_no_list_of_attributes_is_refused_at_once(mr):
+    began = time.process_time()
+    with pytest.raises(DataError) as caught:
+        e2e.linearized(mr, "x.csv:2")
+    assert time.process_time() - began < 2
+    assert str(caught.value) == f"x.csv:2: {mr[:80]!r} is no list of attributes, as name[Aromi], eatType[pub]"
 
 
 def test_triples_are_a_line_and_bad_texts_are_left_out(tmp_path):

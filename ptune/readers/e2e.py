@@ -9,8 +9,6 @@ from pathlib import Path
 from ptune.errors import DataError
 from ptune.readers import Each, Record, delimited, strict
 
-ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\[\]]+)\]")
-
 
 def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Record]:
     """Yield a record a row: table, "name : ... | type : ..." as Prefix-Tuning writes it, mr as it is, and refs, [ref].
@@ -37,10 +35,17 @@ def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Reco
 
 def linearized(mr: str, where: str) -> str:
     """Attributes as a line of text. Raises DataError for something else."""
-    pairs = [(name.strip(), value) for name, value in ATTRIBUTE.findall(mr)]
-    if not pairs or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
+    pairs = [pair_of(part) for part in mr.split("]")[:-1]]
+    known = all(name and value and "[" not in value for name, value in pairs)
+    if not pairs or not known or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
         raise DataError(f"{where}: {mr[:80]!r} is no list of attributes, as name[Aromi], eatType[pub]")
     return " | ".join(f"{name} : {value}" for name, value in pairs)
+
+
+def pair_of(part: str) -> tuple[str, str]:
+    """Name and value of what stands before a closing bracket."""
+    before, _, value = part.partition("[")
+    return before.rpartition(",")[2].strip(), value
 
 
 def attributes(pairs: Sequence[tuple[str, str]]) -> str:

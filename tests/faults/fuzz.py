@@ -19,6 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -195,7 +196,7 @@ def from_hub(form: Form) -> Callable[[Path, bool], list[str]]:
 def of_vectors(folder: Path, lenient: bool) -> list[str]:
     """The reading of word vectors."""
     for _, vector in vectors(folder / "vectors.txt", lambda word: not lenient or word != "the"):
-        require(vector.ndim == 1)
+        require(vector.ndim == 1 and bool(np.isfinite(vector).all()))
     return []
 
 
