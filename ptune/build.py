@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from ptune import compat, ranks
-from ptune.checks import LEAVES, below, check, lookup
+from ptune.checks import LEAVES, below, check, lookup, unread
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
 from ptune.leaves import check_leaf, leaf, signature_model, target, with_defaults
@@ -41,7 +41,7 @@ def settings(cfg: DictConfig) -> Train:
     """The typed, resolved and checked settings of a composed configuration. Raises ConfigError with all mistakes."""
     found = settings_of(cfg, Train)
     problems = [*resolve(found)]
-    problems = problems or [*check(found)]
+    problems = problems or [*unread(found), *check(found)]
     if problems:
         raise ConfigError(problems)
     return found

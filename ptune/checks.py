@@ -109,6 +109,16 @@ def check(s: Train) -> Iterator[str]:
     yield from unfit or (line for lines in leaf_problems.values() for line in lines)
 
 
+def unread(s: Train) -> Iterator[str]:
+    """What is held out, and what selects, where the protocol says otherwise; a stage has them of the run around it."""
+    if s.protocol in ("standard", "few_shot"):
+        for key in ("held_out_from", "held_out_share", "held_out_seed"):
+            if getattr(s, key) != getattr(Train, key):
+                yield f"{key}: goes with protocol=held_out"
+    if s.protocol in ("held_out", "few_shot") and s.select_on not in (Train.select_on, "held_out"):
+        yield f"select_on: protocol={s.protocol} selects on what it holds out; leave it out"
+
+
 def too_small(values: Mapping[str, int | None]) -> Iterator[str]:
     """Numbers of things that are no number of things."""
     for key, value in values.items():
@@ -130,6 +140,9 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
         if value is not None and not 0 < value < math.inf:
             none = "; null leaves gradients as they are" if key == "optim.clip" else ""
             yield f"{key}: {value:g} is not a finite number above 0{none}"
+    share = lookup(values, "held_out_share")
+    if not 0 < share < 1:
+        yield f"held_out_share: {share:g} is no share of the examples; above 0 and below 1, as 0.1"
     betas = lookup(values, "optim.betas")
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         yield f"optim.betas: {betas} is not two numbers of at least 0 and below 1"

@@ -44,6 +44,25 @@ CASES = {
             "optim.betas: [0.9] is not two numbers of at least 0 and below 1",
         ],
     ),
+    **{
+        f"a share of {share}": (
+            ["protocol=held_out", f"held_out_share={share}"],
+            [f"held_out_share: {share} is no share of the examples; above 0 and below 1, as 0.1"],
+        )
+        for share in ("nan", "0", "-0.1", "1", "1.5", "inf")
+    },
+    "a part that nobody holds out": (
+        ["held_out_from=dev", "held_out_share=0.2", "held_out_seed=0"],
+        [f"held_out_{key}: goes with protocol=held_out" for key in ("from", "share", "seed")],
+    ),
+    "what few-shot draws": (
+        ["protocol=few_shot", "data.per_class=2", "held_out_seed=3", "select_on=dev"],
+        ["held_out_seed: goes with protocol=held_out"],
+    ),
+    "what the protocol selects on": (
+        ["protocol=held_out", "select_on=train"],
+        ["select_on: protocol=held_out selects on what it holds out; leave it out"],
+    ),
     "a rate without room": (
         ["optim.lr=1e38", "optim.head_lr=1e39", "optim.prompt_lr=1e37"],
         [
