@@ -48,6 +48,7 @@ class Data:
     cache: bool = True  # large splits stand on disk: examples of 16,384 and more, and encoded ones of 1,024 and more
     bucket: bool = True  # batches of similar length
     draw: int | None = None  # seed of a random choice of max_train, or per_class, examples; null: the first ones
+    draw_order: str | None = None  # numpy: the draw is its shuffle of the whole file, as LM-BFF's; null: ptune's own
     per_class: int | None = None  # so many examples of each class of train; null: all
     max_train: int | None = None  # so many examples of a split, of groups (MultiRC's questions) whole ones; null: all
     max_dev: int | None = None

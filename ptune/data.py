@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ptune.batch import Example
 from ptune.cache import Cache
 from ptune.checks import check_classes
@@ -106,7 +108,7 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
     source has no training or development data, DataError for a broken file, or too few examples of a class, and
     ConfigError for data.per_class of a task without classes.
     """
-    if problems := [*check_classes(settings, task)]:
+    if problems := [*check_classes(settings, task), *check_order(settings)]:
         raise ConfigError(problems)
     splits: dict[str, Sequence[Example]] = {}
     counts, origin = dict[str, int](), dict[str, Any]()
@@ -119,9 +121,9 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
         counts[split] = len(found)
         most = getattr(settings, f"max_{split.partition('_')[0]}", None)  # of a second dev set, too
         if split == "train" and settings.per_class is not None:
-            splits |= by_class(task, found, settings.per_class, settings.draw, few_shot)
+            splits |= by_class(task, found, settings, few_shot)
         else:
-            splits[split] = drawn(found, most, settings.draw if split == "train" else None)
+            splits[split] = drawn(found, most, settings.draw if split == "train" else None, settings.draw_order)
     if message := missing(task, splits, origin):
         raise UnavailableError(message)
     if settings.draw is not None and "train" in splits:
@@ -307,8 +309,18 @@ def required(task: Any) -> list[str]:
     return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
 
 
-def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Sequence[Example]:
-    """The first `most` examples; with a seed a random choice of so many, in the order of the file.
+def check_order(settings: Data) -> Iterator[str]:
+    """What is wrong with data.draw_order."""
+    if settings.draw_order not in (None, "numpy"):
+        yield f"data.draw_order: '{settings.draw_order}' is not a choice; numpy, or null for ptune's own"
+    elif settings.draw_order and settings.draw is not None and not 0 <= settings.draw < 2**32:
+        yield f"data.draw: {settings.draw} is no seed of numpy's; from 0 to 4294967295"
+
+
+def drawn(
+    examples: Sequence[Example], most: int | None, seed: int | None, order: str | None = None
+) -> Sequence[Example]:
+    """The first `most` examples; with a seed a random choice of so many, see `permuted`, in the order of the file.
 
     Of examples that are scored together whole groups: as many as `most` has room for, one at least.
     """
@@ -316,35 +328,35 @@ def drawn(examples: Sequence[Example], most: int | None, seed: int | None) -> Se
         return examples
     units = groups(examples)
     count = len(examples if units is None else units)
-    order = range(count) if seed is None else shuffled(count, seed, "draw")
-    return chosen(examples, sorted(order[:most] if units is None else fill([units[i] for i in order], most)))
+    numbers = permuted(count, seed, order)
+    return chosen(examples, sorted(numbers[:most] if units is None else fill([units[i] for i in numbers], most)))
 
 
-def by_class(
-    task: Any, examples: Sequence[Example], count: int, seed: int | None, few_shot: bool
-) -> dict[str, Sequence[Example]]:
-    """`train`: the first `count` examples of each class, in a random order with a seed; of fewer those of more.
+def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: bool) -> dict[str, Sequence[Example]]:
+    """`train`: the first data.per_class examples of each class, with a seed in its order, see `permuted`; of fewer
+    those of more.
 
     few_shot: and `held_out`, as many of each that come after them, as LM-BFF draws its development data (Gao et al.
-    2021, arXiv 2012.15723). Both stand in the order of the file. Raises DataError where there are too few of a class.
+    2021, arXiv 2012.15723). Both stand in the order of the file, by numpy as LM-BFF writes them: class by class, the
+    first one drawn first. Raises DataError where there are too few of a class.
     """
-    gold = [example.gold for example in examples]
-    found: dict[str, list[int]] = {label: [] for label in task.classes}
-    for index in range(len(gold)) if seed is None else shuffled(len(gold), seed, "draw"):
-        if gold[index] in found:
-            found[gold[index]].append(index)
+    count = settings.per_class or 0
+    classes = [task.class_of(example) for example in examples]
+    found: dict[str, list[int]] = {}
+    for index in permuted(len(classes), settings.draw, settings.draw_order):
+        if classes[index] is not None:
+            found.setdefault(classes[index], []).append(index)
     wanted = 2 * count if few_shot else count
-    for label, indices in found.items():
-        if len(indices) < wanted:
+    for label in task.classes:
+        if len(indices := found.get(label, [])) < wanted:
             both = f"data.per_class={count}" + (" with protocol=few_shot" if few_shot else "")
             raise DataError(
                 f"{task.name}: {both} takes {wanted} examples of each class, and train has {len(indices)} of '{label}'"
             )
     parts = {"train": slice(count), **({"held_out": slice(count, wanted)} if few_shot else {})}
-    return {
-        split: chosen(examples, sorted(index for indices in found.values() for index in indices[part]))
-        for split, part in parts.items()
-    }
+    taken = {split: [index for indices in found.values() for index in indices[part]] for split, part in parts.items()}
+    as_drawn = settings.draw is not None and settings.draw_order
+    return {split: chosen(examples, indices if as_drawn else sorted(indices)) for split, indices in taken.items()}
 
 
 def groups(examples: Sequence[Example]) -> list[list[int]] | None:
@@ -368,6 +380,18 @@ def by_document(examples: Sequence[Example], document: Callable[[Example], str |
         own = ("group", example.group or f"{index}") if shared is None else ("document", shared)
         found.setdefault(own, []).append(index)
     return list(found.values())
+
+
+def permuted(count: int, seed: int | None, order: str | None) -> Sequence[int]:
+    """The numbers below `count` as examples are drawn: as they are without a seed, else as ptune shuffles them, or
+    numpy, as in LM-BFF's code, a whole file's lines."""
+    if seed is None:
+        return range(count)
+    if order is None:
+        return shuffled(count, seed, "draw")
+    numbers = list(range(count))
+    np.random.RandomState(seed).shuffle(numbers)
+    return numbers
 
 
 def shuffled(count: int, seed: int, what: str) -> list[int]:

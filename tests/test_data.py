@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -16,6 +18,7 @@ from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
 from ptune.data import Corpus, drawn, hold_out
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
+from ptune.leaves import leaf
 from ptune.rendered import Rendered, Stream, fitting
 from ptune.tasks import Prediction
 from ptune.tasks.classify import Classify
@@ -519,6 +522,66 @@ def test_few_shot(balanced, settings, rte, tmp_path):
     assert (made.splits, s.select_on, report) == (found.splits, "held_out", "dev")
 
 
+def shuffled_lines(lines: list, seed: int, count: int, label: Callable) -> tuple[list, list]:
+    """What LM-BFF's script draws of a file's lines: those to train on, and those to select on."""
+    np.random.seed(seed)
+    lines = list(lines)
+    np.random.shuffle(lines)
+    found: dict = {}
+    for line in lines:
+        found.setdefault(label(line), []).append(line)
+    return tuple(
+        [line for of in found.values() for line in of[part]] for part in (slice(count), slice(count, 2 * count))
+    )
+
+
+@pytest.mark.parametrize("seed", [13, 21, 42, 87, 100])
+def test_the_draw_of_lm_bff(balanced, tmp_path, seed):
+    """The rows that its script writes of the same file, in its order."""
+    lines = (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    train, dev = shuffled_lines(lines, seed, 2, lambda line: json.loads(line)["label"])
+    found = balanced(few_shot=True, per_class=2, draw=seed, draw_order="numpy")
+    assert ids(found.splits["train"]) == [str(json.loads(line)["idx"]) for line in train]
+    assert ids(found.splits["held_out"]) == [str(json.loads(line)["idx"]) for line in dev]
+    numbers = list(range(12))
+    np.random.RandomState(seed).shuffle(numbers)
+    whole = balanced(max_train=5, draw=seed, draw_order="numpy").splits["train"]
+    assert ids(whole) == [str(n) for n in sorted(numbers[:5])]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"draw": 1, "draw_order": "random"},
+            "data.draw_order: 'random' is not a choice; numpy, or null for ptune's own",
+        ),
+        ({"draw": -1, "draw_order": "numpy"}, "data.draw: -1 is no seed of numpy's; from 0 to 4294967295"),
+    ],
+)
+def test_an_order_that_cannot_be(balanced, given, said):
+    """One line."""
+    with pytest.raises(ConfigError) as caught:
+        balanced(per_class=2, **given)
+    assert caught.value.problems == [said]
+
+
+def test_halves_of_a_scale_are_drawn_from(settings, tmp_path):
+    """LM-BFF's of STS-B, parted at 2.5, which is in the upper one."""
+    scores = [0.0, 2.4, 2.5, 2.6, 5.0, 1.0, 4.0, 2.5, 0.5]
+    rows = [f"a {i}\tb\t{score}" for i, score in enumerate(scores)]
+    for name in ("train", "dev"):
+        text = "\n".join(["sentence1\tsentence2\tscore", *rows]) + "\n"
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+    s = settings("experiment=few_shot_lmbff", "task=stsb", "method=finetune", "seed=13")
+    found = data.load(
+        leaf(s.task), local(tmp_path, draw=13, draw_order=s.data.draw_order, per_class=2), few_shot=True
+    ).splits
+    train, dev = shuffled_lines(list(enumerate(scores)), 13, 2, lambda line: line[1] >= 2.5)
+    assert [e.fields["sentence1"] for e in found["train"]] == [f"a {number}" for number, _ in train]
+    assert [e.fields["sentence1"] for e in found["held_out"]] == [f"a {number}" for number, _ in dev]
+
+
 def test_too_few_of_a_class(balanced):
     """Both numbers are told; nothing is made up."""
     with pytest.raises(DataError) as caught:
@@ -534,7 +597,7 @@ def test_too_few_of_a_class(balanced):
     )
 
 
-@pytest.mark.parametrize("task", ["conll03", "stsb", "squad", "copa", "multirc"])
+@pytest.mark.parametrize("task", ["conll03", "squad", "copa", "multirc"])
 def test_per_class_without_classes(settings, task):
     """One line that says what takes its place."""
     with pytest.raises(ConfigError) as caught:
@@ -581,6 +644,7 @@ def test_the_five_seeds_of_lm_bff(settings):
     """The seed of the draw is that of training, 16 of each class stand on either side."""
     s = settings("experiment=few_shot_lmbff", "task=sst2", "method=finetune", "seed=42")
     assert (s.data.per_class, s.data.draw, s.protocol, s.seed) == (16, 42, "few_shot", 42)
+    assert s.data.draw_order == "numpy"
     lines = (CONF / "experiment/few_shot_lmbff.yaml").read_text(encoding="utf-8")
     assert "seed: 13,21,42,87,100" in lines
 

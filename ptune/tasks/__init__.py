@@ -77,11 +77,16 @@ class Task(ABC):
 
     @property
     def classes(self) -> list[str]:
-        """The labels that each example has one of; none where gold is something else, or examples are scored together.
+        """The labels that each example has one of, see `class_of`; none where gold is something else, or examples are
+        scored together.
 
         So many examples can be chosen of each, with data.per_class.
         """
         return []
+
+    def class_of(self, example: Example) -> str | None:
+        """The one of `classes` that an example has; None without a label."""
+        return None if example.gold is None else str(example.gold)
 
     @property
     def answers(self) -> Sequence[Any]:

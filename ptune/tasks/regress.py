@@ -49,6 +49,15 @@ class Regress(Task):
         self.headline, self.score_names = "pearson", ["pearson", "spearman"]
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, verbalizers or {}
 
+    @property
+    def classes(self) -> list[str]:
+        """See Task: the ends of the scale."""
+        return self.labels
+
+    def class_of(self, example: Example) -> str | None:
+        """See Task: the nearer end, the upper one in the middle (LM-BFF)."""
+        return None if example.gold is None else self.labels[int(2 * example.gold >= sum(self.scale))]
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         if len(self.scale) != 2 or self.scale[0] >= self.scale[-1]:
