@@ -8,7 +8,6 @@ import re
 import shlex
 import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import fields
 
 from ptune.cli import CONFIGS, POSITIONAL, LineError, arrange, commands, fail, file_name, split
 
@@ -82,16 +81,15 @@ def after(command: str, before: list[str], last: str) -> list[str]:
 
 def relevant(command: str, found: list[str], last: str) -> list[str]:
     """Hydra's candidates without the groups that a command does not compose and, unless begun, its own."""
-    from ptune.config import SCHEMAS
-    from ptune.explain import groups
+    from ptune.explain import groups, keys
 
-    known = groups()
-    keys = {field.name for field in fields(SCHEMAS[file_name(command)])} if file_name(command) in SCHEMAS else set()
-    if not keys or keys & {*known}:
-        keys |= {*known, *(re.split("[./=]", word)[0] for word in found)} - {"hydra"}
+    known, taken = groups(), {*keys(file_name(command))}
+    shipped = {group.partition("/")[0] for group in known}
+    if taken & shipped:
+        taken |= {re.split("[./=]", word)[0] for word in found} - shipped - {"hydra"}
     if last.startswith("h"):
-        keys.add("hydra")
-    kept = [word for word in found if re.split("[./=]", word.lstrip("+~"))[0] in keys]
+        taken.add("hydra")
+    kept = [word for word in found if re.split("[./=]", word.lstrip("+~"))[0] in taken]
     nesting = [word for word in kept if word in known]
     plain = [word for word in kept if word not in nesting]
     return plain + [f"{word}{end}" for word in nesting for end in "=/"]

@@ -21,6 +21,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from ptune.config import SCHEMAS
 from ptune.errors import ConfigError, PtuneError, nearest
 
 
@@ -42,7 +43,7 @@ def explain(error: Exception, command: str) -> str:
         return place + no_key(cause)
     if isinstance(cause, OmegaConfBaseException):
         return f"{place}{cause.full_key or cause.key}: {str(cause.msg or cause).splitlines()[0]}"
-    return tidy(str(error))
+    return no_group(str(error), command) or tidy(str(error))
 
 
 def unreadable(error: yaml.YAMLError) -> str:
@@ -95,6 +96,33 @@ def no_key(error: OmegaConfBaseException) -> str:
     is_open = OmegaConf.get_type(parent) is dict and parent._get_parent() is not None
     hint = f" (+{full_key}=... adds it)" if is_open else ""
     return f"{full_key}: no such key; {nearest(key, siblings)}{hint}"
+
+
+def no_group(text: str, command: str) -> str:
+    """That a command does not compose a group, in place of Hydra's text; nothing where that says something else."""
+    found = re.match(r"(?:In '([^']+)': )?Could not override '([^']+)'\.", text)
+    if not found:
+        return ""
+    place, key = f"{found[1]}.yaml: " if found[1] else "", found[2]
+    if meant := re.search(r"Did you mean to override (?:one of )?(.+)\?", text):
+        return f"{place}{key}: no such key; did you mean '{meant[1]}'?"
+    known = keys(command)
+    if key.partition("/")[0] in known:
+        added = re.search(r"use (\+.*)", text)
+        return f"{place}{key}: no part of what is chosen{f' ({added[1]} adds it)' if added else ''}"
+    return f"{place}{key}: no such key of ptune {command.replace('_', ' ')}; {nearest(key, known)}"
+
+
+def keys(command: str) -> list[str]:
+    """What a command's configuration has: its schema's settings, and the groups that its yaml composes."""
+    kind = SCHEMAS.get(command)
+    known = [field.name for field in fields(kind)] if kind else []
+    config = yaml.safe_load(resources.files("ptune.conf").joinpath(f"{command}.yaml").read_text("utf-8"))
+    for entry in config.get("defaults", ()):
+        if isinstance(entry, dict):
+            group = next(iter(entry)).removeprefix("optional ").removeprefix("override ")
+            known.append(group.partition("/")[0])
+    return [key for key in dict.fromkeys(known) if key != "hydra"]
 
 
 def leaf_settings(node: DictConfig) -> list[str]:

@@ -160,7 +160,7 @@ def test_mistakes_in_the_line(ptune, words, text):
             "method.prompt.from_run: no such key; one of: length, reparam, mid, layers, init, init_std, init_text, "
             "dropout, position_offset, mlp_init, sites",
         ),
-        ("method.head.calibrate=x", "method.head.calibrate: no such key; one of: pooler, dropout"),
+        ("method.head.calibrate=x", "method.head.calibrate: no such key; one of: pooler, dropout, activation"),
         (
             "task.source.new=x",
             "task.source.new: no such key; one of: reader, folder, files, hub, submission, layouts, license, obtain, "
@@ -180,6 +180,24 @@ def test_mistakes_in_the_line(ptune, words, text):
 def test_mistakes_in_settings(ptune, words, text):
     result = ptune("train", *words.split(), "--cfg", "job")
     assert (result.code, result.err, result.out) == (1, text, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            "eval method=ptv2",
+            "method: no such key of ptune eval; one of: run, split, task, data, batch_size, device, quiet, packages",
+        ),
+        ("reproduce backbone=gpt2", "backbone: no such key of ptune reproduce; one of: "),
+        ("train method/encoder=bilstm", "method/encoder: no part of what is chosen (+method/encoder=bilstm adds it)"),
+        ("train task@x=rte", "task@x: no such key; did you mean 'task'?"),
+    ],
+)
+def test_a_group_that_a_command_does_not_compose(ptune, words, text):
+    result = ptune(*words.split(), "--cfg", "job")
+    assert (result.code, result.out, len(result.err.splitlines())) == (1, "", 1)
+    assert result.err.startswith(text)
 
 
 def test_mistakes_in_a_users_yaml(ptune, mine):
@@ -618,6 +636,12 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("ptune train --multi", ["--multirun"]),
         ("ptune ls method/p", ["method/procedure", "method/prompt"]),
         ("ptune eval sp", ["split="]),
+        ("ptune eval met", []),
+        ("ptune eval task=c", ["task=cb", "task=cola"]),
+        ("ptune predict back", []),
+        ("ptune reproduce met", []),
+        ("ptune train swe", ["sweep="]),
+        ("ptune train tab", []),
         ("ptune eval --config-d", ["--config-dir"]),
         ("ptune train --config-dir MINE method=mi", ["method=mine"]),
         ("ptune nope me", []),
