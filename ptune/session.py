@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ptune import build, ranks
+from ptune import build, halt, ranks
 from ptune.accounting import accounting, reading
 from ptune.batch import Example
 from ptune.checks import check
@@ -381,10 +381,10 @@ class Session:
             "environment": {name: told for name, told in self.environment.items() if name != "overrides"},
         }
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        self.tracker.finish(  # before the run is over: one that is cut off here tells it again
-            {key: result[key] for key in keys}, {"predictions": self.folder.read_jsonl("predictions.jsonl")}
-        )
+        shown = {"predictions": self.folder.read_jsonl("predictions.jsonl")}
         self.folder.write_json("result.json", result)
+        with halt.guarded():  # the run is over; who asks it to end waits until its tracker knows
+            self.tracker.finish({key: result[key] for key in keys}, shown)
         return result
 
 
