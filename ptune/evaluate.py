@@ -23,6 +23,7 @@ from ptune.threads import at_once
 log = logging.getLogger(__name__)
 Batch = Sequence[tuple[int, int]]  # of several that are asked the number, and of its examples
 EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time
+PADDING, PADDING_OF_GPU = 256, 4096  # tokens of it in a batch: about what starting another pass costs
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def predict_together(
     outputs: list[list[list[RowOutput]]] = [[[] for _ in asked.examples] for asked in several]
     rows = [(number, i) for number, asked in enumerate(several) for i in range(len(asked.examples))]
     rows.sort(key=lambda row: -several[row[0]].rendered.lengths[row[1]])
-    batches = fitting(rows, lambda row: several[row[0]].rendered.size(row[1]), batch_size, tokens)
+    padding = PADDING if model.device.type == "cpu" else PADDING_OF_GPU
+    batches = fitting(rows, lambda row: several[row[0]].rendered.size(row[1]), batch_size, tokens, padding)
 
     def answered(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
         numbers = sorted({number for number, _ in batch})

@@ -286,18 +286,25 @@ def shares(sizes: Sequence[int], power: float) -> list[int]:
     return found
 
 
-def fitting(items: Iterable[T], size: Callable[[T], tuple[int, int]], rows: int, tokens: int | None) -> list[list[T]]:
-    """Items as they come in batches of at most so many rows, and tokens with padding; or of one item.
+def fitting(
+    items: Iterable[T],
+    size: Callable[[T], tuple[int, int]],
+    rows: int,
+    tokens: int | None = None,
+    padding: float = math.inf,
+) -> list[list[T]]:
+    """Items as they come in batches of at most so many rows, tokens with padding, and tokens of padding; or of one item.
 
     size: an item's rows and the longest one's tokens.
     """
     batches: list[list[T]] = []
-    count = longest = 0
+    count = longest = used = 0
     for item in items:
         more, length = size(item)
-        count, longest = count + more, max(longest, length)
-        if not batches or count > rows or (tokens is not None and count * longest > tokens):
+        count, longest, used = count + more, max(longest, length), used + more * length
+        whole = count * longest
+        if not batches or count > rows or (tokens is not None and whole > tokens) or whole - used > padding:
             batches.append([])
-            count, longest = more, length
+            count, longest, used = more, length, more * length
         batches[-1].append(item)
     return batches

@@ -821,6 +821,8 @@ def test_fitting():
     assert fitting("abcde", sizes.get, 4, None) == [["a", "b"], ["c"], ["d"], ["e"]]
     assert fitting("abcde", sizes.get, 99, 20) == [["a", "b"], ["c"], ["d", "e"]]
     assert fitting("abcde", sizes.get, 99, None) == [["a", "b", "c", "d", "e"]]
+    assert fitting("abcde", sizes.get, 99, padding=16) == [["a", "b", "c"], ["d", "e"]]
+    assert fitting("abcde", sizes.get, 99, padding=15) == [["a", "b"], ["c"], ["d", "e"]]
 
 
 def test_draws_are_by_epoch():

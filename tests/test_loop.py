@@ -392,6 +392,27 @@ def test_runs_evaluated_together_without_memory(train, wire, room):
     assert [[each.value for each in of_one] for of_one in found] == [[each.value for each in of] for of in whole]
 
 
+def test_batches_of_evaluation_end_where_lengths_do(monkeypatch, train, wire):
+    """Rather another pass than much padding; what is said of each example is the same."""
+    wired = wire(train("method=ptv2", "task=conll03"))
+    asked, padded, answers = Asked(0, wired.task, wired.rendered[0].examples, wired.rendered[0]), [], Model.answers
+
+    def counted(model: Any, work: Any) -> Any:
+        padded[-1].append(sum(int((~batch.mask).sum()) for _, batch in work))
+        return answers(model, work)
+
+    monkeypatch.setattr(Model, "answers", counted)
+    found = []
+    for most in (10**9, 8):
+        monkeypatch.setattr("ptune.evaluate.PADDING", most)
+        padded.append([])
+        found.append(predict(wired.model, asked, 64))
+    whole, few = padded
+    assert sum(whole) > 2 * sum(few)
+    assert max(few) <= 8
+    assert [each.value for each in found[0]] == [each.value for each in found[1]]
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_an_example_that_does_not_fit_is_named(train, wire, room, error):
     wired = wire(train("method=ptv2", "max_steps=1"))
