@@ -293,7 +293,7 @@ def fitting(
     tokens: int | None = None,
     padding: float = math.inf,
 ) -> list[list[T]]:
-    """Items as they come in batches of at most so many rows, tokens with padding, and tokens of padding; or of one item.
+    """Items as they come in batches of at most so many rows, tokens, and tokens of padding among them; or of one item.
 
     size: an item's rows and the longest one's tokens.
     """

@@ -11,7 +11,7 @@ import transformers
 from transformers import AlbertConfig, AutoModel, DynamicCache, ModernBertConfig
 
 from ptune import build
-from ptune.backbones import local
+from ptune.backbones import local, packing
 from ptune.batch import Row, collate
 from ptune.errors import ConfigError, PtuneError
 from ptune.injection import KV, Injection, join
@@ -409,6 +409,43 @@ def test_padding_does_not_matter(backbone, kind, side, multiple):
     assert_close(padded[1], tight[1])
 
 
+@pytest.fixture
+def packs(monkeypatch):
+    """packs(True): every padded pass is packed from now on; packs(False): none is."""
+    return lambda always: monkeypatch.setattr(packing, "PADDING", 0.0 if always else 1.0)
+
+
+@pytest.mark.parametrize("kind", ["none", "deep", "front", "slots", "rows"])
+def test_a_packed_pass_is_a_padded_one(folder, backbone, packs, kind):
+    """States and gradients are the same; layers are given the tokens that are there and no others."""
+    injection = {
+        "none": Injection(),
+        "deep": deep(backbone, 3),
+        "front": front(backbone, 3),
+        "slots": slotted(backbone, 2),
+        "rows": join([deep(backbone, 3), deep(backbone, 1, layers=[1], seed=9), Injection()], [1, 1, 1]),
+    }[kind]
+    batch = collate(make_rows(backbone, (9, 4, 5), slots=2 if kind == "slots" else 0), pad_id(backbone))
+    found, given = {}, []
+    if packs_at_all := backbone.model_type not in ("deberta", "deberta-v2", "t5", "bart"):
+        backbone.attentions()[0].register_forward_pre_hook(
+            lambda _, args, named: given.append(tuple((*args, *named.values())[0].shape[:2])), with_kwargs=True
+        )
+    for always in (False, True):
+        packs(always)
+        found[always] = real_states(backbone, batch, injection)
+    assert_close(found[True][0], found[False][0])
+    assert_close(found[True][1], found[False][1])
+    if packs_at_all and kind != "front":
+        assert {(3, 9), (1, 18)} <= set(given)
+
+
+def test_a_pass_of_little_padding_is_not_packed():
+    for used, packed in ((4, False), (2, False), (1, True)):
+        mask = torch.tensor([[True] * 4, [True] * used + [False] * (4 - used)])
+        assert (packing.worth(mask) is not None) == packed
+
+
 def test_a_prefix_a_row_reaches_its_own_row_only(backbone):
     rows = make_rows(backbone)
     together = deep(backbone, 3, rows=3)
@@ -465,8 +502,10 @@ def test_slot_is_empty_outside_the_context(backbone):
     assert_close(real_states(backbone, batch, Injection())[0], plain, atol=0)
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @of_families(*BUT_ALBERT)
-def test_gradient_checkpointing_keeps_the_gradient(folder):
+def test_gradient_checkpointing_keeps_the_gradient(folder, packs, packed):
+    packs(packed)
     found, passes = {}, {}
     for checkpointing in (False, True):
         backbone = loaded(folder)

@@ -397,7 +397,7 @@ def test_batches_of_evaluation_end_where_lengths_do(monkeypatch, train, wire):
     wired = wire(train("method=ptv2", "task=conll03"))
     asked, padded, answers = Asked(0, wired.task, wired.rendered[0].examples, wired.rendered[0]), [], Model.answers
 
-    def counted(model: Any, work: Any) -> Any:
+    def counted(model, work):
         padded[-1].append(sum(int((~batch.mask).sum()) for _, batch in work))
         return answers(model, work)
 

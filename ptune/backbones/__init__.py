@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ptune import bounded, dropout, hub, quantized
 from ptune.adapters import ADAPTERS, inject
+from ptune.backbones.packing import packed, worth
 from ptune.batch import Batch, Hidden
 from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
@@ -439,16 +440,21 @@ class Backbone(nn.Module, ABC):
         self.expect(injection)
         source = self.source(batch, injection)
         inputs = {"input_ids": batch.ids} if source.embeds is None else {"inputs_embeds": source.embeds}
+        inputs["attention_mask"] = source.mask.long()
+        inputs["position_ids"] = self.position_ids(source.mask, injection.offset)
         if self.token_types:
             inputs["token_type_ids"] = source.types
-        lower = None if "past_key_values" in options else self.lower  # whose layers give no keys and values
-        with lower.rows(batch, injection.offset) if lower is not None else nullcontext():
-            states = self.base(
-                **inputs,
-                attention_mask=source.mask.long(),
-                position_ids=self.position_ids(source.mask, injection.offset),
-                **options,
-            ).last_hidden_state
+        if options:
+            states = self.base(**inputs, **options).last_hidden_state
+        elif self.lower is not None:
+            with self.lower.rows(batch, injection.offset):
+                states = self.base(**inputs).last_hidden_state
+        elif self.registered and (packing := worth(source.mask)) is not None:
+            inputs = {name: packing.pack(given) for name, given in inputs.items()}
+            with packed(packing):
+                states = packing.unpack(self.base(**inputs, packing=packing).last_hidden_state)
+        else:
+            states = self.base(**inputs).last_hidden_state
         return Hidden(source.own(states), self.lm_logits)
 
     def source(self, batch: Batch, injection: Injection) -> Source:

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ptune.backbones.packing import Packing, geometry
 from ptune.dropout import dropout
 from ptune.injection import KV
 
@@ -66,7 +67,14 @@ def install(attentions: Iterable[nn.Module]) -> Slot:
 def attend_with_prefix(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention over prefix and tokens; query, key, value [B, A, N, D], mask [B|1, 1, N, N]."""
+    """Scaled dot-product attention over prefix and tokens; query, key, value [B, A, N, D], mask [B|1, 1, N, N].
+
+    Of a packed pass they are [1, A, T, D].
+    """
+    packing: Packing | None = kwargs.pop("packing", None)
+    if packing is not None:
+        query, key, value = packing.heads(query), packing.heads(key), packing.heads(value)
+        return packing.pack(attend_with_prefix(module, query, key, value, attention_mask, **kwargs)[0]), None
     record(module, key, value)
     kv = prefix_of(module)
     if kv is not None:
@@ -143,7 +151,8 @@ def with_prefix(mask: Tensor, kv: KV, rows: int) -> Tensor:
 
 def full_mask(*args: Any, **kwargs: Any) -> Tensor:
     """transformers' mask, never skipped: without one it would cut the keys to the queries' number."""
-    mask = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    never = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+    mask = sdpa_mask(*args, **{**kwargs, **never, **geometry()})
     assert mask is not None
     return mask
 

@@ -31,7 +31,7 @@ WIRE = os.dup(1)  # to whoever started this process
 class Side:
     """What a side does. side: peft, trainer or ptune; runs: how many train side by side; words: overrides of ptune's.
 
-    eager: what to leave to torch, "attention" or "dropout".
+    eager: what to leave to torch, "attention" or "dropout", and "padding" to compute on padding.
     """
 
     side: str
@@ -225,10 +225,12 @@ def flop(model: Any, rendered: Any) -> float:
 def leave_out(what: Sequence[str]) -> None:
     """Do without some of what makes ptune fast, to measure what it brings."""
     from ptune import dropout
-    from ptune.backbones import attention
+    from ptune.backbones import attention, packing
 
     if "attention" in what:
         attention.plain = lambda *_: False  # type: ignore[assignment]
+    if "padding" in what:
+        packing.PADDING = 1.0
     if "dropout" in what:
         dropout.LANES = {}
 
