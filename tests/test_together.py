@@ -53,6 +53,7 @@ def test_each_line_is_answered_as_by_its_run_alone(ptune, finished, tmp_path, mo
     passes = []
     forward = Backbone.forward
     monkeypatch.setattr(Backbone, "forward", lambda *given: passes.append(len(given[1])) or forward(*given))
+    monkeypatch.setattr("ptune.evaluate.PADDING", 10**6)
     found = answered(ptune, tmp_path, LINES, ",".join(str(finished / name) for name in RUNS))
     rows = passes[1:]  # the first is the canary's
     assert len(rows) <= 3
