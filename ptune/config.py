@@ -1,4 +1,4 @@
-"""The schema of every setting that is not a leaf's own; leaves are checked against their class in `build`.
+"""The schema of every setting that is not a leaf's own; leaves are checked against their class in `leaves`.
 
 Defaults live here, once, and in the yaml files of `conf/`; a run folder stores the complete, resolved result.
 """
