@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 CONFIGS = "ptune.conf"
 # What a bare word stands for: `ptune ls method` is `ptune ls group=method`.
 POSITIONAL = {"ls": "group", "eval": "run", "predict": "run", "export": "run", "report": "runs"}
-LISTED = re.compile(r"[a-z_/]+: \w+, ")  # a group and its options
+LISTED = re.compile(r"([a-z_/]+): \w+(, |$)")  # a group and its options
 UNUSABLE = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # a path that a setting names
 
 EXAMPLES = """\
 Examples:
-  ptune ls method                                    the methods, side by side
+  ptune ls method                                    # compare the methods
   ptune train method=ptv2 task=rte data=demo backbone=tiny_encoder
-  ptune train -m method=ptv2,finetune seed=1,2,3     six runs
-  ptune eval outputs/rte/ptv2/RUN split=dev          a finished run, again
-  ptune report                                       all finished runs, in one table
+  ptune train -m method=ptv2,finetune seed=1,2,3     # six runs
+  ptune eval outputs/rte/ptv2/RUN split=dev          # score a finished run again
+  ptune report                                       # all finished runs in one table
 
-Read on: ptune ls, ptune COMMAND --help, ptune COMMAND --cfg job, README.md.
-Completion in bash and zsh: eval "$(ptune -sc install=bash)", or install=zsh.
+Learn more: ptune ls, ptune COMMAND --help, ptune COMMAND --cfg job, README.md.
+Shell completion for bash or zsh: eval "$(ptune -sc install=bash)", or install=zsh.
 """
 
 
@@ -209,7 +209,7 @@ def dispatch(command: str, rest: list[str]) -> None:
             spare_copies()
         # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.
         vars(utils)["_is_env_set"] = lambda name: True
-        with guard.on(rest), folded() if "--help" in sys.argv else nullcontext():
+        with guard.on(rest), folded(command) if "--help" in sys.argv else nullcontext():
             hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
         if job.error:
             raise job.error
@@ -248,8 +248,12 @@ def cut_off(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def folded() -> Iterator[None]:
-    """Fold the lines that list a group's options, which Hydra prints as they are, to the width of the terminal."""
+def folded(command: str) -> Iterator[None]:
+    """Fold the lines that list a group's options, which Hydra prints as they are, to the width of the terminal, and
+    leave out the groups that only other commands take.
+    """
+    from ptune.explain import takers
+
     said = io.StringIO()
     try:
         with redirect_stdout(said):
@@ -257,8 +261,11 @@ def folded() -> Iterator[None]:
     finally:
         width = min(shutil.get_terminal_size((100, 24)).columns, 100)
         for line in said.getvalue().splitlines():
-            listed = LISTED.match(line) is not None and len(line) > width
-            print(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if listed else line)
+            listed = LISTED.match(line)
+            if listed and (of := takers(listed[1])) and file_name(command) not in of:
+                continue
+            fold = listed is not None and len(line) > width
+            print(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if fold else line)
 
 
 def spare_copies() -> None:

@@ -5,6 +5,7 @@ Defaults live here, once, and in the yaml files of `conf/`; a run folder stores 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,85 +13,100 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 
+def setting(default: Any, meaning: str) -> Any:
+    """A field of a schema: its default, or the class that makes it, and the line that `--help` shows of it."""
+    metadata = {"help": meaning}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: copy(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
 @dataclass
 class PromptLength:
-    """How many virtual tokens the prompt has; `lookup: paper` takes it from the published scripts, `pattern` from the
-    task's pattern."""
+    """How many virtual tokens the prompt has."""
 
-    value: int | None = None
-    lookup: str | None = None
+    value: int | None = setting(None, "the number of tokens")
+    lookup: str | None = setting(None, "where to look it up: paper (the published script) | pattern (its slots)")
 
 
 @dataclass
 class Demo:
-    """The demo corpus that data=demo writes: rows a split (null: the corpus's own number) and how hard it is."""
+    """The demo corpus that data=demo writes: rows per split and how hard it is."""
 
-    train: int | None = None
-    dev: int | None = None
-    test: int | None = None
-    noise: float = 0.0  # share of damaged sentences: typos, lost capitals
-    distractors: int = 2  # facts of other things in a passage
-    length: int = 4  # facts that matter in a passage
+    train: int | None = setting(None, "rows; null: the corpus's own number")
+    dev: int | None = setting(None, "rows, likewise")
+    test: int | None = setting(None, "rows, likewise")
+    noise: float = setting(0.0, "share of sentences damaged by typos and lost capitals")
+    distractors: int = setting(2, "facts about other things in a passage")
+    length: int = setting(4, "facts that matter in a passage")
 
 
 @dataclass
 class Data:
     """Where the corpora come from, and how much of each split is used."""
 
-    source: str = "hub"  # hub | local | demo
-    root: str | None = None  # folder of the original files, for source=local
-    layout: str | None = None  # of a corpus that is passed on in several; null: the first of the task's yaml
-    seed: int = 0  # seed of the demo world
-    demo: Demo = field(default_factory=Demo)
-    max_length: int | None = None  # tokens of text a row; null: the task's
-    lenient: bool = False  # skip broken records, whose number is printed and kept; of no use where a whole file is
-    overflow: str = "window"  # longer sentences of tagging tasks and contexts: window | truncate
-    cache: bool = True  # large splits stand on disk: examples of 16,384 and more, and encoded ones of 1,024 and more
-    bucket: bool = True  # batches of similar length
-    draw: int | None = None  # seed of a random choice of max_train, or per_class, examples; null: the first ones
-    draw_order: str | None = None  # numpy: the draw is its shuffle of the whole file, as LM-BFF's; null: ptune's own
-    per_class: int | None = None  # so many examples of each class of train; null: all
-    max_train: int | None = None  # so many examples of a split, of groups (MultiRC's questions) whole ones; null: all
-    max_dev: int | None = None
-    max_test: int | None = None
+    source: str = setting("hub", "hub | local | demo; set by data=hub and so on")
+    root: str | None = setting(None, "folder of the original files, for data=local")
+    layout: str | None = setting(
+        None, "for a corpus distributed in several layouts; null: the first in the task's yaml"
+    )
+    seed: int = setting(0, "seed of the demo world")
+    demo: Demo = setting(Demo, "the corpus that data=demo writes")
+    max_length: int | None = setting(None, "tokens of text per row; null: the task's")
+    lenient: bool = setting(False, "skip broken records and report how many; cannot help if a whole file is broken")
+    overflow: str = setting("window", "for longer sentences of tagging tasks and longer contexts: window | truncate")
+    cache: bool = setting(True, "cache splits on disk, from 16,384 examples (parsed) and 1,024 examples (tokenized)")
+    bucket: bool = setting(True, "put examples of similar length in a batch")
+    draw: int | None = setting(None, "seed for sampling max_train or per_class examples; null: take the first ones")
+    draw_order: str | None = setting(
+        None, "numpy: sample as LM-BFF does, by shuffling the whole file; null: ptune's way"
+    )
+    per_class: int | None = setting(None, "use this many train examples of each class; null: all")
+    max_train: int | None = setting(
+        None, "use this many examples, keeping groups (MultiRC's questions) whole; null: all"
+    )
+    max_dev: int | None = setting(None, "likewise for dev")
+    max_test: int | None = setting(None, "likewise for test")
 
 
 @dataclass
 class Optim:
-    """The optimizer and its schedule; lr and weight_decay null are the method's own, other rates default to lr."""
+    """The optimizer and its schedule."""
 
-    name: str = "adamw"  # adamw | adafactor
-    lr: float | None = None
-    backbone_lr: float | None = None
-    prompt_lr: float | None = None
-    head_lr: float | None = None
-    weight_decay: float | None = None  # null: the method's, else 0
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    eps: float = 1e-8
-    clip: float | None = 1.0  # of the gradient's norm; null: none
-    schedule: str = "linear"  # linear | constant | exponential
-    gamma: float = 0.95  # of exponential, once an epoch
-    warmup: float = 0.0  # a share of all steps below 1, else a number of steps
+    name: str = setting("adamw", "adamw | adafactor")
+    lr: float | None = setting(None, "learning rate; null: the method's own")
+    backbone_lr: float | None = setting(None, "for backbone weights; null: lr")
+    prompt_lr: float | None = setting(None, "for prompts; null: lr")
+    head_lr: float | None = setting(None, "for heads; null: lr")
+    weight_decay: float | None = setting(None, "null: the method's own, else 0")
+    betas: list[float] = setting([0.9, 0.999], "of AdamW")
+    eps: float = setting(1e-8, "of AdamW")
+    clip: float | None = setting(1.0, "largest gradient norm; null: no clipping")
+    schedule: str = setting("linear", "linear | constant | exponential")
+    gamma: float = setting(0.95, "factor of the exponential schedule, applied once per epoch")
+    warmup: float = setting(0.0, "below 1 a share of all steps, otherwise a number of steps")
 
 
 @dataclass
 class Loss:
-    """How a step's loss is normalized: by the expected labels a step, or by those of the batch."""
+    """How a step's loss is normalized."""
 
-    normalize: str = "constant"  # constant | batch
+    normalize: str = setting("constant", "divide by the expected labels per step (constant) or the batch's own (batch)")
 
 
 @dataclass
 class Tracker:
     """W&B beside the run folder's own record; never prompts, never ends a run."""
 
-    name: str = "wandb"  # wandb | none
-    mode: str = "offline"  # offline | online
-    project: str = "ptune"
-    entity: str | None = None
-    group: str | None = None
-    tags: list[str] = field(default_factory=list)
-    samples: int = 16  # predictions shown
+    name: str = setting("wandb", "wandb | none")
+    mode: str = setting("offline", "offline | online")
+    project: str = setting("ptune", "W&B project")
+    entity: str | None = setting(None, "W&B user or team")
+    group: str | None = setting(None, "W&B group")
+    tags: list[str] = setting([], "W&B tags")
+    samples: int = setting(16, "predictions shown per evaluation")
 
 
 @dataclass
@@ -115,6 +131,11 @@ class Compat:
     batches: str | None = None
 
 
+PACKAGES = "more packages whose classes may be used; counts on the command line only"
+DEVICE = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1"
+QUIET = "print no progress"
+
+
 @dataclass
 class Train:
     """Every setting of `ptune train`."""
@@ -122,154 +143,168 @@ class Train:
     method: dict[str, Any] = MISSING
     backbone: dict[str, Any] = MISSING
     task: dict[str, Any] = MISSING
-    prompt_length: PromptLength = field(default_factory=PromptLength)
-    data: Data = field(default_factory=Data)
-    optim: Optim = field(default_factory=Optim)
-    loss: Loss = field(default_factory=Loss)
-    tracker: Tracker = field(default_factory=Tracker)
+    prompt_length: PromptLength = setting(PromptLength, "how many virtual tokens the prompt has")
+    data: Data = setting(Data, "where the corpus comes from, and how much of it is used")
+    optim: Optim = setting(Optim, "the optimizer and its schedule")
+    loss: Loss = setting(Loss, "how the loss of a step is normalized")
+    tracker: Tracker = setting(Tracker, "W&B, beside the run folder's own record")
     compat: Compat = field(default_factory=Compat)
     experiment: str | None = None  # the name of the preset, for the record
 
-    seed: int = 1
-    epochs: int = 10
-    max_steps: int | None = None  # ends training earlier than `epochs` would
-    batch_size: int = 16  # examples a step, over all micro-batches
-    accumulate: int | None = None  # micro-batches a step; null: one, or one a CPU thread of at least 8 examples
-    eval_batch_size: int = 64  # rows
-    batch_tokens: int | None = None  # of a pass at most, with padding, without prompts; null: any number
-    eval_every: int | None = None  # steps between evaluations; null: each epoch
-    patience: int | None = None  # evaluations without a better score before stopping; null: never
-    metric: str | None = None  # what selects the best evaluation; null: the task's headline
-    # standard | held_out: select on a part of train, or on half of dev | few_shot: on as many others of each class
-    protocol: str = "standard"
-    held_out_from: str = "train"  # train | dev
-    held_out_share: float = 0.1  # of train; of dev it is half
-    held_out_seed: int | None = None  # of what is held out; null: the run's
-    select_on: str = "dev"
-    report_on: str | None = None  # null: test where it has labels, else dev
-    precision: str = "float32"  # float32 | bfloat16 (autocast; frozen weights are kept in it)
-    gradient_checkpointing: bool = False
-    cache_layers: bool = False  # keep what frozen layers below the prompt give a row: faster, and without their dropout
-    # the same bits each time on the same machine, on a GPU too; false: faster algorithms may be taken there
-    deterministic: bool = True
-    device: str = "auto"
-    resume: str | None = None  # a run folder to continue
-    time_limit: float | None = None  # minutes after which the run saves and ends, with exit code 75, to be resumed
-    save_minutes: float = 10.0  # between checkpoints where evaluations, each of which writes one, are further apart
-    quiet: bool = False
-    packages: list[str] = field(default_factory=list)  # further packages whose classes a yaml may name
-    observer: dict[str, Any] = field(default_factory=dict)  # who sees each evaluation and may end the run, by _target_
+    seed: int = setting(1, "of initial values, data order and dropout")
+    epochs: int = setting(10, "passes over the training data")
+    max_steps: int | None = setting(None, "end training after this many steps, if epochs would take more")
+    batch_size: int = setting(16, "examples per step, over all micro-batches")
+    accumulate: int | None = setting(
+        None, "micro-batches per step; null: 1 per rank, or (CPU, frozen backbone) 1 per thread of at least 8 examples"
+    )
+    eval_batch_size: int = setting(64, "rows per evaluation batch")
+    batch_tokens: int | None = setting(None, "most tokens per pass, with padding, without prompts; null: no limit")
+    eval_every: int | None = setting(None, "steps between evaluations; null: once per epoch")
+    patience: int | None = setting(None, "stop after this many evaluations without a better score; null: never")
+    metric: str | None = setting(None, "what selects the best evaluation; null: the task's main metric")
+    protocol: str = setting(
+        "standard",
+        "standard | held_out: select on a part of train, or on half of dev | few_shot: on as many others per class",
+    )
+    held_out_from: str = setting("train", "for protocol=held_out: train | dev")
+    held_out_share: float = setting(0.1, "for protocol=held_out: share of train (of dev it is half)")
+    held_out_seed: int | None = setting(None, "for protocol=held_out: seed of the split; null: the run's seed")
+    select_on: str = setting("dev", "split that selects the best evaluation: dev | test | train | held_out")
+    report_on: str | None = setting(
+        None, "split that is reported: dev | test | train; null: test if it has labels, else dev"
+    )
+    precision: str = setting("float32", "float32 | bfloat16 (autocast; frozen weights are stored in bfloat16)")
+    gradient_checkpointing: bool = setting(False, "less memory, more time")
+    cache_layers: bool = setting(False, "cache the output of frozen layers below the prompt: faster, no dropout there")
+    deterministic: bool = setting(
+        True, "the same bits each time on the same machine; false: allow faster GPU algorithms"
+    )
+    device: str = setting("auto", DEVICE)
+    resume: str | None = setting(None, "a run folder to continue")
+    time_limit: float | None = setting(None, "minutes after which the run saves and exits with code 75, to be resumed")
+    save_minutes: float = setting(10.0, "longest time between checkpoints; every evaluation writes one, too")
+    quiet: bool = setting(False, QUIET)
+    packages: list[str] = setting([], PACKAGES)
+    observer: dict[str, Any] = setting({}, "class that sees each evaluation and may end the run, by _target_")
 
 
 @dataclass
 class Eval:
     """Settings of `ptune eval`: a finished run on one of its task's splits, or on those of another task."""
 
-    run: str = MISSING
-    split: str | None = None
-    task: dict[str, Any] | None = None  # another task with the run's labels; null: the run's own
-    data: Data | None = None  # where that one's data comes from; null: as the run's
-    batch_size: int = 64
-    device: str = "auto"
-    quiet: bool = False
-    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
+    run: str = setting(MISSING, "a finished run's folder, or several whose prompts vote: A,B,C")
+    split: str | None = setting(None, "which split to score; null: the one that the run reports")
+    task: dict[str, Any] | None = setting(None, "another task with the run's labels; null: the run's own")
+    data: Data | None = setting(None, "where that task's data comes from; null: as in the run")
+    batch_size: int = setting(64, "rows per batch")
+    device: str = setting("auto", DEVICE)
+    quiet: bool = setting(False, QUIET)
+    packages: list[str] = setting([], PACKAGES)
 
 
 @dataclass
 class Predict:
     """Settings of `ptune predict`: text or jsonl in, jsonl out, or a leaderboard's files."""
 
-    run: str = MISSING
-    input: str = "-"
-    output: str = "-"
-    submission: bool = False  # write a leaderboard's files of the task's test into `output`, a folder
-    task: dict[str, Any] | None = None  # of a submission: another task with the run's labels; null: the run's own
-    data: Data | None = None  # of a submission: where its rows come from; null: as the run's
-    scheme: str | None = None  # of the tags that are written: iob1 | iob2 | bioes | bilou; null: as predicted
-    batch_size: int = 64
-    device: str = "auto"
-    quiet: bool = False
-    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
+    run: str = setting(MISSING, "a finished run's folder, or several that share a backbone: A,B")
+    input: str = setting("-", "file of texts or jsonl; -: standard input")
+    output: str = setting("-", "jsonl file, or a folder for submission=true; -: standard output, or RUN/submission")
+    submission: bool = setting(False, "write the leaderboard's files for the task's test split")
+    task: dict[str, Any] | None = setting(
+        None, "for submission: another task with the run's labels; null: the run's own"
+    )
+    data: Data | None = setting(None, "for submission: where its rows come from; null: as in the run")
+    scheme: str | None = setting(None, "write tags as iob1 | iob2 | bioes | bilou; null: as predicted")
+    batch_size: int = setting(64, "rows per batch")
+    device: str = setting("auto", DEVICE)
+    quiet: bool = setting(False, QUIET)
+    packages: list[str] = setting([], PACKAGES)
 
 
 @dataclass
 class Ls:
     """Settings of `ptune ls`."""
 
-    group: str | None = None
+    group: str | None = setting(None, "the group to list, such as method or method/prompt; null: every group")
 
 
 @dataclass
 class DataInfo:
     """Settings of `ptune data info`."""
 
-    task: dict[str, Any] | None = None
-    data: Data = field(default_factory=Data)
-    packages: list[str] = field(default_factory=list)
-    quiet: bool = False
+    task: dict[str, Any] | None = setting(None, "whose corpus, see ptune ls task; null: every demo corpus")
+    data: Data = setting(Data, "where it comes from, and how much of it is used")
+    packages: list[str] = setting([], PACKAGES)
+    quiet: bool = setting(False, QUIET)
 
 
 @dataclass
 class DataCheck(DataInfo):
     """Settings of `ptune data check`."""
 
+    task: dict[str, Any] | None = setting(None, "whose corpus, see ptune ls task; must be given")
+
 
 @dataclass
 class Check:
     """Settings of `ptune check`."""
 
-    quiet: bool = False
+    quiet: bool = setting(False, QUIET)
 
 
 @dataclass
 class Export:
     """Settings of `ptune export`."""
 
-    run: str = MISSING
-    to: str = "peft"  # peft | folder | hub
-    out: str | None = None  # the new folder, of peft and folder
-    repo: str | None = None  # of hub: NAME/REPOSITORY
-    content: str = "folder"  # of hub, what is uploaded: folder | peft
-    private: bool = True  # of hub: whether a new repository is
-    confirm: bool = False  # of hub: upload; without it is only told what would be
-    license: str | None = None  # of the weights, for the model card, as the Hub calls it: mit
-    packages: list[str] = field(default_factory=list)  # further packages whose classes the run may name
+    run: str = setting(MISSING, "a finished run's folder")
+    to: str = setting("peft", "peft (an adapter) | folder (a run) | hub (an upload)")
+    out: str | None = setting(None, "for peft and folder: the new folder")
+    repo: str | None = setting(None, "for hub: NAME/REPOSITORY")
+    content: str = setting("folder", "for hub, what is uploaded: folder | peft")
+    private: bool = setting(True, "for hub: make a new repository private")
+    confirm: bool = setting(False, "for hub: upload; false: only show what would be uploaded")
+    license: str | None = setting(None, "of the weights, for the model card, as the Hub spells it: mit")
+    packages: list[str] = setting([], PACKAGES)
 
 
 @dataclass
 class Report:
     """Settings of `ptune report`."""
 
-    runs: str = "outputs"
-    format: str = "table"  # table | markdown | latex | csv | json | html
-    out: str | None = None  # the page of format=html; null: report.html in `runs`
-    figures: str | None = None  # a folder for the figures, as svg and pdf; null: none are drawn
-    sort: str = "folder"  # folder | method | task | score
-    # what has a row: run | group; null: group where there are several seeds, or compare or margin is given
-    by: str | None = None
-    compare: str | None = None  # the baseline of differences, a method; null: finetune, else the first | none
-    margin: float | None = None  # points, for non-inferiority
-    # what makes groups trials of one search, of which the best is shown: keys, or what they begin with
-    tuned: list[str] = field(
-        default_factory=lambda: ["optim", "batch_size", "epochs", "max_steps", "patience", "eval_every"]
+    runs: str = setting("outputs", "folder with the finished runs, at any depth")
+    format: str = setting("table", "table | markdown | latex | csv | json | html")
+    out: str | None = setting(None, "for format=html: the page's file; null: report.html in the folder of runs")
+    figures: str | None = setting(None, "folder to draw the figures in, as svg and pdf; null: none")
+    sort: str = setting("folder", "folder | method | task | score")
+    by: str | None = setting(
+        None, "one row per run | group; null: group if there are several seeds, or compare or margin is given"
     )
-    packages: list[str] = field(default_factory=list)  # further packages whose tasks score runs' examples anew
+    compare: str | None = setting(
+        None, "baseline method for differences, or none; null: finetune, else the first method"
+    )
+    margin: float | None = setting(None, "margin of non-inferiority, in points")
+    tuned: list[str] = setting(
+        ["optim", "batch_size", "epochs", "max_steps", "patience", "eval_every"],
+        "settings (or prefixes) whose values are trials of one search, of which the best is shown",
+    )
+    packages: list[str] = setting([], PACKAGES)
 
 
 @dataclass
 class Reproduce:
     """Settings of `ptune reproduce`: a published table, and which of its cells are run at which scale."""
 
-    table: dict[str, Any] | None = None  # to be given, see ptune ls table
-    scale: str = "demo"  # paper | quick | demo
-    cells: Any = None  # a pattern of names, or a list of them, as rte, *.ptv2 or rte.*.ft; null: all
-    seeds: int | None = None  # so many; null: as the table says
-    rerun: Any = False  # true, or patterns as of cells: run again what has ended
-    dry_run: bool = False  # say what would run and what it needs
-    overrides: list[str] = field(default_factory=list)  # of every cell, as "data.root=DIR"
-    folder: str = "outputs/reproduce"
-    tflops: float | None = None  # a second, which the estimate rests on; null: see ptune.paper.estimate
-    quiet: bool = False
+    table: dict[str, Any] | None = setting(None, "which table, see ptune ls table; must be given")
+    scale: str = setting("demo", "paper | quick | demo")
+    cells: Any = setting(None, "patterns of the cells to run, such as rte, *.ptv2 or [rte.*.ft,cb]; null: all")
+    seeds: int | None = setting(None, "number of seeds; null: as the table says")
+    rerun: Any = setting(False, "true, or patterns as in cells: run finished cells again")
+    dry_run: bool = setting(False, "only show what would run and what it needs")
+    overrides: list[str] = setting([], 'for every cell, such as ["data=local","data.root=DIR"]')
+    folder: str = setting("outputs/reproduce", "where the runs and the table go")
+    tflops: float | None = setting(None, "machine speed in TFLOP/s, for the estimate; null: a built-in value")
+    quiet: bool = setting(False, QUIET)
 
 
 def register() -> None:
@@ -277,9 +312,16 @@ def register() -> None:
     OmegaConf.register_new_resolver("ptune.first", lambda *values: next(v for v in values if v), replace=True)
     # Cached as ${now:} is: the jobs of a sweep, whose overrides are others, get the name that the sweep has.
     OmegaConf.register_new_resolver("ptune.folder", _folder, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("ptune.settings", _settings, replace=True)  # of conf/hydra/help
     store = ConfigStore.instance()
     for name, node in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=node, provider="ptune")
+
+
+def _settings(*, _root_: Any) -> str:
+    from ptune.help import settings
+
+    return settings(_root_)
 
 
 def _folder(words: Any) -> str:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -110,9 +111,17 @@ def no_group(text: str, command: str) -> str:
     if key.partition("/")[0] in known:
         added = re.search(r"use (\+.*)", text)
         return f"{place}{key}: no part of what is chosen{f' ({added[1]} adds it)' if added else ''}"
-    return f"{place}{key}: no such key of ptune {command.replace('_', ' ')}; {nearest(key, known)}"
+    others = ", ".join(f"ptune {name.replace('_', ' ')}" for name in takers(key))
+    hint = f"{key} goes with {others}" if others else nearest(key, known)
+    return f"{place}{key}: no such key of ptune {command.replace('_', ' ')}; {hint}"
 
 
+def takers(key: str) -> list[str]:
+    """The commands that have a key, or the group that a nested one is in."""
+    return [command for command in SCHEMAS if key.partition("/")[0] in keys(command)]
+
+
+@cache
 def keys(command: str) -> list[str]:
     """What a command's configuration has: its schema's settings, and the groups that its yaml composes."""
     kind = SCHEMAS.get(command)

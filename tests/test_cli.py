@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from ptune import __version__, cli
+from ptune import __version__, checks, cli, config
 from ptune.errors import ConfigError
 from ptune.words import override, quote
 
@@ -185,11 +186,9 @@ def test_mistakes_in_settings(ptune, words, text):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (
-            "eval method=ptv2",
-            "method: no such key of ptune eval; one of: run, split, task, data, batch_size, device, quiet, packages",
-        ),
-        ("reproduce backbone=gpt2", "backbone: no such key of ptune reproduce; one of: "),
+        ("eval method=ptv2", "method: no such key of ptune eval; method goes with ptune train"),
+        ("reproduce backbone=gpt2", "backbone: no such key of ptune reproduce; backbone goes with ptune train"),
+        ("train table=ptv2_table2", "table: no such key of ptune train; table goes with ptune reproduce"),
         ("train method/encoder=bilstm", "method/encoder: no part of what is chosen (+method/encoder=bilstm adds it)"),
         ("train task@x=rte", "task@x: no such key; did you mean 'task'?"),
     ],
@@ -499,14 +498,16 @@ def test_a_sweep_without_jobs_is_a_mistake(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_trains_help_lists_groups_and_not_the_whole_configuration(ptune):
+def test_trains_help_lists_its_groups_and_settings(ptune):
     result = ptune("train", "--help")
     assert result.code == 0
     assert result.out.startswith("ptune train: Train a method on a task with a backbone, evaluate it, and")
     for group in ("method", "method/prompt", "task"):
         assert f" {group}: {options(group)} " in " ".join(result.out.split())  # folded where it is long
-    assert "eval_batch_size" not in result.out
-    assert len(result.out.splitlines()) < 70
+    assert "\nbatch_size: 16 " in result.out
+    assert "\n  lr: null " in result.out
+    assert "_target_: " not in result.out  # what options hold is of --cfg job
+    assert not [line for line in result.out.splitlines() if line.startswith("table")]  # goes with reproduce
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -515,6 +516,28 @@ def test_every_command_has_help(ptune, command):
     assert result.code == 0
     assert result.out.startswith(f"ptune {command}: {cli.commands()[command]}\n")
     assert f"  ptune {command}" in result.out
+
+
+def test_help_says_what_every_setting_means(ptune):
+    result = ptune("report", "format=csv", "--help")
+    assert f"\n{'format: csv':<30}# table | markdown | latex | csv | json | html\n" in result.out
+    unsaid = {
+        f"{command}.{field.name}"
+        for command, schema in config.SCHEMAS.items()
+        for field in dataclasses.fields(schema)
+        if not field.metadata.get("help")
+    }
+    assert unsaid == {"train.method", "train.backbone", "train.task", "train.compat", "train.experiment"}  # groups
+
+
+@pytest.mark.parametrize("key", [key for key in checks.CHOICES if not key.startswith(("method.", "compat."))])
+def test_help_names_every_choice(key):
+    schema = config.Train
+    *parents, name = key.split(".")
+    for parent in parents:
+        schema = next(field.default_factory for field in dataclasses.fields(schema) if field.name == parent)
+    meaning = next(field.metadata["help"] for field in dataclasses.fields(schema) if field.name == name)
+    assert all(re.search(rf"\b{choice}\b", meaning) for choice in checks.CHOICES[key])
 
 
 def test_ls_shows_every_option_with_a_line(ptune):
