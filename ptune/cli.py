@@ -81,7 +81,9 @@ def resumable(arguments: Sequence[str]) -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         if ranks.tells():
-            told = f"ptune {arguments[0]}: ended by {signal.Signals(number).name}; the same command goes on\n"
+            told = (
+                f"ptune {arguments[0]}: ended by {signal.Signals(number).name}; run the same command again to resume\n"
+            )
             os.write(2, told.encode())
         os._exit(75)
 
@@ -158,9 +160,9 @@ def unknown(word: str) -> str:
     from ptune.errors import nearest
 
     if word.startswith("-") or "=" in word:
-        return f"'{word}' stands before the command: ptune COMMAND {word}"
+        return f"'{word}' must come after the command: ptune COMMAND {word}"
     if two := [name for name in commands() if name.startswith(f"{word} ")]:
-        return f"'{word}' takes a second word: {', '.join(two)}"
+        return f"'{word}' needs a second word: {', '.join(two)}"
     return f"no command '{word}'; {nearest(word, commands())}"
 
 
@@ -191,7 +193,7 @@ def dispatch(command: str, rest: list[str]) -> None:
 
     register()
     if command != "train" and ranks.started().count > 1:
-        fail(2, f"ptune {command}: takes one process; torchrun is for ptune train")
+        fail(2, f"ptune {command}: runs in one process; torchrun is only for ptune train")
     if command in ("train", "reproduce"):
         from hydra_plugins.ptune import register as register_launchers
         from hydra_plugins.ptune.sweepers import register as register_sweepers
@@ -203,7 +205,10 @@ def dispatch(command: str, rest: list[str]) -> None:
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         if told := next((told for word in rest if (told := in_word(word))), None):
-            raise LineError(f"the command line holds what looks like a key ({told}); it would be kept with the run")
+            raise LineError(
+                f"the command line contains what looks like a secret ({told}), which would be saved with the run; "
+                "pass it through the environment instead"
+            )
         sys.argv = [f"ptune {command}", *ranks.aside(arrange(command, rest, utils.get_args_parser()))]
         if "--help" in sys.argv:
             spare_copies()
@@ -304,7 +309,7 @@ class Job:
                 raise
             if isinstance(error, UNUSABLE) and error.filename is not None:
                 reason = (error.strerror or type(error).__name__).lower()
-                told = PtuneError(f"{error.filename}: {reason}; name another place, or make room there")
+                told = PtuneError(f"{error.filename}: {reason}; choose another place or free some space there")
                 told.__cause__ = error
                 error = told
             if not isinstance(error, HydraException | BrokenPipeError):
@@ -343,7 +348,7 @@ class Job:
         kinds = Counter(self.failed.values())
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         jobs = ranges(sorted(self.failed))
-        return f"ptune {self.command}: failed jobs: {jobs} ({told}); the same command runs them again"
+        return f"ptune {self.command}: failed jobs: {jobs} ({told}); run the same command again to retry them"
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -391,7 +396,7 @@ def check_modes(found: Namespace) -> None:
     modes = [("--cfg", found.cfg), ("-m", found.multirun), ("--run", found.run), ("--info", found.info)]
     given = [name for name, value in modes if value]
     if len(given) > 1:
-        hint = "; --cfg shows one job, leave -m out" if {"--cfg", "-m"} <= {*given} else ""
+        hint = "; --cfg shows one job, so leave out -m" if {"--cfg", "-m"} <= {*given} else ""
         raise LineError(f"only one of {' and '.join(given)} at a time{hint}")
     if found.resolve and not (found.cfg or found.help):
         raise LineError("--resolve needs --cfg job")
@@ -435,7 +440,7 @@ def check_choice(key: str, value: str) -> None:
     if not names:
         return
     if "." in key and value[:1].isalpha() and value != "null":
-        raise LineError(f"{key} is a node; its option is chosen with slashes: {group}={value}")
+        raise LineError(f"{key} is a group, whose option is chosen with slashes: {group}={value}")
     if value.lower() in ("null", "true", "false") or set(value) <= set("0123456789.,-"):
         hint = f"the number is {key}.value={value}" if key == "prompt_length" else nearest(value, names)
-        raise LineError(f"{key}={value}: '{value}' is no option; {hint}")
+        raise LineError(f"{key}={value}: '{value}' is not an option; {hint}")

@@ -192,7 +192,7 @@ def checked(config: DictConfig, reached: dict[str, Exception | None]) -> Train:
     cfg = without_hydra(config)
     check_complete(cfg)
     if cfg.get("resume"):
-        raise ConfigError(["resume: a sweep goes on by itself, where the same command is given again; leave it out"])
+        raise ConfigError(["resume: a sweep resumes when the same command is run again; leave out resume"])
     kept = HydraConfig.instance().cfg
     try:
         HydraConfig.instance().set_config(config)  # options that settings name are looked up where it says
@@ -251,7 +251,7 @@ def failure(error: BaseException) -> Outcome:
         said, place = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__, place_of(error)
     message = "; ".join(" ".join(line.split()) for line in said.splitlines()).replace(":; ", ": ")
     if kind == "interrupted":
-        return Outcome("interrupted", kind, str(error) or "told to end")
+        return Outcome("interrupted", kind, str(error) or "told to stop")
     if kind == "code" and place:
         message = f"{message} ({place})"
     return Outcome("failed", kind, message, fingerprint(kind, said, place))
@@ -300,13 +300,13 @@ def ended(code: int | None, kernel: bool, seconds: float) -> Outcome:
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in [*signal.Signals] else f"signal {-code}"
         if -code == signal.SIGKILL and kernel:
-            kind, message = "oom", "killed by the kernel: the machine's memory was full"
+            kind, message = "oom", "killed by the kernel: the machine ran out of memory"
         elif -code in (signal.SIGTERM, signal.SIGINT):
             return Outcome("interrupted", "interrupted", f"ended by {name}", seconds=seconds)
         else:
             kind, message = ("code" if -code in OWN else "killed"), f"ended by {name}"
     else:
-        kind, message = "code", f"the process ended by itself, with exit code {code}"
+        kind, message = "code", f"the process exited by itself, with code {code}"
     return Outcome("failed", kind, message, fingerprint(kind, f"{message} {code}"), seconds)
 
 
@@ -468,7 +468,7 @@ def _end_with_parent() -> None:
 def interrupt(number: int, frame: Any) -> None:
     """Handle a signal that asks to end."""
     signal.signal(number, signal.SIG_IGN)  # once is enough
-    raise Interrupted(f"ended by {signal.Signals(number).name}; the same command goes on")
+    raise Interrupted(f"ended by {signal.Signals(number).name}; run the same command again to resume")
 
 
 def log_to(specs: Sequence[Spec]) -> None:

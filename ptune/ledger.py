@@ -32,7 +32,8 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         if (file := lock(folder / NAME)) is None:
             raise PtuneError(
-                f"{folder}: a sweep is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
+                f"{folder}: another sweep is running there; wait for it, or choose another folder with "
+                "hydra.sweep.dir=DIR"
             )
         self.file = file
         size = os.fstat(self.file).st_size

@@ -196,7 +196,9 @@ class RunFolder:
         try:
             found = bounded.read_json(self.file(name))
         except FileNotFoundError:
-            raise PtuneError(f"{self.path} has no {name}: the run is not finished; {self.resuming} goes on") from None
+            raise PtuneError(
+                f"{self.path} has no {name}: the run is not finished; to finish it: ptune train {self.resuming}"
+            ) from None
         if not isinstance(found, dict):
             raise PtuneError(f"{self.file(name)}: not a mapping of names to values")
         return found
@@ -222,7 +224,7 @@ class RunFolder:
         try:
             lines = bounded.text(self.file(name)).split("\n")
         except FileNotFoundError:
-            raise PtuneError(f"{self.path} has no {name}; {self.resuming} makes it") from None
+            raise PtuneError(f"{self.path} has no {name}; to create it: ptune train {self.resuming}") from None
         found = []
         for number, line in enumerate(lines, 1):
             if line:
@@ -260,8 +262,8 @@ class RunFolder:
                 damaged = f":{number}"
                 break
         raise PtuneError(
-            f"{path}{damaged}: not as it was when {checkpoint.name} was saved; put it back from a copy, or start the "
-            "run again in another folder"
+            f"{path}{damaged}: changed since checkpoint {checkpoint.name} was saved; restore it from a copy, or start "
+            "the run again in another folder"
         )
 
     def _metrics_until(self, size: int | None = None) -> dict[str, Any]:
@@ -305,13 +307,13 @@ class RunFolder:
 
         path = self.file("tuned.safetensors")
         if self.finished and not path.exists():
-            raise PtuneError(
-                f"{self.path} has no weights: they were deleted, or the runs in its stages answered for it"
-            )
+            raise PtuneError(f"{self.path} has no weights: they were deleted, or only the runs in its stages have any")
         try:
             return dict(load_file(path))
         except (FileNotFoundError, SafetensorError) as error:
-            raise PtuneError(f"{path}: missing or damaged ({error}); {self.resuming} makes it again") from None
+            raise PtuneError(
+                f"{path}: missing or damaged ({error}); to create it again: ptune train {self.resuming}"
+            ) from None
 
     @ranks.written
     def drop_tensors(self) -> None:
@@ -380,12 +382,12 @@ class RunFolder:
         found = self.checkpoints()
         for path in reversed(found):
             if not intact(path):
-                warn(f"{path} is damaged; taking the one before it")
+                warn(f"{path} is damaged; using the one before it")
                 continue
             best = read_state(path).get("best_step")
             if best is None or intact(path.with_name(f"{best:08d}")):
                 return path
-            warn(f"{path.with_name(f'{best:08d}')}, the best until {path.name}, is damaged; taking one before it")
+            warn(f"{path.with_name(f'{best:08d}')}, the best until {path.name}, is damaged; using one before it")
         if found:
             raise PtuneError(
                 f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"

@@ -78,7 +78,8 @@ class Search:
         self.folder, self.parameters, self.shared, self.settings = folder, parameters, [*shared], settings
         if (file := lock(folder / JOURNAL)) is None:
             raise PtuneError(
-                f"{folder}: a search is at work there; wait for it, or take another folder, as hydra.sweep.dir=DIR"
+                f"{folder}: another search is running there; wait for it, or choose another folder with "
+                "hydra.sweep.dir=DIR"
             )
         self.file = file
         try:
@@ -98,7 +99,7 @@ class Search:
         known = self.study.user_attrs
         if others := [key for key, value in about.items() if known.get(key, value) != value]:
             told = " ".join(known[others[0]])
-            raise ConfigError([f"hydra.sweep.dir: {self.folder} holds another search ({told}); take another folder"])
+            raise ConfigError([f"hydra.sweep.dir: {self.folder} holds another search ({told}); choose another folder"])
         for key, value in {**about, "pruning": pruning(self.settings)}.items():
             if known.get(key) != value:
                 self.study.set_user_attr(key, value)
@@ -268,7 +269,7 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "complete")
     yield f"search: {said}", None
     if best is None:
-        yield "no trial is complete, so that there is no best one", "bold yellow"
+        yield "no trial is complete, so there is no best one", "bold yellow"
         return
     point = " ".join(best["overrides"])
     yield f"best: {best['selected']:.2f} with {point}, in {best['folder']}", "bold"
@@ -301,7 +302,9 @@ class Trial:
             return self._asked(len(history), float(history[-1]["selected"]))
         except Exception as error:  # whatever a shared file system does, training is worth more
             self.lost = True
-            self.warn(f"{self.path}: {type(error).__name__}: {error}; the run goes on without telling its search")
+            self.warn(
+                f"{self.path}: {type(error).__name__}: {error}; the run continues without reporting to its search"
+            )
             return None
 
     def _asked(self, evaluation: int, score: float) -> str | None:
@@ -386,12 +389,12 @@ def check(s: Settings, parameters: Sequence[Parameter]) -> None:
             problems.append(f"hydra.sweeper.{key}: {number} is too small; at least {least}")
     endless = [one.key for one in parameters if one.each() is None]
     if s.sampler == "grid" and endless:
-        text = f"a grid needs values, and {endless[0]} is an interval; give it a choice, or take sampler=tpe"
+        text = f"a grid needs lists of values, but {endless[0]} is an interval; list values, or use sampler=tpe"
         problems.append(f"hydra.sweeper.sampler: {text}")
     chosen = [one.key for one in parameters if one.values]
     if s.sampler == "cmaes" and (chosen or len(parameters) < 2):
-        text = f"{chosen[0]} is a choice" if chosen else "there is one setting alone"
-        problems.append(f"hydra.sweeper.sampler: cmaes searches two or more intervals, and {text}; take sampler=tpe")
+        text = f"{chosen[0]} is a choice" if chosen else "there is only one setting"
+        problems.append(f"hydra.sweeper.sampler: cmaes searches two or more intervals, but {text}; use sampler=tpe")
     if problems:
         raise ConfigError(problems)
 

@@ -38,18 +38,19 @@ def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
     for name, value in values.items():
         place = f"{key}.{name}" if key else str(name)
         if told := found(str(name)):
-            yield f"{key or 'a key'}: one of its names looks like a key ({told}), which would be kept with the run"
+            named = f"{key or 'the settings'}: one of the names contains what looks like a secret ({told})"
+            yield f"{named}, which would be saved with the run"
         elif isinstance(value, Mapping):
             yield from problems(value, place)
         elif NAMES.search(str(name)) and any(texts(value)):
             yield (
-                f"{place}: by its name it holds a key, which would be kept with the run; leave it out, and take it "
-                "from the environment where it is used"
+                f"{place}: the name suggests a secret (API key or token), which would be saved with the run; remove it "
+                "and set it in the environment"
             )
         elif told := next((told for text in texts(value) if (told := found(text))), None):
             yield (
-                f"{place}: holds what looks like a key ({told}), which would be kept with the run; "
-                "W&B and the Hub take theirs from the environment"
+                f"{place}: contains what looks like a secret ({told}), which would be saved with the run; "
+                "W&B and the Hub read theirs from the environment"
             )
 
 

@@ -48,7 +48,7 @@ def trained(cfg: DictConfig) -> float | None:
         try:
             result = run(settings, RunFolder(where.folder), where, progress, again)
         except PrunedError as end:
-            progress.say(f"{end}; in {where.folder}, resume= goes on")
+            progress.say(f"{end}; to resume: ptune train {RunFolder(where.folder).resuming}")
             return None
     return float(result["selected"])
 
@@ -97,12 +97,12 @@ def resumed(path: Path, where: Where, packages: Sequence[str] = ()) -> Train:
     free = ("resume", "quiet", "packages")
     others = [o for o in where.overrides if o.partition("=")[0].lstrip("+~") not in free]
     if others:
-        raise ConfigError([f"resume: a run goes on with the settings it has; leave out {' '.join(others)}"])
+        raise ConfigError([f"resume: a run resumes with its own settings; leave out {' '.join(others)}"])
     if where.folder.resolve() != path.resolve():
-        raise ConfigError([f"resume: a run goes on in its own folder, {path}; leave out hydra.run.dir"])
+        raise ConfigError([f"resume: a run resumes in its own folder, {path}; leave out hydra.run.dir"])
     if (whole := whole_of(path.resolve())) != path.resolve():
         on = RunFolder(whole).resuming
-        raise ConfigError([f"resume: {path} is a stage of a run, which goes on as a whole: {on}"])
+        raise ConfigError([f"resume: {path} is a stage of a run; resume the whole run: ptune train {on}"])
     return build.stored(RunFolder(path).read_config(), packages)
 
 
@@ -128,8 +128,9 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
     shown = "; ".join(differ[:SHOWN]) + ("; ..." if len(differ) > SHOWN else "")
     raise ConfigError(
         [
-            f"hydra.run.dir: {folder.path} holds a run of other settings ({shown or 'of another version of ptune'}); "
-            f"name another folder; {folder.resuming} goes on with its own"
+            f"hydra.run.dir: {folder.path} holds a run with other settings "
+            f"({shown or 'from another version of ptune'}); "
+            f"choose another folder, or resume that run: ptune train {folder.resuming}"
         ]
     )
 
@@ -186,7 +187,7 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
 
 def pruned_before(folder: RunFolder) -> PrunedError:
     """What is to be said of a run that an observer has ended."""
-    return PrunedError(f"pruned before: {folder.read_json('pruned.json')['why']}")
+    return PrunedError(f"already pruned: {folder.read_json('pruned.json')['why']}")
 
 
 @contextmanager
@@ -205,7 +206,7 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
         listed = f" 'packages=[{','.join(settings.packages)}]'" if settings.packages else ""
         kept = [f"{folder.resuming}{listed}" for folder in folders if folder.file("config.yaml").is_file()]
         on = "; ".join(f"ptune train {words}" for words in kept[:3]) + ("; ..." if len(kept) > 3 else "")
-        raise Interrupted(f"ended by {asked}; {f'to go on: {on}' if kept else 'nothing had begun'}") from None
+        raise Interrupted(f"ended by {asked}; {f'to resume: {on}' if kept else 'no run had begun'}") from None
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -213,8 +214,8 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
         last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
         about = f"{error.filename}: " if error.filename else ""
         kept = [folder.resuming for folder in folders[:1] if folder.file("config.yaml").is_file()]
-        on = f"ptune train {kept[0]} goes on" if kept else "the same command begins"
-        raise DiskError(f"{about}{error.strerror}; {last}; with room again, {on}") from error
+        on = f"resume: ptune train {kept[0]}" if kept else "run the same command again"
+        raise DiskError(f"{about}{error.strerror}; {last}; free some space, then {on}") from error
 
 
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:

@@ -23,15 +23,15 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in (path for path in files if path.suffix in TEXTS):
         if found := secrets.found(path.read_bytes().decode("utf-8", "ignore")):
-            raise PtuneError(f"to=hub: {path.name} has what looks like a key ({found}); it is not uploaded")
+            raise PtuneError(f"to=hub: {path.name} contains what looks like a secret ({found}); nothing was uploaded")
     rows = [[str(path.relative_to(folder)), f"{path.stat().st_size:,}"] for path in files]
     progress.table(["file", "bytes"], rows)
     whose = "private" if s.private else "public"
     if not s.confirm:
         progress.say((folder / "README.md").read_text(encoding="utf-8"))
         progress.say(
-            f"nothing was uploaded: confirm=true makes these {len(files)} files a commit of {s.repo} on "
-            f"{endpoint()} ({whose} where it is new)"
+            f"nothing was uploaded; confirm=true commits these {len(files)} files to {s.repo} on "
+            f"{endpoint()} ({whose} if it is new)"
         )
         return
     if not reachable():
@@ -47,14 +47,18 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
             repo_id=s.repo, folder_path=str(folder), commit_message=f"Export by ptune, {s.content}"
         )
     except LocalTokenNotFoundError:
-        raise PtuneError("to=hub: no token on this machine; hf auth login, or HF_TOKEN in the environment") from None
+        raise PtuneError(
+            "to=hub: no token on this machine; run hf auth login or set HF_TOKEN in the environment"
+        ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        cure = "; hf auth login, or HF_TOKEN in the environment, with the right to write" * (status in (401, 403))
+        cure = "; run hf auth login or set HF_TOKEN in the environment, with write access" * (status in (401, 403))
         raise PtuneError(f"to=hub: {endpoint()} refuses {s.repo} ({status}){cure}") from None
     except broken as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UnavailableError(f"to=hub: {endpoint()} has broken off ({said}); the same command tries again") from None
+        raise UnavailableError(
+            f"to=hub: {endpoint()} broke off ({said}); run the same command again to retry"
+        ) from None
     progress.say(f"uploaded to {commit.repo_url} ({whose} if it was new), commit {commit.oid}")
 
 

@@ -55,7 +55,8 @@ class View:
     ) -> None:
         self.live.stop()
         if isinstance(error, KeyboardInterrupt) and self.states["ok"] < self.total:
-            self.progress.say(f"{self.states['ok']} of {self.total} jobs are done; the same command goes on from there")
+            done = f"{self.states['ok']} of {self.total} jobs are done"
+            self.progress.say(f"{done}; run the same command again to resume")
 
     # What a sweep tells
 

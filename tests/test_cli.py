@@ -106,8 +106,8 @@ def test_version(ptune):
     ("words", "text"),
     [
         ("trian", "ptune: no command 'trian'; did you mean 'train'?"),
-        ("-m train", "ptune: '-m' stands before the command: ptune COMMAND -m"),
-        ("task=rte", "ptune: 'task=rte' stands before the command: ptune COMMAND task=rte"),
+        ("-m train", "ptune: '-m' must come after the command: ptune COMMAND -m"),
+        ("task=rte", "ptune: 'task=rte' must come after the command: ptune COMMAND task=rte"),
         ("-sc", "ptune: -sc takes install=SHELL or uninstall=SHELL, with bash, zsh or fish"),
         ("train --multrun", "ptune train: no flag '--multrun'; did you mean '--multirun'?"),
         ("train --cfg", "ptune train: argument --cfg/-c: expected one argument"),
@@ -116,16 +116,16 @@ def test_version(ptune):
         ("train --resolve", "ptune train: --resolve needs --cfg job"),
         (
             "train -m --cfg job seed=1,2",
-            "ptune train: only one of --cfg and -m at a time; --cfg shows one job, leave -m out",
+            "ptune train: only one of --cfg and -m at a time; --cfg shows one job, so leave out -m",
         ),
         (
             "train prompt_length=20",
-            "ptune train: prompt_length=20: '20' is no option; the number is prompt_length.value=20",
+            "ptune train: prompt_length=20: '20' is not an option; the number is prompt_length.value=20",
         ),
-        ("train data=null", f"ptune train: data=null: 'null' is no option; one of: {options('data')}"),
+        ("train data=null", f"ptune train: data=null: 'null' is not an option; one of: {options('data')}"),
         (
             "train method.prompt=deep",
-            "ptune train: method.prompt is a node; its option is chosen with slashes: method/prompt=deep",
+            "ptune train: method.prompt is a group, whose option is chosen with slashes: method/prompt=deep",
         ),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_place_that_cannot_be_written_is_text(ptune, stub, tmp_path):
     stub("report", write)
     result = ptune("report")
     assert result.code == 1
-    assert result.err == f"{taken / 'figures'}: not a directory; name another place, or make room there"
+    assert result.err == f"{taken / 'figures'}: not a directory; choose another place or free some space there"
 
 
 def test_a_full_traceback_can_be_asked_for(ptune, stub, monkeypatch):
@@ -333,10 +333,10 @@ BEGINNING = ["train", "task=rte", "data=demo", "backbone=tiny_encoder", "tracker
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (signal.SIGTERM, 75, "ptune train: ended by SIGTERM; the same command goes on"),
-        (signal.SIGUSR1, 75, "ptune train: ended by SIGUSR1; the same command goes on"),
-        (signal.SIGUSR2, 75, "ptune train: ended by SIGUSR2; the same command goes on"),
-        (signal.SIGHUP, 75, "ptune train: ended by SIGHUP; the same command goes on"),
+        (signal.SIGTERM, 75, "ptune train: ended by SIGTERM; run the same command again to resume"),
+        (signal.SIGUSR1, 75, "ptune train: ended by SIGUSR1; run the same command again to resume"),
+        (signal.SIGUSR2, 75, "ptune train: ended by SIGUSR2; run the same command again to resume"),
+        (signal.SIGHUP, 75, "ptune train: ended by SIGHUP; run the same command again to resume"),
         (signal.SIGINT, 130, "ptune( train)?: interrupted"),
     ],
 )
@@ -390,7 +390,7 @@ def test_nobody_swallows_a_signal(tmp_path):
     """As libraries do whose modules try this and that when they are imported."""
     done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert (done.returncode, done.stdout) == (75, "")
-    assert done.stderr == "ptune train: ended by SIGTERM; the same command goes on\n"
+    assert done.stderr == "ptune train: ended by SIGTERM; run the same command again to resume\n"
 
 
 def test_signals_are_left_as_they_were(ptune, stub):
@@ -485,7 +485,7 @@ def test_a_failing_job_does_not_end_a_sweep(tmp_path):
     result = sweep(tmp_path, "task=rte", "-m", "seed=1,2,3", "hydra/launcher=basic")
     assert result.out.splitlines() == ["job 1", "job 2", "job 3"]
     assert "job 1 (task=rte seed=2) failed:\nseed: 2 is one too many\n" in result.err
-    assert result.err.endswith("ptune train: failed jobs: 1 (1 config); the same command runs them again")
+    assert result.err.endswith("ptune train: failed jobs: 1 (1 config); run the same command again to retry them")
     assert "Traceback" not in result.err
     assert "HYDRA_FULL_ERROR" not in result.err
     assert result.code == 2

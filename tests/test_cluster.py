@@ -188,7 +188,7 @@ def test_a_job_is_queued_again_as_it_was(tmp_path):
 @pytest.mark.parametrize("cluster", ["slurm", "local"])
 def test_a_job_that_slurm_ends_leaves_no_outcome(cluster, cut, tmp_path, monkeypatch):
     """SIGTERM comes before the kill, of a job that is queued again as of one that is canceled; it has been saved."""
-    outcome = Outcome("interrupted", "interrupted", "ended by SIGTERM; to go on: ptune train resume=run")
+    outcome = Outcome("interrupted", "interrupted", "ended by SIGTERM; to resume: ptune train resume=run")
     slept: list[float] = []
     job = launcher.Attempt([], 1)
 
@@ -214,7 +214,7 @@ def test_a_job_that_is_told_to_go_is_saved_before_it_is_queued_again(again, tmp_
     """What has been trained is in a checkpoint by then; submitit hears of the signal afterwards, and decides."""
     from submitit.core.utils import UncompletedJobError
 
-    said = "ended by SIGUSR2; to go on: ptune train resume=run"
+    said = "ended by SIGUSR2; to resume: ptune train resume=run"
     job, order = launcher.Attempt(["a spec"], 1), list[str]()
 
     def attempt(specs: Any) -> list[Outcome]:

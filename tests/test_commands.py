@@ -95,7 +95,8 @@ def test_no_run(ptune, runs, tmp_path, words):
     assert refused("nowhere") == "nowhere is not a run folder: it has no config.yaml"
     unfinished = runs / "unfinished"
     assert (
-        refused(unfinished) == f"{unfinished} has no result.json: the run is not finished; resume={unfinished} goes on"
+        refused(unfinished)
+        == f"{unfinished} has no result.json: the run is not finished; to finish it: ptune train resume={unfinished}"
     )
     majority = runs / "finished" / "majority"
     assert refused(majority) == (f"{majority}: a majority run has no model; its figures are in result.json")
@@ -362,10 +363,10 @@ def test_predict_into_what_is_no_file(ptune, runs, tmp_path, monkeypatch):
     os.close(reader)
     monkeypatch.setattr("ptune.restore.together", lambda *given, **named: pytest.fail("a model was loaded"))
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", f"output={tmp_path}")
-    assert (found.code, found.err) == (1, f"{tmp_path}: is a directory; name another place, or make room there")
+    assert (found.code, found.err) == (1, f"{tmp_path}: is a directory; choose another place or free some space there")
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=in.txt/out.jsonl")
     assert (found.code, found.out) == (1, "")
-    assert found.err.endswith("/in.txt: file exists; name another place, or make room there")
+    assert found.err.endswith("/in.txt: file exists; choose another place or free some space there")
 
 
 @pytest.mark.parametrize("words", [["eval"], ["predict", "input=in.txt"], ["predict", "submission=true"]])

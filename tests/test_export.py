@@ -292,7 +292,7 @@ def test_nothing_is_uploaded_unless_confirmed(ptune, demo, hub, tmp_path):
     assert "tuned.safetensors" in said
     assert f"{size:,}" in said
     assert "SYNTHETIC DATA" in said
-    assert "confirm=true makes these 7 files a commit of me/mine" in said
+    assert "confirm=true commits these 7 files to me/mine" in said
     assert "private" in said.splitlines()[-1]
     assert KEY not in said
     assert server.asked == []
@@ -333,8 +333,8 @@ def test_an_upload_that_breaks_off(ptune, demo, hub):
     found = ptune("export", str(demo), "to=hub", "repo=me/mine", "confirm=true")
     said = found.err.splitlines()[-1]
     assert (found.code, len(server.asked) > 0) == (1, True)
-    assert said.startswith(f"to=hub: {server.url} has broken off (")
-    assert said.endswith("); the same command tries again")
+    assert said.startswith(f"to=hub: {server.url} broke off (")
+    assert said.endswith("); run the same command again to retry")
 
 
 def test_no_upload_without_a_hub(ptune, demo, hub, monkeypatch):
@@ -365,7 +365,8 @@ def test_a_key_is_kept_nowhere(ptune, monkeypatch, tmp_path, word, told):
     found = ptune("train", "-m", "data=demo", word, "seed=1,2")
     assert (found.code, found.err) == (
         2,
-        f"ptune train: the command line holds what looks like a key ({told}); it would be kept with the run",
+        f"ptune train: the command line contains what looks like a secret ({told}), which would be saved with the run; "
+        "pass it through the environment instead",
     )
     assert [*tmp_path.iterdir()] == []
 
@@ -378,8 +379,8 @@ def test_a_key_in_a_setting(settings, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         settings("data=demo", "backbone=tiny_encoder", "tracker.entity=${oc.env:WANDB_API_KEY}")
     assert caught.value.problems[0] == (
-        "tracker.entity: holds what looks like a key (the value of WANDB_API_KEY), which would be kept with the run; "
-        "W&B and the Hub take theirs from the environment"
+        "tracker.entity: contains what looks like a secret (the value of WANDB_API_KEY), which would be saved with the "
+        "run; W&B and the Hub read theirs from the environment"
     )
 
 
@@ -396,5 +397,5 @@ def test_a_key_in_a_yaml_is_kept_with_no_sweep(ptune, tmp_path, sweeper):
     assert found.code == 2
     lines = found.err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["task.source.statistics.parts", "task.source.statistics"]
-    assert all("looks like a key (hf_A...)" in line for line in lines)
+    assert all("looks like a secret (hf_A...)" in line for line in lines)
     assert not [path for path in tmp_path.glob("sweep/**/*") if path.is_file()]

@@ -189,9 +189,9 @@ def test_a_group_that_breaks_goes_on_in_halves(how, ptune, tmp_path, monkeypatch
     )
     assert done.code == 0, done.err
     assert "warning: jobs 0, 1, 2 together: " in done.err
-    assert "they go on in halves" in done.err
+    assert "retrying them in halves" in done.err
     assert "warning: jobs 1, 2 together: " in done.err
-    assert "they go on alone" in done.err
+    assert "retrying them one by one" in done.err
     results = [json.loads((tmp_path / f"out/seed-{seed}/result.json").read_text()) for seed in (1, 2, 3)]
     assert [result["fused"] for result in results] == [1, 1, 1]
 
@@ -207,7 +207,7 @@ def test_what_has_ended_is_not_trained_again(settings, tmp_path):
     assert first == score
     assert (tmp_path / "1/result.json").read_bytes() == kept
     assert isinstance(second, PrunedError)
-    assert str(second) == "pruned before: behind"
+    assert str(second) == "already pruned: behind"
     assert [path.name for path in (tmp_path / "2").iterdir()] == ["pruned.json"]
     assert isinstance(third, float)
 
@@ -249,7 +249,7 @@ def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, mo
         train.together(jobs, True)
     monkeypatch.setattr(loop, "update", update)
     first, second = train.together(jobs, True)
-    assert str(first) == "pruned before: behind"
+    assert str(first) == "already pruned: behind"
     assert isinstance(second, float)
     assert [step for (step,) in lines(tmp_path / "1", "step", "step")] == [1, 2]
     assert json.loads((tmp_path / "1/pruned.json").read_text())["step"] == 2

@@ -108,11 +108,11 @@ def test_a_folder_that_is_in_use_is_no_failure():
     ("code", "kernel", "state", "kind", "message"),
     [
         (-signal.SIGKILL, False, "failed", "killed", "ended by SIGKILL"),
-        (-signal.SIGKILL, True, "failed", "oom", "killed by the kernel: the machine's memory was full"),
+        (-signal.SIGKILL, True, "failed", "oom", "killed by the kernel: the machine ran out of memory"),
         (-signal.SIGSEGV, True, "failed", "code", "ended by SIGSEGV"),
         (-signal.SIGTERM, False, "interrupted", "interrupted", "ended by SIGTERM"),
-        (3, False, "failed", "code", "the process ended by itself, with exit code 3"),
-        (0, False, "failed", "code", "the process ended by itself, with exit code 0"),
+        (3, False, "failed", "code", "the process exited by itself, with code 3"),
+        (0, False, "failed", "code", "the process exited by itself, with code 0"),
     ],
 )
 def test_ends_without_a_word(code, kernel, state, kind, message):
@@ -139,7 +139,7 @@ def test_the_ledger_keeps_whole_lines(tmp_path):
     event = {"job": 1, "folder": "b", "identity": "", "state": "started", "kind": "", "message": "", "overrides": []}
     with ledger.Ledger(tmp_path) as book:
         book.add(event)
-        with pytest.raises(PtuneError, match="a sweep is at work there"):
+        with pytest.raises(PtuneError, match="another sweep is running there"):
             ledger.Ledger(tmp_path)
     with (tmp_path / ledger.NAME).open("a") as file:
         file.write('{"job": 2, "folder": "c", "sta')

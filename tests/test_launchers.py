@@ -95,7 +95,7 @@ def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cache
     assert done.code == 1
     assert started(tmp_path / "out") == Counter([0, 1, 2])
     assert done.err.splitlines()[-1].startswith(
-        "the sweep stops, 2 jobs short of its end: the first 3 failed in one way (code: KeyError: 'a key' (planted.py:"
+        "stopping with 2 jobs not run: the first 3 failed the same way (code: KeyError: 'a key' (planted.py:"
     )
     done = ptune(*words, plant(s1="code", s2="code", s3="code"), "hydra.sweep.dir=other")
     assert done.code == 1
@@ -221,7 +221,7 @@ def test_a_sweep_of_wrong_settings_starts_nothing(ptune, tmp_path, cached):
     assert done.code == 2
     assert started(tmp_path / "out") == Counter()
     done = ptune(*SWEEP, "seed=1,2", plant(), "resume=out")
-    assert "(config): resume: a sweep goes on by itself, where the same command is given again" in done.err
+    assert "(config): resume: a sweep resumes when the same command is run again" in done.err
 
 
 def test_a_folder_of_other_settings_is_left_alone(ptune, tmp_path, cached):
@@ -231,7 +231,7 @@ def test_a_folder_of_other_settings_is_left_alone(ptune, tmp_path, cached):
     text = run.read_text()
     done = ptune(*SWEEP, "seed=1", "batch_size=4", plant(), f"hydra.sweep.subdir={run.parent.name}")
     assert done.code == 2
-    assert f"{run.parent} holds a run of other settings; remove it, or name another hydra.sweep.dir" in done.err
+    assert f"{run.parent} holds a run with other settings; remove it or choose another hydra.sweep.dir" in done.err
     assert run.read_text() == text
     assert kept is None or kept == run
 
@@ -281,7 +281,7 @@ def test_a_sweep_that_is_told_to_end(number, code, ptune, tmp_path, cached, once
     signal.signal(signal.SIGINT, before)
     assert done.code == code, done.err
     assert ends(tmp_path / "out") == {0: ("interrupted", "interrupted")}
-    assert "0 of 2 jobs are done; the same command goes on from there" in done.err
+    assert "0 of 2 jobs are done; run the same command again to resume" in done.err
     assert [gone(process) for process in processes(tmp_path / "out")] == [True]
     Path("mended").touch()
     assert ptune(*words).code == 0
@@ -291,8 +291,8 @@ def test_a_sweep_that_is_told_to_end(number, code, ptune, tmp_path, cached, once
 def test_two_sweeps_in_one_folder(ptune, tmp_path, cached):
     with ledger.Ledger(tmp_path / "out"):
         done = ptune(*SWEEP, "seed=1", plant())
-    assert done.err == f"{tmp_path / 'out'}: a sweep is at work there; wait for it, or take another folder, as " + (
-        "hydra.sweep.dir=DIR"
+    assert done.err == f"{tmp_path / 'out'}: another sweep is running there; wait for it, or choose another folder " + (
+        "with hydra.sweep.dir=DIR"
     )
 
 

@@ -112,7 +112,7 @@ def test_mistakes_are_told_once(words, tmp_path):
 def test_other_commands_take_one_process(tmp_path):
     ended = start(tmp_path, "ls", "method")
     assert [rank.code for rank in ended] == [2, 2]
-    assert ended[0].err == "ptune ls: takes one process; torchrun is for ptune train\n"
+    assert ended[0].err == "ptune ls: runs in one process; torchrun is only for ptune train\n"
     assert ended[1].err == ""
 
 

@@ -232,8 +232,8 @@ def test_no_room_from_the_start(tmp_path, settings, monkeypatch):
     with pytest.raises(DiskError) as caught, train.begun(s, [RunFolder(tmp_path)]):
         pass
     assert str(caught.value) == (
-        f"{tmp_path / '.lock'}: No space left on device; there was no checkpoint yet; with room again, the same "
-        "command begins"
+        f"{tmp_path / '.lock'}: No space left on device; there was no checkpoint yet; free some space, then run the "
+        "same command again"
     )
 
 
@@ -252,7 +252,7 @@ def test_folder_errors(tmp_path):
     (tmp_path / "config.yaml").write_text("- a\n")
     assert message(folder.read_config) == f"{tmp_path / 'config.yaml'}: not a configuration"
     assert message(lambda: folder.read_json("result.json")) == (
-        f"{tmp_path} has no result.json: the run is not finished; resume={tmp_path} goes on"
+        f"{tmp_path} has no result.json: the run is not finished; to finish it: ptune train resume={tmp_path}"
     )
     assert message(folder.read_tensors).startswith(f"{tmp_path / 'tuned.safetensors'}: missing or damaged (")
 
@@ -350,7 +350,7 @@ def test_damage_is_noticed(saved, name, damage):
         path.write_bytes({"flip": bytes(flipped), "truncate": content[:-1], "empty": b""}[damage])
     warnings: list[str] = []
     assert saved.newest_checkpoint(warnings.append) == before
-    assert warnings == [f"{newest} is damaged; taking the one before it"]
+    assert warnings == [f"{newest} is damaged; using the one before it"]
 
 
 def test_every_flipped_byte_is_noticed(saved):
@@ -550,7 +550,7 @@ def test_damaged_while_stopped(go, whole, tmp_path, monkeypatch, capsys):
     flipped[-9] ^= 16
     path.write_bytes(bytes(flipped))
     go(tmp_path)
-    assert f"warning: {newest} is damaged; taking the one before it" in capsys.readouterr().err.replace("\n", "")
+    assert f"warning: {newest} is damaged; using the one before it" in capsys.readouterr().err.replace("\n", "")
     assert same(tmp_path, whole)
 
 
@@ -580,7 +580,8 @@ def test_a_history_other_than_the_checkpoints_is_told(go, tmp_path, monkeypatch,
     newest = RunFolder(tmp_path).checkpoints()[-1].name
     assert str(caught.value).startswith(f"{path}{place}")
     assert str(caught.value).endswith(
-        f": not as it was when {newest} was saved; put it back from a copy, or start the run again in another folder"
+        f": changed since checkpoint {newest} was saved; restore it from a copy, or start the run again in "
+        "another folder"
     )
 
 
@@ -643,7 +644,7 @@ def test_resume_with_other_settings(whole):
     """The stored settings are the run's; others are refused, by name."""
     with pytest.raises(ConfigError) as caught:
         train.resumed(whole, Where(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"]))
-    assert str(caught.value) == "resume: a run goes on with the settings it has; leave out seed=2 +optim.lr=1"
+    assert str(caught.value) == "resume: a run resumes with its own settings; leave out seed=2 +optim.lr=1"
     with pytest.raises(PtuneError, match=r"/no is not a run folder: it has no config\.yaml$"):
         train.resumed(whole / "no", Where(whole / "no"))
 
@@ -653,7 +654,7 @@ def test_resume_in_another_folder(ptune, whole, tmp_path, monkeypatch):
     found = ptune("train", f"resume={whole}", "hydra.run.dir=other")
     assert (found.code, found.err) == (
         1,
-        f"resume: a run goes on in its own folder, {whole}; leave out hydra.run.dir",
+        f"resume: a run resumes in its own folder, {whole}; leave out hydra.run.dir",
     )
     assert [*tmp_path.iterdir()] == []
     monkeypatch.chdir(whole.parent)
@@ -669,7 +670,8 @@ def test_resume_of_a_stage(ptune, whole, tmp_path):
         found = ptune("train", f"resume={tmp_path / name}")
         assert (found.code, found.err) == (
             1,
-            f"resume: {tmp_path / name} is a stage of a run, which goes on as a whole: resume={tmp_path / 'run'}",
+            f"resume: {tmp_path / name} is a stage of a run; resume the whole run: ptune train "
+            f"resume={tmp_path / 'run'}",
         )
     by_that_name = tmp_path / "stages" / "run"
     assert train.resumed(by_that_name, Where(by_that_name)).seed == 1
@@ -713,7 +715,7 @@ def test_kill_9(killed, go):
 def test_resume_refuses(ptune, whole):
     """One line, no traceback."""
     refused = ptune("train", f"resume={whole}", "seed=2")
-    assert (refused.code, refused.err) == (1, "resume: a run goes on with the settings it has; leave out seed=2")
+    assert (refused.code, refused.err) == (1, "resume: a run resumes with its own settings; leave out seed=2")
     finished = ptune("train", f"resume={whole}")
     assert (finished.code, finished.err) == (0, f"{whole} is finished")
 
@@ -752,14 +754,12 @@ def test_what_goes_on_is_said_as_it_is_typed(ptune, overrides, tmp_path, name):
     folder = tmp_path / name
     rest = [word for word in overrides if not word.startswith("epochs")]
     cut = ptune("train", *rest, "max_steps=1", "time_limit=0", f"hydra.run.dir={quote(str(folder))}")
-    begun, _, typed = cut.err.partition("; to go on: ")
+    begun, _, typed = cut.err.partition("; to resume: ")
     assert (cut.code, begun) == (75, "ptune train: ended by time_limit")
     assert checkpoints(folder) == [1]
     assert not (folder / "result.json").exists()
     missing = ptune("eval", f"run={quote(str(folder))}")
-    assert missing.err == (
-        f"{folder} has no result.json: the run is not finished; {typed.removeprefix('ptune train ')} goes on"
-    )
+    assert missing.err == (f"{folder} has no result.json: the run is not finished; to finish it: {typed}")
     stored = folder / "config.yaml"
     stored.write_text(stored.read_text(encoding="utf-8").replace("time_limit: 0.0", "time_limit: null"))
     program, *words = shlex.split(typed)
@@ -779,9 +779,9 @@ def test_a_folder_of_other_settings_is_refused(ptune, whole, overrides, tmp_path
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         found = ptune("train", *overrides, "seed=2", "optim.lr=0.001", f"hydra.run.dir={folder}")
         assert found.code == 1
-        assert found.err.startswith(f"hydra.run.dir: {folder} holds a run of other settings (")
+        assert found.err.startswith(f"hydra.run.dir: {folder} holds a run with other settings (")
         assert "seed: 1 there, 2 here" in found.err
-        assert found.err.endswith(f"name another folder; resume={folder} goes on with its own")
+        assert found.err.endswith(f"choose another folder, or resume that run: ptune train resume={folder}")
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

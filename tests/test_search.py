@@ -166,13 +166,13 @@ def test_what_failed_or_was_cut_off_runs_again(tmp_path):
 
 def test_a_folder_holds_one_search(tmp_path):
     searched(tmp_path, "epochs=1,2", n_trials=1)
-    with pytest.raises(ConfigError, match=r"holds another search \(epochs\); take another folder"):
+    with pytest.raises(ConfigError, match=r"holds another search \(epochs\); choose another folder"):
         opened(tmp_path, "epochs=1,2,3")
     with pytest.raises(ConfigError, match="holds another search"):
         opened(tmp_path, "epochs=1,2", shared=("task=cb",))
     with (
         opened(tmp_path, "epochs=1,2", shared=("task=rte", "quiet=true"), pruner="none"),
-        pytest.raises(PtuneError, match="a search is at work there"),
+        pytest.raises(PtuneError, match="another search is running there"),
     ):
         opened(tmp_path, "epochs=1,2")
 
@@ -189,11 +189,12 @@ def test_settings_that_do_not_hold(tmp_path):
     cases = {
         "hydra.sweeper.sampler: 'tpo' is not a choice; did you mean 'tpe'?": ("epochs=1,2", {"sampler": "tpo"}),
         "hydra.sweeper.n_trials: 0 is too small; at least 1": ("epochs=1,2", {"n_trials": 0}),
-        "hydra.sweeper.sampler: a grid needs values, and seeds is an interval; give it a choice, or take sampler=tpe": (
+        "hydra.sweeper.sampler: a grid needs lists of values, but seeds is an interval; list values, or "
+        "use sampler=tpe": (
             "seeds=interval(1,2)",
             {"sampler": "grid"},
         ),
-        "hydra.sweeper.sampler: cmaes searches two or more intervals, and epochs is a choice; take sampler=tpe": (
+        "hydra.sweeper.sampler: cmaes searches two or more intervals, but epochs is a choice; use sampler=tpe": (
             "epochs=1,2",
             {"sampler": "cmaes"},
         ),
@@ -264,7 +265,7 @@ def test_a_study_that_is_gone_ends_no_run(tmp_path):
     observer = Trial(str(tmp_path / search.JOURNAL), 0, told.append, tmp_path / "run")
     assert [observer.evaluated(history(1)), observer.evaluated(history(1, 2))] == [None, None]
     assert len(told) == 1
-    assert told[0].endswith("no such study; the run goes on without telling its search")
+    assert told[0].endswith("no such study; the run continues without reporting to its search")
     assert [*tmp_path.iterdir()] == []
 
 

@@ -62,7 +62,7 @@ class RayLauncher(Sweep):
         try:
             import ray
         except ModuleNotFoundError:
-            raise ConfigError(["hydra/launcher=ray: takes the Ray library: pip install 'ptune[ray]'"]) from None
+            raise ConfigError(["hydra/launcher=ray: needs the Ray library: pip install 'ptune[ray]'"]) from None
         if jobs and not ray.is_initialized():
             try:
                 here: dict[str, Any] = {} if self.address else {"include_dashboard": False}
@@ -104,7 +104,7 @@ class Task:
             outcomes: list[Outcome] = ray.get(self.reference)
             return outcomes
         except ray.exceptions.TaskCancelledError:
-            end = Outcome("interrupted", "interrupted", "told to end")
+            end = Outcome("interrupted", "interrupted", "told to stop")
         except ray.exceptions.RayTaskError as error:  # before it came to its job, as a module that is not there
             end = failure(error.cause or error)
         except ray.exceptions.RayError as error:

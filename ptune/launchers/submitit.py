@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 1.0  # at one job, on a file system that may be far away
 PATIENCE = 15.0  # seconds until what an ended job has written is surely seen here
 KILLED = 120.0  # seconds within which SLURM kills what it has sent SIGTERM (KillWait, 30 s where nothing else is set)
-LATE = Outcome("interrupted", "interrupted", "out of time; hydra.launcher.timeout_min, hydra.launcher.requeue")
+LATE = Outcome("interrupted", "interrupted", "out of time; raise hydra.launcher.timeout_min or hydra.launcher.requeue")
 # How jobs end that SLURM says this of, and that have left no outcome; others were killed.
 STATES = {
     "OUT_OF_MEMORY": ("failed", "oom"),
@@ -74,7 +74,7 @@ class SubmititLauncher(Sweep):
         try:
             import submitit
         except ModuleNotFoundError:
-            text = "takes the submitit library: pip install 'ptune[submitit]'"
+            text = "needs the submitit library: pip install 'ptune[submitit]'"
             raise ConfigError([f"hydra/launcher=submitit: {text}"]) from None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # jobs run what is written here
         try:
@@ -138,7 +138,8 @@ class Submitted:
         """How jobs ended that left nothing."""
         word = str(self.job.state).upper()
         state, kind = next((end for name, end in STATES.items() if word.startswith(name)), ("failed", "killed"))
-        message = f"submitit job {self.job.job_id} ended as {word} without an outcome; {self.job.task(0).paths.stderr}"
+        log = self.job.task(0).paths.stderr
+        message = f"submitit job {self.job.job_id} ended as {word} and reported no outcome; see {log}"
         return Outcome(state, kind, message, fingerprint(kind, word))
 
     def stop(self) -> None:

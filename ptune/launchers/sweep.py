@@ -167,8 +167,7 @@ class Course:
         if waiting:
             why, left = self.launcher.failures[0], sum(map(len, waiting))
             raise PtuneError(
-                f"the sweep stops, {left} jobs short of its end: the first {ALIKE} failed in one way "
-                f"({why.kind}: {why.message})"
+                f"stopping with {left} jobs not run: the first {ALIKE} failed the same way ({why.kind}: {why.message})"
             )
 
     def sorted_out(self, jobs: Sequence[Job]) -> list[Job]:
@@ -326,9 +325,9 @@ def refused(job: Job, first: Job | None) -> Outcome | None:
     environment, wrong = job.folder / "env.json", ""
     held = RunFolder(job.folder).read_json(environment.name) if environment.is_file() else {}
     if first is not None and first.identity != job.identity:
-        wrong = f"hydra.sweep.subdir: job {first.number} has the folder {job.folder}, too"
+        wrong = f"hydra.sweep.subdir: job {first.number} has the same folder {job.folder}"
     elif held.get("identity", job.identity) != job.identity:
-        wrong = f"{job.folder} holds a run of other settings; remove it, or name another hydra.sweep.dir"
+        wrong = f"{job.folder} holds a run with other settings; remove it or choose another hydra.sweep.dir"
     return failure(PtuneError(wrong)) if wrong else None
 
 
@@ -358,7 +357,7 @@ def halves(group: Group) -> list[list[Job]]:
 
 def retried(group: Group) -> str:
     """What becomes of the jobs of a group that ended as a whole."""
-    return "they go on in halves" if len(group) > 2 else "they go on alone"
+    return "retrying them in halves" if len(group) > 2 else "retrying them one by one"
 
 
 def numbers(jobs: Sequence[Job]) -> str:

@@ -112,8 +112,8 @@ def told_to_end(server: Server, base: Path, words: Sequence[str], fault: dict[st
         return
     require(ended.code == 75, fault, ended)
     lines = ended.said.strip().splitlines()
-    require(len(lines) == 1 and ("; to go on: ptune " in lines[0] or "; nothing had begun" in lines[0]), fault, ended)
-    named = shlex.split(lines[0].partition("; to go on: ptune ")[2])
+    require(len(lines) == 1 and ("; to resume: ptune " in lines[0] or "; no run had begun" in lines[0]), fault, ended)
+    named = shlex.split(lines[0].partition("; to resume: ptune ")[2])
     again = server.run((*named, "quiet=true"), base) if named else go(server, folder, words)
     require(again.code == 0, fault, again)
     require(left(folder) == alone.left, fault, "ended otherwise")
@@ -175,7 +175,7 @@ def sweep_told_to_end(
         require(ended.code in (0, 75), fault, ended)
     else:
         require(ended.code == 75, fault, ended)
-        require("the same command goes on" in ended.said, fault, ended)
+        require("run the same command again to resume" in ended.said, fault, ended)
     for run in (base / "out").glob("*/"):
         with RunFolder(run).locked():  # raises PtuneError where a job goes on
             pass
@@ -186,7 +186,7 @@ def sweep_ends(server: Server, base: Path, words: Sequence[str], alone: dict[str
     """The same command brings a sweep to its end: nothing failed, nothing ended twice, and the same bits."""
     ended = sweep(server, base, words)
     require(ended.code == 0, fault, ended)
-    require("they go on in halves" not in ended.said and "failed" not in ended.said, fault, ended)
+    require("retrying them in halves" not in ended.said and "failed" not in ended.said, fault, ended)
     require(left_of_sweep(base / "out") == alone, fault, "ended otherwise")
     well = [event["job"] for event in ledger.events(base / "out") if event["state"] == "ok"]
     require(len(well) == len({*well}) <= JOBS, fault, "ended twice", well)

@@ -78,7 +78,7 @@ def test_damage_and_on(server, whole, halfway, base):
     (newest / "state.json").write_text("{")
     ended = server.train(folder.path)
     assert ended.code == 0, ended.said
-    assert ended.said.startswith(f"warning: {newest} is damaged; taking the one before it")
+    assert ended.said.startswith(f"warning: {newest} is damaged; using the one before it")
     assert left(folder.path) == whole.left
 
 
@@ -125,4 +125,4 @@ def test_time_limit(server, whole, base):
     folder = base / "limited"
     ended = server.train(folder, "time_limit=0")
     assert ended.code == 75
-    assert ended.said == f"ptune train: ended by time_limit; to go on: ptune train resume={folder}\n"
+    assert ended.said == f"ptune train: ended by time_limit; to resume: ptune train resume={folder}\n"
