@@ -321,8 +321,8 @@ def test_a_refused_upload(ptune, demo, hub):
     found = ptune("export", str(demo), "to=hub", "repo=me/mine", "confirm=true")
     assert (found.code, found.err.splitlines()[-1]) == (
         1,
-        f"to=hub: {server.url} refuses me/mine (401); hf auth login, or HF_TOKEN in the environment, with the right to "
-        "write",
+        f"to=hub: {server.url} refuses me/mine (401); run hf auth login or set HF_TOKEN in the environment, "
+        "with write access",
     )
     assert server.files == {}
 
