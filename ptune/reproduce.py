@@ -122,7 +122,8 @@ class Reproduction:
         # where the runs of a cell are follows from the whole table, whatever part of it is asked for
         owners: dict[str, Cell] = {}
         for cell in every:
-            owners.setdefault(cell.key, cell)
+            if cell.missing is None:
+                owners.setdefault(cell.key, cell)
         mine = list({cell.key: owners[cell.key] for cell in chosen if cell.missing is None}.values())
         self.works = plan.planned(mine, self.root)
         self.reach = reach = plan.Reach()

@@ -499,6 +499,22 @@ def test_a_dry_run_counts_what_would_run(own: Path, ptune: Callable[..., Any], t
     assert runs("rerun=cb") == {"cb.majority": "1", "rte.majority": "1", "huge.majority": None}
 
 
+def test_a_cell_that_is_missing_owns_no_runs(own: Path, ptune: Callable[..., Any]) -> None:
+    """Of two figures of one run the first may be one that nothing here computes."""
+    path = own / "table" / "mine.yaml"
+    table = yaml.safe_load(path.read_text())
+    nist = {"label": "NIST", "missing": "no NIST scorer"}
+    table["axes"]["metric"] = {"nist": nist, "accuracy": {"label": "accuracy", "metric": "accuracy"}}
+    table |= {"columns": ["method", "metric"], "published": []}
+    path.write_text("# Two figures of each run.\n" + yaml.safe_dump(table, sort_keys=False))
+    done = ptune("reproduce", "table=mine", "--config-dir", str(own), "dry_run=true", "cells=cb.majority.*")
+    assert done.code == 0, done.err
+    assert [line.split()[:3] for line in done.out.splitlines() if line.startswith("cb.")] == [
+        ["cb.majority.nist", "missing:", "no"],
+        ["cb.majority.accuracy", "not", "run"],
+    ]
+
+
 def test_what_is_refused(own: Path, ptune: Callable[..., Any]) -> None:
     """One line each, before anything runs."""
     common = ("reproduce", "table=mine", "--config-dir", str(own))
