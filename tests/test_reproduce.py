@@ -441,6 +441,27 @@ def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path
     assert (root / "cb.majority/1/result.json").is_file()
 
 
+@pytest.mark.parametrize("there", [("train", "val"), ("train",), (), None])
+def test_files_that_are_not_there_have_not_changed(hydra: None, tmp_path: Path, there: tuple[str, ...] | None) -> None:
+    """Only of files that can be read it is said that they are others than those a run has read."""
+    root = tmp_path / "data"
+    if there is not None:
+        (root / "rte").mkdir(parents=True)
+    example = '{"premise": "a", "hypothesis": "b", "label": "entailment", "idx": 0}\n'
+    for split in there or ():
+        (root / "rte" / f"{split}.jsonl").write_text(example, encoding="utf-8")
+    more = {"data": "local", "data.root": str(root), "tracker": "none"}
+    cell = next(cell for cell in cells(parse("mine", MINE), "paper", more) if cell.name == "rte.majority")
+    work = plan.work(cell, tmp_path)
+    (place,) = work.places
+    place.folder.mkdir(parents=True)
+    (place.folder / "result.json").write_text("{}", encoding="utf-8")
+    files = {"train": {"sha256": "of a run"}}
+    (place.folder / "env.json").write_text(json.dumps({"data": {"files": files}}), encoding="utf-8")
+    said = ["rte.majority: the files of rte have changed since; rerun=true runs them again"]
+    assert [*plan.other_data([work])] == (said if there == ("train", "val") else [])
+
+
 @pytest.mark.parametrize("synthetic", [True, False])
 @pytest.mark.parametrize("scale", ["paper", "quick", "demo"])
 def test_synthetic_data_are_comparable_with_nothing(hydra: None, tmp_path: Path, scale: str, synthetic: bool) -> None:

@@ -235,8 +235,8 @@ def other_code(works: Iterable[Work]) -> Iterator[str]:
 
 
 def other_data(works: Iterable[Work]) -> Iterator[str]:
-    """A line for each corpus whose files are no longer those that finished runs have read."""
-    now: dict[str, dict[str, Any]] = {}
+    """A line for each corpus whose files are there, and no longer those that finished runs have read."""
+    now: dict[str, dict[str, Any] | None] = {}
     found: dict[str, list[str]] = {}
     for each in works:
         for place in each.every:
@@ -247,20 +247,23 @@ def other_data(works: Iterable[Work]) -> Iterator[str]:
             if key not in now:
                 now[key] = checksums(s)
             was = told(environment(place.folder).get("data", {}).get("files", {}))
-            if was != now[key]:
+            if now[key] not in (None, was):
                 found.setdefault(s.task["name"], []).append(each.cell.name)
     for task, cells in found.items():
         yield f"{listed(cells)}: the files of {task} have changed since; rerun=true runs them again"
 
 
-def checksums(s: Train) -> dict[str, Any]:
-    """The checksums of a corpus's files by split; nothing where they are no longer there."""
-    from ptune.data import sources
+def checksums(s: Train) -> dict[str, Any] | None:
+    """The checksums of a corpus's files by split; None where they are not there."""
+    from ptune.data import missing, sources
 
+    task, origin = leaf(s.task, s.packages), dict[str, Any]()
     try:
-        found = sources(leaf(s.task, s.packages), s.data, {})
+        found = sources(task, s.data, origin)
     except PtuneError:
-        return {}
+        return None
+    if missing(task, found, origin):
+        return None
     return told({split: source.files() for split, source in found.items()})
 
 
