@@ -192,6 +192,15 @@ def test_heads_are_searched_for_where_no_script_was_published(hydra: None) -> No
         ), cell.name
 
 
+def test_few_examples_are_as_few_at_any_scale(hydra: None) -> None:
+    """A part of the real data is none larger than the cell's own; what is unlabeled is what is left of it."""
+    for cell in cells(load("pet_texts"), "quick"):
+        few = cell.entries[0] in ("supervised", "pet", "ipet")
+        assert cell.words["data.max_train"] == (100 if few else 1000), cell.name
+    for cell in cells(load("lmbff_table3"), "quick"):
+        assert cell.words["data.max_train"] is None, cell.name  # its experiment takes 16 of each class
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
