@@ -121,6 +121,20 @@ def test_a_script_is_what_the_cell_runs(hydra: None) -> None:
     assert found["rte.glm_xlarge.ft"].missing == "no GLM backbone"
 
 
+def test_seeds_are_counted_from_the_first(hydra: None) -> None:
+    """A published script's own is among them; a table's seeds come before further ones."""
+    scripts = {cell.name: cell for cell in cells(load("ptv2_table2"), "paper", count=3)}
+    assert plan.work(scripts["rte.roberta_large.ptv2"], Path("x")).seeds == [11, 12, 13]
+    assert plan.work(scripts["cb.bert_large.ptv2"], Path("x")).seeds == [1, 2, 3]
+    pet = {cell.name: cell for cell in cells(load("pet_superglue"), "paper", count=2)}
+    assert plan.work(pet["pet.cb_f1"], Path("x")).seeds == [42, 43]
+    for count, seeds in ((2, [13, 21]), (6, [13, 21, 42, 87, 100, 101])):
+        draws = {cell.name: cell for cell in cells(load("lmbff_table3"), "paper", count=count)}
+        assert plan.work(draws["ft.sst2"], Path("x")).seeds == seeds
+    (demo, *_) = cells(load("ptv2_table2"), "demo", count=2)
+    assert plan.work(demo, Path("x")).seeds == [1, 2]
+
+
 def test_the_demo_computes_an_encoder_once(hydra: None) -> None:
     """Columns that differ in the backbone alone are of the same runs, and so are two figures of one run."""
     every = {cell.name: cell for cell in cells(load("ptv2_table3"), "demo")}
@@ -135,8 +149,7 @@ def test_the_demo_computes_an_encoder_once(hydra: None) -> None:
 
 def test_words_of_the_command_line_come_last() -> None:
     table = parse("mine", MINE)
-    (first, *_) = cells(table, "demo", {"data.demo.train": 9, "data.root": "a b/c"}, count=3)
-    assert first.seeds == [1, 2, 3]
+    (first, *_) = cells(table, "demo", {"data.demo.train": 9, "data.root": "a b/c"})
     assert overrides(first.words)[-1] == "data.root='a b/c'"
     assert "data.demo.train=9" in overrides(first.words)
     assert [cell.name for cell in selected(cells(table, "demo"), ["rte"])] == ["rte.majority", "rte.probe"]

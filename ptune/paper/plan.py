@@ -22,7 +22,7 @@ from ptune import bounded, build, train
 from ptune.config import Train
 from ptune.errors import PtuneError
 from ptune.leaves import leaf
-from ptune.paper.table import Cell, Words, overrides, trials
+from ptune.paper.table import Cell, Words, counted, overrides, trials
 from ptune.run import RunFolder, code_version
 from ptune.where import of_hydra
 
@@ -148,7 +148,7 @@ def work(cell: Cell, root: Path) -> Work:
 
         made.problem = explain(error, "train").splitlines()[0]
         return made
-    made.seeds = list(cell.seeds or [made.settings.seed])
+    made.seeds = counted(cell.seeds or [made.settings.seed], cell.number)
     return made
 
 

@@ -123,7 +123,10 @@ class Published(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A cell at a scale. name: its entries, joined by dots; words: its overrides, without the seed."""
+    """A cell at a scale. name: its entries, joined by dots; words: its overrides.
+
+    seeds: of its runs; null: its settings' own. number: how many of them are asked for, see `counted`; null: these.
+    """
 
     name: str
     row: str
@@ -132,6 +135,7 @@ class Cell(NamedTuple):
     words: Words
     search: dict[str, list[Any]]
     seeds: list[int] | None
+    number: int | None
     metric: str | None
     beside: str | None
     stage: str | None
@@ -142,7 +146,7 @@ class Cell(NamedTuple):
     @property
     def key(self) -> str:
         """What cells of the same runs have in common, as text."""
-        return json.dumps([self.words, self.search, self.seeds], sort_keys=True)
+        return json.dumps([self.words, self.search, self.seeds, self.number], sort_keys=True)
 
     @property
     def target(self) -> Published | None:
@@ -276,8 +280,6 @@ def cell(
     telling = {key: value for key, value in more.items() if not harmless(key)}
     reasons.append(f"with {' '.join(overrides(telling))}" if telling else None)
     seeds = last(of_scale.seeds, *(deltas.seeds for deltas in both)) if scale == "paper" else of_scale.seeds
-    if count is not None:
-        seeds = counted(seeds or [1], count)
     rows, columns = parts[: len(table.rows)], parts[len(table.rows) :]
     return Cell(
         name=name,
@@ -287,6 +289,7 @@ def cell(
         words=merged(words, more),
         search=search if scale == "paper" else {},
         seeds=seeds,
+        number=count,
         metric=last(*(deltas.metric for deltas in both)),
         beside=last(*(deltas.beside for deltas in both)),
         stage=last(*(deltas.stage for deltas in both)),
@@ -315,9 +318,9 @@ def last(*values: Any) -> Any:
     return next((value for value in reversed(values) if value is not None), None)
 
 
-def counted(seeds: Sequence[int], count: int) -> list[int]:
-    """So many seeds: the given ones, then those that follow the largest."""
-    return [*seeds, *range(max(seeds) + 1, max(seeds) + 1 + count)][:count]
+def counted(seeds: Sequence[int], count: int | None) -> list[int]:
+    """So many seeds: the given ones, then those that follow the largest; null: the given ones."""
+    return [*seeds] if count is None else [*seeds, *range(max(seeds) + 1, max(seeds) + 1 + count)][:count]
 
 
 def selected(found: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
