@@ -50,6 +50,15 @@ def test_every_published_script_has_its_experiment() -> None:
     assert named == {f"ptv2_{row['script'].removeprefix('run_')}" for row in rows}
 
 
+@pytest.mark.parametrize("backbone", ["gpt2_medium", "gpt2_large"])
+def test_prefix_tuning_on_e2e_has_the_values_chosen_for_it(backbone: str) -> None:
+    """Not the paper's general ones, which its figures on E2E are not of."""
+    config.register()
+    with initialize_config_module("ptune.conf", version_base="1.3"):
+        s = build.settings(compose("train", ["experiment=prefix_e2e", f"backbone={backbone}"]))
+    assert (s.prompt_length.value, s.epochs, s.batch_size, s.optim.lr) == (5, 5, 10, 8e-5)
+
+
 @pytest.mark.parametrize(
     "words",
     [["experiment=prefix_e2e"], ["experiment=prefix_webnlg"], ["experiment=prefix_low_data"], ["sweep=prefix_tuning"]],
