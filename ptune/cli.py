@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 CONFIGS = "ptune.conf"
 # What a bare word stands for: `ptune ls method` is `ptune ls group=method`.
 POSITIONAL = {"ls": "group", "eval": "run", "predict": "run", "export": "run", "report": "runs"}
+# What is told of several bare words; {all} are the words, parted by commas.
+SEVERAL = {
+    "ls": "groups given; ptune ls shows one, or all of them",
+    "eval": "runs given; run={all} lets them vote",
+    "predict": 'runs given; run={all} loads them together, and each JSON line\'s "run" says which one answers it',
+    "export": "runs given; an export is of one run",
+    "report": "folders given; a report covers one folder, and finds runs at any depth below it",
+}
 LISTED = re.compile(r"([a-z_/]+): \w+(, |$)")  # a group and its options
 UNUSABLE = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # a path that a setting names
 
@@ -385,10 +393,27 @@ def arrange(command: str, words: list[str], parser: ArgumentParser) -> list[str]
             arranged.append(action.option_strings[0])
         elif value:
             arranged.append(f"{action.option_strings[0]}={value}")
+    check_single(command, found.overrides)
     overrides = [override(command, word) for word in found.overrides]
     if found.help:
         overrides.append(f"hydra.help.header={quote(f'ptune {command}: {commands()[command]}')}")
     return arranged + overrides
+
+
+def check_single(command: str, words: Sequence[str]) -> None:
+    """Refuse bare words beside another value for the same key, as from a shell's glob: Hydra would take the last."""
+    key = POSITIONAL.get(command)
+    bare = [word for word in words if is_bare(word)]
+    given = [word.removeprefix(f"{key}=") for word in words if is_bare(word) or word.startswith(f"{key}=")]
+    if key is not None and bare and len(given) > 1:
+        count = "two" if len(given) == 2 else str(len(given))
+        few = ",".join(given[:3]) + ",..." * (len(given) > 3)
+        raise LineError(f"{count} {SEVERAL[command].format(all=few)}")
+
+
+def is_bare(word: str) -> bool:
+    """Whether a word is no override, but the value of a command's POSITIONAL key."""
+    return "=" not in word and not word.startswith("~")
 
 
 def check_modes(found: Namespace) -> None:
@@ -418,7 +443,7 @@ def override(command: str, word: str) -> str:
     """A bare word as the override it stands for; other words are overrides already."""
     from ptune.explain import options
 
-    if "=" in word or word.startswith("~"):
+    if not is_bare(word):
         key, _, value = word.partition("=")
         check_choice(key, value)
         several = command in ("predict", "eval") and key == POSITIONAL[command] and value[:1] not in ("'", '"')

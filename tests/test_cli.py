@@ -127,6 +127,19 @@ def test_version(ptune):
             "train method.prompt=deep",
             "ptune train: method.prompt is a group, whose option is chosen with slashes: method/prompt=deep",
         ),
+        ("eval a b", "ptune eval: two runs given; run=a,b lets them vote"),
+        ("eval a b c d", "ptune eval: 4 runs given; run=a,b,c,... lets them vote"),
+        (
+            "predict run=a b",
+            'ptune predict: two runs given; run=a,b loads them together, and each JSON line\'s "run" says which one '
+            "answers it",
+        ),
+        ("export a to=peft b", "ptune export: two runs given; an export is of one run"),
+        (
+            "report a b",
+            "ptune report: two folders given; a report covers one folder, and finds runs at any depth below it",
+        ),
+        ("ls method task", "ptune ls: two groups given; ptune ls shows one, or all of them"),
     ],
 )
 def test_mistakes_in_the_line(ptune, words, text):
