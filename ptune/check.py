@@ -62,7 +62,7 @@ def main(cfg: DictConfig) -> None:
             problems += [f"{' '.join(overrides)}: {line}" for line in mistakes(overrides)]
         if problems:
             raise ConfigError(problems)
-        progress.say(f"{count} configurations compose and bind")
+        progress.tell(f"{count} configurations compose and bind")
 
 
 def combinations() -> Iterator[list[str]]:

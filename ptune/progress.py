@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a live bar on a terminal, a plain line now and then elsewhere."""
+"""What a person sees of a run: a live bar on a terminal while it goes on, a plain line now and then elsewhere, and its
+results.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,17 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Shows messages, the course of training, and tables, on standard error; quiet shows errors alone.
+    """Shows messages and the course of training on standard error, results on standard output; quiet shows errors
+    alone.
 
-    Of several ranks the first one shows them. rich honors NO_COLOR by itself.
+    stream: takes both, in the place of these two. Of several ranks the first one shows them. rich honors NO_COLOR by
+    itself.
     """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet = quiet or not ranks.first()
         self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, quiet=not ranks.first())
+        self.results = Console(file=stream, highlight=False, soft_wrap=True)
         self.live = self.console.is_terminal and not quiet
         self.bar: Bar | None = None
         self.started = self.spoke = time.monotonic()
@@ -48,6 +53,11 @@ class Progress:
         """One line."""
         if not self.quiet:
             self.console.print(printable(text), style=style, markup=False)
+
+    def tell(self, text: str, style: str | None = None) -> None:
+        """One line of the results."""
+        if not self.quiet:
+            self.results.print(printable(text), style=style, markup=False)
 
     def warn(self, text: str) -> None:
         """One line that stands out, quiet or not."""
@@ -140,9 +150,9 @@ class Progress:
             self.bar = None
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-        """A compact table; numbers to the right."""
+        """A compact table of results; numbers to the right."""
         if not self.quiet:
-            self.console.print(table(columns, rows, title))
+            self.results.print(table(columns, rows, title))
 
 
 def table(

@@ -223,13 +223,13 @@ class Reproduction:
         rows.insert(0, ["cell", "state", "runs", unit, "GB", "overrides"])
         lay_out(rows)
         hours = f"{total.flop * spent:,.1f} {unit}"
-        progress.say(f"in all {hours} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
-        progress.say(f"  {total.flop:.3g} FLOP at {speed:g} TFLOP/s, which {device} is taken to sustain (tflops=...).")
+        progress.tell(f"in all {hours} and {total.disk / 1e9:,.1f} GB of disk, roughly:")
+        progress.tell(f"  {total.flop:.3g} FLOP at {speed:g} TFLOP/s, which {device} is taken to sustain (tflops=...).")
         for line in " ".join((estimate.__doc__ or "").split("\n\n")[1].split()).split(". "):
-            progress.say(f"  {line.rstrip('.')}.")
+            progress.tell(f"  {line.rstrip('.')}.")
         lacking = {line for work in self.works.values() if work.lacking for line in work.lacking.split("; ")}
         for line in sorted(lacking):
-            progress.say("\n".join([f"missing: {line}", *self.reach.ways.get(line, ())]))
+            progress.tell("\n".join([f"missing: {line}", *self.reach.ways.get(line, ())]))
         for line in self.notes():
             progress.warn(line)
 

@@ -142,6 +142,7 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress, ag
     """
     if folder.finished:
         progress.say(f"{folder.path} is finished")
+        progress.tell(str(folder.path))
         return folder.read_json("result.json")
     if folder.pruned and not again:
         raise pruned_before(folder)
@@ -219,7 +220,7 @@ def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
 
 
 def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
-    """The compact result that ends a run."""
+    """The compact result that ends a run; the last line is its folder alone, for `RUN=$(... | tail -n 1)`."""
     metric, split = result["metric"], result["report_on"]
     marked = " (also selected on: optimistic)" if result["selected_on_reported"] else ""
     parameters = result["parameters"]
@@ -243,13 +244,12 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         ],
         ["stored", f"{parameters['stored']:,} parameters, {parameters['bytes']:,} bytes"],
         ["training", f"{result['seconds']['training']:.1f} s"],
-        ["run folder", str(folder)],
     ]
     for name, scores in reversed(result["best"].get("beside", {}).items()):
         rows.insert(1, [name, f"{metric} {scored(scores[metric], result['best']['beside_intervals'][name])}"])
     for name, each in result.get("tasks", {}).items():
         figures = f"{each['metric']} {each['joint']:.2f} with the others, then {each['continued']:.2f} alone"
-        rows.insert(-1, [name, f"{figures}; {each['joint_steps']} + {each['continued_steps']} steps"])
+        rows.append([name, f"{figures}; {each['joint_steps']} + {each['continued_steps']} steps"])
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])
@@ -260,9 +260,10 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     title = f"{result['method']} on {result['task']}"
     title += f" with {result['backbone']}" if parameters["backbone_total"] else ""
     title += " (synthetic)" if result["synthetic"] else ""
-    progress.say(title, style="bold")
+    progress.tell(title, style="bold")
     for name, value in rows:
-        progress.say(f"  {name:<16}{value}")
+        progress.tell(f"  {name:<16}{value}")
+    progress.tell(str(folder))
 
 
 def told(found: Any) -> str:

@@ -246,13 +246,13 @@ def test_the_interval_is_of_the_metric(ptune, tmp_path):
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     (low, high), scores = result["interval"], result["best"]["report"]
     assert low < result["score"] == scores["f1_macro"] < high < scores["accuracy"]
-    assert f"{result['score']:.2f}  [{low:.1f}, {high:.1f}]" in done.err
+    assert f"{result['score']:.2f}  [{low:.1f}, {high:.1f}]" in done.out
     again = ("method=majority", "data=demo", "data.demo.train=20", "data.demo.dev=12", "tracker=none")
     done = ptune("train", "task=squad_v2", "metric=best_f1", *again, "backbone=tiny_encoder", "hydra.run.dir=none/run")
     assert done.code == 0
     result = json.loads((tmp_path / "none" / "run" / "result.json").read_text(encoding="utf-8"))
     assert result["interval"] is None
-    assert "[" not in done.err.split(" best_f1")[1].splitlines()[0]
+    assert "[" not in done.out.split(" best_f1")[1].splitlines()[0]
     (row,) = csv.DictReader(io.StringIO(ptune("report", "none", "format=csv").out))
     assert (row["score"], row["95% interval"]) == (f"{result['score']:.2f}", "")
 

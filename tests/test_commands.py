@@ -164,7 +164,8 @@ def test_eval_repeats_the_result(ptune, runs, name):
     assert again["scores"] == expected["best"]["report"]
     assert again["interval"] == expected["interval"]
     assert again["majority"][expected["metric"]] == expected["majority"]
-    assert f"{expected['score']:.2f}" in found.err
+    assert f"{expected['score']:.2f}" in found.out
+    assert f"{expected['score']:.2f}" not in found.err
 
 
 def test_eval_of_another_split(ptune, runs):

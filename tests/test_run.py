@@ -636,7 +636,7 @@ def test_finished(go, whole, capsys):
     """A finished run is left alone."""
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     go(whole, quiet=False)
-    assert capsys.readouterr().err.strip() == f"{whole} is finished"
+    assert capsys.readouterr() == (f"{whole}\n", f"{whole} is finished\n")
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
@@ -717,7 +717,23 @@ def test_resume_refuses(ptune, whole):
     refused = ptune("train", f"resume={whole}", "seed=2")
     assert (refused.code, refused.err) == (1, "resume: a run resumes with its own settings; leave out seed=2")
     finished = ptune("train", f"resume={whole}")
-    assert (finished.code, finished.err) == (0, f"{whole} is finished")
+    assert finished == (0, str(whole), f"{whole} is finished")
+    assert ptune("train", f"resume={whole}", "quiet=true") == (0, "", "")
+
+
+def test_results_go_to_standard_output(ptune, overrides, tmp_path):
+    """The scores, and the folder alone as the last line; progress goes to standard error, and quiet says nothing."""
+    words = [word for word in overrides if word != "quiet=true"]
+    done = ptune("train", *words, "hydra.run.dir=run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert done.code == 0, done.err
+    title, score, *_, folder = done.out.splitlines()
+    assert title.startswith("ptv2 on rte with ")
+    assert f"{result['score']:.2f}" in score
+    assert folder == str(tmp_path / "run")
+    assert "step 24/24" in done.err
+    assert folder not in done.err
+    assert ptune("train", *overrides, "hydra.run.dir=quiet") == (0, "", "")
 
 
 def test_the_seconds_are_those_of_every_sitting(go, tmp_path, monkeypatch):

@@ -342,8 +342,8 @@ def test_a_search_from_the_command_line(ptune, tmp_path, monkeypatch):
     assert found["counts"] == {"complete": 2, "pruned": 1, "failed": 0, "unfinished": 0}
     assert [trial["state"] for trial in found["trials"]] == ["complete", "pruned", "complete"]
     assert [len(trial["evaluations"]) for trial in found["trials"]] == [2, 1, 2]
-    assert "search: 2 complete, 1 pruned" in done.err
-    assert f"again: {found['best']['command']}" in done.err
+    assert "search: 2 complete, 1 pruned" in done.out
+    assert f"again: {found['best']['command']}" in done.out
     run = tmp_path / "out/1"
     assert not (run / "result.json").exists()
     told = json.loads((run / "pruned.json").read_text())
@@ -371,7 +371,7 @@ def test_trials_that_fail_are_told(ptune, tmp_path):
     assert found["counts"]["failed"] == 3
     assert found["best"] is None
     assert "batch_size: -1 is too small" in found["trials"][0]["error"]
-    assert "no trial is complete" in done.err
+    assert "no trial is complete" in done.out
 
 
 MAJORITY = [

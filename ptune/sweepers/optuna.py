@@ -66,7 +66,7 @@ class OptunaSweeper(Sweeper):
                 ends = self.run(search)
             finally:
                 for line, style in told(search.write()):
-                    progress.say(line, style)
+                    progress.tell(line, style)
         for end in ends:
             _ = end.return_value  # raises, where the job has failed
         return ends
