@@ -25,6 +25,7 @@ from ptune import ranks
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_UNSEEN = 1.0  # that work may take without being shown
 SECONDS_BETWEEN_UPDATES = 0.2
+UNLIMITED = 400  # characters: a file or a pipe has no width, and tables get all that they need
 NARROW = 12  # characters of a column that may wrap, at least
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 PIECES = re.compile(r"[^\s._=/+,-]*[\s._=/+,-]+|[^\s._=/+,-]+")  # of a name, each with the signs behind it
@@ -43,6 +44,8 @@ class Progress:
         self.quiet = quiet = quiet or not ranks.first()
         self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, quiet=not ranks.first())
         self.results = Console(file=stream, highlight=False, soft_wrap=True)
+        if not self.results.is_terminal:
+            self.results.width = UNLIMITED
         self.live = self.console.is_terminal and not quiet
         self.bar: Bar | None = None
         self.started = self.spoke = time.monotonic()

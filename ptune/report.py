@@ -17,7 +17,7 @@ from ptune.compare import Comparison, compare
 from ptune.config import Report
 from ptune.errors import ConfigError, nearest
 from ptune.expected import expected
-from ptune.progress import NARROW, table
+from ptune.progress import NARROW, UNLIMITED, table
 from ptune.resample import RESAMPLES
 from ptune.results import TUNED, Group, Run, below, chosen, grouped, runs
 from ptune.superglue import Average, averages
@@ -209,8 +209,7 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     Where the terminal is too narrow, names go on several lines, then columns are left out, which it says.
     """
-    # a file or a pipe has no width: give the table all it needs
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
     sheet, told = formats.shared(Sheet("", list(columns), [list(row) for row in rows], []))
     kept = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
     left_out: list[str] = []

@@ -603,6 +603,14 @@ def test_runs_are_the_same(ptune, tmp_path, monkeypatch):
     assert len([*(tmp_path / "cache" / "encoded").iterdir()]) == 3
 
 
+def test_a_table_in_a_file_is_as_wide_as_it_needs():
+    """A terminal's 80 columns are not assumed: nothing of a long path or of a figure is cut off."""
+    stream = io.StringIO()
+    path = "outputs/" + "x" * 100
+    Progress(stream=stream).table(["run", "dev f1", "95% interval"], [[path, "87.56", "[85.1, 90.0]"]])
+    assert stream.getvalue().splitlines()[1].split() == [path, "87.56", "[85.1,", "90.0]"]
+
+
 def test_progress_of_encoding(monkeypatch):
     """Work of less than a second is not shown; longer work says how far it is, now and then, and ends."""
     clock = itertools.count(0, 0.4)
