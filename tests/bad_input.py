@@ -38,7 +38,7 @@ JSON, IDS, OUTSIDE, OFFSET = "truncated json", "duplicate id", "answer outside",
 UNLABELED, FIELD = "missing gold", "empty field"
 MISSING, LFS, GZIP = "missing file", "LFS pointer", "gzip cut short"
 CLASSES = {
-    COLUMNS: "wrong column count, or a key that is not there",
+    COLUMNS: "wrong column count, or a missing key",
     SEPARATOR: "a separator that changes inside the file",
     CRLF: "CRLF line ends",
     BOM: "a byte order mark",
@@ -47,17 +47,17 @@ CLASSES = {
     BRACKETS: "unclosed or crossed brackets",
     INSIDE: "I- without B-",
     LABELS: "an unknown label",
-    UNLABELED: "a record without its gold among others with theirs",
+    UNLABELED: "one record without its gold data",
     EMPTY: "an empty sentence",
-    FIELD: "an empty text or token among others",
+    FIELD: "one empty text or token",
     LONG: "a token of a million characters",
     JSON: "truncated json",
-    IDS: "an id twice",
+    IDS: "a duplicate id",
     OUTSIDE: "an answer outside the context",
     OFFSET: "an offset off by one",
     MISSING: "a missing file or split",
     LFS: "a Git LFS pointer instead of the data",
-    GZIP: "a gzip file cut short",
+    GZIP: "a truncated gzip file",
 }
 
 
@@ -127,13 +127,13 @@ def lines_of(rows: list[dict[str, Any]]) -> str:
 NONE = {
     "columns": {
         BRACKETS: "has tags, no brackets",
-        JSON: "no JSON",
+        JSON: "not JSON",
         OUTSIDE: "no answers",
         OFFSET: "no offsets",
     },
     "json": {
-        SEPARATOR: "JSON separates by its own rules; what breaks them is no JSON",
-        BRACKETS: "JSON's own are under truncated json",
+        SEPARATOR: "separators are part of JSON; see truncated json",
+        BRACKETS: "JSON has its own; see truncated json",
     },
     "text": {INSIDE: "has no tags"},
 }
@@ -233,20 +233,20 @@ WIDE = (
     "Stop\tV\t*\t*\t01\tstop\t(V*)\n"
 )
 NO_IDS = "sentences have no ids; examples are numbered in their order"
-BLANK = Same("\n\n", "\n\n \n\n", "more blank lines end no more sentences")
+BLANK = Same("\n\n", "\n\n \n\n", "extra blank lines are ignored")
 NO_V = (
-    "that a predicate's column belongs to another word shows in nothing: 11 of the 40,393 predicates of srl_ewt's "
-    "train have no V at their word either"
+    "nothing shows that a predicate's column belongs to another word: 11 of the 40,393 predicates in srl_ewt's "
+    "train have no V at their word, either"
 )
 
-NO_TAG = "a token without its tag lacks a column, and a sentence without any is one of another form"
-NO_BRACKETS = "a predicate without its brackets is a wrong column count"
-SPACES = "spaces side by side are one separator, so that a token is missing with its column"
+NO_TAG = "a token without its tag lacks a column; a sentence without any tags has another form"
+NO_BRACKETS = "a predicate without brackets has the wrong column count"
+SPACES = "adjacent spaces are one separator, so a missing token is a missing column"
 SECOND_TAGS = part(document(CONLL04), '"tags": [\n   "U-Peop",\n   "O",', "],")
 SECOND_RECORD = part(document(FIRST_RECORD), '"id": "q1"', '"answers"')
 SECOND_TRIPLES = part(document(WEBNLG), '[\n     {\n      "object": "Land1"', "]")
 SECOND_TEXTS = part(document(WEBNLG), '"subject": "Oslo"', '"lexicalisations"')
-NO_LABELS = "its gold is a text"
+NO_LABELS = "the gold answer is a text"
 SECOND_QUESTION = part(document(SQUAD), '"id": "q1"', '"answers"')
 
 FORMS = [
@@ -273,7 +273,7 @@ FORMS = [
             **NONE["columns"],
             COLUMNS: Refused("Oslo N I-NP", "Oslo I-NP", ":8", "3 columns where at least 4 are needed"),
             SEPARATOR: Refused("Oslo N I-NP I-LOC", "Oslo\tN\tI-NP\tI-LOC", ":8", "one separator in all of a file"),
-            INSIDE: Same("Oslo N I-NP I-LOC", "Oslo N I-NP B-LOC", "IOB1, in which this corpus is, opens with I-"),
+            INSIDE: Same("Oslo N I-NP I-LOC", "Oslo N I-NP B-LOC", "the corpus is IOB1, which opens entities with I-"),
             LABELS: Refused("I-LOC", "I-LOK", ":8", "did you mean 'LOC'?"),
             UNLABELED: NO_TAG,
             FIELD: SPACES,
@@ -289,12 +289,12 @@ FORMS = [
             **NONE["columns"],
             COLUMNS: Refused("2\tOslo\t", "2\t", ":7", "4 columns where line 2 has 5"),
             SEPARATOR: Refused("2\tOslo\tB-Loc\t['N']\t[2]", "2 Oslo B-Loc ['N'] [2]", ":7", "one separator"),
-            INSIDE: Same("B-Loc", "I-Loc", "two entities of the original open with I-, so that it is read as IOB1"),
+            INSIDE: Same("B-Loc", "I-Loc", "two entities of the original open with I-, so it is read as IOB1"),
             LABELS: Refused("B-Loc", "B-Lok", ":7", "did you mean 'Loc'?"),
             UNLABELED: NO_TAG,
             FIELD: Refused("Oslo\tB-", "\tB-", ":7", "nothing in column 2, that of the tokens"),
             EMPTY: Refused("#doc 3", "#doc 9\n#doc 3", ":8", "'#doc 9' without a token after it"),
-            IDS: "documents are told apart by their order; their numbers are not read",
+            IDS: "documents are identified by their order; their numbers are not read",
             OFFSET: Refused("2\tOslo", "3\tOslo", ":7", "token '3' where 2 is expected"),
         },
     ),
@@ -310,7 +310,7 @@ FORMS = [
             EMPTY: Refused('[\n   "Stop"\n  ]', "[]", ": [2]", "no tokens"),
             IDS: Refused('"orig_id": 1', '"orig_id": 0', ": [1]", "orig_id 0 is that of [0], too"),
             OUTSIDE: "no answers",
-            OFFSET: "the offsets are those of relations, which are not read",
+            OFFSET: "only relations have offsets, and they are not read",
         },
         layout="json", document=True, places={LONG: ": [1]"},
     ),
@@ -352,7 +352,7 @@ FORMS = [
             EMPTY: Kept('"Bob 1."', '""', "an answer may be empty"),
             JSON: Refused('"text": "Bob 1.", "label": 0}]}]}}', '"text": "Bob', ":2", "not JSON"),
             IDS: Refused('"idx": 3', '"idx": 2', ":2: passage.questions[0].answers[1]", "id 1-1-2 is that of"),
-            OUTSIDE: "answers are texts of their own",
+            OUTSIDE: "answers are separate texts",
             OFFSET: "no offsets",
         },
     ),
@@ -426,7 +426,7 @@ FORMS = [
             EMPTY: Refused('"Oslo"', '""', ":2", "'' in 'obj_label'; lama needs a word there"),
             JSON: Refused('"Oslo"}', '"Os', ":2", "not JSON"),
             IDS: Refused('"uuid": "b"', '"uuid": "a"', ":2", "id a is that of {path}:1, too"),
-            OUTSIDE: "objects are words of their own",
+            OUTSIDE: "objects are separate words",
             OFFSET: "no offsets",
         },
         beside=("relations.jsonl", "relations.jsonl", BORN),
@@ -456,7 +456,7 @@ FORMS = [
             BRACKETS: Refused('"in Oslo"', '"in Oslo', ":3", "not a row of a table"),
             LABELS: Refused('"1","War"', '"7","War"', ":3", "one of: 1, 2, 3, 4"),
             UNLABELED: Refused('"1","War"', '"","War"', ":3", "one of: 1, 2, 3, 4"),
-            FIELD: Kept('"War"', '""', "task.may_be_empty has both texts of this corpus"),
+            FIELD: Kept('"War"', '""', "task.may_be_empty lists both texts of this corpus"),
             EMPTY: Refused('"War","in Oslo"', '"",""', ":3", "nothing in title and description"),
             IDS: NO_IDS,
         },
@@ -475,10 +475,10 @@ FORMS = [
                 Refused("-\t*)", "-\t(A2*)", ":7", "opens a span inside the one that {path}:6 opens"),
                 Refused("-\t(A1*\n", "-\t*\n", ":7", "closes a span that nothing opened"),
             ],
-            INSIDE: "brackets cannot say it",
+            INSIDE: "not possible with brackets",
             LABELS: Refused("(A1*", "(A9*", ":5", "'B-A9' (token 3) is not a type of conll05"),
             UNLABELED: NO_BRACKETS,
-            FIELD: "a line with nothing in it ends a sentence",
+            FIELD: "an empty line ends a sentence",
             EMPTY: BLANK,
             IDS: NO_IDS,
             OFFSET: NO_V,
@@ -495,7 +495,7 @@ FORMS = [
                 Refused("-\t*)", "-\t*", ":6", "'(A1' is not closed before the sentence ends"),
                 Refused("-\t*)", "-\t(A2*)", ":7", "opens a span inside the one that {path}:6 opens"),
             ],
-            INSIDE: "brackets cannot say it",
+            INSIDE: "not possible with brackets",
             LABELS: Refused("(A1*", "(A9*", ":5", "'B-A9' (token 3) is not a type of srl_ewt"),
             UNLABELED: NO_BRACKETS,
             FIELD: Refused("Oslo\tN", "\tN", ":6", "nothing in column 1, that of the word"),
@@ -520,12 +520,12 @@ FORMS = [
                 Refused("\n#end document\n#begin document (nw/a/2)", "\n#begin document (nw/a/2)", ":12",
                         "that of {path}:6 has no '#end document' before it"),
             ],
-            INSIDE: "brackets cannot say it",
+            INSIDE: "not possible with brackets",
             LABELS: Refused("(ARG1*", "(ARG9*", ":8", "'B-ARG9' (token 3) is not a type of conll12"),
             UNLABELED: NO_BRACKETS,
             FIELD: SPACES,
             EMPTY: Same("#end document\n#begin document (nw/a/2)", "\n\n#end document\n#begin document (nw/a/2)",
-                        "more blank lines end no more sentences"),
+                        "extra blank lines are ignored"),
             IDS: NO_IDS,
             OFFSET: NO_V,
         },
@@ -544,12 +544,12 @@ FORMS = [
                 Refused("*) *) -", "* *) -", ":9", "'(GPE' is not closed before the sentence ends"),
                 Refused("*) *) -", "(ORG) *) -", ":10", "opens a span inside the one that {path}:9 opens"),
             ],
-            INSIDE: "brackets cannot say it",
+            INSIDE: "not possible with brackets",
             LABELS: Refused("(GPE*", "(GPU*", ":9", "did you mean 'GPE'?"),
-            UNLABELED: "names are a column that every token has",
+            UNLABELED: "names are a column, which every token has",
             FIELD: SPACES,
             EMPTY: Same("#end document\n#begin document (nw/a/2)", "\n\n#end document\n#begin document (nw/a/2)",
-                        "more blank lines end no more sentences"),
+                        "extra blank lines are ignored"),
             IDS: NO_IDS,
         },
     ),
@@ -559,10 +559,10 @@ FORMS = [
         {
             **NONE["columns"],
             COLUMNS: Refused("B-A1 I-A1", "B-A1", ":2", "4 words but 3 tags"),
-            SEPARATOR: Same("1 He saw Oslo City", "1\tHe saw\tOslo City", "words are apart by spaces or tabs"),
+            SEPARATOR: Same("1 He saw Oslo City", "1\tHe saw\tOslo City", "words are separated by spaces or tabs"),
             INSIDE: Refused("B-A1 I-A1", "O I-A1", ":2", "opens an entity, which IOB2 does with B-"),
             LABELS: Refused("B-A1 I-A1", "B-A9 I-A9", ":2", "is not a type of conll05"),
-            UNLABELED: "tags are under the column count",
+            UNLABELED: "see the column count for missing tags",
             FIELD: SPACES,
             EMPTY: Refused("0 Stop ||| B-V", "0 |||", ":3", "no 'index words ||| tags'"),
             IDS: NO_IDS,
@@ -641,7 +641,7 @@ FORMS = [
             **NONE["columns"],
             **NONE["text"],
             COLUMNS: Refused('"premise": "Oslo is old.", ', "", "aps/super_glue train row 1", "no text in 'premise'"),
-            SEPARATOR: "parquet has none",
+            SEPARATOR: "parquet has no separators",
             CRLF: "parquet has no lines",
             BOM: "parquet has no lines",
             NUL: Refused("Oslo is", "Os\\u0000lo is", "aps/super_glue train row 1", "a NUL character in 'premise'"),
@@ -663,7 +663,7 @@ FORMS = [
             JSON: Refused("", "", "{path}", "is its download complete?"),
             IDS: Refused('"idx": 1', '"idx": 0', "aps/super_glue train row 1", "id 0 is that of aps/super_glue train"),
             LFS: Refused("", POINTER, "{path}:1", "a Git LFS pointer instead of the data; git lfs pull fetches it"),
-            GZIP: "parquet packs itself",
+            GZIP: "parquet has its own compression",
         },
         hub=True,
     ),
@@ -779,11 +779,11 @@ def said(form: Form, name: str, cell: Refused | Same | Kept, folder: Path, lenie
 HEAD = """\
 # Bad input
 
-What ptune says of every form of file that it reads and every kind of mistake. `scripts/bad_input --write` makes this
-page from small files that it breaks, and `tests/test_bad_input.py` checks each cell. What is refused is refused with
-one line: the file, the place in it, and what was expected. `ptune data check` goes on after a mistake and names them
-all; `data.lenient=true` skips a broken record and counts it, but never the rest of a file that cannot be read on, as
-where bytes are no text, a document is no JSON, or words and props are of different sentences."""
+What ptune reports for every form of file that it reads and every kind of mistake. `scripts/bad_input --write` makes
+this page from small files that it damages, and `tests/test_bad_input.py` checks each cell. A refusal is one line: the
+file, the position in it, and what was expected. `ptune data check` continues after a mistake and reports them all.
+`data.lenient=true` skips and counts broken records, but never the rest of a file that cannot be read further: bytes
+that are not text, a document that is not JSON, or words and props for different sentences."""
 
 
 def table() -> Iterator[str]:
@@ -792,7 +792,7 @@ def table() -> Iterator[str]:
     for form in FORMS:
         yield f"\n## {form.name[0].upper()}{form.name[1:]}\n"
         yield f"`task={form.task}`, `{form.train}`\n"
-        yield "| what is wrong | what ptune says |"
+        yield "| problem | what ptune reports |"
         yield "|---|---|"
         for name, cell in cells(form):
             yield f"| {CLASSES[name]} | {answer(form, name, cell)} |"
@@ -803,7 +803,7 @@ def answer(form: Form, name: str, cell: Cell) -> str:
     if isinstance(cell, str):
         return f"*does not apply: {cell}*"
     if isinstance(cell, Same | Kept):
-        return f"*read{': ' + cell.why if cell.why else ' as if it were not there'}*"
+        return f"*read{': ' + cell.why if cell.why else ' as usual'}*"
     with tempfile.TemporaryDirectory() as folder:
         text = said(form, name, cell, Path(folder))
         assert isinstance(text, str), (form.name, name)

@@ -147,11 +147,11 @@ def figures(folder: Path, name: str) -> list[Figure]:
     return list(SCORERS[name.rpartition("_")[0]].figures(vector))
 
 
-HEAD = """# What the official scorers say, and what ptune says
+HEAD = """# Official scorers compared with ptune
 
-Noisy predictions were given to the programs that the field scores with, and to ptune's tasks: every figure, to the
-digits that the program prints. Written by `scripts/official_scorers`; checked by `tests/test_official.py` wherever the
-predictions are at hand.
+The official scoring programs and ptune's tasks were given the same noisy predictions. The table shows every figure to
+the digits that the program prints. Written by `scripts/official_scorers`; checked by `tests/test_official.py` where
+the predictions are available.
 
 | predictions | program | figure | official | ptune | |
 |---|---|---|---:|---:|---|"""

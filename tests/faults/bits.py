@@ -99,16 +99,16 @@ class Bits:
 def rows(bench: Any) -> Iterator[str]:
     """The lines of the table: of numbers that are none, then of those that are the same."""
     yield bench.row(
-        "a loss that is not a number, one that is infinite, a gradient alone that is not a number: each at ten steps",
+        "a loss that is NaN, a loss that is infinite, only a gradient that is NaN: each at ten steps",
         cases.numberless_points(30),
         lambda base, fault: cases.numberless(bench.server, base, fault),
-        "the run ends at that step, which is not taken, and names the batch's examples",
+        "the run ends before applying that step, and names the examples in the batch",
     )
     bits = Bits(bench.server, bench.base)
     yield bench.row(
-        f"nothing: the same line {', '.join(OTHERWISE)}; {', '.join(CACHE)} (there are no loader workers). Lines: "
-        f"{'; '.join(LINES)}",
+        f"no fault: the same command {', '.join(OTHERWISE)}; {', '.join(CACHE)} (there are no loader workers). "
+        f"Commands: {'; '.join(LINES)}",
         points(),
         bits.same,
-        "each step's loss and gradient, the weights and the optimizer's moments at the end: the same bits",
+        "the same bits in each step's loss and gradient, and in the final weights and optimizer moments",
     )

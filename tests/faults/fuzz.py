@@ -331,8 +331,8 @@ def rows(bench: Any) -> Iterator[str]:
         shutil.rmtree(folder)
     yield (
         f"| files damaged at random ({len(readers())} readers and forms): bytes, lines, separators, numbers, JSON "
-        f"types, Unicode, nesting | {total} | {good} | examples, or one line with the file, and with the line or the "
-        f"place in it; none takes {SECONDS:.0f} s or {MEGABYTES} MB |"
+        f"types, Unicode, nesting | {total} | {good} | examples, or one line with the file and the line or position "
+        f"in it; none takes {SECONDS:.0f} s or {MEGABYTES} MB |"
     )
 
 

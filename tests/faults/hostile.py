@@ -901,22 +901,23 @@ def rows(bench: Any) -> Iterator[str]:
 
     given = sources(bench.server, bench.base / "sources")
     yield bench.row(
-        "a stranger's file: pickles, foreign classes, code of its own, YAML and JSON without end, names and links that "
-        "lead outside, archives, markup",
+        "an untrusted file: pickles, foreign classes, its own code, endless YAML and JSON, names and links that lead "
+        "outside, archives, markup",
         CORPUS,
         lambda base, case: harmless(bench.server, given, base, case),
-        f"0 executed, 0 hung for more than {SECONDS:g} s, nothing outside written, said in a line or shown as text",
+        f"0 executed, 0 hung for more than {SECONDS:g} s, nothing written outside, reported in one line or shown "
+        "as text",
     )
     yield bench.row(
-        "no network, no key, no terminal, a home that cannot be written: train, eval, report with the default tracker",
+        "no network, no key, no terminal, a read-only home: train, eval, report with the default tracker",
         [None],
         lambda base, _: alone.nothing(base),
-        "starts, 0 prompts, 0 sockets beyond loopback",
+        "works, 0 prompts, 0 sockets beyond loopback",
     )
     alone.secrets(bench.base / "secrets" / "work")
     yield bench.row(
-        "secrets in the environment, on the command line and in settings of a run, a sweep, exports and a page",
+        "secrets in the environment, on the command line and in settings of a run, a sweep, exports and an HTML report",
         [*alone.CANARIES],
         lambda base, name: alone.canary(bench.base / "secrets" / "work", name),
-        "none is in any file",
+        "none appears in any file",
     )

@@ -216,37 +216,37 @@ def rows(bench: Any) -> Iterator[str]:
     alone = {what: whole(server, bench.base / f"alone{i}", words) for i, (what, words) in enumerate(RUNS.items())}
     for what, words in RUNS.items():
         yield bench.row(
-            f"`kill -9` in {what}",
+            f"`kill -9` during {what}",
             points(alone[what].reached, many),
             lambda base, fault, w=words, a=alone[what]: killed(server, base, w, fault, a),
-            "gone on with, it ends the same",
+            "after resuming, the same end",
         )
     each = [(what, fault) for what in RUNS for fault in points(alone[what].reached, 6, "SIGTERM_")]
     yield bench.row(
         "SIGTERM in each of these",
         each,
         lambda base, at: told_to_end(server, base, RUNS[at[0]], at[1], alone[at[0]]),
-        "exit code 75, and one line with the command that goes on to the same end",
+        "exit code 75, and one line with the command that resumes to the same end",
     )
     for what, words in LAUNCHERS.items():
         swept = whole_sweep(server, bench.base / f"sweep-{len(words)}", words)
         yield bench.row(
-            f"`kill -9` of {what}: the sweep's process, that of a job or the group, the server of forks",
+            f"`kill -9` of {what}: the sweep's process, a job's or the group's, the fork server",
             sweep_points(48),
             lambda base, fault, w=words, a=swept: sweep_killed(server, base, w, fault, a),
-            "the same command, at once, ends with each run once, the same",
+            "repeating the command at once completes each run once, with the same end",
         )
         yield bench.row(
             f"SIGTERM to {what}",
             sweep_points(12, "SIGTERM_"),
             lambda base, fault, w=words, a=swept: sweep_told_to_end(server, base, w, fault, a),
-            "exit code 75, no process left; the same command ends the same",
+            "exit code 75, no process left; repeating the command gives the same end",
         )
     yield bench.row(
-        "two processes (DDP) in place of one, over 20 steps: " + "; ".join(two_ranks.RUNS),
+        "two processes (DDP) instead of one, over 20 steps: " + "; ".join(two_ranks.RUNS),
         [*two_ranks.RUNS.values()],
         ranks,
-        "losses, gradients and weights within 1e-5, predictions the same",
+        "losses, gradients and weights within 1e-5, identical predictions",
     )
 
 
