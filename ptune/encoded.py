@@ -22,7 +22,7 @@ from ptune.arrow import INTEGERS, Mapped, NotPlain, Sheet, integers, seal
 from ptune.batch import Extent
 from ptune.templates import Part, Parts
 
-FORMAT = 3  # to be raised with every change of the schemas or of what they mean
+FORMAT = 4  # to be raised with every change of the schemas or of what they mean
 REMEMBERED = 65536  # pieces among which one is looked for again
 KINDS: tuple[Any, ...] = get_args(get_type_hints(Part)["kind"])
 NONE, INDEX, NUMBER, EACH, EXTENT = range(5)  # forms of a target
@@ -60,6 +60,8 @@ SCHEMAS = {
         "lost": pa.int32(),
         "cut": pa.int8(),
         "dropped": pa.int32(),
+        "learned_length": pa.int32(),
+        "learned_rows": pa.int32(),
     },
 }
 
@@ -67,7 +69,7 @@ SCHEMAS = {
 class Laid(NamedTuple):
     """An example's parts, one for each candidate, and what its rows measure: length of the longest, their number,
     their labels, how many gold labels no row reads, whether one is cut, and the most training examples that one has no
-    room for."""
+    room for; learned_length, learned_rows: of its rows in training, where others may be shown."""
 
     parts: list[Parts]
     length: int
@@ -76,6 +78,8 @@ class Laid(NamedTuple):
     lost: int
     cut: bool
     dropped: int = 0
+    learned_length: int = 0
+    learned_rows: int = 0
 
 
 FIGURES = Laid._fields[1:]

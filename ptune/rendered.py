@@ -58,12 +58,14 @@ class Rendered:
             figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
+        self.learned_lengths: list[int] = figures["learned_length"].tolist()  # as `lengths`, in training
+        self.learned_counts: list[int] = figures["learned_rows"].tolist()  # as `counts`, in training
         self.dropped: list[int] = figures["dropped"].tolist()  # training examples that a row of it has no room for
         self.taught: list[int] = figures["labels"].tolist()  # labels of an example
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
         self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
         if self.soft:
-            self.labels = len(self) if task.grouped else sum(self.counts)
+            self.labels = len(self) if task.grouped else sum(self.learned_counts)
 
     def _lay(self, task: Any, index: int, example: Example) -> Laid:
         own = self.template.masked != "label"
@@ -77,15 +79,17 @@ class Rendered:
             for number, (shown, target) in enumerate([task.options(example)] if own else task.candidates(example))
         ]
         rows = self._made(parts, Draw(0, 0))
-        taught = self._made(parts, Draw(0, 0, training=True)) if own else rows
+        taught = self._made(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows
         return Laid(
             parts,
             length=max(len(row.ids) + len(row.output) for row in (*rows, *taught)),
-            rows=max(len(rows), len(taught)),
+            rows=len(rows),
             labels=sum(row.labels for row in taught),
             lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
             cut=any(row.cut for row in rows),
             dropped=max(row.dropped for row in rows),
+            learned_length=max(len(row.ids) + len(row.output) for row in taught),
+            learned_rows=len(taught),
         )
 
     def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
@@ -122,8 +126,12 @@ class Rendered:
         return found
 
     def size(self, index: int) -> tuple[int, int]:
-        """An example's rows, and the tokens of the longest one."""
+        """An example's rows in evaluation, and the tokens of the longest one."""
         return self.counts[index], self.lengths[index]
+
+    def learned(self, index: int) -> tuple[int, int]:
+        """An example's rows in training, and the tokens of the longest of any, since each epoch may draw others."""
+        return self.learned_counts[index], self.lengths[index]
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of one example, those of its candidates side by side."""
@@ -208,7 +216,7 @@ class Stream:
         size = -(-len(indices) // (self.accumulate * self.parts))
         draw = Draw(self.seed, epoch, training=True)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
-        micro = [few for part in parts for few in fitting(part, self.rendered.size, sys.maxsize, self.tokens)]
+        micro = [few for part in parts for few in fitting(part, self.rendered.learned, sys.maxsize, self.tokens)]
         return [self.rendered.batch(few, draw, self.source) for few in micro]
 
     def divide(self, parts: int) -> bool:

@@ -361,9 +361,13 @@ def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None
         return None
     prompt = session.model.member(session.member).prompt
     about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
+    train, report = session.rendered["train"], session.rendered[session.report_on]
     learned, read = (
-        flop.cost(backbone.shape, backbone.multiplied, flop.Read.of(each.counts, each.lengths), *about)
-        for each in (session.rendered["train"], session.rendered[session.report_on])
+        flop.cost(backbone.shape, backbone.multiplied, each, *about)
+        for each in (
+            flop.Read.of(train.learned_counts, train.learned_lengths),
+            flop.Read.of(report.counts, report.lengths),
+        )
     )
     return {"training": examples * learned.step, "example": read.forward}
 

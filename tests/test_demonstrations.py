@@ -134,6 +134,8 @@ def test_a_stream_draws_anew_each_epoch_and_the_same_again(tokens, made, setting
     rendered = Rendered([example for example, _ in SHOTS], task, template, 128)
     assert rendered.labels == len(SHOTS), "the rows of an example have one label"
     assert rendered.counts == [16] * 8
+    (whole,) = Stream(rendered, 8, 1, seed=3, bucket=False, tokens=8 * max(rendered.lengths))(0)
+    assert len(whole) == 8, "training shows a row of an example"
     first, again = (Stream(rendered, 8, 1, seed=3, bucket=False) for _ in range(2))
     batches = [first(step)[0] for step in (0, 1)]
     assert [len(batch) for batch in batches] == [8, 8]

@@ -93,6 +93,19 @@ def test_a_run_tells_its_cost(ptune, tmp_path, backbone, told):
         assert bool(row["FLOP"]) is told
 
 
+def test_training_with_demonstrations_costs_a_row_of_an_example(ptune, tmp_path):
+    """However many evaluation reads."""
+    words = ("task=rte", "method=lmbff", "method.tune=bias", "backbone=tiny_encoder", "quiet=true")
+    found = []
+    for samples in (1, 4):
+        run = f"runs/{samples}"
+        assert ptune("train", *words, *SMALL, f"method.template.samples={samples}", f"hydra.run.dir={run}").code == 0
+        found.append(json.loads((tmp_path / run / "result.json").read_text(encoding="utf-8"))["flop"])
+    one, four = found
+    assert one["training"] == four["training"]
+    assert four["example"] > 3.5 * one["example"]
+
+
 def test_read():
     """Rows and tokens of an example on average."""
     assert Read.of([1, 3], [10, 20]) == (2.0, 35.0)
