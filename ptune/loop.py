@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -151,14 +151,23 @@ class Run:
     parts: int = 1  # of each micro-batch, since memory ran out
     saved: int | None = None  # the step of the last checkpoint
     saved_at: float = field(default_factory=time.monotonic)
-    share: int = 1  # runs that take their steps together, each with as much of the time
-    before: float = 0.0  # seconds that it took before it was gone on with
-    since: float = field(default_factory=time.monotonic)
+    taken: float = 0.0  # seconds that its steps and evaluations took until now
+    since: float | None = None  # when it began what it does now, by time.perf_counter
 
     @property
     def seconds(self) -> float:
-        """What its training has taken until now, over all the times that it was gone on with."""
-        return self.before + (time.monotonic() - self.since) / self.share
+        """What its training has taken until now, over all the times that it was gone on with: its part of each pass
+        and what it did by itself."""
+        return self.taken + (0.0 if self.since is None else time.perf_counter() - self.since)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Inside, all the time is the run's own."""
+        self.since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.taken, self.since = self.seconds, None
 
     @property
     def due(self) -> bool:
@@ -213,7 +222,7 @@ class Run:
         if self.observer is None:
             self.stopper.pruned = None  # by one that is not asked any more
         self.saved = self.step
-        self.before = float(state.get("seconds", 0.0))
+        self.taken = float(state.get("seconds", 0.0))
         self.divide(state.get("parts", 1))  # which older checkpoints do not have
 
     def divide(self, parts: int) -> bool:
@@ -308,13 +317,17 @@ def advance(
             raise
         if ranks.count() > 1:  # the other ranks' step is whole
             raise NoMemoryError("memory ran out on one of several ranks; a higher accumulate=N takes less") from error
+        spend(live, time.perf_counter() - started, [1] * len(live))
         if not halve(live):
             less = "a lower data.max_length, gradient_checkpointing=true or precision=bfloat16"
             raise NoMemoryError(f"memory ran out on one example at a time; {less} takes less") from error
         return
+    seconds = time.perf_counter() - started
+    counts = [examples_of(batches[id(run)]) for run in live]
+    spend(live, seconds, counts)
 
     def taken(run: Run) -> None:
-        update(run, model, batches[id(run)], totals[id(run)], time.perf_counter() - started)
+        update(run, model, batches[id(run)], totals[id(run)], seconds)
         if run.due:
             if ranks.count() > 1:  # which cannot stop within the evaluation
                 run.save()
@@ -326,10 +339,22 @@ def advance(
         tried(runs, run, taken)
 
 
+def spend(runs: Sequence[Run], seconds: float, counts: Sequence[int]) -> None:
+    """Divide the seconds of a step among its runs, in proportion to their examples."""
+    for run, count in zip(runs, counts, strict=True):
+        run.taken += seconds * count / sum(counts)
+
+
+def examples_of(batches: Sequence[Batch]) -> int:
+    """How many examples the micro-batches of a step have."""
+    return sum(len(set(batch.example.tolist())) for batch in batches)
+
+
 def tried(runs: Sequence[Run], run: Run, work: Callable[[Run], None]) -> None:
-    """Do a part of a run's work. Raises DivergedError of a single run; one of several is marked failed by it."""
+    """Do a part of a run's own work. Raises DivergedError of a single run; one of several is marked failed by it."""
     try:
-        work(run)
+        with run.busy():
+            work(run)
     except DivergedError as error:
         run.failure = error
         if len(runs) == 1:
@@ -413,7 +438,7 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
             "lr": rate,
             "grad_norm": norm,
             "seconds": seconds,
-            "examples": sum(len(set(batch.example.tolist())) for batch in batches),
+            "examples": examples_of(batches),
         }
     )
 

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -80,15 +79,11 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
         level(sessions, runs)
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
-    started = time.monotonic()
-    for run in runs:
-        run.since, run.share = started, len(runs)
     loop.fit(
         runs, model, lambda run: evaluated(sessions[run.member], run.step), lambda run: prune(sessions[run.member], run)
     )
-    seconds = time.monotonic() - started
     first.progress.end()
-    return [ended(session, run, seconds, len(runs)) for session, run in zip(sessions, runs, strict=True)]
+    return [ended(session, run, len(runs)) for session, run in zip(sessions, runs, strict=True)]
 
 
 def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
@@ -115,16 +110,14 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
         return {**each[names[0]], "selected": mean, "tasks": each}
 
     first.progress.begin(first.label, run.steps, run.step)
-    run.since = started = time.monotonic()
     loop.fit([run], model, event)
-    seconds = time.monotonic() - started
     first.progress.end()
     views = [replace(run, history=[{**found, **found["tasks"][name]} for found in run.history]) for name in names]
     going_on = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
     last = {session: point(session, view.history[-1]) for session, view in going_on.items()}
     load_best(first, run)
     return [
-        {**figures(session, view, last[session], seconds, 1), "own_steps": drawn.taken(run.step, member)}
+        {**figures(session, view, last[session], 1), "own_steps": drawn.taken(run.step, member)}
         if session in going_on
         else None
         for member, (session, view) in enumerate(zip(sessions, views, strict=True))
@@ -293,23 +286,23 @@ def point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dic
 # The end
 
 
-def ended(session: Session, run: loop.Run, seconds: float, runs: int) -> dict[str, Any] | Exception:
+def ended(session: Session, run: loop.Run, runs: int) -> dict[str, Any] | Exception:
     """The figures of a run, see `concluded`, or what it has ended with in their place."""
     if run.failure is not None:
         return run.failure
     if run.stopper.pruned is not None:
         return pruned(session, run)
     try:
-        return concluded(session, run, seconds, runs)
+        return concluded(session, run, runs)
     except DivergedError as error:  # on the reported split; runs beside it have figures
         return error
 
 
-def concluded(session: Session, run: loop.Run, seconds: float, runs: int) -> dict[str, Any]:
-    """The figures of a run that the loop has ended; so many runs took so many seconds together."""
+def concluded(session: Session, run: loop.Run, runs: int) -> dict[str, Any]:
+    """The figures of a run that the loop has ended; so many runs trained together."""
     last = point(session, run.history[-1])
     load_best(session, run)
-    return figures(session, run, last, seconds, runs)
+    return figures(session, run, last, runs)
 
 
 def load_best(session: Session, run: loop.Run) -> None:
@@ -325,7 +318,7 @@ def load_best(session: Session, run: loop.Run) -> None:
             parameter.copy_(parameters[name])
 
 
-def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: float, runs: int) -> dict[str, Any]:
+def figures(session: Session, run: loop.Run, last: Mapping[str, Any], runs: int) -> dict[str, Any]:
     """See `concluded`; the model is as it was at its best."""
     best_event = next(event for event in run.history if event["step"] == run.stopper.best_step)
     for split in session.corpus.beside(session.report_on):
@@ -334,7 +327,6 @@ def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: f
     parameters, recorder = session.account(), run.recorder
     assert isinstance(recorder, Recorder)
     examples = sum(event["examples"] for _, event in recorder.folder.metrics() if event["event"] == "step")
-    taken = run.before + seconds / runs
     return {
         "best": best,
         "last": last,
@@ -342,9 +334,9 @@ def figures(session: Session, run: loop.Run, last: Mapping[str, Any], seconds: f
         "epochs": run.step / run.steps_per_epoch,
         "stopped_early": run.step < run.steps,
         "selected": best_event["selected"],
-        "seconds": {"training": taken},
+        "seconds": {"training": run.seconds},
         "fused": runs,
-        "examples_per_second": examples / max(taken, 1e-9),
+        "examples_per_second": examples / max(run.seconds, 1e-9),
         **reading(session.rendered),
         "parameters": parameters,
         "flop": cost(session, examples, parameters["backbone"]),

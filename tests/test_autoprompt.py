@@ -322,7 +322,7 @@ def test_a_search_that_goes_on_has_the_rest_of_its_budget(go, tmp_path, monkeypa
     save = loop.Run.save
 
     def cut(run: Any) -> None:
-        run.before = 3600.0  # as if it had taken an hour until here
+        run.taken = 3600.0  # as if it had taken an hour until here
         save(run)
         raise KeyboardInterrupt
 

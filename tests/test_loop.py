@@ -257,6 +257,31 @@ def numberless(model, monkeypatch, member=0, example=2):
     monkeypatch.setattr(Model, "answers", spoiled)
 
 
+def test_each_run_takes_its_part_of_the_seconds(train, wire, monkeypatch):
+    """Of a step in proportion to its examples there, and its own evaluations whole."""
+    now = 0.0
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
+    gradients = loop.gradients
+
+    def slow(*args):
+        nonlocal now
+        now += 9.0
+        return gradients(*args)
+
+    def evaluate(run):
+        nonlocal now
+        now += 100.0
+        return {"selected": 1.0}
+
+    monkeypatch.setattr(loop, "gradients", slow)
+    wired = wire(*(train(f"max_steps={steps}", f"batch_size={size}") for steps, size in ((1, 2), (3, 4))))
+    wired.runs[1].eval_every = 2
+    wired.fit(evaluate)
+    first, second = wired.runs
+    assert (first.seconds, second.seconds) == (3.0 + 100.0, 6.0 + 9.0 + 100.0 + 9.0 + 100.0)
+    assert second.recorder.values("seconds") == [9.0] * 3, "no evaluation of another run"
+
+
 @pytest.mark.parametrize("task", ["rte", "stsb", "conll03", "squad"])
 def test_an_output_that_is_not_a_number_is_no_prediction(train, wire, monkeypatch, task):
     wired = wire(train("method=ptv2", "max_steps=1", *(WINDOWS if task == "squad" else ()), task=task))
@@ -310,14 +335,14 @@ def test_the_figures_of_a_run_that_diverged_on_the_reported_split_alone(monkeypa
     """Are the error; those of runs beside it stand."""
     error = DivergedError("the model's output for example 3 is not a number (NaN): it has diverged")
 
-    def concluded(session, run, seconds, runs):
+    def concluded(session, run, runs):
         if session == "diverged":
             raise error
         return {"steps": 3}
 
     monkeypatch.setattr(training, "concluded", concluded)
     run = types.SimpleNamespace(failure=None, stopper=types.SimpleNamespace(pruned=None))
-    assert [training.ended(name, run, 1.0, 2) for name in ("diverged", "well")] == [error, {"steps": 3}]
+    assert [training.ended(name, run, 2) for name in ("diverged", "well")] == [error, {"steps": 3}]
 
 
 TINY = ("data=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "backbone=tiny_encoder")
