@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra_plugins.ptune.fused import free, grouped, needed, told
+from hydra_plugins.ptune.fused import FusedLauncher, free, grouped, needed, told
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
@@ -103,6 +103,17 @@ def test_memory_of_a_run(job):
     assert needed(job(0, "data.max_length=64", "batch_size=8", "precision=bfloat16").settings) == needed(one) / 2
     assert needed(one) == 8 * 68 * (14 * 128 + 2 * 4 * 68) * 4 * 4
     assert free(one) > needed(one)
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_passes_at_once_take_memory(job, monkeypatch, threads):
+    """On a CPU one a thread, however many runs there are; where passes are joint, one a run."""
+    monkeypatch.setattr("ptune.threads.undivided", lambda: threads)
+    s = job(0, "device=cpu").settings
+    joint = job(0, "device=cpu", "gradient_checkpointing=true").settings
+    found = {n: FusedLauncher(runs=30, memory=(n + 0.5) * needed(s) / 1e9).fit(s) for n in (0, 1, 4, 8, 40)}
+    assert found == {0: 1, 1: 1, 4: 30 if threads == 2 else 4, 8: 30, 40: 30}
+    assert FusedLauncher(runs=30, memory=8.5 * needed(joint) / 1e9).fit(joint) == 8
 
 
 def test_halves():

@@ -68,11 +68,13 @@ class FusedLauncher(Sweep):
     def fit(self, settings: Train) -> int:
         """How many runs like this one a group may have."""
         from ptune import build
+        from ptune.threads import undivided
 
         most = self.runs or 2**10
-        if build.apart(settings):  # their memory does not add up
+        fitting = int((self.memory * 1e9 if self.memory else free(settings)) / needed(settings))
+        if build.apart(settings) and fitting >= undivided():  # no more passes than threads go on at once
             return most
-        return max(1, min(most, int((self.memory * 1e9 if self.memory else free(settings)) / needed(settings))))
+        return max(1, min(most, fitting))
 
 
 # Which jobs train together
