@@ -105,6 +105,21 @@ def test_memory_of_a_run(job):
     assert free(one) > needed(one)
 
 
+def test_memory_of_rows_and_layers(job):
+    """A row a candidate, layers of a decoder, and the words that are compared at each token that is written."""
+    one = needed(job(0, "task=rte", "data.max_length=64").settings)
+    assert needed(job(0, "task=copa", "data.max_length=64").settings) == 2 * one
+    assert needed(job(0, "task=record", "data.max_length=64").settings) == 12 * one
+    masks = ["method/head=verbalizer", "method/template=pattern", "data.max_length=64"]
+    assert needed(job(0, "task=record", *masks).settings) == one, "entities compete at the masks of a row"
+    both = job(0, "task=rte", "backbone=tiny_encoder_decoder", "data.max_length=64").settings
+    own = both.backbone
+    of_layer = 68 * (14 * own["hidden"] + 2 * own["heads"] * 68) * 4
+    assert needed(both) == both.batch_size * of_layer * (own["layers"] + own["decoder_layers"])
+    writes = job(0, "task=rte", "backbone=tiny_encoder_decoder", "data.max_length=64", "method/head=generate").settings
+    assert needed(writes) == needed(both) + both.batch_size * 16 * own["vocab"] * 8
+
+
 @pytest.mark.parametrize("threads", [2, 8])
 def test_passes_at_once_take_memory(job, monkeypatch, threads):
     """On a CPU one a thread, however many runs there are; where passes are joint, one a run."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
 
 SHARE = 0.6  # of the memory that is free, which a group may fill
 KEPT = 14  # values of the hidden width that a frozen layer keeps of a token for the backward pass
+OF_WORDS = 8  # bytes of each word's logit for a token that is written, and of its logarithm
 TOGETHER = (
     "backbone",
     "task",
@@ -128,13 +129,24 @@ def shared(s: Train) -> str:
 
 
 def needed(s: Train) -> float:
-    """Bytes that a run's step keeps for its backward pass, at most: every row as long as rows may be."""
-    rows, prompt = -(-s.batch_size // (s.accumulate or 1)), s.prompt_length.value or 0
+    """Bytes that a run's step keeps for its backward pass, every row being as long as rows may be, and a decoder's too.
+
+    Not known before data are read: in how many windows a long text is read, and how many candidates an example has
+    where that is its own matter, for which the task gives a mean.
+    """
+    from ptune.leaves import leaf, target
+
+    task, reads = leaf(s.task, s.packages), getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
+    examples, prompt = -(-s.batch_size // (s.accumulate or 1)), s.prompt_length.value or 0
+    rows = examples * (1 if task.masked != "label" and reads == "mask" else task.rows)
     length = (s.data.max_length or 256) + prompt
     tokens = rows * length if s.batch_tokens is None else min(rows * length, s.batch_tokens + rows * prompt)
     width, bytes_each = int(s.backbone["hidden"]), 2 if s.precision == "bfloat16" else 4
+    layers = int(s.backbone["layers"]) + int(s.backbone.get("decoder_layers") or 0)
     layer = tokens * (KEPT * width + 2 * int(s.backbone["heads"]) * length) * bytes_each
-    return float(layer * (1 if s.gradient_checkpointing else int(s.backbone["layers"])))
+    writes = reads == "text" or (reads == "mask" and task.masked == "text")
+    words = rows * task.output_length * int(s.backbone["vocab"]) * OF_WORDS if writes else 0
+    return float(layer * (1 if s.gradient_checkpointing else layers) + words)
 
 
 def free(s: Train) -> float:

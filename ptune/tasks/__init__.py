@@ -53,6 +53,7 @@ class Task(ABC):
     masked: ClassVar[Literal["label", "choice", "text"]] = "label"
     beside: Sequence[str] = ()
     demonstrations: Mapping[str, int] = MappingProxyType({})  # what was published of them for the task
+    rows: int = 1  # candidates of an example, a mean where examples differ
     grouped: bool = False  # whether the candidates of an example compete for one label
     windows: Windows | None = None
     shortest: tuple[int, str] = (1, "")

@@ -48,6 +48,7 @@ class Choice(OwnTexts):
         self.name, self.version, self.source = name, version, source
         self.given, self.choices, self.label, self.values = list(fields), list(choices), label, values or {}
         self.worded, self.beside = worded or {}, self.choices
+        self.rows = len(self.choices)
         self.fields, self.labels = [*fields, "choice"], ["choice"]
         self.headline, self.score_names = "accuracy", ["accuracy"]
         self.max_length, self.patterns, self.verbalizers = max_length, patterns or {}, {}
