@@ -301,10 +301,10 @@ def test_what_figures_are_beside_ours_is_said(states: list[found.Found]) -> None
     """Whose they are where they are of several sources, and what a figure without a mark is."""
     table = parse("mine", MINE)
     said = show.told(table, "demo", states)
-    assert "published figures beside ours: 2 of a paper; 1 of a readme" in said
-    assert "no mark: read at its origin" in said
+    assert "sources of the published figures: a paper (2); a readme (1)" in said
+    assert "no mark: read in the source itself" in said
     alone = show.told(table, "demo", states[:2])
-    assert not any("beside ours" in line or "no mark" in line for line in alone)
+    assert not any("sources of" in line or "no mark" in line for line in alone)
     assert [line.partition(" ")[0] for line in alone[1:]] == ["~", "?", "^"]
 
 

@@ -20,10 +20,10 @@ from ptune.paper.table import CORROBORATED, READ, UNCONFIRMED, Published, Scale,
 MARKS = {READ: "", CORROBORATED: "~", UNCONFIRMED: "?"}
 QUOTED = "^"
 LEGEND = {
-    "no mark": "read at its origin",
-    "~": "corroborated: a second text or figure carries or implies it",
-    "?": "unconfirmed: recalled and found in no text; not to be taken, or cited, as the paper's figure",
-    "^": "looks quoted there from other work",
+    "no mark": "read in the source itself",
+    "~": "corroborated: supported by a second text or figure",
+    "?": "unconfirmed: recalled but found in no text; do not use or cite it as the paper's figure",
+    "^": "apparently quoted there from other work",
 }
 COLUMNS = (
     "cell", "published", "ours", "n", "std (ddof=1)", "95% interval", "difference", "metric", "selected/reported on",
@@ -97,15 +97,15 @@ def told(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
     lines = [f"{table.title}; {table.citation}; scale={scale}"]
     lines += [note for note in (table.note, of_scale.note) if note]
     if len(origins) > 1:
-        lines.append(f"published figures beside ours: {'; '.join(f'{n} of {each}' for each, n in origins.items())}")
+        lines.append(f"sources of the published figures: {'; '.join(f'{each} ({n})' for each, n in origins.items())}")
     lines += [
         f"{mark}: {LEGEND[mark]}" if " " in mark else f"{mark} {LEGEND[mark]}" for mark in LEGEND if mark in marks
     ]
     if all(each.state == NOT_COMPARABLE for each in cells if each.ours) and of_scale.not_comparable:
-        lines.append(f"no figure of ours compares with a published one: {of_scale.not_comparable}")
+        lines.append(f"none of our figures is comparable with the published ones: {of_scale.not_comparable}")
     shared = sum(each.by is not None for each in cells)
     if shared:
-        lines.append(f"{shared} of {len(cells)} cells share the runs of another one")
+        lines.append(f"{shared} of {len(cells)} cells share another cell's runs")
     return lines
 
 
