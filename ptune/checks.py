@@ -10,7 +10,7 @@ from typing import Any
 
 from ptune import quantized, secrets
 from ptune.adapters import ADAPTERS, problems
-from ptune.config import Data, Optim, Train
+from ptune.config import Optim, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 from ptune.run import RunFolder
@@ -205,6 +205,7 @@ def check_transfer(s: Train) -> Iterator[str]:
 
 def check_together(s: Train) -> Iterator[str]:
     """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
+    from ptune.data import check_classes
     from ptune.source import source_problems
     from ptune.track import problems as tracker_problems
 
@@ -329,16 +330,3 @@ def check_metric(s: Train, task: Any) -> Iterator[str]:
         s.metric = task.headline
     elif s.metric not in known:
         yield f"metric: {task.name} has no '{s.metric}'; {nearest(s.metric, known)}"
-
-
-def check_classes(data: Data, task: Any) -> Iterator[str]:
-    """K examples of each class need classes, and no other number of them."""
-    if data.per_class is not None and not task.classes:
-        yield (
-            f"data.per_class: an example of {task.name} is not of one class alone; data.max_train=N data.draw=SEED "
-            "is a random choice of any N"
-        )
-    if data.draw is not None and data.per_class is None and data.max_train is None:
-        yield "data.draw: says which examples data.max_train=N or data.per_class=K takes; give one of them"
-    if data.per_class is not None and data.max_train is not None:
-        yield "data.max_train: data.per_class says how many there are to train on; leave one of them out"

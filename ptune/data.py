@@ -21,7 +21,6 @@ import numpy as np
 
 from ptune.batch import Example
 from ptune.cache import Cache
-from ptune.checks import check_classes
 from ptune.config import Data, Demo
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.hub import Files, ways_on
@@ -307,6 +306,19 @@ def others(task: Any, counts: Mapping[str, int]) -> list[str]:
 def required(task: Any) -> list[str]:
     """The splits that there must be: train and dev, or all that a diagnostic has."""
     return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
+
+
+def check_classes(data: Data, task: Any) -> Iterator[str]:
+    """K examples of each class need classes, and no other number of them."""
+    if data.per_class is not None and not task.classes:
+        yield (
+            f"data.per_class: an example of {task.name} is not of one class alone; data.max_train=N data.draw=SEED "
+            "is a random choice of any N"
+        )
+    if data.draw is not None and data.per_class is None and data.max_train is None:
+        yield "data.draw: says which examples data.max_train=N or data.per_class=K takes; give one of them"
+    if data.per_class is not None and data.max_train is not None:
+        yield "data.max_train: data.per_class says how many there are to train on; leave one of them out"
 
 
 def check_order(settings: Data) -> Iterator[str]:

@@ -27,10 +27,10 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     """Print the scores of the runs' vote beside each run's own, and keep them in the first one's folder as
     ensemble_SPLIT.json. Raises ConfigError, and PtuneError for runs that cannot vote.
     """
+    from ptune.asked import changed
     from ptune.cache import Cache
     from ptune.corpus import SYNTHETIC, read_corpus
     from ptune.data import cache_folder
-    from ptune.eval import changed
     from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
     from ptune.rendered import Rendered
     from ptune.restore import together

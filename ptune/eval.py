@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from ptune.checks import too_small
-from ptune.config import Data, Eval
+from ptune.config import Eval
 from ptune.errors import ConfigError
 from ptune.progress import Progress, bracketed
 
 if TYPE_CHECKING:
     from ptune.restore import Restored
-    from ptune.tasks import Task
 
 
 def main(cfg: DictConfig) -> None:
@@ -28,15 +26,15 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, Eval)
     if problems := [*too_small({"batch_size": s.batch_size})]:
         raise ConfigError(problems)
+    from ptune.asked import another, changed, unsized
     from ptune.breakdown import breakdown, tables
     from ptune.cache import Cache
     from ptune.corpus import SYNTHETIC, read_corpus, suit
     from ptune.data import cache_folder, load
     from ptune.ensemble import ensemble
     from ptune.evaluate import Asked, constant, evaluate, prediction_rows
-    from ptune.predict import folders
     from ptune.rendered import Rendered
-    from ptune.restore import restore
+    from ptune.restore import folders, restore
     from ptune.stored import account
 
     with Progress(s.quiet) as progress:
@@ -111,20 +109,6 @@ def main(cfg: DictConfig) -> None:
         track(run, name, found.scores, tables(broken_down), progress)
 
 
-def changed(run: Restored, split: str, checksum: str, progress: Progress) -> bool:
-    """Whether a split of the run's own task has other examples than when the run was made, which is said aloud."""
-    from ptune.checks import lookup
-
-    told = lookup(run.folder.read_json("result.json"), f"checksums.{split}")
-    if not told or told == checksum:
-        return False
-    progress.warn(
-        f"{split}: other examples than those of {run.folder.path} (sha256 {checksum[:12]}, in its result.json "
-        f"{str(told)[:12]}); the scores are not of the data that it was made with"
-    )
-    return True
-
-
 def track(
     run: Restored,
     name: str,
@@ -143,27 +127,3 @@ def track(
     tracker.tables(name, step, tables)
     tracker.log({"event": "eval", "split": name, "step": step, "scores": scores})
     tracker.finish({name: scores}, {})
-
-
-def unsized(data: Data, task: Task) -> Data:
-    """The run's data settings for another corpus, of which all is taken, in the run's layout where it has that."""
-    demo = replace(data.demo, train=None, dev=None, test=None)
-    sizes = dict.fromkeys(("max_train", "max_dev", "max_test", "per_class", "draw"))
-    layout = data.layout if data.layout in {task.source.get("layout"), *task.source.get("layouts", ())} else None
-    return replace(data, demo=demo, layout=layout, **sizes)  # type: ignore[arg-type]
-
-
-def another(config: dict[str, Any], run: Restored) -> Task:
-    """The task to evaluate on; raises ConfigError unless the run's template and head can answer it."""
-    from ptune.errors import ConfigError
-    from ptune.source import made
-
-    task = made(config, run.settings.packages)
-    for what in ("readout", "labels", "fields", "segments", "marks"):
-        ours, theirs = getattr(run.task, what), getattr(task, what)
-        if ours != theirs:
-            raise ConfigError(
-                [f"task: {task.name} has other {what} ({theirs}) than the run's task {run.task.name} ({ours})"]
-            )
-    decided = run.task.decide({})  # by the corpus that was trained on
-    return made({**config, **decided}, run.settings.packages) if decided else task

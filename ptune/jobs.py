@@ -7,7 +7,6 @@ word. Launchers differ in where `attempt` is called; the sweep itself is in ptun
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import logging
 import os
@@ -45,6 +44,7 @@ from ptune.errors import (
     UnavailableError,
 )
 from ptune.explain import check_complete, explain
+from ptune.naming import digest, folder_name
 from ptune.where import unobserved
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
@@ -52,9 +52,7 @@ if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.run import RunFolder
 
 log = logging.getLogger(__name__)
-LONGEST = 80  # characters of a folder's name
 LONGEST_TEMPORARY = 70  # bytes of the temporary folder's: a socket's is 30 more there, and 107 are the most
-UNNAMED = ("quiet", "resume")  # overrides that say nothing of a run
 # What jobs would each import, 5 s of a CPU. None of it touches a GPU, and the native threads it starts, of OpenBLAS and
 # Arrow, are made to be forked.
 PRELOADED = [
@@ -217,22 +215,6 @@ def without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(found):
         del found["hydra"]
     return found
-
-
-def folder_name(words: Sequence[str]) -> str:
-    """Overrides as the name of a folder: readable, without a character that paths or command lines take for something
-    else, of a bounded length, and different for different overrides."""
-    told = [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
-    plain = "+".join(word.lstrip("+").replace("=", "-", 1).replace("/", ".") for word in told)
-    name = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
-    if name and (name != plain or len(name) > LONGEST):
-        name = f"{name[:LONGEST]}-{digest(told)}"
-    return name or "default"
-
-
-def digest(value: Any) -> str:
-    """A short hash of plain data."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
 
 
 # How a job ended

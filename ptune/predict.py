@@ -46,7 +46,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
     if s.output != "-" and s.input != "-" and Path(s.output).exists() and Path(s.output).samefile(s.input):
         raise ConfigError([f"output: {s.output} is the input; name another file"])
-    from ptune.restore import together
+    from ptune.restore import folders, together
 
     paths = folders(s.run)
     if s.submission:
@@ -92,19 +92,6 @@ def replaced(path: Path) -> Iterator[TextIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def folders(run: str) -> list[str]:
-    """One run's folder, or several parted by commas, which may stand in their names too."""
-    if Path(run).is_dir():
-        return [run]
-    found = [""]
-    for part in run.split(","):
-        if found[-1] and Path(found[-1]).is_dir():
-            found.append(part)
-        else:
-            found[-1] = f"{found[-1]},{part}" if found[-1] else part
-    return found
 
 
 def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -> Iterator[tuple[Restored, Record]]:

@@ -128,3 +128,16 @@ def stored(folder: RunFolder, device: str, packages: Sequence[str] = ()) -> Trai
     if not procedure.backbone:
         settings.backbone["path"] = str(folder.path)  # where the words of its own encoder are
     return settings
+
+
+def folders(run: str) -> list[str]:
+    """One run's folder, or several parted by commas, which may stand in their names too."""
+    if Path(run).is_dir():
+        return [run]
+    found = [""]
+    for part in run.split(","):
+        if found[-1] and Path(found[-1]).is_dir():
+            found.append(part)
+        else:
+            found[-1] = f"{found[-1]},{part}" if found[-1] else part
+    return found

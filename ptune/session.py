@@ -137,14 +137,14 @@ class Session:
 
     def _group(self) -> str | None:
         """What the tracker files the run under: its sweep, unless the settings say it; else the preset."""
-        from ptune.sweep import sweep_of
+        from ptune.naming import sweep_of
 
         sweep = sweep_of(self.folder.path)
         return self.settings.tracker.group or (self.settings.experiment if sweep is None else sweep.name)
 
     def _name(self) -> str:
         """What the tracker calls the run: it ends with what differs in its sweep."""
-        from ptune.sweep import own_words
+        from ptune.naming import own_words
 
         if self.stage is not None:
             return f"{run_name(self.settings)} {self.stage.name}"

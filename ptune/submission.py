@@ -26,10 +26,10 @@ Files = dict[str, str]
 
 def submit(s: Predict, run: Restored, progress: Progress) -> None:
     """Predict every row of the splits that are handed in, and write the files into `output`, else RUN/submission."""
+    from ptune.asked import another, unsized
     from ptune.cache import Cache
     from ptune.corpus import SYNTHETIC
     from ptune.data import cache_folder, load
-    from ptune.eval import another, unsized
     from ptune.evaluate import Asked, predict
     from ptune.rendered import Rendered
 

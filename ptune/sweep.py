@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from ptune import bounded, forms, ranks, secrets
+from ptune import ranks, secrets
 from ptune.cli import fail
-from ptune.errors import PtuneError
+from ptune.naming import MULTIRUN, differences, overrides
 from ptune.run import RunFolder
 
-MULTIRUN = "multirun.yaml"
-NAMED = ("method", "task", "backbone", "prompt_length", "prompt_length.value")  # what every run's name has
 FEW = 3  # runs that are named, of those that failed alike
 COLUMNS = ("score", "95% interval", "last", "metric", "trained", "stored", "bytes", "seconds")
 
@@ -121,35 +118,3 @@ def figures(result: Mapping[str, Any]) -> dict[str, Any]:
     scores = {name: result[name] for name in ("score", "selected", "majority")}
     cost = {"trained": result["parameters"]["trained"], "seconds": result["seconds"]["training"]}
     return {**given, **scores, "interval_low": low, "interval_high": high, **cost}
-
-
-def sweep_of(run: Path) -> Path | None:
-    """The folder of the sweep that a run is a job of: Hydra leaves its configuration there."""
-    return run.absolute().parent if (run.absolute().parent / MULTIRUN).is_file() else None
-
-
-def own_words(run: Path) -> list[str]:
-    """The overrides of a run that its sweep does not give all of its runs, but those that every name begins with."""
-    sweep = sweep_of(run)
-    if sweep is None:
-        return []
-    try:
-        asked = bounded.read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]
-        parsed = OverridesParser.create().parse_overrides(asked)
-    except (AttributeError, LookupError, TypeError) as error:
-        raise PtuneError(f"{sweep / MULTIRUN}: not what Hydra leaves of a sweep ({error})") from None
-    shared = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
-    return [word for word in overrides(run) if word.partition("=")[0] not in shared]
-
-
-def overrides(run: Path) -> list[str]:
-    """What a run was told on its command line."""
-    told = bounded.read_json(run / "env.json")
-    forms.check(forms.Environment, told, run / "env.json")
-    return list(told.get("overrides", ()))
-
-
-def differences(runs: list[list[str]]) -> list[str]:
-    """For each run the overrides that not all of them share."""
-    common = set.intersection(*map(set, runs)) if len(runs) > 1 else set()
-    return [" ".join(word for word in words if word not in common) for words in runs]

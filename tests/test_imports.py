@@ -1,13 +1,19 @@
-"""What answers at once loads nothing heavy: help, listings, completion, composition."""
+"""What answers at once loads nothing heavy: help, listings, completion, composition; modules import one way."""
 
 from __future__ import annotations
 
+import ast
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
+
+import ptune
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "sklearn", "scipy", "numpy")
 PROBE = f"""
@@ -56,6 +62,40 @@ def test_light_commands_take_little_more_than_hydra(line):
     both = [(processor_time("-m", "ptune", *line.split()), processor_time("-c", "import hydra")) for _ in range(3)]
     ours, hydra = map(min, zip(*both, strict=True))
     assert ours < 4 * hydra
+
+
+MUTUAL = {("ptune.complete", "ptune.cli")}  # TAB is answered by the command line, and about it
+
+
+def test_modules_import_each_other_one_way():
+    """Those that are imported inside of functions count; those for types alone do not."""
+    root = Path(ptune.__file__).parent
+    modules = {".".join(("ptune", *path.relative_to(root).with_suffix("").parts)): path for path in root.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph = {
+        name: {*imported(ast.parse(path.read_text(encoding="utf-8")), modules)} - {name}
+        for name, path in modules.items()
+    }
+    assert len(graph["ptune.train"]) > 3
+    for importer, known in MUTUAL:
+        graph[importer].remove(known)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def imported(node: ast.AST, modules: dict[str, Path]) -> Iterator[str]:
+    """The modules of ptune that a piece of code imports."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        names = [alias.name for alias in child.names] if isinstance(child, ast.Import | ast.ImportFrom) else []
+        within = child.module if isinstance(child, ast.ImportFrom) else None
+        for name in names:
+            whole = name if within is None else f"{within}.{name}"
+            yield from [known for known in (whole, within) if known in modules][:1]
+        yield from imported(child, modules)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

@@ -24,7 +24,8 @@ from ptune.errors import (
     PtuneError,
     UnavailableError,
 )
-from ptune.jobs import LONGEST, Job, Outcome, ended, failure, folder_name
+from ptune.jobs import Job, Outcome, ended, failure
+from ptune.naming import LONGEST, folder_name
 from ptune.progress import Progress
 from ptune.run import RunFolder
 from ptune.view import Latest, View, spoken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptune.sweep import differences
+from ptune.naming import differences
 
 
 def test_differences():
