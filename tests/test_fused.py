@@ -86,6 +86,16 @@ def test_what_runs_alone(job):
     ]
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_runs_that_read_padding_run_alone(job, settings, deberta_v2_folder, published):
+    """How much there is depends on the rows beside theirs."""
+    words = ["backbone=local", f"backbone.path={deberta_v2_folder}", "compat=ptv2_official", "optim.lr=0.01"]
+    words += [] if published else ["compat.padding=null"]
+    jobs = [job(number, *words, f"seed={number}") for number in (1, 2)]
+    groups, reasons = plan(jobs)
+    assert (groups, [*reasons.values()]) == (([], [[1, 2]]) if published else ([[1, 2]], []))
+
+
 def test_memory_splits_a_group(job):
     """Into groups of nearly the same size."""
     jobs = [job(i, f"seed={i}") for i in range(7)]

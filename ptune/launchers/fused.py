@@ -113,6 +113,8 @@ def apart(s: Train) -> str:
         return f"tunes the backbone ({s.method['name']})"
     if not target(s.method["procedure"]["_target_"], s.packages).fuses:
         return f"more or less than one training ({s.method['name']})"
+    if s.backbone.get("embed_pads"):
+        return "its layers read padding, of which joint passes have more"
     return ""
 
 
