@@ -1,9 +1,11 @@
 """`hydra/launcher=fused`: runs of a sweep that share a frozen backbone and a task train side by side in one process.
 
 Each keeps its own prompt, head, data order, optimizer, schedule, early stop and folder; the backbone is held once. A
-GPU takes them all through one pass; on a CPU, which the pass of one run fills, passes go on at once, one a thread. A
-group has a process of its own; where that ends as a whole, its runs are tried again in halves, in the end each alone.
-What cannot be fused runs as with hydra/launcher=local.
+GPU takes them all through one pass; on a CPU, which the pass of one run fills, passes go on at once, one a thread, and
+each run draws the dropout that it would alone. Where threads cannot share the backbone (ALBERT, BART, DeBERTa, OPT;
+quantized, or with gradient_checkpointing), one pass takes them all on a CPU too; what a joint pass drops is drawn for
+the group. A group has a process of its own; where that ends as a whole, its runs are tried again in halves, in the end
+each alone. What cannot be fused runs as with hydra/launcher=local.
 """
 
 from __future__ import annotations
