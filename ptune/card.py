@@ -127,7 +127,7 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
         [
             f"**{name}**" if name == metric else name,
             f"{value:.2f}",
-            bracketed(result["interval"]) if name == metric else "",
+            bracketed(result.get("interval")) if name == metric else "",
             n,
             f"{result['majority']:.2f}" if name == metric else "",
         ]
@@ -142,16 +142,17 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
     lines = ["\n".join(f"| {' | '.join(row)} |" for row in table), ""]
     if result["steps"]:
         evaluation = f"step {result['best']['step']} of {result['steps']}"
+        selected = result.get("selected", result["score"])
         lines.append(
             f"One run, seed {result['seed']}, no mean over several. The best evaluation by {metric} on "
-            f"{result['select_on']} ({result['selected']:.2f}, {evaluation}) is reported; the last one has "
+            f"{result['select_on']} ({selected:.2f}, {evaluation}) is reported; the last one has "
             f"{result['last']['report'][metric]:.2f} on {split}."
         )
     caveats = [
         *(["the data are synthetic"] if result["synthetic"] else []),
         *([f"selected on {split}, which is reported: optimistic"] if result["selected_on_reported"] else []),
         *([held_out(run.settings)] if run.settings.protocol != "standard" else []),
-        *([str(result["caveat"])] if "caveat" in result else []),
+        *([str(result["caveat"])] if result.get("caveat") else []),
         *([str(result["data"]["warning"])] if "warning" in result.get("data", {}) else []),
     ]
     return "\n".join([*lines, *(["", *(f"- Caveat: {text}." for text in caveats)] if caveats else [])])
@@ -198,16 +199,16 @@ def training(run: Restored, result: Mapping[str, Any]) -> str:
 
 def data(run: Restored, result: Mapping[str, Any]) -> str:
     """Where the corpus is from, its terms, and the checksums of its files and examples."""
-    origin = result["data"]
+    origin = result.get("data", {})
     source = {"hub": f"`{origin.get('root')}` at `{origin.get('revision')}`", "local": "its original files"}
-    lines = [f"- Source: {source.get(origin['source'], 'invented by ptune, seed ' + str(run.settings.data.seed))}"]
+    lines = [f"- Source: {source.get(origin.get('source'), 'invented by ptune, seed ' + str(run.settings.data.seed))}"]
     if (terms := run.task.source.get("license")) and not result["synthetic"]:
         lines.append(f"- License of the corpus: {terms}")
     for split, file in origin.get("files", {}).items():
         for each in [file] if isinstance(file, Mapping) else file:
             if "sha256" in each:
                 lines.append(f"- {split}: `{Path(str(each.get('path'))).name}`, sha256 `{each['sha256']}`")
-    lines += [f"- {split}, its examples: sha256 `{digest}`" for split, digest in result["checksums"].items()]
+    lines += [f"- {split}, its examples: sha256 `{digest}`" for split, digest in result.get("checksums", {}).items()]
     return "\n".join(lines)
 
 

@@ -455,8 +455,9 @@ def breakdown(run: Run) -> Mapping[str, Any]:
 def scored(found: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, int]]]:
     """The scores of a breakdown's labels and parts, each with how many it is of."""
     labels = {str(row["label"]): (row["f1"], row.get("gold", 0)) for row in found.get("labels", ()) if "f1" in row}
+    metric = found.get("metric")
     parts = {
-        name: {str(row["value"]): (row[found["metric"]], row["examples"]) for row in rows if found["metric"] in row}
+        name: {str(row["value"]): (row[metric], row["examples"]) for row in rows if metric in row}
         for name, rows in found.get("by", {}).items()
     }
     return {name: values for name, values in {"label": labels, **parts}.items() if values}

@@ -124,11 +124,12 @@ class Run:
         """Every setting that can make a difference, by its key: of result, configuration and files."""
         data = self.result.get("data", {})
         told: dict[str, Any] = {f"result.{name}": self.result[name] for name in TOLD}
-        told["layout"], told["held out from"] = data.get("layout"), data.get("held_out", {}).get("from")
+        told["layout"], told["held out from"] = data.get("layout"), (data.get("held_out") or {}).get("from")
         files = json.dumps(without_paths(data.get("files", {})), sort_keys=True)
         told["files"] = hashlib.sha256(files.encode()).hexdigest()[:8]
         weights = self.result.get("weights", {}).get("backbone") or {}  # of a method without a backbone there are none
-        told["weights"] = (weights.get("sha256") or weights.get("revision") or "")[:12] or None
+        known = weights if isinstance(weights, str) else weights.get("sha256") or weights.get("revision") or ""
+        told["weights"] = known[:12] or None
         averaged = ("accumulate",) if self.config.get("loss", {}).get("normalize") == "batch" else ()
         left_out = [key for key in NO_DIFFERENCE if key not in averaged]
         return {**told, **{key: value for key, value in flat(self.config) if not below(key, left_out)}}

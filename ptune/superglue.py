@@ -98,7 +98,7 @@ def alike(run: Run) -> list[Any]:
     """What runs of a group have in common: of the result, and of the configuration where it is beside that."""
     row, config = run.result, run.config
     told: list[Any] = [NAMES[column](row) for column in ("method", "backbone", "P")]
-    held_out = row.get("data", {}).get("held_out", {}).get("from")
+    held_out = (row.get("data", {}).get("held_out") or {}).get("from")
     told += [run.settings["weights"], config.get("protocol")]
     told += [row["synthetic"], row["select_on"], row["report_on"], held_out]
     method, data = config.get("method", {}), config.get("data", {})

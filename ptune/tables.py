@@ -23,7 +23,7 @@ RUNS: dict[str, Callable[[Row], str]] = {
     **{column: NAMES[column] for column in ("method", "task", "backbone", "P")},
     "seed": lambda r: str(r["seed"]),
     "score": lambda r: f"{r['score']:.2f}",
-    "95% interval": lambda r: bracketed(r["interval"]),
+    "95% interval": lambda r: bracketed(r.get("interval")),
     "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
     "majority": lambda r: f"{r['majority']:.2f}",
     "metric": NAMES["metric"],

@@ -144,6 +144,21 @@ def test_the_card_tells_everything(ptune, demo, tmp_path):
     assert str(demo.parent) not in text
 
 
+def test_the_card_of_a_result_with_less(ptune, demo, tmp_path):
+    """What a result may lack is left out, and no caveat is none."""
+    run = tmp_path / "less"
+    shutil.copytree(demo, run)
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    less = {key: value for key, value in result.items() if key not in ("interval", "selected", "data", "checksums")}
+    (run / "result.json").write_text(json.dumps({**less, "caveat": None}), encoding="utf-8")
+    done = ptune("export", "less", "to=folder", "out=made")
+    assert done.code == 0, done.err
+    text = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert f"| **f1** | {result['score']:.2f} |  | 8 |" in text
+    assert f"The best evaluation by f1 on dev ({result['score']:.2f}" in text
+    assert "Caveat: None" not in text
+
+
 def test_the_card_of_local_data(ptune, tmp_path, bert_folder, examples):
     """The corpus's name on the Hub, no word of synthetic, what is selected on its own report; no folder but a name."""
     for name in ("train", "val"):

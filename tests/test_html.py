@@ -13,14 +13,14 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, get_origin, get_type_hints
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 from chromium import Chromium
 
-from ptune import charts, figures, html, report, results
+from ptune import charts, figures, forms, html, report, results, superglue
 from ptune.config import Report
 
 ROOT = Path(__file__).parents[1]
@@ -488,6 +488,46 @@ def test_report_of_a_real_run(ptune, tmp_path):
         "scores-conll03_synthetic_tiny_encoder_test_f1",
         "curves-conll03_synthetic_tiny_encoder_test_f1-ptv2",
     }
+
+
+def optional(form: type) -> list[str]:
+    """The keys that a form's files may lack."""
+    hints = get_type_hints(form, include_extras=True)
+    return [key for key in hints if key in form.__optional_keys__ or get_origin(hints[key]) is NotRequired]
+
+
+def write_least(folder: Path, name: str, seed: int) -> None:
+    """A run whose files have only what their forms ask for."""
+    write_run(folder / name, 70.0, seed)
+    for file, form in (("result.json", forms.Result), ("breakdowns/test_00000020.json", forms.Breakdown)):
+        path = folder / name / file
+        found = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in found.items() if key == "by" or key not in optional(form)}
+        path.write_text(json.dumps(kept), encoding="utf-8")
+    for file in ("config.yaml", "env.json"):
+        (folder / name / file).write_text("{}", encoding="utf-8")
+
+
+@pytest.mark.parametrize("by", ["run", "group", None])
+@pytest.mark.parametrize("kind", report.FORMATS)
+def test_what_a_form_does_not_ask_for_may_be_missing(tmp_path, kind, by, capsys):
+    """As the interval of an older run's result, or the metric of a breakdown."""
+    assert {"interval", "selected", "data"} <= {*optional(forms.Result)}
+    for name, seed in (("a", 1), ("b", 2)):
+        write_least(tmp_path, name, seed)
+    write_run(tmp_path / "whole", 71.0, method="finetune", length=None)
+    report.FORMATS[kind](report.gathered(Report(runs=str(tmp_path), format=kind, by=by)))
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("told", [{"weights": {"backbone": "abc"}}, {"data": {"held_out": None}}], ids=str)
+def test_other_values_that_a_form_allows(tmp_path, told):
+    write_run(tmp_path / "a", 70.0)
+    path = tmp_path / "a" / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **told}), encoding="utf-8")
+    (run,) = results.runs(tmp_path)
+    assert run.settings["weights"] == ("abc" if "weights" in told else None)
+    assert superglue.alike(run)
 
 
 def test_out_is_for_pages(ptune, folder):
