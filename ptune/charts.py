@@ -1,7 +1,7 @@
 """What is drawn of runs: their scores, learning curves, and scores against settings and costs.
 
 Groups, runs alike in all but the seed, come from `ptune.results`; a board is what scores can be compared on, one metric
-of one split of a task with one backbone, and no drawing has more than one.
+of one split of a task with one backbone, on the same data by the same protocol, and no drawing has more than one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Any, TypeVar
 
-from ptune import forms
+from ptune import compare, forms
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
 from ptune.results import Family, Group, Run, below, in_order
 from ptune.run import RunFolder
@@ -113,11 +113,11 @@ class Shown:
 
 def shown(groups: Sequence[Group]) -> list[Shown]:
     """The groups with their names, in their order."""
-    boards = [board(group) for group in groups]
+    places = boards(groups)
     methods = [group.of["method"] for group in groups]
     styles = {name: number for number, name in enumerate(dict.fromkeys(methods))}
     found: dict[int, Shown] = {}
-    for (place, name), members in gathered(range(len(groups)), lambda i: (boards[i], methods[i])).items():
+    for (place, name), members in gathered(range(len(groups)), lambda i: (places[i], methods[i])).items():
         keys = differing([run for i in members for run in groups[i].runs])
         alike = [groups[i].settings for i in members for _ in groups[i].runs]
         usual = {key: most_common(json.dumps(settings.get(key)) for settings in alike) for key in keys}
@@ -141,9 +141,33 @@ def most_common(values: Iterable[str]) -> str:
     return Counter(values).most_common(1)[0][0]
 
 
-def board(group: Group) -> str:
-    """What a group's scores are of."""
-    return f"{group.of['task']}, {group.of['backbone']}: {group.of['metric']}"
+def boards(groups: Sequence[Group]) -> list[str]:
+    """Of each group what its scores are of, with the settings that tell it from other boards of that name."""
+    names = [(f"{group.of['task']}, {group.of['backbone']}", group.of["metric"]) for group in groups]
+    places = [compare.place(group) for group in groups]
+    found: dict[int, str] = {}
+    for (where, score), members in gathered(range(len(groups)), lambda i: names[i]).items():
+        keys = apart([places[i] for i in members])
+        for i in members:
+            told = [f"{key.removeprefix('result.')}={said(places[i].get(key))}" for key in keys]
+            found[i] = f"{', '.join([where, *told])}: {score}"
+    return [found[i] for i in range(len(groups))]
+
+
+def apart(places: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings that not all places share, of those that differ in the same way one; checksums come last."""
+    found: dict[tuple[int, ...], str] = {}
+    for key in sorted({key for each in places for key in each}, key=lambda key: (key == "files", key)):
+        values = [json.dumps(each.get(key), sort_keys=True) for each in places]
+        if len({*values}) > 1:
+            found.setdefault(pattern(values), key)
+    return [*found.values()]
+
+
+def pattern(values: Sequence[str]) -> tuple[int, ...]:
+    """Which values are the same: each one's number in the order of their first ones."""
+    order = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return tuple(order[value] for value in values)
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -157,9 +181,8 @@ def differing(runs: Sequence[Run]) -> list[str]:
         if not (key in NAMES or key in overridden) and below(key, SILENT):
             continue
         values = [json.dumps(run.settings.get(key), sort_keys=True, default=str) for run in runs]
-        order = {value: number for number, value in enumerate(dict.fromkeys(values))}
-        if len(order) > 1:
-            found.setdefault(tuple(order[value] for value in values), key)
+        if len({*values}) > 1:
+            found.setdefault(pattern(values), key)
     return [*found.values()]
 
 
@@ -169,10 +192,10 @@ def named(key: str, settings: Mapping[str, Any]) -> str:
 
 
 def short(key: str) -> str:
-    """A setting's name without what stands before it."""
+    """A setting's name without what stands before it, except for the seed of anything but training."""
     if key in NAMES:
         return {LENGTH: "P"}.get(key, key.partition(".")[0])
-    return key.rpartition(".")[2]
+    return key if key.endswith(".seed") else key.rpartition(".")[2]
 
 
 def said(value: Any) -> str:
@@ -194,10 +217,10 @@ def charts(groups: Sequence[Shown]) -> dict[str, list[Drawing]]:
     """Everything that can be drawn of some groups, by the heading that it stands under; each has a name of its own."""
     sections: dict[str, list[Drawing]] = defaultdict(list)
     taken: set[str] = set()
-    boards = gathered(groups, lambda each: each.board)
+    of_board = gathered(groups, lambda each: each.board)
     for heading, kinds in DRAWN.items():
-        for place, members in boards.items():
-            for drawing in (drawing for drawn in kinds for drawing in drawn(place, members)):
+        for board, members in of_board.items():
+            for drawing in (drawing for drawn in kinds for drawing in drawn(board, members)):
                 while drawing.name in taken:
                     drawing = replace(drawing, name=f"{drawing.name}_")
                 taken.add(drawing.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def compare(groups: Sequence[Group], baseline: str | None = None, margin: float 
         raise ConfigError([f"compare: no run is of '{baseline}'; {nearest(baseline, dict.fromkeys(methods))}"])
     places: dict[str, list[Group]] = {}
     for group in groups:
-        places.setdefault(_place(group), []).append(group)
+        places.setdefault(repr(sorted(place(group).items())), []).append(group)
     pairs = []
     for together in places.values():
         for group in together:
@@ -80,6 +81,15 @@ def compare(groups: Sequence[Group], baseline: str | None = None, margin: float 
     ]
 
 
+def place(group: Group) -> dict[str, Any]:
+    """What two groups have to share to be compared, by key."""
+    return {
+        key: value
+        for key, value in group.settings.items()
+        if key in SAME or (below(key, DATA) and key not in OF_A_METHOD)
+    }
+
+
 def two_sided(values: np.ndarray) -> float:
     """p of no difference, from resampled differences: twice the smaller tail beyond 0, never 0 itself."""
     return min(1.0, 2 * min(at_most(values, 0.0), at_most(-values, 0.0)))
@@ -99,12 +109,6 @@ def holm(ps: Sequence[float | None]) -> list[tuple[float | None, float | None]]:
         largest = max(largest, min(1.0, (len(order) - place) * (ps[i] or 0.0)))
         adjusted[i] = largest
     return [(p, adjusted.get(i)) for i, p in enumerate(ps)]
-
-
-def _place(group: Group) -> str:
-    """What two groups have to share to be compared."""
-    settings = {key: value for key, value in group.settings.items() if below(key, DATA) and key not in OF_A_METHOD}
-    return repr(([group.settings[key] for key in SAME], sorted(settings.items())))
 
 
 def _share_weights(one: Group, other: Group) -> bool:

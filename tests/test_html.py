@@ -31,7 +31,7 @@ COMMAND = ["experiment=demo", "task=conll03", "tracker.tags=['a b',\"c\"]", "see
 
 def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
     """A finished run as RunFolder leaves it. told: method, length, layers, lr, task, metric, trained, seconds, tags,
-    backbone, flop.
+    backbone, flop, data (settings of it), select_on.
     """
     method, length, task = told.get("method", "ptv2"), told.get("length", 20), told.get("task", "conll03")
     metric, backbone = told.get("metric", "f1"), told.get("backbone", "tiny_encoder")
@@ -47,7 +47,7 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "seed": seed,
         "synthetic": True,
         "metric": metric,
-        "select_on": "dev",
+        "select_on": told.get("select_on", "dev"),
         "report_on": "test",
         "selected_on_reported": False,
         "score": score,
@@ -69,6 +69,7 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "backbone": {"name": backbone, "layers": 4},
         "task": {"name": task},
         "prompt_length": {"value": length},
+        "data": told.get("data", {}),
         "optim": {"lr": told.get("lr", 0.1)},
         "seed": seed,
     }
@@ -327,6 +328,43 @@ def test_backbones_are_apart(tmp_path):
     assert next(row for row in read.rows if row[:1] == ["method"]) == ["method", *boards]
     (row,) = (row for row in read.rows if row[0] == "ptv2" and len(row) == 3)
     assert [cell[:5] for cell in row[1:]] == ["70.00", "50.00"]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "heading"),
+    [
+        ({"data": {"seed": 1}}, {"data": {"seed": 2}}, "data.seed"),
+        ({"data": {"max_train": 32, "seed": 1}}, {"data": {"max_train": None, "seed": 1}}, "data.max_train"),
+        ({"select_on": "dev"}, {"select_on": "held_out"}, "select_on"),
+    ],
+    ids=["corpus", "size", "split"],
+)
+def test_runs_on_other_data_are_never_ranked(tmp_path, one, two, heading):
+    """Each place has its column, table and drawings, under a heading that says what tells it from the others."""
+    write_run(tmp_path / "a", 52.5, **one)
+    write_run(tmp_path / "b", 35.0, **two)
+    write_run(tmp_path / "c", 35.5, **two, method="linear_probe", length=None)
+    read = Read(write_page(tmp_path))
+    first, second = ((told | told.get("data", {}))[heading.removeprefix("data.")] for told in (one, two))
+    boards = [
+        f"conll03 (synthetic), tiny_encoder, {heading}={charts.said(value)}: test f1" for value in (first, second)
+    ]
+    assert read.rows[0] == ["method", *boards]
+    cells = {row[0]: row[1:] for row in read.rows[1:3]}
+    assert [cell[:5] for cell in cells["ptv2"]] == ["52.50", "35.00"]
+    assert [cell[:5] for cell in cells["linear_probe"]] == ["", "35.50"]
+    assert not any("best of" in cell for row in read.rows for cell in row)
+    found = charts.drawings(results.grouped(results.runs(tmp_path)))
+    forests = {each.title: [row.label for row in each.rows] for each in found if isinstance(each, figures.Forest)}
+    assert [*forests.values()] == [["ptv2"], ["linear_probe", "ptv2"]]
+    assert all(heading in title for title in forests)
+
+
+def test_what_has_one_place_has_a_short_heading(tmp_path):
+    write_run(tmp_path / "a", 52.5, data={"seed": 1})
+    write_run(tmp_path / "b", 35.0, data={"seed": 1}, lr=0.5)
+    places = {each.board for each in charts.shown(results.grouped(results.runs(tmp_path)))}
+    assert places == {"conll03 (synthetic), tiny_encoder: test f1"}
 
 
 def test_no_cost_of_an_encoder_decoder_is_drawn(tmp_path):
