@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ptune import compare, forms
 from ptune.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
-from ptune.results import Family, Group, Run, below, in_order
+from ptune.results import FOLLOWS, Family, Group, Run, below, in_order
 from ptune.run import RunFolder
 from ptune.tables import flop, seconds
 
@@ -87,7 +87,8 @@ class Shown:
     """A group as the report shows it.
 
     label: its method and what tells it from most of the others with it on its board; unsaid: settings that the label
-    leaves out, as most share them; family: the label without the prompt length; style: the number of its method.
+    leaves out, as most share them; family: the label without the prompt length and what differs with it, which `along`
+    names; style: the number of its method.
     """
 
     group: Group
@@ -97,6 +98,7 @@ class Shown:
     label: str
     unsaid: str
     family: str
+    along: Sequence[str]
     style: int
 
     @property
@@ -118,7 +120,7 @@ def shown(groups: Sequence[Group]) -> list[Shown]:
     styles = {name: number for number, name in enumerate(dict.fromkeys(methods))}
     found: dict[int, Shown] = {}
     for (place, name), members in gathered(range(len(groups)), lambda i: (places[i], methods[i])).items():
-        keys = differing([run for i in members for run in groups[i].runs])
+        keys, along = differing([run for i in members for run in groups[i].runs])
         alike = [groups[i].settings for i in members for _ in groups[i].runs]
         usual = {key: most_common(json.dumps(settings.get(key)) for settings in alike) for key in keys}
         unsaid = [f"{short(key)}={said(json.loads(value))}" for key, value in usual.items() if key != LENGTH]
@@ -127,12 +129,13 @@ def shown(groups: Sequence[Group]) -> list[Shown]:
             own = groups[i].settings
             told = [key for key in keys if key != LENGTH and json.dumps(own.get(key)) != usual[key]]
             family = " ".join([name, *(named(key, own) for key in told)])
-            label = f"{family} {named(LENGTH, own)}" if LENGTH in keys else family
+            label = " ".join([family, *(named(key, own) for key in (*along, LENGTH))]) if LENGTH in keys else family
             while label in taken:  # they differ in what is not told
                 label += "'"
             taken.add(label)
             runs = [*map(Seen, groups[i].runs)]
-            found[i] = Shown(groups[i], runs, place, name, label, " ".join(unsaid), family, styles[name])
+            beside = [*map(short, along)]
+            found[i] = Shown(groups[i], runs, place, name, label, " ".join(unsaid), family, beside, styles[name])
     return [found[i] for i in range(len(groups))]
 
 
@@ -170,20 +173,22 @@ def pattern(values: Sequence[str]) -> tuple[int, ...]:
     return tuple(order[value] for value in values)
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     """The settings that not all of some runs share: those of command lines, and what else tells runs apart but for what
-    a name says already and what follows from another one. Of those that differ in the same way the first.
+    a name says already and what follows from another one. Of those that differ in the same way the first; and beside
+    them those that differ as the prompt length does, which does not make them.
     """
     overridden = {word.partition("=")[0].lstrip("+") for run in runs for word in run.environment.get("overrides", ())}
     keys = dict.fromkeys([*NAMES, *(key for run in runs for key in run.settings)])
     found: dict[tuple[int, ...], str] = {}
+    along = []
     for key in keys:
         if not (key in NAMES or key in overridden) and below(key, SILENT):
             continue
         values = [json.dumps(run.settings.get(key), sort_keys=True, default=str) for run in runs]
-        if len({*values}) > 1:
-            found.setdefault(pattern(values), key)
-    return [*found.values()]
+        if len({*values}) > 1 and found.setdefault(pattern(values), key) == LENGTH:
+            along.append(key)
+    return [*found.values()], [key for key in along if key != LENGTH and not below(key, FOLLOWS["prompt_length"])]
 
 
 def named(key: str, settings: Mapping[str, Any]) -> str:
@@ -351,8 +356,14 @@ def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
         places = sorted({point.x for each in series for point in each.points})
         ticks = places if len(places) <= RANKED else ()
         log = places[-1] >= 8 * places[0]
-        note = MEANS + left_out(len(told), CURVES)
+        note = MEANS + left_out(len(told), CURVES) + also([s for kin in told.values() for s in kin])
         yield Chart(file_name("length", place), title, "prompt length", score, series, note, "bars", log, ticks)
+
+
+def also(members: Sequence[Shown]) -> str:
+    """What else differs along an axis of prompt lengths."""
+    names = dict.fromkeys(name for s in members for name in s.along)
+    return f" With the prompt length differ: {', '.join(names)}." if names else ""
 
 
 def by_length(kin: Iterable[Shown]) -> list[Shown]:
@@ -475,6 +486,7 @@ def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
             "Time of an evaluation during training over its examples, in the run's own batches: the median of a run's, "
             "then mean, lowest and highest of the seeds. Runs that trained beside others are slower for it."
         ) + left_out(len(kin), CURVES)
+        note += also([s for each in kin.values() for s, _ in each])
         title = place.partition(": ")[0]
         name = file_name("latency", place)
         yield Chart(name, title, "prompt length", "inference, ms an example", series, note, "bars")
@@ -483,7 +495,7 @@ def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
 def settings(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Parallel coordinates: a line a run through all settings that differ, to its score."""
     runs = [seen for s in members if not s.constant for seen in s.runs]
-    keys = differing([seen.run for seen in runs])
+    keys = [key for some in differing([seen.run for seen in runs]) for key in some]
     if len(keys) < 2 or len(runs) < 3:
         return
     if len({seen.run.seed for seen in runs}) > 1:

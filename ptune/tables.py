@@ -11,7 +11,7 @@ from ptune.compare import Comparison
 from ptune.expected import expected
 from ptune.progress import bracketed
 from ptune.resample import RESAMPLES
-from ptune.results import NAMES, Group, Row, Run, told_apart
+from ptune.results import FOLLOWS, NAMES, Group, Row, Run, below, told_apart
 from ptune.superglue import Average
 
 FIGURED = ("torch", "transformers", "tokenizers", "seqeval", "scikit-learn")  # packages that figures come from
@@ -212,17 +212,24 @@ def mixed(runs: Sequence[Run]) -> list[str]:
 
 
 def differing(groups: Sequence[Group]) -> list[str]:
-    """For each group the settings that tell it from those that are called the same."""
-    alike: dict[str, list[Group]] = {}
+    """For each group the settings that tell it from those that are called the same, or that but for the prompt length;
+    without what follows from that.
+    """
+    apart: dict[int, dict[str, Any]] = {id(group): {} for group in groups}
+    for without, left_out in (((), ()), (("P",), ("prompt_length", *FOLLOWS["prompt_length"]))):
+        alike: dict[str, list[Group]] = {}
+        for group in groups:
+            name = {column: text for column, text in group.of.items() if column not in without}
+            alike.setdefault(json.dumps(name), []).append(group)
+        for several in alike.values():
+            for group, settings in zip(several, told_apart(several), strict=True):
+                apart[id(group)] |= {key: value for key, value in settings.items() if not below(key, left_out)}
+    said = []
     for group in groups:
-        alike.setdefault(json.dumps(group.of), []).append(group)
-    said: dict[int, str] = {}
-    for several in alike.values():
-        for group, settings in zip(several, told_apart(several), strict=True):
-            words = [f"{key.removesuffix('._target_')} {shown(value)}" for key, value in settings.items()]
-            more = [f"and {len(words) - SHOWN} more"] * (len(words) > SHOWN)
-            said[id(group)] = ", ".join([*words[:SHOWN], *more])
-    return [said[id(group)] for group in groups]
+        words = [f"{key.removesuffix('._target_')} {shown(value)}" for key, value in sorted(apart[id(group)].items())]
+        more = [f"and {len(words) - SHOWN} more"] * (len(words) > SHOWN)
+        said.append(", ".join([*words[:SHOWN], *more]))
+    return said
 
 
 def spaced(group: Group) -> str:

@@ -407,6 +407,16 @@ def test_scores_against_length_depth_parameters_and_cost(folder):
         assert (x, 82) in {(p.x, p.y) for series in cost.series for p in series.points}
 
 
+def test_what_differs_with_the_length_is_said(tmp_path):
+    """In names and below the chart, whose line is one of several things at once."""
+    for length, lr in ((2, 0.01), (8, 0.05)):
+        write_run(tmp_path / str(length), 70.0 + length, length=length, lr=lr)
+    assert [*shown(tmp_path)] == ["ptv2 lr=0.01 P=2", "ptv2 lr=0.05 P=8"]
+    chart = drawing(tmp_path, "length-conll03_synthetic_tiny_encoder_test_f1")
+    assert [series.label for series in chart.series] == ["ptv2"]
+    assert chart.note.endswith("With the prompt length differ: lr.")
+
+
 def test_inference_is_milliseconds_an_example(folder):
     """0.1 s and 0.01 s a prompt token for 50 examples."""
     latency = drawing(folder, "latency-conll03_synthetic_tiny_encoder_test_f1")

@@ -211,6 +211,22 @@ def test_a_prompt_length_is_tuned_when_it_is_said_to_be(write):
     assert (best.space, best.edge) == ({"prompt_length.value": [5, 20]}, {"prompt_length.value": "largest"})
 
 
+def test_what_differs_with_the_prompt_length_is_said(write):
+    """Beside it, and without what follows from it."""
+    for length, lr in ((5, 0.01), (20, 0.05)):
+        folder = write(
+            f"p{length}",
+            {"prompt_length": length},
+            method__prompt__length=length,
+            prompt_length__value=length,
+            data__max_length=256 - length,
+            optim__lr=lr,
+        )
+    groups = sorted(grouped(runs(folder)), key=lambda group: int(group.of["P"]))
+    assert tables.differing(groups) == ["optim.lr 0.01", "optim.lr 0.05"]
+    assert tables.differing(groups[:1]) == [""]
+
+
 def test_seconds_of_stages_are_no_runs(write):
     """What the last stage took is not what the run did: no cost is shown rather than a part of it."""
     folder = write("mpt2", {"method": "mpt2", "stages": [{"name": "joint", "folder": "stages/joint"}]})
