@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
         return show(("method", *METHOD_COLUMNS, ""), catalog.methods())
     if group == "task":
         show(("task", *TASK_COLUMNS), catalog.tasks(), wide=NARROW)
-        print("\nptune ls has a line on each; ptune data info task=NAME all that is known of one")
+        print("\nptune ls describes each in a line; ptune data info task=NAME shows everything known about one")
         return
     show((group, ""), catalog.lines(group))
 
