@@ -703,7 +703,7 @@ def test_diagnostics(ptune, tmp_path):
     """An rte run on both, in its folder; other labels, other fields, and training on them are refused."""
     assert ptune("train", "task=rte", "method=ptv2", *COMMON, "hydra.run.dir=run").code == 0
     config = (tmp_path / "run" / "config.yaml").read_bytes()
-    assert ptune("eval", "run", "task=superglue_axb", "data=demo", "data.demo.test=12").err.count("mcc") == 1
+    assert ptune("eval", "run", "task=superglue_axb", "data=demo", "data.demo.test=12").out.count("mcc") == 1
     assert ptune("eval", "run", "task=superglue_axg", "quiet=true").code == 0
     assert (tmp_path / "run" / "config.yaml").read_bytes() == config
     axb = json.loads((tmp_path / "run" / "eval_superglue_axb_test.json").read_text(encoding="utf-8"))
@@ -721,7 +721,7 @@ def test_diagnostics(ptune, tmp_path):
     assert {row["prediction"] for row in rows} <= {"entailment", "not_entailment"}
     refused = ptune("eval", "run", "task=cb")
     assert (refused.code, refused.err) == (
-        1,
+        2,
         "task: cb has other labels (['entailment', 'contradiction', 'neutral']) than the run's task rte "
         "(['entailment', 'not_entailment'])",
     )
