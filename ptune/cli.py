@@ -57,9 +57,9 @@ Shell completion for bash or zsh: eval "$(ptune -sc install=bash)", or install=z
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command line; ends with the exit code 0, 1 (a mistake in a setting, or failed jobs of a sweep), 2 (a
-    mistake in the line, or in the settings of a sweep, and nothing else failed), 75 (told to end, and can go on; a
-    single run by its first Ctrl-C, too) or 130 (Ctrl-C).
+    """Run one command line; ends with the exit code 0, 1 (what was asked for failed, or some jobs of a sweep did), 2
+    (wrong settings, or a mistake in the line), 75 (told to end, and can go on; a single run by its first Ctrl-C, too)
+    or 130 (Ctrl-C).
     """
     # Threads that spin while they wait lose most of a busy machine: 15 examples/s were measured against 265.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -235,7 +235,7 @@ def dispatch(command: str, rest: list[str]) -> None:
             raise
         shown = job.started and job.failed  # what ended a job in this process
         fail(
-            job.code if job.failed else 2 if "--multirun" in sys.argv else 1,
+            job.code if job.failed else code_of(error),
             job.summary() if shown else explain(error, file_name(command)),
         )
     except Interrupted as interrupted:
@@ -253,6 +253,13 @@ def dispatch(command: str, rest: list[str]) -> None:
         fail(job.code, job.summary())
     finally:
         sys.argv = typed
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of what ended a command: 2 for wrong settings, which are told before anything has run, else 1."""
+    from ptune.errors import ConfigError, PtuneError
+
+    return 1 if isinstance(error, PtuneError) and not isinstance(error, ConfigError) else 2
 
 
 def cut_off(error: BaseException | None) -> bool:
@@ -395,6 +402,8 @@ def arrange(command: str, words: list[str], parser: ArgumentParser) -> list[str]
             arranged.append(f"{action.option_strings[0]}={value}")
     check_single(command, found.overrides)
     overrides = [override(command, word) for word in found.overrides]
+    if command == "train" and not (found.help or found.cfg or found.info or found.multirun):
+        check_resumed(found.overrides)
     if found.help:
         overrides.append(f"hydra.help.header={quote(f'ptune {command}: {commands()[command]}')}")
     return arranged + overrides
@@ -409,6 +418,16 @@ def check_single(command: str, words: Sequence[str]) -> None:
         count = "two" if len(given) == 2 else str(len(given))
         few = ",".join(given[:3]) + ",..." * (len(given) > 3)
         raise LineError(f"{count} {SEVERAL[command].format(all=few)}")
+
+
+def check_resumed(words: Sequence[str]) -> None:
+    """Refuse to resume a run in a folder that there is not, before Hydra makes it."""
+    for word in words:
+        key, _, value = word.partition("=")
+        if key == "resume" and value not in ("", "null") and not {*value} & {*"'\"$\\"} and not Path(value).is_dir():
+            from ptune.run import no_run
+
+            raise no_run(Path(value))
 
 
 def is_bare(word: str) -> bool:
@@ -457,7 +476,7 @@ def override(command: str, word: str) -> str:
 
 def check_choice(key: str, value: str) -> None:
     """Refuse a group spelled as a node, which Hydra lets through, and a number as option, its traceback."""
-    from ptune.errors import nearest
+    from ptune.errors import ConfigError, nearest
     from ptune.explain import options
 
     group = key.replace(".", "/")
@@ -465,7 +484,7 @@ def check_choice(key: str, value: str) -> None:
     if not names:
         return
     if "." in key and value[:1].isalpha() and value != "null":
-        raise LineError(f"{key} is a group, whose option is chosen with slashes: {group}={value}")
+        raise ConfigError([f"{key} is a group, whose option is chosen with slashes: {group}={value}"])
     if value.lower() in ("null", "true", "false") or set(value) <= set("0123456789.,-"):
         hint = f"the number is {key}.value={value}" if key == "prompt_length" else nearest(value, names)
-        raise LineError(f"{key}={value}: '{value}' is not an option; {hint}")
+        raise ConfigError([f"{key}={value}: '{value}' is not an option; {hint}"])

@@ -36,9 +36,9 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(problems)
     out = None if s.out is None else Path(s.out)
     if out is not None and out.is_file():
-        raise PtuneError(f"out: {out} is a file; name a new folder")
+        raise ConfigError([f"out: {out} is a file; name a new folder"])
     if out is not None and out.exists() and any(out.iterdir()):
-        raise PtuneError(f"out: {out} is not empty; name a new folder")
+        raise ConfigError([f"out: {out} is not empty; name a new folder"])
     from ptune.restore import restore
 
     content = s.content if s.to == "hub" else s.to

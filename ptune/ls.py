@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from ptune import bounded
 from ptune.cli import first_comment
-from ptune.errors import PtuneError, nearest
+from ptune.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     nested = [name for name in groups if name.endswith(f"/{group}")]
     if group not in groups:
         if len(nested) != 1:
-            raise PtuneError(f"group={cfg.group}: no such group; {nearest(group, groups)}")
+            raise ConfigError([f"group={cfg.group}: no such group; {nearest(group, groups)}"])
         group = nested[0]
     if group == "method":
         return show(("method", *METHOD_COLUMNS, ""), catalog.methods())

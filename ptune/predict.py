@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from ptune import schemes
 from ptune.checks import too_small
 from ptune.config import Predict
-from ptune.errors import ConfigError, DataError, PtuneError, nearest
+from ptune.errors import ConfigError, DataError, nearest
 from ptune.progress import Progress
 from ptune.readers import Record, decoded
 from ptune.readers.jsonl import parse
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     if problems := [*misplaced(s)]:
         raise ConfigError(problems)
     if s.input != "-" and not Path(s.input).is_file():
-        raise PtuneError(f"input: there is no file {s.input}; name one, or - for standard input")
+        raise ConfigError([f"input: there is no file {s.input}; name one, or - for standard input"])
     if s.scheme not in (None, *schemes.LETTERS):
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
     if s.output != "-" and s.input != "-" and Path(s.output).exists() and Path(s.output).samefile(s.input):

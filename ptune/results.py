@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ptune import bounded, forms
 from ptune.build import UNTRACKED
 from ptune.config import Report
-from ptune.errors import DataError, PtuneError
+from ptune.errors import ConfigError, DataError, PtuneError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -278,10 +278,12 @@ class Family:
 def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
     """The finished runs below a folder, but other runs' stages and what `ptune reproduce` has put aside.
 
-    Raises PtuneError where there is none.
+    Raises PtuneError where there is none, ConfigError without that folder.
     """
     folder = Path(folder)
-    found = sorted(folder.rglob("result.json")) if folder.is_dir() else []
+    found = sorted(folder.rglob("result.json"))
+    if not folder.is_dir():
+        raise ConfigError([f"there is no folder {folder}"])
     paths = [path for path in found if not {*ASIDE} & {*path.relative_to(folder).parts}]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")

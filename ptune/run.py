@@ -31,7 +31,7 @@ from typing import Any
 import yaml
 
 from ptune import __version__, bounded, ranks
-from ptune.errors import InUseError, PtuneError
+from ptune.errors import ConfigError, InUseError, PtuneError
 from ptune.lock import lock
 from ptune.words import override
 
@@ -49,6 +49,8 @@ PACKAGES = (
     "numpy",
 )
 KEPT = 2
+FEW = 3  # runs that a message names
+DEPTH = 6  # folders inside of one another, in which runs are looked for
 UNFINISHED = re.compile(r"\.[\w-]+\.(json|jsonl|safetensors|yaml)\.\d+")  # .NAME.PROCESS, which becomes NAME
 UNSAVED = re.compile(r"\.\d{8}\.\d+")  # the same of a checkpoint
 RETIRED = re.compile(r"\.\d{8}")  # a checkpoint whose place another one takes
@@ -174,12 +176,15 @@ class RunFolder:
 
     @ranks.read
     def read_config(self) -> dict[str, Any]:
-        """The stored configuration, as data. Raises PtuneError where the folder is no run, or leads out of itself."""
+        """The stored configuration, as data.
+
+        Raises ConfigError where the folder is no run, PtuneError where it is damaged, or leads out of itself.
+        """
         self.check()
         try:
             config = bounded.read_yaml(self.file("config.yaml"))
         except (FileNotFoundError, NotADirectoryError):
-            raise PtuneError(f"{self.path} is not a run folder: it has no config.yaml") from None
+            raise no_run(self.path) from None
         if not isinstance(config, dict):
             raise PtuneError(f"{self.file('config.yaml')}: not a configuration")
         return config
@@ -393,6 +398,25 @@ class RunFolder:
                 f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"
             )
         return None
+
+
+def no_run(path: Path) -> ConfigError:
+    """What is to be said of a path that is no run folder, with the runs below it."""
+    if not path.exists():
+        return ConfigError([f"there is no folder {path}"])
+    found = sorted(runs_below(path))
+    more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
+    below = f"; runs below it: {', '.join(map(str, found[:FEW]))}{more}" if found else ""
+    return ConfigError([f"{path} is not a run folder: it has no config.yaml{below}"])
+
+
+def runs_below(path: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """The run folders below a path, none of them inside of another."""
+    for folder in (entry for entry in path.iterdir() if entry.is_dir() and depth) if path.is_dir() else ():
+        if (folder / "config.yaml").is_file():
+            yield folder
+        else:
+            yield from runs_below(folder, depth - 1)
 
 
 def log_of_wandb(path: Path) -> bool:

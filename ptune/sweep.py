@@ -37,7 +37,7 @@ class Summary(Callback):
         if {path.name for path in folder.iterdir()} <= {MULTIRUN}:
             (folder / MULTIRUN).unlink(missing_ok=True)
             folder.rmdir()
-            fail(1, f"no jobs: nothing matches {' '.join(config.hydra.overrides.task)}")
+            fail(2, f"no jobs: nothing matches {' '.join(config.hydra.overrides.task)}")
         if "quiet=true" not in config.hydra.overrides.task:
             show(folder)
         track(folder)

@@ -120,12 +120,12 @@ def test_version(ptune):
         ),
         (
             "train prompt_length=20",
-            "ptune train: prompt_length=20: '20' is not an option; the number is prompt_length.value=20",
+            "prompt_length=20: '20' is not an option; the number is prompt_length.value=20",
         ),
-        ("train data=null", f"ptune train: data=null: 'null' is not an option; one of: {options('data')}"),
+        ("train data=null", f"data=null: 'null' is not an option; one of: {options('data')}"),
         (
             "train method.prompt=deep",
-            "ptune train: method.prompt is a group, whose option is chosen with slashes: method/prompt=deep",
+            "method.prompt is a group, whose option is chosen with slashes: method/prompt=deep",
         ),
         ("eval a b", "ptune eval: two runs given; run=a,b lets them vote"),
         ("eval a b c d", "ptune eval: 4 runs given; run=a,b,c,... lets them vote"),
@@ -193,7 +193,7 @@ def test_mistakes_in_the_line(ptune, words, text):
 )
 def test_mistakes_in_settings(ptune, words, text):
     result = ptune("train", *words.split(), "--cfg", "job")
-    assert (result.code, result.err, result.out) == (1, text, "")
+    assert (result.code, result.err, result.out) == (2, text, "")
 
 
 @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ def test_mistakes_in_settings(ptune, words, text):
 )
 def test_a_group_that_a_command_does_not_compose(ptune, words, text):
     result = ptune(*words.split(), "--cfg", "job")
-    assert (result.code, result.out, len(result.err.splitlines())) == (1, "", 1)
+    assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1)
     assert result.err.startswith(text)
 
 
 def test_mistakes_in_a_users_yaml(ptune, mine):
     def text(name: str) -> str:
         result = ptune("train", f"experiment={name}", "--config-dir", str(mine), "--cfg", "job")
-        assert (result.code, result.out) == (1, "")
+        assert (result.code, result.out) == (2, "")
         return result.err
 
     assert text("bad_key") == "experiment/bad_key.yaml: optim.lrr: no such key; did you mean 'lr'?"
@@ -229,10 +229,10 @@ def test_settings_are_complete_before_anything_is_imported(ptune, mine, stub):
     stub("train", lambda cfg: pytest.fail("ran"))
     stub("export", lambda cfg: pytest.fail("ran"))
     result = ptune("export")
-    assert (result.code, result.err) == (1, "run: must be given: run=VALUE")
+    assert (result.code, result.err) == (2, "run: must be given: run=VALUE")
     result = ptune("train", "experiment=nowhere", "--config-dir", str(mine), "hydra.run.dir=out")
     place = "task.folder: ${nowhere.at_all}"
-    assert (result.code, result.err) == (1, f"{place}: Interpolation key 'nowhere.at_all' not found")
+    assert (result.code, result.err) == (2, f"{place}: Interpolation key 'nowhere.at_all' not found")
     assert not Path("out").exists()
 
 
@@ -279,7 +279,7 @@ def test_a_users_mistake_is_text_and_a_bug_a_traceback(ptune, stub):
 
     stub("eval", mistake)
     result = ptune("eval", "here")
-    assert (result.code, result.err) == (1, "run: nothing there\nsplit: no such split")
+    assert (result.code, result.err) == (2, "run: nothing there\nsplit: no such split")
     stub("eval", bug)
     with pytest.raises(KeyError, match="a bug"):
         ptune("eval", "here")
@@ -506,7 +506,7 @@ def test_a_failing_job_does_not_end_a_sweep(tmp_path):
 
 def test_a_sweep_without_jobs_is_a_mistake(tmp_path):
     result = sweep(tmp_path, "-m", "experiment=glob(nothing*)")
-    assert result.code == 1
+    assert result.code == 2
     assert result.err.endswith("no jobs: nothing matches experiment=glob(nothing*)")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -607,7 +607,7 @@ def test_ls_takes_a_nested_group_by_its_last_name_and_corrects_others(ptune):
     assert ptune("ls", "prompt").out.splitlines()[0] == "method/prompt"
     assert ptune("ls", "method.head").out.splitlines()[0] == "method/head"
     result = ptune("ls", "mthod")
-    assert (result.code, result.err) == (1, "group=mthod: no such group; did you mean 'method'?")
+    assert (result.code, result.err) == (2, "group=mthod: no such group; did you mean 'method'?")
 
 
 def on_a_terminal(*words: str, columns: int, **environ: str) -> list[str]:

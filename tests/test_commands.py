@@ -82,17 +82,26 @@ def rows(text: str) -> list[dict]:
 
 @pytest.mark.parametrize("words", [["eval"], ["predict", "input=INPUT"], ["export", "out=out"]])
 def test_no_run(ptune, runs, tmp_path, words):
-    """One line each: no folder, an unfinished run, a run without a model, damaged weights."""
+    """One line each: no folder, none of a run, an unfinished run, a run without a model, damaged weights."""
     (tmp_path / "in.txt").write_text("a\tb\n")
     words = [word.replace("INPUT", str(tmp_path / "in.txt")) for word in words]
 
-    def refused(run: Path | str) -> str:
+    def refused(run: Path | str, code: int = 1) -> str:
         found = ptune(*words, f"run={run}")
-        assert (found.code, found.out) == (1, "")
+        assert (found.code, found.out) == (code, "")
         assert not (tmp_path / "out").exists()
         return found.err
 
-    assert refused("nowhere") == "nowhere is not a run folder: it has no config.yaml"
+    assert refused("nowhere", 2) == "there is no folder nowhere"
+    (tmp_path / "bare").mkdir()
+    assert refused("bare", 2) == "bare is not a run folder: it has no config.yaml"
+    for name in ("a/one", "a/one/stages/joint", "a/b/two", "three"):
+        (tmp_path / "bare" / name).mkdir(parents=True)
+        (tmp_path / "bare" / name / "config.yaml").touch()
+    below = "bare is not a run folder: it has no config.yaml; runs below it: bare/a/b/two, bare/a/one, bare/three"
+    assert refused("bare", 2) == below
+    shutil.copytree(tmp_path / "bare" / "a", tmp_path / "bare" / "y")
+    assert refused("bare", 2) == f"{below} and 2 more"
     unfinished = runs / "unfinished"
     assert (
         refused(unfinished)
@@ -146,7 +155,7 @@ def test_run_must_be_given(ptune):
     """The key is named."""
     for command in ("eval", "predict"):
         found = ptune(command)
-        assert (found.code, found.out) == (1, "")
+        assert (found.code, found.out) == (2, "")
         assert found.err.startswith("run: must be given")
 
 
@@ -175,7 +184,7 @@ def test_eval_of_another_split(ptune, runs):
     scores = json.loads((folder / "eval_dev.json").read_text(encoding="utf-8"))["scores"]
     assert scores == result(folder)["best"]["select"]
     found = ptune("eval", str(runs / "finished" / "rte"), "split=test")
-    assert (found.code, found.err) == (1, "split: rte has no labels for 'test'; one of: train, dev")
+    assert (found.code, found.err) == (2, "split: rte has no labels for 'test'; one of: train, dev")
 
 
 def test_eval_batch_size_changes_nothing(ptune, runs):
@@ -284,9 +293,9 @@ def test_predict_in_a_scheme(ptune, runs, bert_folder, tmp_path):
             list(spans(row["prediction"])) for row in expected
         ]
     found = ptune("predict", "random", "input=in.txt", "scheme=biose")
-    assert (found.code, found.err) == (1, "scheme: 'biose' is not a choice; did you mean 'bioes'?")
+    assert (found.code, found.err) == (2, "scheme: 'biose' is not a choice; did you mean 'bioes'?")
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "scheme=bioes")
-    assert (found.code, found.err) == (1, "scheme: rte predicts no tags; leave it out")
+    assert (found.code, found.err) == (2, "scheme: rte predicts no tags; leave it out")
 
 
 def test_predict_labels_are_not_read(ptune, runs, tmp_path):
@@ -314,7 +323,7 @@ def test_predict_errors(ptune, runs, tmp_path, standard_input):
         return found.err
 
     found = ptune("predict", str(rte), "input=no.txt")
-    assert (found.code, found.err) == (1, "input: there is no file no.txt; name one, or - for standard input")
+    assert (found.code, found.err) == (2, "input: there is no file no.txt; name one, or - for standard input")
     texts = "1 texts where rte needs 2, separated by tabs: premise, hypothesis"
     assert refused(rte, b"a\tb\n\nc\n") == f"in:3: {texts}"
     assert refused(rte, b'a\tb\n{"premise": \n') == "in:2: not JSON (Expecting value: line 1 column 13 (char 12))"
@@ -336,7 +345,7 @@ def test_predict_keeps_what_it_would_write_over(ptune, runs, tmp_path):
     os.link(tmp_path / "in.txt", tmp_path / "same.txt")
     for name in ("in.txt", "./in.txt", "same.txt"):
         found = ptune("predict", rte, "input=in.txt", f"output={name}")
-        assert (found.code, found.err) == (1, f"output: {name} is the input; name another file")
+        assert (found.code, found.err) == (2, f"output: {name} is the input; name another file")
     assert (tmp_path / "in.txt").read_text() == "a\tb\n"
     assert ptune("predict", rte, "input=in.txt", "output=new/folder/out.jsonl").code == 0
     before = (tmp_path / "new/folder/out.jsonl").read_bytes()
@@ -375,7 +384,7 @@ def test_predict_into_what_is_no_file(ptune, runs, tmp_path, monkeypatch):
 def test_a_batch_has_examples(ptune, runs, tmp_path, words, size):
     (tmp_path / "in.txt").write_text("a\tb\n")
     found = ptune(*words, f"run={runs / 'finished' / 'rte'}", f"batch_size={size}")
-    assert (found.code, found.err, found.out) == (1, f"batch_size: {size} is too small; at least 1", "")
+    assert (found.code, found.err, found.out) == (2, f"batch_size: {size} is too small; at least 1", "")
 
 
 # report
@@ -463,14 +472,15 @@ def test_report_by_score(ptune, finished):
 
 def test_report_errors(ptune, finished):
     """Nothing to show, and choices that are none."""
-    for folder in ("nowhere", "empty"):
-        (finished.parent / "empty").mkdir(exist_ok=True)
-        found = ptune("report", folder)
-        assert (found.code, found.err) == (1, f"runs: no finished run below {folder}; ptune train makes one")
+    (finished.parent / "empty").mkdir(exist_ok=True)
+    found = ptune("report", "empty")
+    assert (found.code, found.err) == (1, "runs: no finished run below empty; ptune train makes one")
+    found = ptune("report", "nowhere")
+    assert (found.code, found.err) == (2, "there is no folder nowhere")
     found = ptune("report", "some", "format=markdwn")
-    assert (found.code, found.err) == (1, "format: 'markdwn' is not a choice; did you mean 'markdown'?")
+    assert (found.code, found.err) == (2, "format: 'markdwn' is not a choice; did you mean 'markdown'?")
     found = ptune("report", "some", "sort=x")
-    assert (found.code, found.err) == (1, "sort: 'x' is not a choice; one of: folder, method, task, score")
+    assert (found.code, found.err) == (2, "sort: 'x' is not a choice; one of: folder, method, task, score")
 
 
 # export
@@ -646,9 +656,9 @@ def test_export_errors(ptune, runs, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
     found = ptune("export", str(ner), "out=full")
-    assert (found.code, found.err) == (1, "out: full is not empty; name a new folder")
+    assert (found.code, found.err) == (2, "out: full is not empty; name a new folder")
     found = ptune("export", str(ner), "out=full/mine")
-    assert (found.code, found.err) == (1, "out: full/mine is a file; name a new folder")
+    assert (found.code, found.err) == (2, "out: full/mine is a file; name a new folder")
     for words, said in (
         (["out=x", "to=onnx"], "to: 'onnx' is not a choice; one of: peft, folder, hub"),
         (["to=folder"], "out: must be given, as out=DIR, a new folder"),
@@ -668,5 +678,5 @@ def test_export_errors(ptune, runs, tmp_path):
         (["to=hub", "repo=a/b", "content=x"], "content: 'x' is not a choice; one of: peft, folder"),
     ):
         found = ptune("export", str(ner), *words)
-        assert (found.code, found.err) == (1, said)
+        assert (found.code, found.err) == (2, said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]

@@ -229,7 +229,7 @@ def test_demo_settings_out_of_bounds(word, said, ptune, tmp_path, monkeypatch):
     """One line, and no folder is left."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
     done = ptune("data", "info", "task=multirc", "data=demo", f"data.demo.{word}")
-    assert (done.code, done.err) == (1, f"data.demo: {said}")
+    assert (done.code, done.err) == (2, f"data.demo: {said}")
     assert [*tmp_path.glob("cache/demo/*")] == []
 
 

@@ -97,7 +97,7 @@ def test_no_problems(check, tmp_path, monkeypatch):
     code, *_, said = check("task=wic", "data.root=nowhere")
     assert (code, said) == (1, ["data.root: nowhere is not a folder; name the one that holds wic's original files"])
     code, *_, said = check("data.root=.")
-    assert (code, said) == (1, ["task: must be given: task=NAME, one of those of ptune ls task"])
+    assert (code, said) == (2, ["task: must be given: task=NAME, one of those of ptune ls task"])
 
 
 def test_gold_that_is_missing(check, tmp_path):

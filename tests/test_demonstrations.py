@@ -370,7 +370,7 @@ def test_a_run_keeps_what_it_shows(ptune, tmp_path) -> None:
 )
 def test_what_cannot_be_is_said(ptune, words, message) -> None:
     done = ptune("train", "method=lmbff", "task=sst2", "backbone=tiny_encoder", *FEW, *words)
-    assert done.code == 1
+    assert done.code == 2
     assert message in done.err
 
 
@@ -407,7 +407,7 @@ def test_lengths_are_those_of_the_published_script(settings, task, published) ->
 
 def test_what_a_task_says_of_demonstrations_has_known_names(ptune) -> None:
     done = ptune("train", "method=lmbff", "task=sst2", "backbone=tiny_encoder", "+task.demonstrations.shots=2", *FEW)
-    assert done.code == 1
+    assert done.code == 2
     assert "task.demonstrations.shots: not one of them; " in done.err
 
 

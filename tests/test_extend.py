@@ -34,7 +34,7 @@ def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> N
 
     common = ["--config-dir", "my_conf", "experiment=demo", "debug=fast", "max_steps=2"]
     refused = ptune("train", *common, "method=gated")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert refused.stderr.strip() == (
         "method.prompt._target_: 'my_package.gated.Gated' is in no allowed package (ptune); "
         "packages=[my_package] allows it"

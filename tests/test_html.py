@@ -580,7 +580,7 @@ def test_other_values_that_a_form_allows(tmp_path, told):
 
 def test_out_is_for_pages(ptune, folder):
     found = ptune("report", str(folder), "out=x.html")
-    assert found.code == 1
+    assert found.code == 2
     assert found.err.endswith("out: format=table is printed; out=FILE is for format=html")
 
 

@@ -258,5 +258,5 @@ def test_a_run_that_was_cut_off_ends_as_the_whole_one(run, tmp_path, monkeypatch
 
 def test_an_unknown_task_is_named(ptune):
     done = ptune(*TINY, "method=mpt2", "task=conll03", "method.procedure.tasks=[conll03,conll4]")
-    assert done.code == 1
+    assert done.code == 2
     assert done.err == "method.procedure.tasks: no task 'conll4'; did you mean 'conll04'?"

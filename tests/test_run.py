@@ -645,7 +645,7 @@ def test_resume_with_other_settings(whole):
     with pytest.raises(ConfigError) as caught:
         train.resumed(whole, Where(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"]))
     assert str(caught.value) == "resume: a run resumes with its own settings; leave out seed=2 +optim.lr=1"
-    with pytest.raises(PtuneError, match=r"/no is not a run folder: it has no config\.yaml$"):
+    with pytest.raises(PtuneError, match=r"^there is no folder .*/no$"):
         train.resumed(whole / "no", Where(whole / "no"))
 
 
@@ -653,12 +653,18 @@ def test_resume_in_another_folder(ptune, whole, tmp_path, monkeypatch):
     """A run stays where it is, however its folder is named; nothing is left of the other one."""
     found = ptune("train", f"resume={whole}", "hydra.run.dir=other")
     assert (found.code, found.err) == (
-        1,
+        2,
         f"resume: a run resumes in its own folder, {whole}; leave out hydra.run.dir",
     )
     assert [*tmp_path.iterdir()] == []
     monkeypatch.chdir(whole.parent)
     assert train.resumed(Path(whole.name), Where(whole)).seed == 1
+
+
+def test_resume_of_a_folder_that_there_is_not(ptune, tmp_path):
+    """Which is not made either."""
+    assert ptune("train", "resume=outputs/toys/ptv2") == (2, "", "there is no folder outputs/toys/ptv2")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_resume_of_a_stage(ptune, whole, tmp_path):
@@ -669,7 +675,7 @@ def test_resume_of_a_stage(ptune, whole, tmp_path):
     for name in ("run/stages/pet0-1", "run/stages/pet0-1/stages/words"):
         found = ptune("train", f"resume={tmp_path / name}")
         assert (found.code, found.err) == (
-            1,
+            2,
             f"resume: {tmp_path / name} is a stage of a run; resume the whole run: ptune train "
             f"resume={tmp_path / 'run'}",
         )
@@ -715,7 +721,7 @@ def test_kill_9(killed, go):
 def test_resume_refuses(ptune, whole):
     """One line, no traceback."""
     refused = ptune("train", f"resume={whole}", "seed=2")
-    assert (refused.code, refused.err) == (1, "resume: a run resumes with its own settings; leave out seed=2")
+    assert (refused.code, refused.err) == (2, "resume: a run resumes with its own settings; leave out seed=2")
     finished = ptune("train", f"resume={whole}")
     assert finished == (0, str(whole), f"{whole} is finished")
     assert ptune("train", f"resume={whole}", "quiet=true") == (0, "", "")
@@ -794,7 +800,7 @@ def test_a_folder_of_other_settings_is_refused(ptune, whole, overrides, tmp_path
     for folder in (whole, cut):
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         found = ptune("train", *overrides, "seed=2", "optim.lr=0.001", f"hydra.run.dir={folder}")
-        assert found.code == 1
+        assert found.code == 2
         assert found.err.startswith(f"hydra.run.dir: {folder} holds a run with other settings (")
         assert "seed: 1 there, 2 here" in found.err
         assert found.err.endswith(f"choose another folder, or resume that run: ptune train resume={folder}")

@@ -218,6 +218,6 @@ def test_at_the_command_line(words, ptune) -> None:
     }
     for edit, said in cases.items():
         code, _, err = ptune(*words, "task=wnut17", edit)
-        assert code == 1
+        assert code == 2
         assert err.startswith(said)
         assert "\n" not in err

@@ -264,7 +264,7 @@ def test_refusals(ptune, tmp_path):
     assert ptune("predict", "trec", "submission=true").err == (
         "submission: trec has no leaderboard whose format is known; leave it out"
     )
-    assert ptune("predict", "trec", "submission=true", "input=x.txt", "scheme=iob1").code == 1
+    assert ptune("predict", "trec", "submission=true", "input=x.txt", "scheme=iob1").code == 2
     (tmp_path / "x.txt").write_text("a\n")
     refused = ptune("predict", "trec", "submission=true", "input=x.txt")
     assert refused.err == "input: a submission reads the task's own files (data=...); leave it out"

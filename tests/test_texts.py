@@ -254,7 +254,7 @@ REFUSED = {
 @pytest.mark.parametrize("said", REFUSED)
 def test_what_does_not_fit_is_refused(said, ptune):
     done = ptune("train", "data=demo", "backbone=tiny_causal", "tracker=none", *REFUSED[said])
-    assert done.code == 1
+    assert done.code == 2
     assert said in done.err
 
 
@@ -370,7 +370,7 @@ def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
     others = ["method=prompt_tuning", "task=rte", "backbone=tiny_causal", "prompt_length.value=4"]
     refused = ptune("train", *SMALL, *others, f"method.prompt.from_run={runs / '1'}")
     said = f"the prompt of {runs / '1'} is of backbone tiny_encoder_decoder, and this run has tiny_causal"
-    assert (refused.code, refused.err) == (1, f"method.prompt.from_run: {said}")
+    assert (refused.code, refused.err) == (2, f"method.prompt.from_run: {said}")
     words = ["method=prompt_tuning_t2t", "task=rte", "backbone=tiny_encoder_decoder", "optim=adafactor", "max_steps=1"]
     from_run = f"method.prompt.from_run={runs / '1'}"
     assert ptune("train", *SMALL, *words, "prompt_length.value=4", from_run, "hydra.run.dir=later").code == 0
@@ -392,7 +392,7 @@ def test_a_prompt_means_nothing_to_other_weights_of_one_name(bert_folder, tmp_pa
     assert ptune("train", *SMALL, *words, f"backbone.path={bert_folder}", "hydra.run.dir=same").code == 0
     refused = ptune("train", *SMALL, *words, f"backbone.path={other}")
     trained = read(tmp_path / "first/result.json")["weights"]["backbone"]["sha256"]
-    assert refused.code == 1
+    assert refused.code == 2
     assert refused.err.startswith(f"method.prompt.from_run: the prompt of {tmp_path / 'first'} is of other weights of ")
     assert refused.err.endswith(f"whose sha256 begins with {trained[:12]}")
 

@@ -332,7 +332,7 @@ def test_evaluations_on_train_are_not_its_steps(go):
 def test_what_wandb_would_refuse(overrides, ptune, word, said):
     """Before the run, not as a warning without a record."""
     done = ptune("train", *overrides, "tracker=wandb", word)
-    assert (done.code, done.err) == (1, said)
+    assert (done.code, done.err) == (2, said)
 
 
 KILLED = """

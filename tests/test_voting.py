@@ -52,7 +52,7 @@ def test_runs_vote_on_examples_that_they_know_alike(ptune, runs, names, split, s
         assert done.code == 0, done.err
         return
     told, _, cure = done.err.rpartition("; ")
-    assert (done.code, told) == (1, said.format(a=paths[0], b=paths[1]))
+    assert (done.code, told) == (2, said.format(a=paths[0], b=paths[1]))
     assert cure == ("one of: dev" if names == "one,two" else "runs with one held_out_seed hold out the same")
 
 

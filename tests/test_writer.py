@@ -265,5 +265,5 @@ def test_the_best_templates_answer_together(ptune, tmp_path) -> None:
     assert result["parameters"]["models"] == 2
     assert result["samples"] is None
     refused = ptune(*line, "method.procedure.ensemble=2", f"hydra.run.dir={tmp_path}/other")
-    assert refused.code == 1
+    assert refused.code == 2
     assert "method.procedure.ensemble: is of templates that are found" in refused.err
