@@ -440,6 +440,40 @@ def test_a_packed_pass_is_a_padded_one(folder, backbone, packs, kind):
         assert {(3, 9), (1, 18)} <= set(given)
 
 
+@of_families("qwen3")
+def test_a_packed_pass_has_the_windows_of_its_rows(folder, tmp_path, packs):
+    """A token sees those right before it in its own row."""
+    packs(True)
+    rows = {}
+    for window in (3, 99):
+        changed_folder = shutil.copytree(folder, tmp_path / str(window))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        local_ones = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 0}
+        kinds = ["sliding_attention"] * config["num_hidden_layers"]
+        (changed_folder / "config.json").write_text(json.dumps({**config, **local_ones, "layer_types": kinds}))
+        backbone = loaded(changed_folder)
+        texts, injection = make_rows(backbone, (20, 4, 13)), front(backbone, 3)
+        rows[window] = real_states(backbone, collate(texts, pad_id(backbone)), injection)[0]
+        alone = [real_states(backbone, collate([text], pad_id(backbone)), injection)[0][0] for text in texts]
+        assert_close(rows[window], alone)
+    assert not torch.allclose(rows[3][0], rows[99][0], atol=0.01)
+
+
+@of_families("bert", "modernbert", "gpt2", "llama")
+def test_a_packed_pass_teaches_the_weights_the_same(folder, packs):
+    """Those of word embeddings, positions and norms, too."""
+    found = {}
+    for always in (False, True):
+        packs(always)
+        backbone = loaded(folder)
+        backbone.tune("all")
+        batch = collate(make_rows(backbone, (9, 4, 5)), pad_id(backbone))
+        states = backbone(batch, Injection()).states
+        objective(torch.cat([row[mask] for row, mask in zip(states, batch.mask, strict=True)])).backward()
+        found[always] = [p.grad for p in backbone.base.parameters() if p.grad is not None]
+    assert_close(found[True], found[False])
+
+
 def test_a_pass_of_little_padding_is_not_packed():
     for used, packed in ((4, False), (2, False), (1, True)):
         mask = torch.tensor([[True] * 4, [True] * used + [False] * (4 - used)])
