@@ -18,11 +18,11 @@ from torch import Tensor
 
 from ptune import memory, ranks
 from ptune.batch import Batch
-from ptune.loop import Stopper
 from ptune.model import Model
 from ptune.prompts.trigger import Trigger
 from ptune.seeds import mix
 from ptune.threads import at_once
+from ptune.training_run import Stopper
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,11 @@ class HotFlip:
         return total / max(1, sum(batch.labels for batch in batches))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See loop.Stepper; nothing."""
+        """See training_run.Stepper; nothing."""
         return {}, {}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """See loop.Stepper."""
+        """See training_run.Stepper."""
 
 
 @dataclass

@@ -295,7 +295,7 @@ class Trial:
         self.open: tuple[Study, JournalStorage] | None = None
 
     def evaluated(self, history: Sequence[Mapping[str, Any]]) -> str | None:
-        """See loop.Observer."""
+        """See training_run.Observer."""
         if self.lost:
             return None
         try:

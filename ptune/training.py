@@ -25,6 +25,7 @@ from ptune.leaves import leaf
 from ptune.model import Model
 from ptune.rendered import Drawn, Rendered, SideBySide, Stream
 from ptune.run import breakdown_file, intact, read_checkpoint
+from ptune.training_run import Run, Source, Stopper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ class Recorder:
         self.folder, self.tracker, self.progress = folder, tracker, progress
 
     def record(self, event: Mapping[str, Any]) -> None:
-        """See loop.Recorder."""
+        """See training_run.Recorder."""
         self.folder.append_metrics(event)
         self.tracker.log(event)
         self.progress.show(event)
@@ -58,7 +59,7 @@ class Recorder:
         state: Mapping[str, Any],
         best_step: int | None,
     ) -> None:
-        """See loop.Recorder."""
+        """See training_run.Recorder."""
         self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
 
 
@@ -104,7 +105,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     run = loop_run(first, model, drawn, drawn.steps_per_epoch, sources)
     restore(first, run)
 
-    def event(run: loop.Run) -> dict[str, Any]:
+    def event(run: Run) -> dict[str, Any]:
         each = {name: evaluated(session, run.step) for name, session in zip(names, sessions, strict=True)}
         mean = statistics.fmean(found["selected"] for found in each.values())
         return {**each[names[0]], "selected": mean, "tasks": each}
@@ -127,7 +128,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
 # The beginning
 
 
-def begun(session: Session, model: Model, member: int, shared: Splits) -> loop.Run:
+def begun(session: Session, model: Model, member: int, shared: Splits) -> Run:
     """The session's run as the loop takes it, from its newest checkpoint if it has one.
 
     member: its number among the runs of the model; shared: splits as runs with the same settings see them.
@@ -183,15 +184,13 @@ def stream_beside(session: Session, beside: Beside, template: Any) -> Stream:
     return stream(beside.settings, rendered, beside.name)
 
 
-def source(s: Train, stream: Stream, member: int, weight: float = 1.0) -> loop.Source:
-    """Who reads a stream, and what its losses are divided by, see loop.Run."""
+def source(s: Train, stream: Stream, member: int, weight: float = 1.0) -> Source:
+    """Who reads a stream, and what its losses are divided by, see training_run.Run."""
     constant = float(stream.expected_labels) if s.loss.normalize == "constant" else None
-    return loop.Source(member, constant, weight)
+    return Source(member, constant, weight)
 
 
-def loop_run(
-    session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, loop.Source]
-) -> loop.Run:
+def loop_run(session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, Source]) -> Run:
     """A run of the loop over the batches of sources, of which the first is the session's own."""
     s = session.settings
     steps = s.epochs * steps_per_epoch
@@ -202,7 +201,7 @@ def loop_run(
         for name, tensor in session.start.items():
             trained[name].copy_(tensor)
     groups = {g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")}
-    return loop.Run(
+    return Run(
         member=session.member,
         stream=stream,
         stepper=optim.Stepper(optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, steps_per_epoch)),
@@ -214,7 +213,7 @@ def loop_run(
         seed=s.seed,
         clip=s.optim.clip,
         sources=sources,
-        stopper=loop.Stopper(s.patience),
+        stopper=Stopper(s.patience),
         save_every=60 * s.save_minutes,
         observer=observer(session),
     )
@@ -228,7 +227,7 @@ def observer(session: Session) -> Any:
     return leaf(s.observer, s.packages, warn=session.progress.warn, folder=session.folder.path)
 
 
-def restore(session: Session, run: loop.Run, path: Path | None = None) -> None:
+def restore(session: Session, run: Run, path: Path | None = None) -> None:
     """Go on from a checkpoint, the newest that is whole unless one is given; what the history tells of later steps is
     cut off.
 
@@ -249,7 +248,7 @@ def restore(session: Session, run: loop.Run, path: Path | None = None) -> None:
         session.progress.say(f"going on from step {run.step} of {run.steps}")
 
 
-def level(sessions: Sequence[Session], runs: Sequence[loop.Run]) -> None:
+def level(sessions: Sequence[Session], runs: Sequence[Run]) -> None:
     """Let runs that take joint passes go on from one step, that of the last one, as far as they have been there.
 
     One without a checkpoint there, as beside a run that is new, waits for the others.
@@ -286,7 +285,7 @@ def point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dic
 # The end
 
 
-def ended(session: Session, run: loop.Run, runs: int) -> dict[str, Any] | Exception:
+def ended(session: Session, run: Run, runs: int) -> dict[str, Any] | Exception:
     """The figures of a run, see `concluded`, or what it has ended with in their place."""
     if run.failure is not None:
         return run.failure
@@ -298,14 +297,14 @@ def ended(session: Session, run: loop.Run, runs: int) -> dict[str, Any] | Except
         return error
 
 
-def concluded(session: Session, run: loop.Run, runs: int) -> dict[str, Any]:
+def concluded(session: Session, run: Run, runs: int) -> dict[str, Any]:
     """The figures of a run that the loop has ended; so many runs trained together."""
     last = point(session, run.history[-1])
     load_best(session, run)
     return figures(session, run, last, runs)
 
 
-def load_best(session: Session, run: loop.Run) -> None:
+def load_best(session: Session, run: Run) -> None:
     """Let the model be as it was at its best evaluation. Raises PtuneError where that checkpoint is damaged."""
     if run.stopper.best_step == run.step:
         return
@@ -318,7 +317,7 @@ def load_best(session: Session, run: loop.Run) -> None:
             parameter.copy_(parameters[name])
 
 
-def figures(session: Session, run: loop.Run, last: Mapping[str, Any], runs: int) -> dict[str, Any]:
+def figures(session: Session, run: Run, last: Mapping[str, Any], runs: int) -> dict[str, Any]:
     """See `concluded`; the model is as it was at its best."""
     best_event = next(event for event in run.history if event["step"] == run.stopper.best_step)
     for split in session.corpus.beside(session.report_on):
@@ -364,7 +363,7 @@ def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None
     return {"training": examples * learned.step, "example": read.forward}
 
 
-def prune(session: Session, run: loop.Run) -> None:
+def prune(session: Session, run: Run) -> None:
     """Write that an observer has ended the run, and where: it is over even where runs beside it are cut off."""
     last, best = run.history[-1], run.stopper
     told = {
@@ -383,7 +382,7 @@ def prune(session: Session, run: loop.Run) -> None:
     session.folder.write_json("pruned.json", told)
 
 
-def pruned(session: Session, run: loop.Run) -> PrunedError:
+def pruned(session: Session, run: Run) -> PrunedError:
     """Tell the tracker that an observer has ended the run; what to raise then."""
     told, best = session.folder.read_json("pruned.json"), run.stopper
     session.tracker.finish({"pruned": True, **told}, {})

@@ -652,7 +652,7 @@ class Wired:
 @pytest.fixture
 def wire(examples) -> Callable[..., Wired]:
     """wire(settings, ...): one model for all of them, a run each, on the hand-made examples of their task."""
-    from ptune import build, loop, optim
+    from ptune import build, optim, training_run
     from ptune.rendered import Rendered, Stream
 
     def connect(*several: Any, data: Sequence[Any] | None = None, recorder: Any = None) -> Wired:
@@ -673,7 +673,7 @@ def wire(examples) -> Callable[..., Wired]:
                 optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)
             )
             runs.append(
-                loop.Run(
+                training_run.Run(
                     member=member,
                     stream=stream,
                     stepper=stepper,
@@ -685,7 +685,7 @@ def wire(examples) -> Callable[..., Wired]:
                     seed=s.seed,
                     normalizer=stream.expected_labels if s.loss.normalize == "constant" else None,
                     clip=s.optim.clip,
-                    stopper=loop.Stopper(s.patience),
+                    stopper=training_run.Stopper(s.patience),
                 )
             )
             rendered.append(laid_out)

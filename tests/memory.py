@@ -14,7 +14,7 @@ class Memory:
         self.saved: dict[int, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
 
     def record(self, event: Mapping[str, Any]) -> None:
-        """See loop.Recorder."""
+        """See training_run.Recorder."""
         self.events.append(dict(event))
 
     def save(
@@ -25,7 +25,7 @@ class Memory:
         state: Mapping[str, Any],
         best_step: int | None,
     ) -> None:
-        """See loop.Recorder."""
+        """See training_run.Recorder."""
         copies = [{name: tensor.clone() for name, tensor in group.items()} for group in (tensors, optimizer)]
         self.saved[step] = (copies[0], copies[1], dict(state))
 

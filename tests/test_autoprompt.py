@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptune import build, loop, train, training
+from ptune import build, train, training, training_run
 from ptune.batch import IGNORED, Batch, Draw, Example, Hidden, Row, RowOutput, collate
 from ptune.errors import ConfigError
 from ptune.heads.verbalizer import Verbalizer
@@ -297,17 +297,17 @@ def test_a_search_goes_on_exactly_and_is_stored_as_words(go, ptune, tmp_path, mo
     assert whole["selected"] == max(evaluated)
     assert whole["found"]["words"] == {"negative": ["terrible"], "positive": ["great"]}
     assert (whole["prompt_length"], whole["parameters"]["trained"], whole["parameters"]["stored"]) == (3, 3, 3)
-    save = loop.Run.save
+    save = training_run.Run.save
 
     def cut(run: Any) -> None:
         save(run)
         if run.step == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Run, "save", cut)
+    monkeypatch.setattr(training_run.Run, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "cut")
-    monkeypatch.setattr(loop.Run, "save", save)
+    monkeypatch.setattr(training_run.Run, "save", save)
     assert figures(go(tmp_path / "cut")) == figures(whole)
     moved = Path(shutil.move(tmp_path / "cut", tmp_path / "moved"))
     assert ptune("eval", str(moved)).code == 0
@@ -319,23 +319,23 @@ def test_a_search_goes_on_exactly_and_is_stored_as_words(go, ptune, tmp_path, mo
 
 
 def test_a_search_that_goes_on_has_the_rest_of_its_budget(go, tmp_path, monkeypatch) -> None:
-    save = loop.Run.save
+    save = training_run.Run.save
 
     def cut(run: Any) -> None:
         run.taken = 3600.0  # as if it had taken an hour until here
         save(run)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Run, "save", cut)
+    monkeypatch.setattr(training_run.Run, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "cut", "method.procedure.seconds=3600")
-    monkeypatch.setattr(loop.Run, "save", save)
+    monkeypatch.setattr(training_run.Run, "save", save)
     assert go(tmp_path / "cut")["steps"] == 2  # the first sitting's, and one up to the next evaluation
 
 
 def test_a_search_that_is_over_is_not_gone_on_with(go, tmp_path, monkeypatch) -> None:
     """Cut off behind its last evaluation, where its figures are put together."""
-    monkeypatch.setattr(loop.Run, "seconds", 5.0)
+    monkeypatch.setattr(training_run.Run, "seconds", 5.0)
     concluded = training.concluded
 
     def cut(*_: Any) -> None:

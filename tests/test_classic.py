@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptune import loop, train
+from ptune import loop, train, training_run
 from ptune.backbones.bilstm import BiLSTM, word_tokenizer
 from ptune.batch import Row, collate
 from ptune.errors import ConfigError, DataError
@@ -290,17 +290,17 @@ def test_a_stored_run_answers_from_where_it_is_moved_to(go, ptune, tmp_path) -> 
 def test_it_goes_on_exactly(go, tmp_path, monkeypatch) -> None:
     more = ("method=bilstm", "task=conll03", "epochs=4", "eval_every=3", *SIZES)
     go(tmp_path / "whole", *more)
-    save = loop.Run.save
+    save = training_run.Run.save
 
     def cut(run: Any) -> None:
         save(run)
         if run.step == 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Run, "save", cut)
+    monkeypatch.setattr(training_run.Run, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "cut", *more)
-    monkeypatch.setattr(loop.Run, "save", save)
+    monkeypatch.setattr(training_run.Run, "save", save)
     go(tmp_path / "cut")
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     whole, cut_off = (RunFolder(tmp_path / name).read_tensors() for name in ("whole", "cut"))

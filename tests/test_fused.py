@@ -12,7 +12,7 @@ from hydra_plugins.ptune.fused import FusedLauncher, free, grouped, needed, told
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
-from ptune import loop, train, training
+from ptune import loop, train, training, training_run
 from ptune.errors import PrunedError
 from ptune.jobs import Job
 from ptune.progress import Progress
@@ -275,7 +275,7 @@ def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, mo
     jobs = [(pruned, tmp_path / "1", []), (other, tmp_path / "2", [])]
     update = loop.update
 
-    def cut(run: loop.Run, *rest: Any) -> None:
+    def cut(run: training_run.Run, *rest: Any) -> None:
         if run.step == 3:
             raise Stopped
         update(run, *rest)
@@ -341,7 +341,7 @@ def test_a_run_waits_for_one_that_is_new_beside_it(settings, tmp_path, monkeypat
     monkeypatch.setattr("ptune.model.Model.apart", False)
     update = loop.update
 
-    def cut(run: loop.Run, *rest: Any) -> None:
+    def cut(run: training_run.Run, *rest: Any) -> None:
         if run.step == 7:
             raise Stopped
         update(run, *rest)

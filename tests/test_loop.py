@@ -873,10 +873,10 @@ class Folder:
         self.folder = RunFolder(path)
 
     def record(self, event):
-        """See loop.Recorder."""
+        """See training_run.Recorder."""
 
     def save(self, step, tensors, optimizer, state, best_step):
-        """See loop.Recorder."""
+        """See training_run.Recorder."""
         self.folder.save_checkpoint(step, tensors, optimizer, state, best_step)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from memory import Memory
 
-from ptune import build, loop, optim
+from ptune import build, loop, optim, training_run
 from ptune.batch import Example
 from ptune.model import Model
 from ptune.progress import Progress
@@ -44,7 +44,7 @@ def wired(own, other, examples, weights=(1.0, 1.0), with_own=True):
     ]
     trained = model.trained(0, {"words": 1})
     groups = {g: [p for n, p in trained.items() if n.startswith(g)] for g in ("prompt", "head", "backbone")}
-    run = loop.Run(
+    run = training_run.Run(
         member=0,
         stream=SideBySide(streams if with_own else streams[1:]),
         stepper=optim.Stepper(optim.optimizer(own.optim, groups), optim.schedule(own.optim, 3, 1)),
@@ -55,7 +55,7 @@ def wired(own, other, examples, weights=(1.0, 1.0), with_own=True):
         eval_every=3,
         seed=own.seed,
         normalizer=4.0,
-        sources={"train": loop.Source(0, 4.0, weights[0]), "words": loop.Source(1, None, weights[1])},
+        sources={"train": training_run.Source(0, 4.0, weights[0]), "words": training_run.Source(1, None, weights[1])},
     )
     return model, run
 
@@ -120,7 +120,7 @@ def test_what_learns_is_named_once(rte, examples):
 def test_one_source_of_weight_1_changes_no_bit(rte, examples, passes, normalizer):
     own, other = rte
     found = []
-    for sources in ({}, {"train": loop.Source(0, normalizer)}):
+    for sources in ({}, {"train": training_run.Source(0, normalizer)}):
         model, run = wired(own, other, examples)
         run.stream, run.normalizer, run.sources = (lambda step, s=run.stream: s(step)[:2]), normalizer, sources
         loop.fit([run], model, lambda run: {"selected": 0.0})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ptune import data, loop, track, train
+from ptune import data, loop, track, train, training_run
 from ptune.batch import SoftLabel
 from ptune.errors import ConfigError
 from ptune.procedures import Procedure, Stage
@@ -102,17 +102,17 @@ def test_stages_are_runs_of_their_own(go, tmp_path, monkeypatch) -> None:
 
 def test_a_finished_stage_is_not_run_again_and_a_cut_one_goes_on(go, tmp_path, monkeypatch) -> None:
     whole = go(tmp_path / "whole")
-    save, folder, trained = loop.Run.save, tmp_path / "cut", []
+    save, folder, trained = training_run.Run.save, tmp_path / "cut", []
 
     def cut(run: Any) -> None:
         save(run)
         if (folder / "stages/seed5/result.json").is_file() and run.step == 2:
             raise Stopped
 
-    monkeypatch.setattr(loop.Run, "save", cut)
+    monkeypatch.setattr(training_run.Run, "save", cut)
     with pytest.raises(Stopped):
         go(folder)
-    monkeypatch.setattr(loop.Run, "save", save)
+    monkeypatch.setattr(training_run.Run, "save", save)
     assert (folder / "stages/seed6/checkpoints/00000002").is_dir()
     fit = loop.fit
 
