@@ -166,7 +166,7 @@ class Reproduction:
 
     def waiting(self) -> list[plan.Place]:
         """The runs that have not ended, and can run now."""
-        able = [work for work in self.works.values() if not (work.problem or work.lacking)]
+        able = [work for work in self.works.values() if not work.hindered]
         return [place for work in able for place in work.every if place.state != plan.FINISHED]
 
     def again(self) -> set[str]:
@@ -178,9 +178,16 @@ class Reproduction:
         return wanted
 
     def make_room(self, progress: Progress) -> None:
-        """Put aside what is to be run again, and what was begun with other settings and could not go on."""
+        """Put aside what is to be run again, and what was begun with other settings and could not go on.
+
+        What cannot run now stays where it is.
+        """
         wanted = self.again()
         for work in self.works.values():
+            if work.hindered:
+                if work.cell.key in wanted:
+                    progress.warn(f"{work.cell.name} is not run again: {work.hindered}")
+                continue
             for place in work.every:
                 if work.cell.key in wanted or (place.state == plan.BEGUN and place.changed):
                     if place.state != plan.NOTHING:
@@ -207,7 +214,8 @@ class Reproduction:
             runs, hours, disk = "", "", ""
             if work is not None and work.settings is not None and each.by is None:
                 one = estimate.cost(work.settings)
-                ended = 0 if each.cell.key in again else sum(place.state == plan.FINISHED for place in work.every)
+                anew = each.cell.key in again and not work.hindered
+                ended = 0 if anew else sum(place.state == plan.FINISHED for place in work.every)
                 left = work.number - ended
                 total = estimate.Cost(*(a + b for a, b in zip(total, one.times(left), strict=True)))
                 runs, hours = f"{left} of {work.number}", f"{one.times(left).flop * spent:.2f}"

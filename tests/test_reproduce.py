@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def own(tmp_path) -> Path:
         "# Two tasks and two methods.\n" + yaml.safe_dump(MINE, sort_keys=False)
     )
     return folder
+
+
+def write_rte(root: Path, splits: Sequence[str] = ("train", "val")) -> None:
+    """A folder of data with the files of RTE, an example each."""
+    (root / "rte").mkdir(parents=True)
+    for i, split in enumerate(splits):
+        example = {"premise": f"It rains {i}.", "hypothesis": "It is wet.", "label": "entailment", "idx": 0}
+        (root / "rte" / f"{split}.jsonl").write_text(json.dumps(example) + "\n", encoding="utf-8")
 
 
 # Composition
@@ -463,15 +472,39 @@ def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path
     assert (root / "cb.majority/1/result.json").is_file()
 
 
+def test_what_cannot_run_again_stays(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+    """rerun leaves a finished run alone whose data are gone, or whose settings have a problem now, and says so."""
+    data, root = tmp_path / "data", tmp_path / "outputs/reproduce/mine/paper"
+    write_rte(data)
+    words = ["reproduce", "table=mine", "--config-dir", str(own), "scale=paper", "cells=rte.majority"]
+    words += ["hydra/launcher=basic", "quiet=true"]
+    real = f"'data=local','data.root={data}','tracker=none','backbone=tiny_encoder'"
+    assert ptune(*words, f"overrides=[{real}]").code == 0
+    shutil.rmtree(data)
+    gone = ptune(*words, f"overrides=[{real}]", "rerun=true")
+    assert gone.code == 0, gone.err
+    assert "rte.majority is not run again: data.root: " in gone.err
+    assert "0 of 1" in ptune(*words, f"overrides=[{real}]", "rerun=true", "dry_run=true").out
+    wrong = ptune(*words, f"overrides=[{real},'method.procedure.nothing=1']", "rerun=true")
+    assert (wrong.code, wrong.err.splitlines()[-1]) == (1, "1 of 1 cells failed: rte.majority")
+    assert (root / "rte.majority/1/result.json").is_file()
+    assert not (root / "replaced").exists()
+
+
+def test_a_search_with_a_problem_has_no_trials(hydra: None) -> None:
+    """Nothing runs, and what is asked of every run is asked of none."""
+    table = parse("mine", {**MINE, "cells": {"rte.probe": {"search": {"optim.lr": [1e-3, 1e-2], "no.such": [1]}}}})
+    work = plan.work(next(cell for cell in cells(table, "paper") if cell.search), Path("x"))
+    assert work.problem is not None
+    assert (work.tried, work.every, [*plan.other_data([work])]) == ([], [], [])
+
+
 @pytest.mark.parametrize("there", [("train", "val"), ("train",), (), None])
 def test_files_that_are_not_there_have_not_changed(hydra: None, tmp_path: Path, there: tuple[str, ...] | None) -> None:
     """Only of files that can be read it is said that they are others than those a run has read."""
     root = tmp_path / "data"
     if there is not None:
-        (root / "rte").mkdir(parents=True)
-    example = '{"premise": "a", "hypothesis": "b", "label": "entailment", "idx": 0}\n'
-    for split in there or ():
-        (root / "rte" / f"{split}.jsonl").write_text(example, encoding="utf-8")
+        write_rte(root, there)
     more = {"data": "local", "data.root": str(root), "tracker": "none"}
     cell = next(cell for cell in cells(parse("mine", MINE), "paper", more) if cell.name == "rte.majority")
     work = plan.work(cell, tmp_path)

@@ -82,8 +82,17 @@ class Work:
 
     @cached_property
     def tried(self) -> list[Place]:
-        """The trials of the search, with the first seed."""
-        return [self.place("search/" + named(trial), {**trial, "seed": self.seeds[0]}) for trial in self.trials]
+        """The trials of the search, with the first seed; none where there is a problem."""
+        return [
+            self.place("search/" + named(trial), {**trial, "seed": seed})
+            for trial in self.trials
+            for seed in self.seeds[:1]
+        ]
+
+    @property
+    def hindered(self) -> str | None:
+        """Why it cannot run, if it cannot."""
+        return self.problem or self.lacking
 
     @cached_property
     def trials(self) -> list[Words]:
