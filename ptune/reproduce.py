@@ -268,7 +268,7 @@ class Reproduction:
         from ptune import figures
         from ptune.paper.draw import charts
 
-        if made := charts(self.table, self.s.scale, cells):
+        if made := charts(self.table, cells):
             try:
                 for path in figures.save(made, self.root):
                     print(path)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ptune.figures import Chart, Point, Series
-from ptune.paper.found import Found
-from ptune.paper.table import Scale, Table
+from ptune.paper.found import Found, shared
+from ptune.paper.table import Table
 
 
-def charts(table: Table, scale: str, cells: Sequence[Found]) -> list[Chart]:
+def charts(table: Table, cells: Sequence[Found]) -> list[Chart]:
     """The panels that have a figure of ours; none of a table that is no figure."""
     drawing = table.figure
     if drawing is None:
         return []
     axes = [*table.rows, *table.columns]
-    of_scale = table.scales.get(scale, Scale())  # type: ignore[call-overload]
+    reasons = shared(cells)
     made = []
     for panel, entry in table.axes[drawing.panels].items():
         series = []
@@ -27,11 +27,11 @@ def charts(table: Table, scale: str, cells: Sequence[Found]) -> list[Chart]:
         metrics = {each.ours.metric for each in cells if each.ours and at(each, axes, {drawing.panels: panel})}
         if series:
             ticks = sorted({point.x for one in series for point in one.points})
-            note = "; ".join(part for part in (table.citation, of_scale.not_comparable) if part)
+            note = "; ".join(part for part in (table.citation, reasons) if part)
             made.append(
                 Chart(
                     name=f"{drawing.x}-{panel}",
-                    title=entry.label + (f" ({of_scale.not_comparable})" if of_scale.not_comparable else ""),
+                    title=entry.label + (f" ({reasons})" if reasons else ""),
                     x=drawing.xlabel,
                     y=", ".join(sorted(metrics)),
                     series=series,

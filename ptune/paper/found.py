@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class Found:
             return None
         return self.ours.mean - target.value
 
+    @property
+    def reasons(self) -> list[str]:
+        """Why our figure does not compare with a published one, each once; nothing where there is none."""
+        return [] if self.ours is None else list(dict.fromkeys([*self.cell.not_comparable, *self.ours.caveats]))
+
 
 def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], going: bool, root: Path) -> Found:
     """What has become of a cell. failures: why runs have failed, by folder; going: whether somebody runs the table."""
@@ -70,16 +75,22 @@ def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], go
     ours = figure(cell, work, finished, root) if finished else None
     if work.ended:
         assert ours is not None
-        reasons = [*cell.not_comparable, *ours.caveats]
         if any(place.changed for place in finished):
-            reasons.append("its settings have changed since; rerun=true runs it again")
-        return Found(cell, NOT_COMPARABLE if reasons else OK, "; ".join(dict.fromkeys(reasons)), ours, by)
+            ours.caveats.append("its settings have changed since; rerun=true runs it again")
+        ended = Found(cell, OK, "", ours, by)
+        return replace(ended, state=NOT_COMPARABLE, why="; ".join(ended.reasons)) if ended.reasons else ended
     failed = [why for place in work.every if (why := failures.get(str(place.folder.relative_to(root))))]
     if failed:
         return Found(cell, FAILED, failed[0], ours, by)
     if work.lacking:
         return Found(cell, MISSING, work.lacking, ours, by)
     return Found(cell, *waiting(work, going), ours, by)
+
+
+def shared(cells: Sequence[Found]) -> str:
+    """The reasons for which none of our figures compares with a published one; empty where they have none in common."""
+    first, *others = [each.reasons for each in cells if each.ours] or [[]]
+    return "; ".join(reason for reason in first if all(reason in other for other in others))
 
 
 def waiting(work: Work, going: bool) -> tuple[str, str]:
@@ -96,8 +107,7 @@ def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     mine = [results.read(place.folder / "stages" / cell.stage if cell.stage else place.folder) for place in places]
     groups = results.grouped(mine)
     caveats = [str(run.result["caveat"]) for run in mine if "caveat" in run.result]
-    said = any("synthetic" in reason for reason in cell.not_comparable)
-    if any(run.result["synthetic"] for run in mine) and not said:
+    if any(run.result["synthetic"] for run in mine):
         caveats.append("synthetic data")
     if len(groups) > 1:
         apart = results.told_apart(groups)

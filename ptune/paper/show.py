@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ptune.paper.found import NOT_COMPARABLE, Found
+from ptune.paper.found import Found, shared
 from ptune.paper.table import CORROBORATED, READ, UNCONFIRMED, Published, Scale, Table, overrides
 
 MARKS = {READ: "", CORROBORATED: "~", UNCONFIRMED: "?"}
@@ -101,11 +101,10 @@ def told(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
     lines += [
         f"{mark}: {LEGEND[mark]}" if " " in mark else f"{mark} {LEGEND[mark]}" for mark in LEGEND if mark in marks
     ]
-    if all(each.state == NOT_COMPARABLE for each in cells if each.ours) and of_scale.not_comparable:
-        lines.append(f"none of our figures is comparable with the published ones: {of_scale.not_comparable}")
-    shared = sum(each.by is not None for each in cells)
-    if shared:
-        lines.append(f"{shared} of {len(cells)} cells share another cell's runs")
+    if reasons := shared(cells):
+        lines.append(f"none of our figures is comparable with the published ones: {reasons}")
+    if sharing := sum(each.by is not None for each in cells):
+        lines.append(f"{sharing} of {len(cells)} cells share another cell's runs")
     return lines
 
 
