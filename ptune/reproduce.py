@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,13 @@ class Reproduction:
     def __init__(self, name: str, table: Table, s: Reproduce, every: Sequence[Cell], chosen: Sequence[Cell]) -> None:
         self.name, self.table, self.s = name, table, s
         self.root = Path(s.folder, name, s.scale).absolute()
-        self.chosen = chosen
+        self.every, self.chosen = every, chosen
         # where the runs of a cell are follows from the whole table, whatever part of it is asked for
-        owners: dict[str, Cell] = {}
+        self.owners: dict[str, Cell] = {}
         for cell in every:
             if cell.missing is None:
-                owners.setdefault(cell.key, cell)
-        mine = list({cell.key: owners[cell.key] for cell in chosen if cell.missing is None}.values())
+                self.owners.setdefault(cell.key, cell)
+        mine = list({cell.key: self.owners[cell.key] for cell in chosen if cell.missing is None}.values())
         self.works = plan.planned(mine, self.root)
         self.reach = reach = plan.Reach()
         for work in self.works.values():
@@ -135,9 +135,24 @@ class Reproduction:
         """What has become of each cell."""
         return [found.found(cell, self.works, failures, going, self.root) for cell in self.chosen]
 
-    def notes(self) -> list[str]:
+    def others(self) -> dict[str, plan.Work]:
+        """The works of cells that were not chosen, by key, where there is something of them; see `planned`."""
+        mine = [cell for key, cell in self.owners.items() if key not in self.works and (self.root / cell.name).is_dir()]
+        works = plan.planned(mine, self.root)
+        for work in works.values():
+            if work.settings is not None:
+                work.take_seeds_that_ended()
+        return works
+
+    def whole(self, chosen: Sequence[found.Found], others: Mapping[str, plan.Work]) -> list[found.Found]:
+        """What has become of each cell of the table; of those that were not chosen, what their folders tell."""
+        seen, failures = {each.cell.name: each for each in chosen}, failed_before(self.root)
+        works = {**self.works, **others}
+        return [seen.get(cell.name) or found.found(cell, works, failures, False, self.root) for cell in self.every]
+
+    def notes(self, works: Collection[plan.Work]) -> list[str]:
         """What has changed since cells were run."""
-        return [*plan.other_code(self.works.values()), *plan.other_data(self.works.values())]
+        return [*plan.other_code(works), *plan.other_data(works)]
 
     # Running
 
@@ -238,12 +253,13 @@ class Reproduction:
         lacking = {line for work in self.works.values() if work.lacking for line in work.lacking.split("; ")}
         for line in sorted(lacking):
             progress.tell("\n".join([f"missing: {line}", *self.reach.ways.get(line, ())]))
-        for line in self.notes():
+        for line in self.notes(self.works.values()):
             progress.warn(line)
 
     def show(self, progress: Progress, failures: Mapping[str, str]) -> list[found.Found]:
-        """Print the table and store it in each format; returns its cells."""
-        cells, notes = self.states(failures), self.notes()
+        """Print the cells that were chosen, and store the whole table in each format; returns the former."""
+        chosen, others = self.states(failures), self.others()
+        cells, notes = self.whole(chosen, others), self.notes([*self.works.values(), *others.values()])
         document = show.as_json(self.name, self.table, self.s.scale, cells, notes)
         files = {
             "md": show.markdown(self.table, self.s.scale, cells, notes),
@@ -256,12 +272,12 @@ class Reproduction:
         if not self.s.quiet:
             from ptune.report import draw
 
-            draw(show.COLUMNS, show.rows(cells))
-            for line in [*show.told(self.table, self.s.scale, cells), *notes]:
+            draw(show.COLUMNS, show.rows(chosen))
+            for line in [*show.told(self.table, self.s.scale, chosen), *notes]:
                 print(line)
         print(f"{self.root / TABLE}.md, .csv and .json")
         self.draw(progress, cells)
-        return cells
+        return chosen
 
     def draw(self, progress: Progress, cells: Sequence[found.Found]) -> None:
         """Store what was published as a figure as one, too: a file a panel; says so where that takes matplotlib."""

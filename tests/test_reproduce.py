@@ -473,6 +473,29 @@ def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path
     assert (root / "cb.majority/1/result.json").is_file()
 
 
+def test_the_files_have_the_whole_table(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
+    """Whatever part was asked for; the terminal shows that part."""
+    root = tmp_path / "outputs/reproduce/mine/demo"
+    words = ("reproduce", "table=mine", "--config-dir", str(own), "hydra/launcher=basic")
+    assert ptune(*words, "cells=*.majority").code == 0
+
+    def table() -> dict[str, tuple[str, int | None]]:
+        told = json.loads((root / "table.json").read_text(encoding="utf-8"))["cells"]
+        return {cell["cell"]: (cell["state"], cell["ours"] and cell["ours"]["n"]) for cell in told}
+
+    missing, one, two = ("missing", None), ("not comparable", 1), ("not comparable", 2)
+    assert table() == {"cb.majority": one, "cb.probe": missing, "rte.majority": one, "rte.probe": missing}
+    again = ptune(*words, "cells=rte.majority", "seeds=2")
+    assert again.code == 0, again.err
+    assert ("RTE | majority" in again.out, "CB | majority" in again.out) == (True, False)
+    whole = {"cb.majority": one, "cb.probe": missing, "rte.majority": two, "rte.probe": missing}
+    assert table() == whole
+    read = [*csv.DictReader((root / "table.csv").read_text(encoding="utf-8").splitlines())]
+    assert [line["cell"] for line in read] == [*whole]
+    assert ptune(*words, "cells=cb.majority").code == 0
+    assert table() == whole
+
+
 def test_what_cannot_run_again_stays(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """rerun leaves a finished run alone whose data are gone, or whose settings have a problem now, and says so."""
     data, root = tmp_path / "data", tmp_path / "outputs/reproduce/mine/paper"
@@ -622,5 +645,7 @@ def test_a_cell_that_cannot_run_is_failed(own: Path, ptune: Callable[..., Any], 
     assert done.code == 1
     assert done.err.splitlines()[-1] == "1 of 2 cells failed: rte.majority"
     data = json.loads((tmp_path / "outputs/reproduce/mine/demo/table.json").read_text())
-    assert [cell["state"] for cell in data["cells"]] == ["not comparable", "failed"]
-    assert "method.procedure.nothing" in data["cells"][1]["why"]
+    states = {cell["cell"]: (cell["state"], cell["why"]) for cell in data["cells"]}
+    assert states["cb.majority"][0] == "not comparable"
+    assert states["rte.majority"][0] == "failed"
+    assert "method.procedure.nothing" in states["rte.majority"][1]

@@ -64,9 +64,14 @@ class Found:
 
 
 def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], going: bool, root: Path) -> Found:
-    """What has become of a cell. failures: why runs have failed, by folder; going: whether somebody runs the table."""
+    """What has become of a cell. failures: why runs have failed, by folder; going: whether somebody runs the table.
+
+    A cell without a work was not asked for, and there is nothing of it.
+    """
     if cell.missing is not None:
         return Found(cell, MISSING, cell.missing)
+    if cell.key not in works:
+        return Found(cell, MISSING, NOT_RUN)
     work = works[cell.key]
     by = None if work.cell.name == cell.name else work.cell.name
     if work.problem:

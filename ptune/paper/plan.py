@@ -131,6 +131,13 @@ class Work:
         """A run of it."""
         return self.known.setdefault(name, Place(self.folder / name, {**self.cell.words, **words}))
 
+    def take_seeds_that_ended(self) -> None:
+        """Count further seeds in, as far as they have been run: somebody has asked for them before."""
+        assert self.settings is not None
+        self.seeds = counted(self.cell.seeds or [self.settings.seed], None)
+        while (self.folder / str(further := max(self.seeds) + 1) / "result.json").is_file():
+            self.seeds.append(further)
+
     @property
     def ended(self) -> bool:
         """Whether its figure is there."""
