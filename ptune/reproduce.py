@@ -124,8 +124,7 @@ class Reproduction:
         for cell in every:
             if cell.missing is None:
                 self.owners.setdefault(cell.key, cell)
-        mine = list({cell.key: self.owners[cell.key] for cell in chosen if cell.missing is None}.values())
-        self.works = plan.planned(mine, self.root)
+        self.works = plan.planned(chosen, self.owners, self.root)
         self.reach = reach = plan.Reach()
         for work in self.works.values():
             if work.settings is not None:
@@ -137,8 +136,8 @@ class Reproduction:
 
     def others(self) -> dict[str, plan.Work]:
         """The works of cells that were not chosen, by key, where there is something of them; see `planned`."""
-        mine = [cell for key, cell in self.owners.items() if key not in self.works and (self.root / cell.name).is_dir()]
-        works = plan.planned(mine, self.root)
+        there = {key for key, cell in self.owners.items() if (self.root / cell.name).is_dir()} - {*self.works}
+        works = plan.planned([cell for cell in self.every if cell.key in there], self.owners, self.root)
         for work in works.values():
             if work.settings is not None:
                 work.take_seeds_that_ended()

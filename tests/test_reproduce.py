@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import RESULT
+from finished import CONFIG, RESULT
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
@@ -496,6 +496,43 @@ def test_the_files_have_the_whole_table(own: Path, ptune: Callable[..., Any], tm
     assert table() == whole
 
 
+def test_a_stage_chooses_its_own_trial(hydra: None, tmp_path: Path) -> None:
+    """Of runs that tasks share each has the trial that its dev set chose, and its edge; further seeds go on from it."""
+    some = [f"{task}.bert_large.mpt2" for task in ("conll03", "ontonotes", "conll04")]
+    every = {cell.name: cell for cell in cells(load("ptv2_table3"), "paper", count=2) if cell.name in some}
+    works = plan.planned(every.values(), {each.key: each for each in reversed(every.values())}, tmp_path)
+    (work,) = works.values()
+    assert (work.stages, work.number) == ([None, "ontonotes", "conll04"], 6 + 3)
+    best = {None: (1e-2, 32), "conll04": (5e-3, 128), "ontonotes": (1e-2, 32)}
+
+    def finish(place: plan.Place) -> None:
+        trial = place.words["optim.lr"], place.words["prompt_length.value"]
+        for stage, chosen in best.items():
+            score = {"selected": 80.0 if trial == chosen else 70.0, "seed": place.words["seed"]}
+            told = {**RESULT, **score, "epochs": 1, "best": {**RESULT["best"], "epoch": 1, "interval": None}}
+            config = {**CONFIG, "optim": {"lr": trial[0]}, "prompt_length": {"value": trial[1]}}
+            place.of(stage).mkdir(parents=True, exist_ok=True)
+            (place.of(stage) / "result.json").write_text(json.dumps(told), encoding="utf-8")
+            (place.of(stage) / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    for place in work.tried:
+        finish(place)
+    chosen = {stage: [str(place.folder.relative_to(work.folder)) for place in work.places(stage)] for stage in best}
+    own, other = "optim.lr=0.01,prompt_length.value=32", "optim.lr=0.005,prompt_length.value=128"
+    assert chosen[None] == chosen["ontonotes"] == [f"search/{own}", "2"]
+    assert chosen["conll04"] == [f"search/{other}", f"{other}/2"]
+    assert (len(work.every), work.number) == (6 + 2, 6 + 2)
+    assert not work.ended("conll04")
+    for place in work.every:
+        finish(place)
+    seen = {name: found.found(each, works, {}, False, tmp_path).ours for name, each in every.items()}
+    assert [each and (each.n, each.edge) for each in seen.values()] == [
+        (2, {"optim.lr": "largest", "prompt_length.value": "smallest"}),
+        (2, {"optim.lr": "largest", "prompt_length.value": "smallest"}),
+        (2, {"optim.lr": "smallest", "prompt_length.value": "largest"}),
+    ]
+
+
 def test_what_cannot_run_again_stays(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """rerun leaves a finished run alone whose data are gone, or whose settings have a problem now, and says so."""
     data, root = tmp_path / "data", tmp_path / "outputs/reproduce/mine/paper"
@@ -532,7 +569,7 @@ def test_files_that_are_not_there_have_not_changed(hydra: None, tmp_path: Path, 
     more = {"data": "local", "data.root": str(root), "tracker": "none"}
     cell = next(cell for cell in cells(parse("mine", MINE), "paper", more) if cell.name == "rte.majority")
     work = plan.work(cell, tmp_path)
-    (place,) = work.places
+    (place,) = work.places()
     place.folder.mkdir(parents=True)
     (place.folder / "result.json").write_text("{}", encoding="utf-8")
     files = {"train": {"sha256": "of a run"}}
@@ -551,7 +588,7 @@ def test_synthetic_data_are_comparable_with_nothing(hydra: None, tmp_path: Path,
     for table in (parse("mine", MINE), parse("mine", {**MINE, "scales": scales})):
         (cell, *_) = cells(table, scale, more)
         work = plan.work(cell, tmp_path)
-        (place,) = work.places
+        (place,) = work.places()
         place.folder.mkdir(parents=True, exist_ok=True)
         result = RESULT | {"epochs": 1, "synthetic": synthetic}
         result["best"] = {"report": {"accuracy": 70.0}, "epoch": 1, "interval": None}

@@ -76,9 +76,9 @@ def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], go
     by = None if work.cell.name == cell.name else work.cell.name
     if work.problem:
         return Found(cell, FAILED, work.problem, by=by)
-    finished = [place for place in work.places if place.state == FINISHED]
+    finished = [place for place in work.places(cell.stage) if place.state == FINISHED]
     ours = figure(cell, work, finished, root) if finished else None
-    if work.ended:
+    if work.ended(cell.stage):
         assert ours is not None
         if any(place.changed for place in finished):
             ours.caveats.append("its settings have changed since; rerun=true runs it again")
@@ -109,7 +109,7 @@ def waiting(work: Work, going: bool) -> tuple[str, str]:
 
 def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     """Our figure of a cell, from the finished runs that it is of."""
-    mine = [results.read(place.folder / "stages" / cell.stage if cell.stage else place.folder) for place in places]
+    mine = [results.read(place.of(cell.stage)) for place in places]
     groups = results.grouped(mine)
     caveats = [str(run.result["caveat"]) for run in mine if "caveat" in run.result]
     if any(run.result["synthetic"] for run in mine):
@@ -123,7 +123,7 @@ def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     spread = group.spread(of(metric, cell.beside))
     tried, space, edge = 1, {}, {}
     if work.tried:
-        search = results.grouped([results.read(place.folder) for place in work.tried], searched(work))[0]
+        search = results.grouped([results.read(place.of(cell.stage)) for place in work.tried], searched(work))[0]
         tried, space, edge = len(work.tried), dict(work.cell.search), search.edge
     return Ours(
         n=spread.n,

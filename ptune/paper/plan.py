@@ -1,7 +1,9 @@
 """Which runs the cells of a table stand for, where they are, and what there is of them.
 
 A cell's runs are in TABLE/SCALE/CELL/SEED; trials of a search in TABLE/SCALE/CELL/search/TRIAL. Cells whose overrides
-are the same share the runs of the first of them, so that nothing is computed twice.
+are the same share the runs of the first of them, so that nothing is computed twice. A cell that reads a stage of them
+chooses the trial by that stage; where it is another than the runs' own score chooses, further seeds of it are in
+TABLE/SCALE/CELL/TRIAL/SEED.
 """
 
 from __future__ import annotations
@@ -55,6 +57,10 @@ class Place:
         """Whether what is there was made with other settings than are asked for now."""
         return self.state != NOTHING and environment(self.folder).get("identity") != build.identity(self.settings)
 
+    def of(self, stage: str | None) -> Path:
+        """The folder of one of its stages; null: its own."""
+        return self.folder / "stages" / stage if stage else self.folder
+
     def put_aside(self, root: Path) -> None:
         """Make room for a run of its own from the start; what is there is kept below REPLACED."""
         if not self.folder.is_dir():
@@ -69,12 +75,14 @@ class Place:
 class Work:
     """The runs of one cell, or of several that share them: trials of a search if there is one, then one a seed.
 
-    problem: what is wrong with its settings; lacking: what they need that is not there.
+    stages: of its runs, that cells read; null: a run's own figures. problem: what is wrong with its settings; lacking:
+    what they need that is not there.
     """
 
     cell: Cell
     folder: Path
     settings: Train | None = None
+    stages: list[str | None] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     problem: str | None = None
     lacking: str | None = None
@@ -99,33 +107,40 @@ class Work:
         """What the search tries."""
         return trials(self.cell.search)
 
-    @property
-    def best(self) -> Place | None:
-        """The trial that the selecting score chose, once all have ended; of equals the first."""
+    def best(self, stage: str | None) -> Place | None:
+        """The trial that the selecting score of a stage chose, null: the run's own, once all have ended; of equals the
+        first.
+        """
         if not self.tried or any(place.state != FINISHED for place in self.tried):
             return None
-        return max(self.tried, key=lambda place: float(RunFolder(place.folder).read_json("result.json")["selected"]))
+        return max(self.tried, key=lambda place: selected(place.of(stage)))
 
-    @property
-    def places(self) -> list[Place]:
-        """The runs that the cell's figure is of, as far as they are known: with a search when it has ended."""
+    def places(self, stage: str | None = None) -> list[Place]:
+        """The runs that a cell's figure is of, as far as they are known: with a search when it has ended.
+
+        stage: that the cell reads; its own selecting score chooses the trial, and what follows a trial other than the
+        run's own choice has a folder of that trial.
+        """
         if not self.trials:
             return [self.place(str(seed), {"seed": seed}) for seed in self.seeds]
-        best = self.best
+        best = self.best(stage)
         if best is None:
             return []
         chosen = self.trials[self.tried.index(best)]
-        return [best, *(self.place(str(seed), {**chosen, "seed": seed}) for seed in self.seeds[1:])]
+        below = "" if best is self.best(None) else f"{named(chosen)}/"
+        return [best, *(self.place(f"{below}{seed}", {**chosen, "seed": seed}) for seed in self.seeds[1:])]
 
     @property
     def every(self) -> list[Place]:
-        """The trials, and the runs that the cell's figure is of."""
-        return [*self.tried, *(place for place in self.places if place not in self.tried)]
+        """The trials, and the runs that the figures of its cells are of."""
+        return list(dict.fromkeys([*self.tried, *(place for stage in self.stages for place in self.places(stage))]))
 
     @property
     def number(self) -> int:
-        """How many runs it takes in all."""
-        return len(self.seeds) if not self.trials else len(self.trials) + len(self.seeds) - 1
+        """How many runs it takes in all; before a search has ended, at most."""
+        if not self.trials or self.best(None):
+            return len(self.every)
+        return len(self.trials) + len(self.stages) * (len(self.seeds) - 1)
 
     def place(self, name: str, words: Words) -> Place:
         """A run of it."""
@@ -138,24 +153,28 @@ class Work:
         while (self.folder / str(further := max(self.seeds) + 1) / "result.json").is_file():
             self.seeds.append(further)
 
-    @property
-    def ended(self) -> bool:
-        """Whether its figure is there."""
-        return bool(self.places) and all(place.state == FINISHED for place in self.places)
+    def ended(self, stage: str | None) -> bool:
+        """Whether the figure of a cell is there, see `places`."""
+        places = self.places(stage)
+        return bool(places) and all(place.state == FINISHED for place in places)
 
 
-def planned(cells: Sequence[Cell], root: Path) -> dict[str, Work]:
-    """What cells stand for, by their key; composes each once."""
+def planned(cells: Iterable[Cell], owners: Mapping[str, Cell], root: Path) -> dict[str, Work]:
+    """What cells stand for, by their key; composes each once. owners: by key the cells whose folders have the runs."""
     found: dict[str, Work] = {}
     for cell in cells:
-        if cell.missing is None and cell.key not in found:
-            found[cell.key] = work(cell, root)
+        if cell.missing is None:
+            if cell.key not in found:
+                found[cell.key] = work(owners[cell.key], root)
+                found[cell.key].stages = []
+            if cell.stage not in found[cell.key].stages:
+                found[cell.key].stages.append(cell.stage)
     return found
 
 
 def work(cell: Cell, root: Path) -> Work:
     """The runs of a cell, which need what their settings name."""
-    made = Work(cell, root / cell.name)
+    made = Work(cell, root / cell.name, stages=[cell.stage])
     first = trials(cell.search)[:1]
     try:
         made.settings = composed({**cell.words, **(first[0] if first else {})})
@@ -171,6 +190,11 @@ def work(cell: Cell, root: Path) -> Work:
 def composed(words: Mapping[str, Any]) -> Train:
     """The settings of a run. Raises PtuneError or HydraException for overrides that do not fit together."""
     return build.settings(compose("train", [*of_hydra("hydra.searchpath="), *overrides(words)]))
+
+
+def selected(folder: Path) -> float:
+    """The score that a finished run's best evaluation was chosen by."""
+    return float(RunFolder(folder).read_json("result.json")["selected"])
 
 
 def named(trial: Words) -> str:
