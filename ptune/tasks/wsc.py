@@ -171,7 +171,10 @@ def found(text: str, words: Sequence[int], said: str, at: int) -> tuple[int, int
     begin, end = words[at], words[at + 1] if at + 1 < len(words) else len(text)
     while begin < end and not text[begin].isalnum() and text[begin] != bare[0]:
         begin += 1
-    there = re.compile(r"\s+".join(map(re.escape, bare.split())) + r"(?!\w)", re.IGNORECASE).match(text, begin)
+    parts = bare.split()
+    if sum(map(len, parts)) > len(text) - begin:  # before a pattern is made of a text of any length
+        return None
+    there = re.compile(r"\s+".join(map(re.escape, parts)) + r"(?!\w)", re.IGNORECASE).match(text, begin)
     return there.span() if there and begin < end else None
 
 
