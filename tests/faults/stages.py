@@ -198,10 +198,10 @@ def sweep_points(count: int, happens: str = "") -> list[dict[str, int]]:
     """Where processes of a sweep are killed, or its own is sent a signal."""
     if happens:
         every = [{f"{happens}in_sweep": i} for i in (1, 2, JOBS, JOBS + 1)]
-        every += [{f"sweep_{happens}in_pass": 2 * i + 1} for i in range(8)]
+        every += [{f"sweep_{happens}in_pass": i + 1} for i in range(8)]  # as many as each job has
         return spread(every, count)
     every = [{"in_sweep": i + 1} for i in range(2 * JOBS)]
-    every += [{f"{who}in_pass": 2 * i + 1} for who in ("", "sweep_") for i in range(8)]
+    every += [{f"{who}in_pass": i + 1} for who in ("", "sweep_") for i in range(8)]
     every += [{f"{who}on_disk": 7 * i + 1} for who in ("", "sweep_") for i in range(10)]
     every += [{"forks_in_pass": 5}, {"forks_on_disk": 30}, {"alone_in_pass": 3}, {"alone_in_pass": 8}]
     return spread(every, count)
