@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from ptune import compat, ranks
-from ptune.checks import LEAVES, below, check, lookup, unread
+from ptune.checks import LEAVES, below, check, lookup, unread, unset_length
 from ptune.config import Train
 from ptune.errors import ConfigError, PtuneError
 from ptune.leaves import check_leaf, leaf, signature_model, target, with_defaults
@@ -44,6 +44,7 @@ def settings(cfg: DictConfig) -> Train:
     problems = problems or [*unread(found), *check(found)]
     if problems:
         raise ConfigError(problems)
+    settle(found)
     return found
 
 
@@ -138,6 +139,15 @@ def resolve(s: Train) -> Iterator[str]:
         if getattr(s.optim, name) is None:
             setattr(s.optim, name, s.method.get(name))
     s.optim.weight_decay = s.optim.weight_decay or 0.0
+
+
+def settle(s: Train) -> None:
+    """Fill in what the task decides in settings without mistakes: the metric that selects, and the length of texts."""
+    backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
+    if s.metric is None:
+        s.metric = task.headline
+    if s.data.max_length is None:
+        s.data.max_length = unset_length(s, backbone, task)
 
 
 def resolve_head(s: Train) -> None:

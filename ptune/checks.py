@@ -261,21 +261,16 @@ def check_together(s: Train) -> Iterator[str]:
 
 def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
-    taken = prompt_positions(s, backbone.shape)
-    reads = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
-    writes = reads == "text" or (reads == "mask" and task.masked == "text")
-    written = task.output_length if writes and backbone.shape.causal else 0  # behind the text
-    room = backbone.shape.positions - taken - written
-    template = target(s.method["template"]["_target_"], s.packages)
-    wanted = s.data.max_length if s.data.max_length is not None else template.row_length(s.method["template"], task)
+    taken, written = prompt_positions(s, backbone.shape), written_positions(s, backbone.shape, task)
     given = s.data.max_length is not None
+    wanted = s.data.max_length if s.data.max_length is not None else row_length(s, task)
     shortest, reason = task.shortest
     if wanted < shortest:
         key = "data.max_length" if given else "task.max_length"
         yield f"{key}: {wanted} is too small for {task.name}; at least {shortest} ({reason})"
         return
     least = wanted if given else max(min(wanted, SHORTEST_TEXT), shortest)
-    if room < least:
+    if text_positions(s, backbone.shape, task) < least:
         at_most = backbone.shape.positions - least - written
         unset = reason if least == shortest else "the least that ptune cuts text to by itself"
         text = "data.max_length" if given else unset
@@ -284,8 +279,29 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
             f"{f' + {written} to be written' if written else ''} is more than the "
             f"{backbone.shape.positions} positions of {backbone.name}; at most {max(at_most, 0)}"
         )
-    elif not given:
-        s.data.max_length = min(wanted, room)
+
+
+def unset_length(s: Train, backbone: Any, task: Any) -> int:
+    """What data.max_length comes to where it is not set and `check_positions` finds nothing wrong."""
+    return min(row_length(s, task), text_positions(s, backbone.shape, task))
+
+
+def row_length(s: Train, task: Any) -> int:
+    """How many tokens of text the template takes for the task where there is room."""
+    template = target(s.method["template"]["_target_"], s.packages)
+    return int(template.row_length(s.method["template"], task))
+
+
+def text_positions(s: Train, shape: Any, task: Any) -> int:
+    """How many positions of the backbone are left for text."""
+    return int(shape.positions) - prompt_positions(s, shape) - written_positions(s, shape, task)
+
+
+def written_positions(s: Train, shape: Any, task: Any) -> int:
+    """How many positions, behind the text, are for what is written."""
+    reads = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
+    writes = reads == "text" or (reads == "mask" and task.masked == "text")
+    return int(task.output_length) if writes and shape.causal else 0
 
 
 def check_adapter(tune: str, given: Any) -> Iterator[str]:
@@ -324,9 +340,7 @@ def prompt_positions(s: Train, shape: Any) -> int:
 
 
 def check_metric(s: Train, task: Any) -> Iterator[str]:
-    """The metric that selects must be one the task computes."""
+    """The metric that selects, where one is given, must be one the task computes."""
     known = list(task.score_names)
-    if s.metric is None:
-        s.metric = task.headline
-    elif s.metric not in known:
+    if s.metric is not None and s.metric not in known:
         yield f"metric: {task.name} has no '{s.metric}'; {nearest(s.metric, known)}"

@@ -70,6 +70,12 @@ class Data:
     max_dev: int | None = setting(None, "likewise for dev")
     max_test: int | None = setting(None, "likewise for test")
 
+    @property
+    def tokens(self) -> int:
+        """`max_length` of a run's settings, which are settled (see `build.settle`)."""
+        assert self.max_length is not None
+        return self.max_length
+
 
 @dataclass
 class Optim:

@@ -61,8 +61,7 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     other = changed(first, split, checksum, progress)
     asked = []
     for run in runs:
-        most = run.settings.data.max_length
-        assert most is not None
+        most = run.settings.data.tokens
         template = run.model.member(run.member).template
         asked.append(Asked(run.member, run.task, examples, Rendered(examples, run.task, template, most, cache, split)))
     said = predict_together(first.model, asked, s.batch_size)

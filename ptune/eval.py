@@ -64,8 +64,7 @@ def main(cfg: DictConfig) -> None:
         examples = corpus.splits[split]
         checksum = account(examples)["sha256"]
         other = s.task is None and changed(run, split, checksum, progress)
-        assert run.settings.data.max_length is not None
-        template, most = run.model.member(0).template, run.settings.data.max_length
+        template, most = run.model.member(0).template, run.settings.data.tokens
         rendered = Rendered(examples, task, template, most, cache, split)
         found = evaluate(run.model, Asked(0, task, examples, rendered), split, s.batch_size)
         majority = constant(task, corpus.splits.get("train", examples), split, examples)

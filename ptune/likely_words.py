@@ -45,7 +45,7 @@ def search(
         raise ConfigError(["method/head: label words are looked for where a verbalizer reads them; use verbalizer"])
     template.masks = 1  # what is looked for is one token, whatever is written
     examples = session.corpus.splits["train"]
-    rendered = Rendered(examples, task, template, int(s.data.max_length or 0), session.cache, "train")
+    rendered = Rendered(examples, task, template, s.data.tokens, session.cache, "train")
     gold, owners = golden(task, examples)
     written = {label: head.label_words[label][0] for label in task.labels}
     words = vocabulary(template.tokens, template.mask_lead)

@@ -61,7 +61,7 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
         raise PtuneError("to=peft: takes the PEFT library: pip install 'ptune[peft]'") from None
     from safetensors.torch import save_file
 
-    rendered = Rendered(examples, run.task, run.model.member(run.member).template, run.settings.data.max_length or 0)
+    rendered = Rendered(examples, run.task, run.model.member(run.member).template, run.settings.data.tokens)
     batch = rendered.batch(range(len(examples)), EVALUATION, "eval")
     adapter = refuse(run, batch)
     base = plain_model(run, adapter)

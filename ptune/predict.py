@@ -158,8 +158,7 @@ def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: Tex
     for member, run in runs.items():
         records = [chunk[i][1] for i in places[member]]
         examples = [run.task.example(unlabeled(record, run.task), i) for i, record in enumerate(records)]
-        assert run.settings.data.max_length is not None
-        rendered = Rendered(examples, run.task, run.model.member(member).template, run.settings.data.max_length)
+        rendered = Rendered(examples, run.task, run.model.member(member).template, run.settings.data.tokens)
         asked.append(Asked(member, run.task, examples, rendered))
     found = predict_together(next(iter(runs.values())).model, asked, batch_size)
     predictions = {

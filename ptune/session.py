@@ -193,6 +193,7 @@ class Session:
         s.tracker.group = s.tracker.group or self._group() or run_name(self.settings)
         if problems := [*build.resolve_length(s)] or [*check(s)]:
             raise ConfigError([f"stage {name}: {problem}" for problem in problems])
+        build.settle(s)
         stage = Child(name, self, examples, differing)
         folder = RunFolder(self.folder.file(stage.folder))
         return Session(s, folder, self.overrides, self.progress, self.corpora, stage=stage)
@@ -207,8 +208,7 @@ class Session:
             model = build.assemble([s], self.task)
             model.load_stored(self.folder.read_tensors())
             self.take(model, self.member)
-        assert s.data.max_length is not None
-        rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.max_length, self.cache)
+        rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.tokens, self.cache)
         return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
 
     def settle(self, **changes: Any) -> None:
@@ -245,7 +245,7 @@ class Session:
         if s.method["head"].get("calibrate"):
             from ptune.calibration import calibrate
 
-            calibrate(self.model, self.member, self.task, int(s.data.max_length or 0))
+            calibrate(self.model, self.member, self.task, s.data.tokens)
         splits = {s.select_on, self.report_on, *self.corpus.beside(self.report_on)}
         seen = self.model, self.member, {split: self.render(split) for split in splits}
         event = {**self.evaluations.event(*seen, 0), "step": 0, "epoch": 0.0}
@@ -311,8 +311,7 @@ class Session:
         from ptune.rendered import Rendered
 
         template = self.model.member(self.member).template
-        assert self.settings.data.max_length is not None
-        most = self.settings.data.max_length
+        most = self.settings.data.tokens
         examples = self.corpus.splits[split] if examples is None else examples
         rendered = Rendered(examples, self.task, template, most, self.cache, split)
         if rendered.cut or rendered.lost:

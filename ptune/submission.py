@@ -44,8 +44,7 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     if corpus.synthetic:
         progress.say(SYNTHETIC, style="bold yellow")
     check(task, corpus, told["files"], progress)
-    template, most = run.model.member(0).template, run.settings.data.max_length
-    assert most is not None
+    template, most = run.model.member(0).template, run.settings.data.tokens
     for split, name in told["files"].items():
         examples = corpus.splits[split]
         rendered = Rendered(examples, task, template, most, cache, split)

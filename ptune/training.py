@@ -179,7 +179,7 @@ def stream(s: Train, rendered: Rendered, name: str = "train") -> Stream:
 
 def stream_beside(session: Session, beside: Beside, template: Any) -> Stream:
     """The micro-batches of examples beside a run's own."""
-    most = int(session.settings.data.max_length or 0)
+    most = session.settings.data.tokens
     rendered = Rendered(beside.examples, beside.task, template, most, session.cache, beside.name)
     return stream(beside.settings, rendered, beside.name)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
 
 from ptune import build, config
+from ptune.checks import check
 from ptune.errors import ConfigError
 
 TINY = ["backbone=tiny_encoder", "data=demo"]
@@ -216,6 +218,17 @@ def problems(*overrides: str) -> list[str]:
 def test_message(name: str) -> None:
     overrides, expected = CASES[name]
     assert problems(*overrides) == expected
+
+
+def test_checking_changes_no_setting(settings) -> None:
+    """What is checked has been settled, or is settled afterwards."""
+    s = settings("task=rte", *TINY)
+    s.metric, s.data.max_length = None, None
+    before = asdict(s)
+    assert [*check(s)] == []
+    assert asdict(s) == before
+    build.settle(s)
+    assert (s.metric, s.data.max_length) == ("accuracy", 236)
 
 
 def test_adafactor_as_it_is(settings) -> None:

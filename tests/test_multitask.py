@@ -12,7 +12,7 @@ import torch
 import yaml
 from command_line import call
 
-from ptune import loop, stages
+from ptune import build, loop, stages
 from ptune.checks import check
 from ptune.leaves import leaf
 from ptune.procedures.multitask import Multitask, further
@@ -102,6 +102,8 @@ def test_each_task_reads_texts_of_its_own_length(settings, given, lengths):
         stages.changed(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
     ]
     assert [[*check(each)] for each in found] == [[], []]
+    for each in found:
+        build.settle(each)
     assert [each.data.max_length for each in found] == lengths
 
 
@@ -114,6 +116,8 @@ def test_each_task_is_as_published_where_one_is(settings):
         stages.changed(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
     )
     assert [[*check(each)] for each in (roles, entities)] == [[], []]
+    for each in (roles, entities):
+        build.settle(each)
     assert (s.metric, roles.metric, entities.metric) == ("f1_seqeval", "f1_seqeval", "f1")
     assert (roles.task["predicate"], roles.report_on, entities.report_on) == ("literal", "test", "test")
     assert [each.data.max_length for each in (s, roles, entities)] == [504] * 3

@@ -143,7 +143,7 @@ def needed(s: Train) -> float:
     task, reads = leaf(s.task, s.packages), getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
     examples, prompt = -(-s.batch_size // (s.accumulate or 1)), s.prompt_length.value or 0
     rows = examples * (1 if task.masked != "label" and reads == "mask" else task.rows)
-    length = (s.data.max_length or 256) + prompt
+    length = s.data.tokens + prompt
     tokens = rows * length if s.batch_tokens is None else min(rows * length, s.batch_tokens + rows * prompt)
     width, bytes_each = int(s.backbone["hidden"]), 2 if s.precision == "bfloat16" else 4
     layers = int(s.backbone["layers"]) + int(s.backbone.get("decoder_layers") or 0)

@@ -91,7 +91,7 @@ class AutoPrompt(Procedure):
         s, task = session.settings, session.task
         model = build.assemble([s], task)
         template = model.member(0).template
-        rendered = Rendered(session.corpus.splits["train"], task, template, s.data.max_length, session.cache, "train")
+        rendered = Rendered(session.corpus.splits["train"], task, template, s.data.tokens, session.cache, "train")
         order = sorted(range(len(rendered)), key=lambda index: -rendered.lengths[index])
         chosen = fitting(order, rendered.size, s.eval_batch_size, s.batch_tokens)
         batches = (rendered.batch(few, Draw(s.seed, 0), "train") for few in chosen)

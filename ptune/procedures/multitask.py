@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ptune import compat
-from ptune.checks import check_positions
+from ptune.checks import check_positions, unset_length
 from ptune.errors import PtuneError
 from ptune.leaves import leaf
 from ptune.procedures import Procedure, Stage
@@ -140,13 +141,13 @@ def further(
     So is the length of texts, unless it is another than the own task says, as where the command line gives it; and
     `compat` says of each task what it is scored by.
     """
-    s = deepcopy(session.settings)
-    s.data.max_length = None
-    [*check_positions(s, leaf(s.backbone, s.packages), session.task)]
-    lengths = {"max_length": None} if s.data.max_length == session.settings.data.max_length else {}
+    s = session.settings
+    unset, about = replace(s, data=replace(s.data, max_length=None)), (leaf(s.backbone, s.packages), session.task)
+    usual = s.data.max_length == unset_length(unset, *about) and not any(check_positions(unset, *about))
+    lengths = {"max_length": None} if usual else {}
     return {
         name: {
-            **{"task": task, "metric": None, "report_on": None, **compat.of_task(session.settings, deepcopy(task))},
+            **{"task": task, "metric": None, "report_on": None, **compat.of_task(s, deepcopy(task))},
             "data": {"layout": None, **lengths, **(data or {}).get(name, {})},
         }
         for name, task in tasks.items()
