@@ -305,6 +305,7 @@ class Job:
         self.started = False
         self.error: Exception | None = None
         self.failed: dict[int, str] = {}  # jobs of a sweep that did not come to their end: their kinds of failure
+        self.well = False  # whether a job has come to its end, now or before
 
     def __call__(self, cfg: DictConfig) -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -317,7 +318,9 @@ class Job:
         try:
             check_complete(cfg)
             self.started = True
-            return import_module(f"ptune.{file_name(self.command)}").main(cfg)
+            score = import_module(f"ptune.{file_name(self.command)}").main(cfg)
+            self.well = True
+            return score
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 self.report(error, HydraConfig.get().job.num, HydraConfig.get().overrides.task)
@@ -354,7 +357,7 @@ class Job:
     def code(self) -> int:
         """The exit code of a sweep in which jobs failed."""
         kinds = {*self.failed.values()}
-        return 75 if "interrupted" in kinds else 2 if kinds == {"config"} else 1
+        return 75 if "interrupted" in kinds else 2 if kinds == {"config"} and not self.well else 1
 
     def summary(self) -> str:
         """The last line of a sweep in which jobs failed, else nothing."""
@@ -363,7 +366,9 @@ class Job:
         kinds = Counter(self.failed.values())
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         jobs = ranges(sorted(self.failed))
-        return f"ptune {self.command}: failed jobs: {jobs} ({told}); run the same command again to retry them"
+        fix, again = "fix the settings", "run the same command again to retry"
+        cure = fix if {*kinds} == {"config"} else f"{fix} and {again} them" if "config" in kinds else f"{again} them"
+        return f"ptune {self.command}: failed jobs: {jobs} ({told}); {cure}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

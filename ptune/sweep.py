@@ -62,12 +62,12 @@ def show(folder: Path) -> None:
         report.draw(["run", *COLUMNS], rows)
         print(f"all of it: ptune report {folder}")
     failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
-    alike: dict[tuple[str, ...], list[str]] = {}
+    alike: dict[tuple[str, str], list[str]] = {}  # of what ended each it was told when it did
     for name, event in zip(differences([event["overrides"] for event in failed]), failed, strict=True):
-        alike.setdefault((event["state"], event["kind"], event["message"]), []).append(name)
-    for (state, kind, message), names in alike.items():
+        alike.setdefault((event["state"], event["kind"]), []).append(name)
+    for (state, kind), names in alike.items():
         more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-        print(f"{state} ({kind})  {', '.join(names[:FEW])}{more}  {message}")
+        print(f"{state} ({kind})  {', '.join(names[:FEW])}{more}")
 
 
 def track(folder: Path) -> None:

@@ -498,10 +498,10 @@ def test_a_failing_job_does_not_end_a_sweep(tmp_path):
     result = sweep(tmp_path, "task=rte", "-m", "seed=1,2,3", "hydra/launcher=basic")
     assert result.out.splitlines() == ["job 1", "job 2", "job 3"]
     assert "job 1 (task=rte seed=2) failed:\nseed: 2 is one too many\n" in result.err
-    assert result.err.endswith("ptune train: failed jobs: 1 (1 config); run the same command again to retry them")
+    assert result.err.endswith("ptune train: failed jobs: 1 (1 config); fix the settings")
     assert "Traceback" not in result.err
     assert "HYDRA_FULL_ERROR" not in result.err
-    assert result.code == 2
+    assert result.code == 1
 
 
 def test_a_sweep_without_jobs_is_a_mistake(tmp_path):

@@ -220,8 +220,23 @@ def test_a_sweep_of_wrong_settings_starts_nothing(ptune, tmp_path, cached):
     done = ptune(*SWEEP, "seed=1,2", plant(s1="config", s2="config"))
     assert done.code == 2
     assert started(tmp_path / "out") == Counter()
+    assert (done.out + done.err).count("seed: 1 is planted") == 1
+    assert done.err.splitlines()[-1] == "ptune train: failed jobs: 0-1 (2 config); fix the settings"
     done = ptune(*SWEEP, "seed=1,2", plant(), "resume=out")
     assert "(config): resume: a sweep resumes when the same command is run again" in done.err
+
+
+def test_a_sweep_of_which_a_job_is_well_is_not_all_wrong_settings(ptune, tmp_path, cached):
+    """Its exit code says that some failed, whether the job is well now or was before."""
+    words = [*SWEEP, "seed=1,2", plant(s1="config")]
+    for _ in range(2):
+        done = ptune(*words)
+        assert (done.code, ends(tmp_path / "out")[1]) == (1, ("ok", ""))
+        assert done.err.splitlines()[-1] == "ptune train: failed jobs: 0 (1 config); fix the settings"
+    mixed = ptune(*SWEEP, "seed=1,2", plant(s1="config", s2="code"), "hydra.sweep.dir=mixed")
+    assert mixed.code == 1
+    cure = "fix the settings and run the same command again to retry them"
+    assert mixed.err.splitlines()[-1] == f"ptune train: failed jobs: 0-1 (1 config, 1 code); {cure}"
 
 
 def test_a_folder_of_other_settings_is_left_alone(ptune, tmp_path, cached):

@@ -118,6 +118,8 @@ class Sweep(Launcher):
         with Ledger(folder) as ledger, View(folder, jobs) as view, told_to_end():
             course = Course(self, ledger, view)
             course.run(jobs)
+        if self.well and hasattr(self.task_function, "well"):
+            self.task_function.well = True
         return [self.returned(job, course.done[job.number]) for job in jobs]
 
     def returned(self, job: Job, outcome: Outcome) -> JobReturn:
