@@ -35,11 +35,12 @@ class View:
     """
 
     def __init__(self, folder: Path, jobs: Sequence[Job], progress: Progress | None = None) -> None:
-        self.folder, self.total = folder, len(jobs)
+        self.folder, self.jobs, self.total = folder, jobs, len(jobs)
         self.progress = progress or Progress(any(job.settings is not None and job.settings.quiet for job in jobs))
         self.states: Counter[str] = Counter()
-        self.best: dict[str, tuple[float, str]] = {}  # of each task: the score, and whose it is
-        self.seconds: list[float] = []  # that jobs took
+        self.best: dict[str, tuple[float, str, str]] = {}  # of each task: the score, what it is of, and whose it is
+        self.seconds: dict[str, list[float]] = {}  # that jobs took, by method
+        self.over: set[int] = set()  # jobs that have ended
         self.running: dict[int, tuple[Job, float]] = {}
         self.histories: dict[int, Latest] = {}  # by the job's number
         self.told: dict[str, Job] = {}  # by what was said of a failure: whose it was
@@ -102,7 +103,7 @@ class View:
         if job.number in self.running:
             del self.running[job.number]
             if outcome.state == "ok":
-                self.seconds.append(outcome.seconds)
+                self.seconds.setdefault(method(job), []).append(outcome.seconds)
         self._note(job, outcome)
         if outcome.state == "pruned":
             self.say(f"{called(job)} {outcome.message}; {self.counted()}")
@@ -120,10 +121,11 @@ class View:
 
     def _note(self, job: Job, outcome: Outcome) -> None:
         self.states[outcome.state] += 1
+        self.over.add(job.number)
         if outcome.score is not None and job.settings is not None:
             task = str(job.settings.task["name"])
-            if outcome.score > self.best.get(task, (-math.inf, ""))[0]:
-                self.best[task] = outcome.score, job.name or called(job)
+            if outcome.score > self.best.get(task, (-math.inf, "", ""))[0]:
+                self.best[task] = outcome.score, figure(job), job.name or called(job)
 
     # What it looks like
 
@@ -142,12 +144,32 @@ class View:
         )
 
     def left(self) -> float | None:
-        """Seconds left, if the jobs to come take as long as those that were run here; None without any of them."""
-        if not self.seconds or not (self.running or self.waiting):
+        """Seconds left, if running jobs go on at the pace of their steps so far, and the others take as long as those
+        of their method, or else of the slowest; None where a running job can be compared with nothing.
+        """
+        now = time.monotonic()
+        known = {name: sum(taken) / len(taken) for name, taken in self.seconds.items()}
+        begun = 0.0
+        for job, since in self.running.values():
+            spent, share = now - since, self.history(job).share
+            expected = spent / share if share else known.get(method(job))
+            if expected is None:
+                return None
+            begun += max(0.0, expected - spent)
+            known.setdefault(method(job), expected)
+        if not known or not (self.running or self.waiting):
             return None
-        each, now = sum(self.seconds) / len(self.seconds), time.monotonic()
-        begun = sum(max(0.0, each - (now - since)) for _, since in self.running.values())
-        return (begun + each * self.waiting) / max(1, len(self.running))
+        waiting = [job for job in self.jobs if job.number not in self.over and job.number not in self.running]
+        each = [known.get(method(job), max(known.values())) for job in waiting]
+        to_come = self.waiting * sum(each) / len(each) if each else 0.0
+        return (begun + to_come) / max(1, len(self.running))
+
+    def history(self, job: Job) -> Latest:
+        """What there is of a job's course."""
+        if job.number not in self.histories:
+            epochs, most = (job.settings.epochs, job.settings.max_steps) if job.settings is not None else (0, None)
+            self.histories[job.number] = Latest(job.folder / "metrics.jsonl", epochs, most)
+        return self.histories[job.number]
 
     def drawn(self) -> Group:
         """The live view: how far the sweep is, the best of each task, and what is running."""
@@ -163,15 +185,16 @@ class View:
             Text("" if (left := self.left()) is None else f"about {spoken(left)} left"),
         )
         lines: list[Any] = [head]
-        for task, (score, name) in list(self.best.items())[:BESTS]:
-            lines.append(Text(f"  best {task} {score:.2f}  {name}", style="cyan", no_wrap=True, overflow="ellipsis"))
+        for task, (score, of, name) in list(self.best.items())[:BESTS]:
+            lines.append(
+                Text(f"  best {task} {of} {score:.2f}  {name}", style="cyan", no_wrap=True, overflow="ellipsis")
+            )
         grid = Table.grid(padding=(0, 2, 0, 0))
         for column in ("job", "name", "figures", "time"):
             grid.add_column(no_wrap=True, overflow="ellipsis", justify="right" if column == "time" else "left")
         now = time.monotonic()
         for job, since in list(self.running.values())[:SHOWN]:
-            history = self.histories.setdefault(job.number, Latest(job.folder / "metrics.jsonl"))
-            grid.add_row(f"  job {job.number}", job.name, str(history), clock(now - since))
+            grid.add_row(f"  job {job.number}", job.name, str(self.history(job)), clock(now - since))
         if len(self.running) > SHOWN:
             grid.add_row("", f"and {len(self.running) - SHOWN} more", "", "")
         return Group(*lines, grid)
@@ -180,6 +203,11 @@ class View:
 def called(job: Job) -> str:
     """A job in messages."""
     return f"job {job.number} ({job.name})" if job.name else f"job {job.number}"
+
+
+def method(job: Job) -> str:
+    """What a job trains."""
+    return str(job.settings.method["name"]) if job.settings is not None else ""
 
 
 def figure(job: Job) -> str:
@@ -195,26 +223,44 @@ def shown(path: Path) -> str:
 
 
 class Latest:
-    """The last step and the last score of a run's history, which is read on from where the last look ended."""
+    """The last step and the last score of a run's history, which is read on from where the last look ended.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.read, self.step, self.score = path, 0, "", ""
+    epochs, most: those of the run, and the steps that it takes at most, which say how many there will be.
+    """
+
+    def __init__(self, path: Path, epochs: int = 0, most: int | None = None) -> None:
+        self.path, self.epochs, self.most = path, epochs, most
+        self.read, self.step, self.steps, self.score = 0, 0, 0, ""
 
     def __str__(self) -> str:
+        self.look()
+        of = f"/{self.steps}" if self.steps >= self.step else ""
+        return "  ".join(part for part in (f"step {self.step}{of}" * bool(self.step), self.score) if part) or NO_FIGURE
+
+    @property
+    def share(self) -> float:
+        """How much of the steps is done; 0 where that cannot be told."""
+        self.look()
+        return self.step / self.steps if 0 < self.step <= self.steps else 0.0
+
+    def look(self) -> None:
+        """Read what is new."""
         with suppress(OSError), self.path.open("rb") as file:
             if file.seek(0, os.SEEK_END) < self.read:  # cut, as where a run goes on
-                self.read, self.step, self.score = 0, "", ""
+                self.read, self.step, self.steps, self.score = 0, 0, 0, ""
             file.seek(self.read)
             whole = file.read().rpartition(b"\n")[:2]
             self.read += sum(map(len, whole))
             for line in whole[0].split(b"\n"):
                 self._note(line)
-        return "  ".join(part for part in (self.step, self.score) if part) or NO_FIGURE
 
     def _note(self, line: bytes) -> None:
         with suppress(ValueError):
             event: Mapping[str, Any] = json.loads(line)
-            self.step = f"step {event['step']}"
+            self.step = int(event["step"])
+            if epoch := event.get("epoch"):
+                self.steps = self.epochs * round(self.step / epoch)
+                self.steps = min(self.steps, self.most or self.steps)
             if event["event"] == "eval":
                 self.score = f"{event['split']} {event['metric']} {event['selected']:.1f}"
 

@@ -9,6 +9,7 @@ import signal
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -198,7 +199,7 @@ def played(jobs: list[Job], folder: Path, terminal: bool) -> tuple[View, str]:
         view.ended(jobs[2], Outcome("ok", score=81.5, seconds=40.0))
         view.started([jobs[3]])
         jobs[3].folder.mkdir()
-        step = {"event": "step", "step": 7}
+        step = {"event": "step", "step": 7, "epoch": 3.5}
         event = {"event": "eval", "step": 6, "split": "dev", "metric": "f1", "selected": 55.55}
         (jobs[3].folder / "metrics.jsonl").write_text(f"{json.dumps(event)}\n{json.dumps(step)}\n" + '{"eve')
         if terminal:
@@ -229,11 +230,35 @@ def test_the_live_view(sweep, tmp_path):
     assert "1 failed" in head
     assert "0 waiting" in head
     assert "left" in head
-    assert "best conll03 70.00  task=conll03 seed=0" in lines
-    assert "best wnut17 81.50  task=wnut17 seed=0" in lines
+    assert "best conll03 dev f1 70.00  task=conll03 seed=0" in lines
+    assert "best wnut17 dev f1 81.50  task=wnut17 seed=0" in lines
     (row,) = {line for line in lines if line.startswith("job 3")}
-    assert row.split("  ") == ["job 3", "task=wnut17 seed=1", "step 7", "dev f1 55.5", "0:00"]
+    assert row.split("  ") == ["job 3", "task=wnut17 seed=1", "step 7/20", "dev f1 55.5", "0:00"]
     assert not view.live.is_started
+
+
+def test_the_time_left_follows_from_steps(settings, tmp_path, monkeypatch):
+    """Of running jobs, before any has ended; a job that trains nothing says nothing of those that do."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr("ptune.view.time.monotonic", lambda: clock.now)
+    quick, slow = settings("experiment=demo_majority"), settings("experiment=demo", "epochs=2", "max_steps=30")
+    jobs = [Job(n, None, [], tmp_path / str(n), quick if n == 0 else slow, name=str(n)) for n in range(4)]
+    with View(tmp_path, jobs, Progress(stream=io.StringIO())) as view:
+        view.begin(4)
+        view.started([jobs[0]])
+        assert view.left() is None
+        view.ended(jobs[0], Outcome("ok", score=0.0, seconds=1.0))
+        view.started([jobs[1]])
+        clock.now += 10
+        assert view.left() is None
+        jobs[1].folder.mkdir()
+        (jobs[1].folder / "metrics.jsonl").write_text('{"event": "step", "step": 6, "epoch": 0.4}\n')
+        assert str(view.history(jobs[1])) == "step 6/30"
+        assert view.left() == pytest.approx(40 + 50 + 50)
+        view.ended(jobs[1], Outcome("ok", score=0.0, seconds=20.0))
+        assert view.left() == pytest.approx(40)
+        view.started(jobs[2:])
+        assert view.left() == pytest.approx(20)
 
 
 def test_figures_of_a_run(tmp_path):
