@@ -7,6 +7,7 @@ order, optimizer, clipping, schedule, evaluations and early stop, and leaves wit
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +24,10 @@ from ptune.seeds import mix
 from ptune.threads import at_once
 from ptune.training_run import Run
 
+log = logging.getLogger(__name__)
 Work = Sequence[tuple[int, Batch]]
 Losses = Sequence[tuple[Tensor, int]]
+FEW = 3  # examples that a message names
 CURE = "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
 
 
@@ -219,9 +222,11 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
     """Clip and step one run. Raises DivergedError where its loss or gradient is not finite, before anything changes."""
     norm = float(nn.utils.clip_grad_norm_(list(run.trained.values()), run.clip or math.inf))
     if not (math.isfinite(loss) and math.isfinite(norm)):
-        names = ", ".join(name for batch in batches for name in batch.names)
+        names = [name for batch in batches for name in batch.names]
+        log.error("step %d: loss %s, gradient norm %s; examples: %s", run.step + 1, loss, norm, ", ".join(names))
+        few = ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
         raise DivergedError(
-            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {names}. {CURE}"
+            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {few}. {CURE}"
         )
     with memory.needed("for the optimizer's step", "optim=adafactor or a lower prompt_length.value takes less"):
         rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)

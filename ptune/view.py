@@ -112,7 +112,7 @@ class View:
             first = self.told.setdefault(outcome.message, job)
             said = outcome.message if first is job else f"as {called(first)}"
             log = job.folder / "log.txt"
-            where = f"; {shown(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
+            where = f"; log: {shown(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
             self.progress.console.print(f"{called(job)} {label}: {said}{where}", style="red", markup=False)
         elif not self.progress.live:
             figures = outcome.message or f"{figure(job)} {outcome.score:.2f}, {outcome.seconds:.0f} s"

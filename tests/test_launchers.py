@@ -69,7 +69,9 @@ def test_failures_cost_one_job_each_and_resume_runs_only_those(ptune, tmp_path, 
     lines = done.err.splitlines()
     assert lines[0] == "job 1 (seed=1) failed (config): seed: 1 is planted"
     assert lines[1] == "12 jobs in out: 0 done, 1 not to run, 11 to run"
-    assert "job 2 (seed=2) failed (data): train.txt:7: 3 columns where there should be 4; out/seed-2/log.txt" in lines
+    assert (
+        "job 2 (seed=2) failed (data): train.txt:7: 3 columns where there should be 4; log: out/seed-2/log.txt" in lines
+    )
     assert any(line.startswith("job 6 (seed=6) failed (killed): ended by SIGKILL") for line in lines)
     assert any(line.startswith("job 8 (seed=8) failed (code): KeyError: 'a key' (planted.py:") for line in lines)
     assert any(line.startswith("job 10 (seed=10) failed (code): ended by SIGSEGV") for line in lines)
@@ -97,6 +99,8 @@ def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cache
     assert done.err.splitlines()[-1].startswith(
         "stopping with 2 jobs not run: the first 3 failed the same way (code: KeyError: 'a key' (planted.py:"
     )
+    done = ptune(*words[:-1], "seed=range(0,4)", plant(s0="code", s1="code", s2="code"), "hydra.sweep.dir=one")
+    assert done.err.splitlines()[-1].startswith("stopping with 1 job not run: ")
     done = ptune(*words, plant(s1="code", s2="code", s3="code"), "hydra.sweep.dir=other")
     assert done.code == 1
     assert {*started(tmp_path / "other")} == {0, 1, 2, 3, 4}

@@ -175,7 +175,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(train, wire, passes):
         assert together.losses(member) == pytest.approx(alone.losses(), abs=1e-5)
 
 
-def test_a_single_run_that_diverges_names_step_and_examples(train, wire):
+def test_a_single_run_that_diverges_names_step_and_examples(train, wire, monkeypatch, caplog):
     wired = wire(train("method=ptv2", "max_steps=10", "batch_size=3"))
     run, stream = wired.runs[0], wired.runs[0].stream
 
@@ -187,6 +187,8 @@ def test_a_single_run_that_diverges_names_step_and_examples(train, wire):
 
     run.stream = poisoned
     names = ", ".join(name for batch in stream(2) for name in batch.names)
+    monkeypatch.setattr(loop, "FEW", 1)
+    first, _, others = names.partition(", ")
     before = {}
 
     def note(step, original=poisoned):
@@ -198,10 +200,11 @@ def test_a_single_run_that_diverges_names_step_and_examples(train, wire):
     with pytest.raises(DivergedError) as caught:
         wired.fit()
     assert str(caught.value) == (
-        f"step 3: loss nan, gradient norm nan; the batch's examples: {names}. "
+        f"step 3: loss nan, gradient norm nan; the batch's examples: {first} and {others.count(',') + 1} more. "
         "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
     )
     assert names.count("rte-") in (2, 3)
+    assert caplog.messages == [f"step 3: loss nan, gradient norm nan; examples: {names}"]
     assert_same_bits(
         {n: t.nan_to_num() for n, t in before.items()},
         {n: t.nan_to_num() for n, t in parameters(wired).items()},

@@ -169,7 +169,8 @@ class Course:
         if waiting:
             why, left = self.launcher.failures[0], sum(map(len, waiting))
             raise PtuneError(
-                f"stopping with {left} jobs not run: the first {ALIKE} failed the same way ({why.kind}: {why.message})"
+                f"stopping with {left} job{'s' * (left > 1)} not run: the first {ALIKE} failed the same way "
+                f"({why.kind}: {why.message})"
             )
 
     def sorted_out(self, jobs: Sequence[Job]) -> list[Job]:
