@@ -15,9 +15,9 @@ from typing import Any, TextIO, TypeVar
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ptune import ranks
@@ -26,6 +26,7 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_UNSEEN = 1.0  # that work may take without being shown
 SECONDS_BETWEEN_UPDATES = 0.2
 UNLIMITED = 400  # characters: a file or a pipe has no width, and tables get all that they need
+ROOMY = 140  # characters of a terminal that has room for all of a bar
 NARROW = 12  # characters of a column that may wrap, at least
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 PIECES = re.compile(r"[^\s._=/+,-]*[\s._=/+,-]+|[^\s._=/+,-]+")  # of a name, each with the signs behind it
@@ -109,10 +110,10 @@ class Progress:
         if self.live:
             self.bar = Bar(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[figures]}"),
-                TimeRemainingColumn(),
+                BarColumn(bar_width=24 if self.console.width >= ROOMY else 8),
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                Figures("{task.fields[figures]}", table_column=Column()),
+                TimeRemainingColumn(table_column=Column(no_wrap=True)),
                 console=self.console,
             )
             self.task = self.bar.add_task(label, total=steps, completed=done, figures="")
@@ -156,6 +157,16 @@ class Progress:
         """A compact table of results; numbers to the right."""
         if not self.quiet:
             self.results.print(table(columns, rows, title))
+
+
+class Figures(TextColumn):
+    """The column of a bar that gives way, with the bar itself, where the terminal is too narrow for all of them."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 def table(

@@ -118,7 +118,7 @@ def terminal(told: Told) -> None:
         if "run" in sheet.columns:
             place, folder = sheet.columns.index("run"), told.settings.runs
             cells = [[*row[:place], str(Path(row[place]).relative_to(folder)), *row[place + 1 :]] for row in cells]
-        draw(sheet.columns, cells)
+        draw(sheet.columns, cells, whole=("run",))
         for note in sheet.notes:
             print(note)
     for average in told.averages:
@@ -204,28 +204,32 @@ FORMATS: dict[str, Callable[[Told], None]] = {
 }
 
 
-def draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str] = ()) -> None:
     """A table on the terminal; the settings that all rows share are said once, below it.
 
-    Where the terminal is too narrow, names go on several lines, then columns are left out, which it says.
+    Where the terminal is too narrow, names go on several lines, then columns are left out, which it says. whole:
+    columns that stay on one line, to be copied, as long as leaving out others makes room for them.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
     sheet, told = formats.shared(Sheet("", list(columns), [list(row) for row in rows], []))
     kept = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
     left_out: list[str] = []
+    least = {column: cells for column, cells in kept.items() if column not in SPARED}
+    wraps = [column for column in TEXT if column not in whole]
+    wraps = wraps if _narrowest(least, wraps) <= console.width else [*TEXT]
     for column in SPARED:
-        if _narrowest(kept) <= console.width:
+        if _narrowest(kept, wraps) <= console.width:
             break
         if kept.pop(column, None) is not None:
             left_out.append(column)
-    console.print(table(list(kept), zip(*kept.values(), strict=True), wraps=TEXT))
+    console.print(table(list(kept), zip(*kept.values(), strict=True), wraps=wraps))
     if told:
         print(f"\nall with {', '.join(told)}")
     if left_out:
         print(f"too narrow for {', '.join(left_out)}; format=csv has them")
 
 
-def _narrowest(columns: Mapping[str, Sequence[str]]) -> int:
-    """How many characters wide a table of these columns is when its names are on several lines."""
+def _narrowest(columns: Mapping[str, Sequence[str]], wraps: Sequence[str]) -> int:
+    """How many characters wide a table of these columns is when those that wrap are on several lines."""
     widths = {column: max(map(len, (column, *cells))) for column, cells in columns.items()}
-    return sum(2 + (min(width, NARROW) if column in TEXT else width) for column, width in widths.items())
+    return sum(2 + (NARROW if column in wraps else width) for column, width in widths.items())

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from transformers import AutoTokenizer
 
 from ptune import arrow, build, cache, encoded, progress
@@ -609,6 +610,22 @@ def test_a_table_in_a_file_is_as_wide_as_it_needs():
     path = "outputs/" + "x" * 100
     Progress(stream=stream).table(["run", "dev f1", "95% interval"], [[path, "87.56", "[85.1, 90.0]"]])
     assert stream.getvalue().splitlines()[1].split() == [path, "87.56", "[85.1,", "90.0]"]
+
+
+def test_the_counts_of_a_bar_have_room_first():
+    """A step without its total says little; the bar and the figures give way."""
+    stream = io.StringIO()
+    shown = Progress(stream=stream)
+    shown.console = Console(file=stream, force_terminal=True, width=100, color_system=None)
+    shown.live = True
+    shown.begin("ptv2 P=20 conll03 (synthetic) tiny_encoder", 2345)
+    shown.show({"event": "eval", "split": "dev", "metric": "f1", "selected": 55.5, "best": True})
+    shown.show({"event": "step", "step": 1017, "loss": 0.123, "examples": 16})
+    shown.end()
+    last = [line for line in stream.getvalue().splitlines() if "conll03" in line][-1]
+    assert "ptv2 P=20 conll03 (synthetic) tiny_encoder" in last
+    assert "1017/2345" in last
+    assert "loss 0.123" in last
 
 
 def test_progress_of_encoding(monkeypatch):

@@ -15,6 +15,7 @@ import torch
 from command_line import call
 from safetensors.torch import load_file, save_file
 
+from ptune import report
 from ptune.run import RunFolder, sha256
 from ptune.schemes import from_iob2, spans, to_iob2
 
@@ -447,6 +448,22 @@ def test_report_says_once_what_all_runs_share(ptune, finished, tmp_path):
     assert shown[4].startswith("all with task rte, backbone ")
     assert "P 3, seed 3" in shown[4]
     assert "metric dev accuracy (selected on)" in shown[4]
+
+
+@pytest.mark.parametrize("width", [100, 80])
+def test_a_run_can_be_copied_from_a_narrow_terminal(monkeypatch, capsys, width):
+    """Its folder stays on one line where other columns can go."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "conll03/ptv2/20260101-000000-000001"
+    long = ["ptv2", "conll03 (synthetic)", "80.65", "[77.5, 83.6]", "79.12", "1,518,729", "6,083,244", "14.0", name]
+    other = [*long[:-1], name.replace("ptv2", "bitfit")]
+    other[0] = "bitfit"
+    columns = ["method", "task", "score", "95% interval", "last", "trained", "bytes", "seconds", "run"]
+    report.draw(columns, [long, other], whole=("run",))
+    said = capsys.readouterr().out
+    assert name in said
+    assert "too narrow for" in said
 
 
 def test_report_tells_layouts_apart(ptune, finished):
