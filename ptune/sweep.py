@@ -15,7 +15,7 @@ from ptune.naming import MULTIRUN, differences, overrides
 from ptune.run import RunFolder
 
 FEW = 3  # runs that are named, of those that failed alike
-COLUMNS = ("score", "95% interval", "last", "metric", "trained", "stored", "bytes", "seconds")
+COLUMNS = ("score", "95% interval", "last", "task", "backbone", "metric", "trained", "stored", "bytes", "seconds")
 
 
 class Summary(Callback):
