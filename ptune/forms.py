@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -124,7 +124,34 @@ class Breakdown(TypedDict, total=False):
     errors: list[Wrong]
 
 
-FORMS = {form.__name__: TypeAdapter(form) for form in (Result, Config, Environment, Event, Split, Breakdown)}
+class Space(TypedDict, total=False):
+    """What a search searches for one setting: values, or the numbers from low to high."""
+
+    values: list[Any]
+    low: Number
+    high: Number
+    step: Number
+    whole: bool
+    log: bool
+
+
+class Trial(TypedDict):
+    """A job of a search."""
+
+    job: Count
+    state: Literal["complete", "pruned", "failed", "unfinished"]
+    folder: str
+    params: dict[str, Any]
+
+
+class Search(TypedDict):
+    """search.json."""
+
+    space: dict[str, Space]
+    trials: list[Trial]
+
+
+FORMS = {form.__name__: TypeAdapter(form) for form in (Result, Config, Environment, Event, Split, Breakdown, Search)}
 
 
 def check(form: type, value: Any, path: Path) -> None:

@@ -24,9 +24,9 @@ from urllib.parse import quote
 from ptune import __version__, bounded, charts, figures, forms
 from ptune.charts import Seen, Shown, gathered, preferred, ranked
 from ptune.errors import PtuneError
-from ptune.results import Group, Run, flat, without_paths
+from ptune.results import Group, Run, flat, pruned, without_paths
 from ptune.run import write_atomically
-from ptune.tables import Sheet, flop, notes, seconds, training_seconds
+from ptune.tables import Sheet, flop, notes, seconds, training_seconds, uncounted
 
 ERRORS = 5  # that are shown of a setting
 PARTS = 8  # settings beside one another in a breakdown
@@ -155,6 +155,7 @@ class Report:
                 f"{counted(self.repeated, 'run')} of a seed that was run again; the last one counts.",
             ),
         ]
+        said += [(True, f"{note[:1].upper()}{note[1:]}.") for note in uncounted(pruned(self.folder, runs))]
         caveats = dict.fromkeys(run.result["caveat"] for run in runs if run.result.get("caveat"))
         return [text for holds, text in said if holds] + [*caveats]
 

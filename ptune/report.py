@@ -19,7 +19,7 @@ from ptune.errors import ConfigError, nearest
 from ptune.expected import expected
 from ptune.progress import NARROW, UNLIMITED, table
 from ptune.resample import RESAMPLES
-from ptune.results import TUNED, Group, Run, below, chosen, grouped, runs
+from ptune.results import TUNED, Group, Run, below, chosen, grouped, pruned, runs
 from ptune.superglue import Average, averages
 from ptune.tables import Sheet
 
@@ -35,7 +35,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Told:
     """What a report tells: its settings, all runs, the groups that are shown (of each search the best trial), their
-    differences to a baseline, and SuperGLUE's averages; by: what has a row.
+    differences to a baseline, SuperGLUE's averages, and folders of pruned runs that no search tells of; by: what has
+    a row.
     """
 
     settings: Report
@@ -44,6 +45,7 @@ class Told:
     groups: list[Group]
     comparisons: list[Comparison]
     averages: list[Average]
+    pruned: list[Path]
 
     @property
     def every(self) -> list[Group]:
@@ -56,7 +58,7 @@ class Told:
         if self.by == "run":
             return [tables.of_runs([run.row for run in self.runs])]
         found = [
-            tables.of_groups(self.groups, []),
+            tables.of_groups(self.groups, [], self.pruned),
             tables.of_comparisons(self.groups, self.comparisons, self.settings.margin),
             tables.of_budgets(self.groups),
         ]
@@ -96,12 +98,12 @@ def gathered(s: Report) -> Told:
                 for name in wrong
             ]
         )
-    every = grouped(found, s.tuned)
+    every, left = grouped(found, s.tuned), pruned(s.runs, found)
     compares = s.compare not in (None, NONE) or s.margin is not None
     by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
     best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
-    return Told(s, by, found, best, compared, averages([run for group in best for run in group.runs]))
+    return Told(s, by, found, best, compared, averages([run for group in best for run in group.runs]), left)
 
 
 def in_order(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:
@@ -157,6 +159,7 @@ def as_json(told: Told) -> None:
             "std": "ddof=1",
             "resamples": RESAMPLES,
             "correction": "Holm",
+            "pruned": [str(path) for path in told.pruned],
             "groups": [
                 {"group": number, "differing": apart, **tables.as_data(group)}
                 for number, (group, apart) in enumerate(zip(told.groups, differing, strict=True))
@@ -168,7 +171,7 @@ def as_json(told: Told) -> None:
             "expected_best": [
                 {"group": number, **each._asdict()}
                 for number, group in enumerate(told.groups)
-                if group.trials > 1
+                if len(group.family.groups) > 1
                 for each in expected(group.family)
             ],
         }

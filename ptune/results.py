@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,10 +17,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ptune import bounded, forms
+from ptune import bounded, forms, searches
 from ptune.build import UNTRACKED
 from ptune.config import Report
 from ptune.errors import ConfigError, DataError, PtuneError
+from ptune.searches import Search, Trial
+from ptune.space import Parameter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +39,6 @@ NAMES: dict[str, Callable[[Row], str]] = {  # of a result, what runs are called 
     "metric": lambda r: f"{r['report_on']} {r['metric']}" + (" (selected on)" if r["selected_on_reported"] else ""),
 }
 TOLD = ("method", "tune", "task", "backbone", "prompt_length", "synthetic", "metric", "select_on", "report_on")
-RATES = ("lr", "backbone_lr", "prompt_lr", "head_lr", "weight_decay")
 CHANCE = ("seed", "held_out_seed", "data.draw")  # what may make the difference inside of a group
 NO_DIFFERENCE = (
     *UNTRACKED,
@@ -47,7 +49,7 @@ NO_DIFFERENCE = (
     "accumulate",  # depends on the machine, and the objective does not depend on it
     "data.cache",
     "data.root",
-    *(f"method.{key}" for key in RATES),  # optim has what is used
+    *(f"method.{key}" for key in searches.RATES),  # optim has what is used
     "task.source.license",
     "task.source.obtain",
     "task.source.statistics",
@@ -80,6 +82,18 @@ class Run:
     config: dict[str, Any]
     environment: dict[str, Any]
     packages: Sequence[str] = ()  # beside ptune, whose task may score its examples anew
+    search: Search | None = None  # whose trial it is
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial that it is of its search."""
+        return self.search.trial(self.folder) if self.search else None
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it stands in the order of runs: by folder, and by job in a search."""
+        trial = self.trial
+        return (str(self.folder), 0) if self.search is None or trial is None else (str(self.search.folder), trial.job)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -225,8 +239,8 @@ class Group:
 
     @property
     def trials(self) -> int:
-        """How many settings were tried, this one among them."""
-        return len(self.family.groups)
+        """How many settings were tried, this one among them, and those of trials without a result."""
+        return len(self.family.groups) + len(self.family.left)
 
     @property
     def space(self) -> dict[str, list[Any]]:
@@ -235,7 +249,9 @@ class Group:
 
     @property
     def edge(self) -> dict[str, str]:
-        """Settings of which the best trial has the smallest or the largest number that was tried, and which."""
+        """Settings of which the best trial, and all that equal it, have the smallest or the largest number, and which:
+        of the space of its search, else of what was tried.
+        """
         return self.family.edge
 
 
@@ -249,29 +265,80 @@ class Family:
     @cached_property
     def space(self) -> dict[str, list[Any]]:
         """See Group."""
-        found = told_apart(self.groups)
-        tried = {key: {json.dumps(each[key]): each[key] for each in found} for key in found[0]}
-        return {key: sorted(values.values(), key=in_order) for key, values in tried.items() if below(key, self.tuned)}
+        searched = (key for search in self.searches for key in search.space if key in self.groups[0].settings)
+        keys = [key for key in sorted({*told_apart(self.groups)[0], *searched}) if below(key, self.tuned)]
+        found: dict[str, list[Any]] = {}
+        for key in keys:
+            values = [group.settings.get(key) for group in self.groups]
+            values += [trial.point[key] for trial in self.left if key in trial.point]
+            distinct = {json.dumps(float(value) if is_number(value) else value): value for value in reversed(values)}
+            found[key] = sorted(distinct.values(), key=in_order)
+        return found
+
+    @cached_property
+    def searches(self) -> list[Search]:
+        """The searches that its runs are trials of."""
+        return list({id(run.search): run.search for run in self._runs if run.search is not None}.values())
+
+    @cached_property
+    def left(self) -> list[Trial]:
+        """The trials of its searches that it has no result of, as pruned ones.
+
+        Of a search over settings that keep families apart, those at the values of one of its own trials.
+        """
+        swept = (*self.tuned, *followers(self.tuned), *NO_DIFFERENCE)
+        found = []
+        for search in self.searches:
+            keys = [key for key in search.space if not below(key, swept)]
+            own = [trial for run in self._runs if run.search is search and (trial := run.trial)]
+            places = [[trial.point.get(key) for key in keys] for trial in own]
+            others = [trial for trial in search.trials if not any(trial is one for one in own)]
+            found += [trial for trial in others if [trial.point.get(key) for key in keys] in places]
+        return found
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many trials there are of each state, without those of none."""
+        states = Counter(trial.state for trial in self.left)
+        states["complete"] += len(self.groups)
+        return {state: states[state] for state in searches.STATES if states[state]}
+
+    @property
+    def _runs(self) -> list[Run]:
+        return [run for group in self.groups for run in (*group.runs, *group.repeated)]
 
     @cached_property
     def best(self) -> Group:
-        """The trial with the best selecting score, never the reported one; of equals the first.
+        """The trial with the best selecting score, never the reported one; of equals the first by job or folder."""
+        return self.equal[0]
+
+    @cached_property
+    def equal(self) -> list[Group]:
+        """The best trial and those with the same selecting score, in their order.
 
         Trials are compared on the seeds that all of them have, where there are any: five seeds of one against one of
         another would be no fair choice.
         """
         common = set.intersection(*({*group.units} for group in self.groups))
-        return max(self.groups, key=lambda group: _selected(group, common))
+        scores = [_selected(group, common) for group in self.groups]
+        found = [group for group, score in zip(self.groups, scores, strict=True) if score == max(scores)]
+        return sorted(found, key=lambda group: min(run.place for run in (*group.runs, *group.repeated)))
+
+    @property
+    def declared(self) -> Mapping[str, Parameter]:
+        """The space of the one search that all its groups are trials of; empty without one."""
+        whole = all(any(run.search for run in (*group.runs, *group.repeated)) for group in self.groups)
+        return self.searches[0].space if whole and len(self.searches) == 1 else {}
 
     @cached_property
     def edge(self) -> dict[str, str]:
         """See Group."""
         found: dict[str, str] = {}
         for key, values in self.space.items():
-            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-                place = values.index(self.best.settings[key])
-                if place in (0, len(values) - 1):
-                    found[key] = "largest" if place else "smallest"
+            parameter = self.declared.get(key) or Parameter(key, tuple(map(str, values)))
+            ends = {searches.edge(parameter, group.settings.get(key)) for group in self.equal}
+            if len(ends) == 1 and "" not in ends:  # with an equal inside it says nothing that one lies on the edge
+                found[key] = ends.pop()
         return found
 
 
@@ -287,10 +354,22 @@ def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
     paths = [path for path in found if not {*ASIDE} & {*path.relative_to(folder).parts}]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
-    return [read(path.parent, packages) for path in paths]
+    known: dict[Path, Search | None] = {}
+    return [read(path.parent, packages, searches.above(path.parent, folder, known)) for path in paths]
 
 
-def read(folder: Path, packages: Sequence[str] = ()) -> Run:
+def pruned(folder: Path | str, runs: Iterable[Run]) -> list[Path]:
+    """The folders of pruned runs below a folder that no search of these finished runs tells of."""
+    told = {trial.folder for run in runs if run.search for trial in run.search.trials}
+    found = sorted(path.parent for path in Path(folder).rglob("pruned.json"))
+    return [
+        path
+        for path in found
+        if path not in told and not (path / "result.json").exists() and not {*ASIDE} & {*path.relative_to(folder).parts}
+    ]
+
+
+def read(folder: Path, packages: Sequence[str] = (), search: Search | None = None) -> Run:
     """A finished run. Raises PtuneError for a file that is damaged."""
     return Run(
         folder,
@@ -298,6 +377,7 @@ def read(folder: Path, packages: Sequence[str] = ()) -> Run:
         _loaded(folder / "config.yaml", bounded.read_yaml, forms.Config),
         _loaded(folder / "env.json", bounded.read_json, forms.Environment),
         packages,
+        search,
     )
 
 
@@ -311,7 +391,7 @@ def grouped(runs: Iterable[Run], tuned: Sequence[str] = TUNED) -> list[Group]:
         alike.setdefault(_key(run.settings), []).append(run)
     groups = [_group(some) for every in alike.values() for some in _by_draw(every)]
     families: dict[str, list[Group]] = {}
-    swept = (*tuned, *(key for name, keys in FOLLOWS.items() if below(name, tuned) for key in keys))
+    swept = (*tuned, *followers(tuned))
     for group in groups:
         settings = {k: value for k, value in group.settings.items() if not below(k.removeprefix("result."), swept)}
         families.setdefault(_key(settings), []).append(group)
@@ -320,6 +400,11 @@ def grouped(runs: Iterable[Run], tuned: Sequence[str] = TUNED) -> list[Group]:
         for group in members:
             group.family = family
     return groups
+
+
+def followers(tuned: Sequence[str]) -> list[str]:
+    """The settings that are made of tuned ones."""
+    return [key for name, keys in FOLLOWS.items() if below(name, tuned) for key in keys]
 
 
 def chosen(groups: Iterable[Group]) -> list[Group]:
@@ -369,8 +454,13 @@ def without_paths(files: Any) -> Any:
 
 def in_order(value: Any) -> tuple[bool, float, str]:
     """Numbers in their order, then everything else by how it is written."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = is_number(value)
     return not number, float(value) if number else 0.0, str(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _key(settings: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -81,8 +82,11 @@ def of_runs(rows: Sequence[Row]) -> Sheet:
     return Sheet("runs", list(RUNS), [[show(row) for show in RUNS.values()] for row in rows], [])
 
 
-def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Sheet:
-    """A row a group, with its difference to the baseline; see the notes for what is a mean of what."""
+def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned: Sequence[Path] = ()) -> Sheet:
+    """A row a group, with its difference to the baseline; see the notes for what is a mean of what.
+
+    pruned: folders of runs that are no trials of these groups, as far as anybody can tell.
+    """
     names = [*("method", "task", "backbone", "P"), "settings", *GROUPS]
     differences = {id(each.group): each for each in comparisons}
     beside = [column for column in DIFFERENCE if column != "non-inferior" or any(c.worse for c in comparisons)]
@@ -92,7 +96,7 @@ def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> She
         found = differences.get(id(group))
         against = [DIFFERENCE[column](found) if found else "" for column in beside]
         rows.append([*told, settings, *(show(group) for show in GROUPS.values()), *against])
-    return Sheet("groups", [*names, *beside], rows, notes(groups))
+    return Sheet("groups", [*names, *beside], rows, [*notes(groups), *uncounted(pruned)])
 
 
 DIFFERENCE: dict[str, Callable[[Comparison], str]] = {
@@ -147,11 +151,17 @@ def of_budgets(groups: Sequence[Group]) -> Sheet:
             group.of["metric"],
         ]
         for group in groups
-        if group.trials > 1
+        if len(group.family.groups) > 1
         for found in expected(group.family)
     ]
     columns = ["method", "task", "backbone", "P", "trials", "selecting score", "reported score", "metric"]
     said = ["the best of so many trials as it is to be expected (arXiv 1909.03004), chosen by the selecting score"]
+    for group in groups:
+        if group.family.left and len(group.family.groups) > 1:
+            of = (
+                f"{called(group)}: of {len(group.family.groups)} trials with a result, without {len(group.family.left)}"
+            )
+            said.append(f"{of} that have none and would lower it")
     return Sheet("expected best", columns, rows, said if rows else [])
 
 
@@ -184,8 +194,14 @@ def notes(groups: Sequence[Group]) -> Notes:
         said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
     for group in groups:
         if group.trials > 1:
-            edges = [f"{key} {shown(group.settings[key])} is the {end} tried" for key, end in group.edge.items()]
+            declared, counts = group.family.declared, group.family.counts
+            edges = [
+                f"{key} {shown(group.settings[key])} is the {end} {'of its space' if key in declared else 'tried'}"
+                for key, end in group.edge.items()
+            ]
+            states = ", ".join(f"{count} {state}" for state, count in counts.items())
             tried = f"best of {group.trials} trials by {group.runs[0].result['select_on']}"
+            tried += f" ({states})" * (len(counts) > 1)
             said.append("; ".join([f"{called(group)}: {tried}", spaced(group), *edges]))
         if group.repeated:
             folders = ", ".join(str(run.folder) for run in group.repeated)
@@ -198,6 +214,11 @@ def notes(groups: Sequence[Group]) -> Notes:
     if any(flop(group) for group in groups):
         said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
     return said
+
+
+def uncounted(pruned: Sequence[Path]) -> Notes:
+    """That there are pruned runs without a search.json."""
+    return [f"runs that were pruned and in no search.json: {len(pruned)}; they count as no trials"] if pruned else []
 
 
 def mixed(runs: Sequence[Run]) -> list[str]:
@@ -298,6 +319,7 @@ def as_data(group: Group) -> dict[str, Any]:
         "interval": group.interval,
         "majority": mean(group, "majority"),
         "trials": group.trials,
+        "states": group.family.counts,
         "space": group.space,
         "edge": group.edge,
         "parameters": first["parameters"],

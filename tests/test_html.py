@@ -236,6 +236,17 @@ def test_what_a_reader_must_know_first(read):
     assert "Score, last: mean of n seeds, at the best and at the last evaluation" in read.text
 
 
+def test_pruned_runs_without_a_search_are_told(ptune, tmp_path):
+    """On the page and below the table."""
+    write_run(tmp_path / "a", 70.0)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "pruned.json").write_text("{}", encoding="utf-8")
+    note = "runs that were pruned and in no search.json: 1; they count as no trials"
+    assert note in Read(write_page(tmp_path)).text.replace("Runs that", "runs that")
+    assert note in ptune("report", str(tmp_path), "by=group").out
+    assert json.loads(ptune("report", str(tmp_path), "by=group", "format=json").out)["pruned"] == [str(tmp_path / "b")]
+
+
 def test_repeated_runs_are_shown_and_count_nowhere(tmp_path):
     for name, score in (("a", 50.0), ("b", 60.0)):
         write_run(tmp_path / name, score)

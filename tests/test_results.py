@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from finished import RESULT, Write, writer
 
 from ptune import tables
 from ptune.errors import PtuneError
-from ptune.results import chosen, grouped, runs, told_apart
+from ptune.results import chosen, grouped, pruned, runs, told_apart
 
 
 @pytest.fixture
@@ -196,9 +197,112 @@ def test_a_best_trial_inside_its_space(write):
     assert best.edge == {}
 
 
+def test_an_equal_trial_inside_its_space_is_no_edge(write):
+    """As in search.json: with it, it says nothing that one of them lies on the edge."""
+    for lr, selected in ((0.001, 80.0), (0.01, 80.0), (0.1, 70.0)):
+        folder = write(f"lr{lr}", {"selected": selected}, optim__lr=lr)
+    (best,) = chosen(grouped(runs(folder)))
+    assert (best.settings["optim.lr"], best.edge) == (0.001, {})
+
+
+def test_of_two_values_none_is_an_edge(write):
+    """They have no inside, see space.FEW."""
+    for lr, selected in ((0.01, 80.0), (0.1, 70.0)):
+        folder = write(f"lr{lr}", {"selected": selected}, optim__lr=lr)
+    (best,) = chosen(grouped(runs(folder)))
+    assert (best.trials, best.edge) == (2, {})
+
+
+def test_of_equal_trials_the_first_counts_whatever_their_order(write):
+    """A report that sorts by the reported score does not select by it."""
+    for name, score in (("a", 50.0), ("b", 99.0)):
+        folder = write(name, {"score": score, "selected": 70.0}, optim__lr=score)
+    for found in (runs(folder), runs(folder)[::-1]):
+        assert [group.runs[0].folder.name for group in chosen(grouped(found))] == ["a"]
+
+
+LR = {"optim.lr": {"low": 0.0001, "high": 0.1, "whole": False, "log": True}}
+
+
+def tell(folder: Path, space: dict[str, Any], *trials: tuple[str, str, dict[str, Any]]) -> None:
+    """A search.json of trials: (folder, state, params)."""
+    told = [
+        {"job": job, "state": state, "folder": name, "params": params}
+        for job, (name, state, params) in enumerate(trials)
+    ]
+    (folder / "search.json").write_text(json.dumps({"space": space, "trials": told}), encoding="utf-8")
+    for name, state, _ in trials:
+        if state == "pruned":
+            (folder / name).mkdir()
+            (folder / name / "pruned.json").write_text("{}", encoding="utf-8")
+
+
+def test_pruned_trials_count_and_widen_the_space(write):
+    """What search.json tells: no edge where smaller values were tried, and pruned, and the search's own tie-break."""
+    for name, lr, selected in (("a", 0.02, 80.0), ("b", 0.03, 80.0), ("c", 0.05, 70.0)):
+        folder = write(name, {"selected": selected}, optim__lr=lr)
+    (without,) = chosen(grouped(runs(folder)))
+    assert (without.trials, without.runs[0].folder.name) == (3, "a")
+    points = {"p": 0.0003, "b": 0.03, "q": 0.001, "a": 0.02, "c": 0.05}
+    states = {name: "pruned" if name in "pq" else "complete" for name in points}
+    tell(folder, LR, *((name, states[name], {"optim.lr": lr}) for name, lr in points.items()))
+    found = runs(folder)
+    (best,) = chosen(grouped(found))
+    assert (best.trials, best.family.counts) == (5, {"complete": 3, "pruned": 2})
+    assert best.space == {"optim.lr": [0.0003, 0.001, 0.02, 0.03, 0.05]}
+    assert best.edge == {}
+    assert best.runs[0].folder.name == "b"  # of equals the first job
+    assert any(
+        "best of 5 trials by dev (3 complete, 2 pruned); optim.lr 0.0003," in note for note in tables.notes([best])
+    )
+    assert "of 3 trials with a result, without 2 that have none" in tables.of_budgets([best]).notes[1]
+    assert pruned(folder, found) == []
+    (folder / "search.json").unlink()
+    assert pruned(folder, runs(folder)) == [folder / "p", folder / "q"]
+
+
+@pytest.mark.parametrize(("lr", "edge"), [(0.095, {"optim.lr": "largest"}), (0.05, {})])
+def test_an_edge_is_that_of_the_space(write, lr, edge):
+    """With its margin, whichever values were drawn."""
+    for name, tried, selected in (("a", lr, 80.0), ("b", 0.01, 70.0), ("c", 0.001, 60.0)):
+        folder = write(name, {"selected": selected}, optim__lr=tried)
+    tell(
+        folder, LR, *((name, "complete", {"optim.lr": tried}) for name, tried in (("a", lr), ("b", 0.01), ("c", 0.001)))
+    )
+    (best,) = chosen(grouped(runs(folder)))
+    assert best.edge == edge
+    assert any("optim.lr 0.095 is the largest of its space" in note for note in tables.notes([best])) == bool(edge)
+
+
+def test_pruned_trials_are_those_of_their_family(write):
+    """A search over what is no tuned setting has families of its own; a method's lr is the optimizer's."""
+    for name, epochs, precision in (("a", 3, "x"), ("b", 3, "y")):
+        folder = write(name, epochs=epochs, precision=precision)
+    tell(
+        folder,
+        {"+precision": {"values": ["x", "y"]}, "method.lr": LR["optim.lr"]},
+        ("a", "complete", {"+precision": "x", "method.lr": 0.01}),
+        ("b", "complete", {"+precision": "y", "method.lr": 0.01}),
+        ("p", "pruned", {"+precision": "y", "method.lr": 0.001}),
+        ("", "failed", {"+precision": "y", "method.lr": 0.002}),
+    )
+    x, y = chosen(grouped(runs(folder)))
+    assert (x.trials, y.trials) == (1, 3)
+    assert y.family.counts == {"complete": 1, "pruned": 1, "failed": 1}
+    assert y.space == {"optim.lr": [0.001, 0.002, 0.01]}
+    assert tables.of_budgets([y]).rows == []
+
+
+def test_a_damaged_search(write):
+    folder = write("a")
+    (folder / "search.json").write_text('{"space": {}, "trials": [{"job": 0}]}', encoding="utf-8")
+    with pytest.raises(PtuneError, match=r"search\.json: damaged \(trials\.0\.state"):
+        runs(folder)
+
+
 def test_a_prompt_length_is_tuned_when_it_is_said_to_be(write):
     """Else every length is a row; what is made of it does not keep trials apart."""
-    for length in (5, 20):
+    for length in (5, 10, 20):
         folder = write(
             f"p{length}",
             {"prompt_length": length, "selected": 60.0 + length},
@@ -206,9 +310,9 @@ def test_a_prompt_length_is_tuned_when_it_is_said_to_be(write):
             prompt_length__value=length,
             data__max_length=256 - length,
         )
-    assert len(chosen(grouped(runs(folder)))) == 2
+    assert len(chosen(grouped(runs(folder)))) == 3
     (best,) = chosen(grouped(runs(folder), tuned=["prompt_length"]))
-    assert (best.space, best.edge) == ({"prompt_length.value": [5, 20]}, {"prompt_length.value": "largest"})
+    assert (best.space, best.edge) == ({"prompt_length.value": [5, 10, 20]}, {"prompt_length.value": "largest"})
 
 
 def test_what_differs_with_the_prompt_length_is_said(write):

@@ -350,6 +350,8 @@ def test_a_search_from_the_command_line(ptune, tmp_path, monkeypatch):
     assert (told["step"], told["steps"], told["evaluations"]) == (1, 2, 1)
     assert json.loads((run / "env.json").read_text())["overrides"] == [*SMALL[:10], "optim.lr=0.01"]
     assert "out/1" not in ptune("report", "out", "format=csv").out
+    told = ptune("report", "out", "by=group")
+    assert "best of 3 trials by dev (2 complete, 1 pruned)" in told.out, told.err
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/metrics.jsonl")}
     assert len(before) == 3
     again = ptune("train", "-m", *SMALL)
