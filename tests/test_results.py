@@ -349,5 +349,5 @@ def test_damaged_files(write):
     (folder / "one" / "result.json").write_text("{", encoding="utf-8")
     with pytest.raises(PtuneError, match=r"result\.json: damaged \(Expecting"):
         runs(folder)
-    with pytest.raises(PtuneError, match=r"runs: no finished run below .*nowhere"):
+    with pytest.raises(PtuneError, match=r"there is no folder .*nowhere"):
         runs(folder / "nowhere")
