@@ -58,10 +58,13 @@ def processor_time(*command: str) -> float:
 
 @pytest.mark.parametrize("line", ["--help", "ls", "ls method", "ls task", "train --help", "-sc query=bash"])
 def test_light_commands_take_little_more_than_hydra(line):
-    """Half a second where importing Hydra takes 0.15; turn by turn, since machines differ and are busy."""
+    """Half a second where importing Hydra takes 0.15; turn by turn, since machines differ and are busy.
+
+    A command's own help composes all its settings.
+    """
     both = [(processor_time("-m", "ptune", *line.split()), processor_time("-c", "import hydra")) for _ in range(3)]
     ours, hydra = map(min, zip(*both, strict=True))
-    assert ours < 4 * hydra
+    assert ours < (6 if line == "train --help" else 4) * hydra
 
 
 MUTUAL = {("ptune.complete", "ptune.cli")}  # TAB is answered by the command line, and about it
