@@ -66,7 +66,7 @@ def problems(kind: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if given.get("r", 1) < 1:
         yield "r", f"{given['r']} is too small; at least 1"
     if not 0 <= given.get("dropout", 0) < 1:
-        yield "dropout", f"{given['dropout']} is not a share below 1"
+        yield "dropout", f"{given['dropout']} must be at least 0 and below 1"
 
 
 def inject(model: nn.Module, kind: str, given: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ def inject(model: nn.Module, kind: str, given: Mapping[str, Any]) -> None:
     try:
         from peft import inject_adapter_in_model
     except ImportError:
-        raise PtuneError(f"method.tune: '{kind}' takes the PEFT library: pip install 'ptune[peft]'") from None
+        raise PtuneError(f"method.tune: '{kind}' needs the PEFT library: pip install 'ptune[peft]'") from None
     from ptune.optim import SCALE
 
     try:
@@ -88,6 +88,7 @@ def inject(model: nn.Module, kind: str, given: Mapping[str, Any]) -> None:
             setattr(parameter, SCALE, True)
     except ValueError as error:
         raise PtuneError(
-            f"method.tune: PEFT has no place for '{kind}' in this backbone ({str(error).splitlines()[0].rstrip('.')}); "
-            f"method.adapter.targets=[...] names its layers{' (and method.adapter.feedforward)' * (kind == 'ia3')}"
+            f"method.tune: PEFT finds no layers for '{kind}' in this backbone "
+            f"({str(error).splitlines()[0].rstrip('.')}); "
+            f"name them in method.adapter.targets=[...]{' (and method.adapter.feedforward)' * (kind == 'ia3')}"
         ) from None

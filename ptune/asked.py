@@ -22,8 +22,8 @@ def changed(run: Restored, split: str, checksum: str, progress: Progress) -> boo
     if not told or told == checksum:
         return False
     progress.warn(
-        f"{split}: other examples than those of {run.folder.path} (sha256 {checksum[:12]}, in its result.json "
-        f"{str(told)[:12]}); the scores are not of the data that it was made with"
+        f"{split}: its examples differ from those that {run.folder.path} was scored on (sha256 {checksum[:12]} now, "
+        f"{str(told)[:12]} in its result.json); the two scores are not comparable"
     )
     return True
 

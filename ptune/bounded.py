@@ -49,7 +49,7 @@ def parse_yaml(told: str, where: str) -> Any:
 def check(told: str) -> None:
     """Raises YAMLError for a YAML text that is beyond all bounds; it is parsed, and no value of it is made."""
     if len(told) > LONGEST:
-        raise yaml.YAMLError(f"{len(told):,} characters, and {LONGEST:,} are the most")
+        raise yaml.YAMLError(f"{len(told):,} characters; the limit is {LONGEST:,}")
     sizes: dict[str, int] = {}  # of what has an anchor and is whole
     heights: dict[str, int] = {}  # of the same, how many values are inside of one another
     whole, high = [0], [0]  # of the values that are open
@@ -57,7 +57,7 @@ def check(told: str) -> None:
     for event in yaml.parse(told, Loader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise yaml.YAMLError(f"*{event.anchor} stands for nothing, or within itself")
+                raise yaml.YAMLError(f"alias *{event.anchor} is undefined or refers to itself")
             whole[-1] += sizes[event.anchor]
             high[-1] = max(high[-1], heights[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
@@ -75,9 +75,9 @@ def check(told: str) -> None:
             if anchor:
                 sizes[anchor], heights[anchor] = size, height
         if len(anchors) + high[-1] > DEEPEST:
-            raise yaml.YAMLError(f"values are more than {DEEPEST} inside of one another")
+            raise yaml.YAMLError(f"values are nested more than {DEEPEST} deep")
         if whole[-1] > VALUES:
-            raise yaml.YAMLError(f"more than {VALUES:,} values, with those that aliases stand for")
+            raise yaml.YAMLError(f"more than {VALUES:,} values, counting those of aliases")
 
 
 def read_json(path: Path) -> Any:
@@ -92,7 +92,7 @@ def parse_json(told: str, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise PtuneError(f"{where}: damaged ({error})") from None
     if told.count("[") + told.count("{") > DEEPEST and too_deep(value):
-        raise PtuneError(f"{where}: damaged (values are more than {DEEPEST} inside of one another)")
+        raise PtuneError(f"{where}: damaged (values are nested more than {DEEPEST} deep)")
     return value
 
 
@@ -110,6 +110,9 @@ def within(value: Any) -> Iterator[Any]:
     """The values inside of a value that may have some themselves."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (each for each in inside if isinstance(each, dict | list))
+
+
+UNNAMABLE = "cannot be used in a file name: it must not contain '/' or consist only of dots"
 
 
 def plain(name: object) -> bool:

@@ -75,8 +75,8 @@ def stored(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
     s = _revived(Train, config)
     if foreign := [name for name in s.packages if name not in packages]:
         raise PtuneError(
-            f"the run's classes are of {', '.join(foreign)}: packages=[{','.join(s.packages)}] allows it, where you "
-            "trust that code and this run"
+            f"the run uses classes from {', '.join(foreign)}; if you trust that code and this run, add "
+            f"packages=[{','.join(s.packages)}]"
         )
     values = asdict(s)
     leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
@@ -175,7 +175,7 @@ def resolve_length(s: Train) -> Iterator[str]:
         return
     given = prompt["length"]
     if given is not None and given != s.prompt_length.value:
-        yield "method.prompt.length: prompts take their length from prompt_length.value; set that"
+        yield "method.prompt.length: prompts take their length from prompt_length.value; set that instead"
     if s.prompt_length.value is None and s.prompt_length.lookup == "paper":
         task, backbone = str(s.task.get("name")), str(s.backbone.get("name"))
         rows = paper_lengths()
@@ -200,8 +200,8 @@ def resolve_length(s: Train) -> Iterator[str]:
             yield f"task.patterns: {error}"
             return
     if s.prompt_length.value is None:
-        said = "no pattern says how many; " if s.prompt_length.lookup == "pattern" else ""
-        yield f"prompt_length.value: {said}must be a number of virtual tokens, as prompt_length.value=20"
+        said = "no pattern gives one; " if s.prompt_length.lookup == "pattern" else ""
+        yield f"prompt_length.value: {said}must be a number of virtual tokens, such as prompt_length.value=20"
     prompt["length"] = s.prompt_length.value
 
 
@@ -413,7 +413,7 @@ def device(name: str) -> torch.device:
     try:
         found = torch.device(name)
     except RuntimeError:
-        raise ConfigError([f"device: '{name}' is not a device; cpu, cuda or cuda:1 is"]) from None
+        raise ConfigError([f"device: '{name}' is not a device; use cpu, cuda or cuda:1"]) from None
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(["device: no CUDA device here; device=cpu or device=auto"])
+        raise ConfigError(["device: no CUDA device here; use device=cpu or device=auto"])
     return found

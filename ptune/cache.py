@@ -109,7 +109,7 @@ class Cache:
 
     def _without(self, error: OSError) -> None:
         self.on = False
-        self.progress.warn(f"examples are not cached ({error}); data.cache=false is without this line")
+        self.progress.warn(f"examples are not cached ({error}); data.cache=false turns this warning off")
 
 
 def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> str:

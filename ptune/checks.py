@@ -94,10 +94,16 @@ def check(s: Train) -> Iterator[str]:
             named = f", one of: {', '.join(CHOICES[key])}" if key in CHOICES else ""
             yield f"{key}: must be given{named}"
     if not isinstance(s.method.get("patterns"), (str, type(None))):
-        yield f"method.patterns: {s.method['patterns']!r} is not a name, as that of patterns ptuning, ptuning2, ..."
+        yield (
+            f"method.patterns: {s.method['patterns']!r} is not a name, such as ptuning for patterns ptuning, "
+            "ptuning2, ..."
+        )
     yield from too_small({key: lookup(values, key) for key in AT_LEAST_ONE})
     if s.prompt_length.value is not None and s.prompt_length.value < 1:
-        yield f"prompt_length.value: {s.prompt_length.value} is no prompt; at least 1, or method=linear_probe"
+        yield (
+            f"prompt_length.value: {s.prompt_length.value} is too small; at least 1, or no prompt with "
+            "method=linear_probe"
+        )
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
     leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
@@ -114,9 +120,9 @@ def unread(s: Train) -> Iterator[str]:
     if s.protocol in ("standard", "few_shot"):
         for key in ("held_out_from", "held_out_share", "held_out_seed"):
             if getattr(s, key) != getattr(Train, key):
-                yield f"{key}: goes with protocol=held_out"
+                yield f"{key}: is only used with protocol=held_out"
     if s.protocol in ("held_out", "few_shot") and s.select_on not in (Train.select_on, "held_out"):
-        yield f"select_on: protocol={s.protocol} selects on what it holds out; leave it out"
+        yield f"select_on: protocol={s.protocol} selects on the examples it holds out; leave select_on out"
 
 
 def too_small(values: Mapping[str, int | None]) -> Iterator[str]:
@@ -142,7 +148,7 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: {value:g} is not a finite number above 0{none}"
     share = lookup(values, "held_out_share")
     if not 0 < share < 1:
-        yield f"held_out_share: {share:g} is no share of the examples; above 0 and below 1, as 0.1"
+        yield f"held_out_share: {share:g} is not a share of the examples; use one above 0 and below 1, such as 0.1"
     betas = lookup(values, "optim.betas")
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         yield f"optim.betas: {betas} is not two numbers of at least 0 and below 1"
@@ -150,11 +156,11 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
         for key in RATES:  # which Adam's first step divides by 1 - betas[0]
             rate = lookup(values, f"optim.{key}")
             if isinstance(rate, (int, float)) and LARGEST < rate / (1 - betas[0]) < math.inf:
-                yield f"optim.{key}: {rate:g} is more than a step has room for in float32"
+                yield f"optim.{key}: {rate:g} is too large for a step in float32"
     if lookup(values, "optim.name") == "adafactor":
         for key in ("betas", "eps"):
             if lookup(values, f"optim.{key}") != getattr(Optim(), key):
-                yield f"optim.{key}: Adafactor has none; leave it out, or take optim.name=adamw"
+                yield f"optim.{key}: Adafactor does not use it; leave it out or set optim.name=adamw"
 
 
 def check_procedure(s: Train) -> Iterator[str]:
@@ -193,13 +199,15 @@ def check_transfer(s: Train) -> Iterator[str]:
     theirs = folder.read_config().get("backbone")
     if not isinstance(theirs, Mapping) or any(theirs.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
         ours, trained = s.backbone.get("name"), lookup({"backbone": theirs}, "backbone.name")
-        yield f"method.prompt.from_run: the prompt of {run} is of backbone {trained}, and this run has {ours}"
+        yield (
+            f"method.prompt.from_run: the prompt of {run} was trained with backbone {trained}, but this run has {ours}"
+        )
     elif folder.file("result.json").is_file():
         trained = lookup(folder.read_json("result.json"), "weights.backbone.sha256")
         if trained and trained != leaf(s.backbone, s.packages).origin()["sha256"]:
             yield (
-                f"method.prompt.from_run: the prompt of {run} is of other weights of {s.backbone['name']}; give the "
-                f"checkpoint that it was trained with, whose sha256 begins with {trained[:12]}"
+                f"method.prompt.from_run: the prompt of {run} was trained with other weights of "
+                f"{s.backbone['name']}; use the checkpoint whose sha256 begins with {trained[:12]}"
             )
 
 
@@ -223,22 +231,22 @@ def check_together(s: Train) -> Iterator[str]:
         yield from tracker_problems(s.tracker)
     head, template = (target(s.method[part]["_target_"], s.packages) for part in ("head", "template"))
     if getattr(head, "reads", None) == "marks" and not template.marks:
-        yield "method/head: marked words are read in the plain template alone; use method/template=plain"
+        yield "method/head: this head reads marked words only in the plain template; use method/template=plain"
     if getattr(head, "reads", None) == "text" and s.method["prompt"].get("double_embedding"):
-        yield "method.prompt.double_embedding: not for heads that write texts; leave it out"
+        yield "method.prompt.double_embedding: not supported with heads that write texts; leave it out"
     if task.masked != "label" and (getattr(head, "reads", None) == "mask") != template.fills:
         yield (
-            f"method/template: the patterns of {task.name} go with a verbalizer, and a verbalizer with them; use "
+            f"method/template: patterns and a verbalizer of {task.name} are only used together; use "
             f"method/template={'plain' if template.fills else 'pattern'}"
         )
     if head.lm and not backbone.shape.lm_head:
         yield (
-            f"method.head: a {head.__name__.lower()} reads the language-model head, and backbone {backbone.name} "
-            "has no LM-head weights; choose method/head=linear or a backbone with them"
+            f"method.head: a {head.__name__.lower()} reads the language-model head, but backbone {backbone.name} "
+            "has no weights for it; choose method/head=linear or a backbone that has them"
         )
     for key in ("dropout", "attention_dropout"):
         if getattr(backbone, key) and not getattr(backbone, f"{key}s"):
-            yield f"backbone.{key}: {type(backbone).__name__} has none to set; leave it out"
+            yield f"backbone.{key}: {type(backbone).__name__} has no such setting; leave it out"
     yield from check_positions(s, backbone, task)
     yield from check_adapter(s.method["tune"], s.method.get("adapter"))
     yield from (f"backbone.quantize: {text}" for text in quantized.problems(backbone.quantize, s.method["tune"]))
@@ -246,17 +254,20 @@ def check_together(s: Train) -> Iterator[str]:
     yield from check_metric(s, task)
     yield from check_classes(s.data, task)
     if s.protocol == "few_shot" and s.data.per_class is None:
-        yield "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
+        yield (
+            "data.per_class: must be given with protocol=few_shot: data.per_class=K, the examples of each "
+            "class to train on"
+        )
     yield from (f"{key}: {text}" for key, text in procedure.problems(s, backbone.shape, task))
     prompt = target(s.method["prompt"]["_target_"], s.packages)
     if prompt.discrete and not procedure.searches:
         yield "method/prompt: words of the vocabulary are searched, not trained; use method=autoprompt"
     if procedure.trains and s.method["head"].get("calibrate"):
-        yield "method.head.calibrate: for methods that train nothing, as zero_shot; leave it out"
+        yield "method.head.calibrate: only for methods that train nothing, such as zero_shot; leave it out"
     if procedure.trains and s.optim.lr is None:
-        yield f"optim.lr: method {s.method['name']} has no learning rate of its own; set optim.lr"
+        yield f"optim.lr: method {s.method['name']} has no default learning rate; set optim.lr"
     if procedure.trains and not head.learns and prompt.place == "none" and s.method["tune"] == "none":
-        yield "method.tune: nothing learns with no prompt, this head and 'none'; did you mean 'all'?"
+        yield "method.tune: 'none' trains nothing with this head and no prompt; did you mean 'all'?"
 
 
 def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
@@ -307,7 +318,9 @@ def written_positions(s: Train, shape: Any, task: Any) -> int:
 def check_adapter(tune: str, given: Any) -> Iterator[str]:
     """An adapter's settings are those of its class, and of no use without it."""
     if given is not None and (tune not in ADAPTERS or not isinstance(given, Mapping)):
-        yield f"method.adapter: for method.tune={' or '.join(ADAPTERS)}, a mapping of its settings"
+        yield (
+            f"method.adapter: must be a mapping of settings, and is only used with method.tune={' or '.join(ADAPTERS)}"
+        )
     elif tune in ADAPTERS:
         yield from (f"method.adapter.{key}: {text}" for key, text in problems(tune, given or {}))
 
@@ -325,7 +338,10 @@ def check_lower(s: Train, backbone: Any) -> Iterator[str]:
     if s.method["tune"] != "none":
         yield f"cache_layers: method {s.method['name']} tunes the backbone; leave it out"
     elif not backbone.stacked:
-        yield f"cache_layers: not for {type(backbone).__name__}, whose layers are more than a stack; leave it out"
+        yield (
+            f"cache_layers: not supported for {type(backbone).__name__}, whose layers are not a plain stack; "
+            "leave it out"
+        )
     elif below(s, backbone.shape) == 0:
         layers, first = backbone.shape.layers, max(2, backbone.shape.layers * 3 // 4 + 1)
         top = f"method.prompt.layers={first}-{layers}" if first < layers else f"method.prompt.layers={layers}"
@@ -343,4 +359,4 @@ def check_metric(s: Train, task: Any) -> Iterator[str]:
     """The metric that selects, where one is given, must be one the task computes."""
     known = list(task.score_names)
     if s.metric is not None and s.metric not in known:
-        yield f"metric: {task.name} has no '{s.metric}'; {nearest(s.metric, known)}"
+        yield f"metric: {task.name} has no metric '{s.metric}'; {nearest(s.metric, known)}"

@@ -55,7 +55,7 @@ def compare(groups: Sequence[Group], baseline: str | None = None, margin: float 
     """
     methods = [group.runs[0].result["method"] for group in groups]
     if baseline is not None and baseline not in methods:
-        raise ConfigError([f"compare: no run is of '{baseline}'; {nearest(baseline, dict.fromkeys(methods))}"])
+        raise ConfigError([f"compare: no run used method '{baseline}'; {nearest(baseline, dict.fromkeys(methods))}"])
     places: dict[str, list[Group]] = {}
     for group in groups:
         places.setdefault(repr(sorted(place(group).items())), []).append(group)

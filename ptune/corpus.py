@@ -40,7 +40,10 @@ def read_corpus(
     untrained = evaluates and "train" not in corpus.splits
     if "train" not in corpus.splits and not untrained:
         raise ConfigError(
-            [f"task: {task.name} has nothing to train on; with a finished run: ptune eval RUN task={task.name}"]
+            [
+                f"task: {task.name} has no training data; to evaluate a finished run on it: ptune eval RUN "
+                f"task={task.name}"
+            ]
         )
     if s.protocol == "held_out":
         seed = s.seed if s.held_out_seed is None else s.held_out_seed
@@ -48,7 +51,7 @@ def read_corpus(
     if s.protocol != "standard":
         s.select_on = "held_out"
     if not untrained and not corpus.labeled("train"):
-        raise ConfigError([f"task: no record of {task.name}'s train has its '{task.label}' in this source"])
+        raise ConfigError([f"task: no training record of {task.name} has a '{task.label}' in this source"])
     suit(s, task, corpus)
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):

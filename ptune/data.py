@@ -55,12 +55,13 @@ class Corpus:
         """What is to be said aloud: sizes that are not the corpus's own, and what data.lenient skipped."""
         sizes = [self.origin["warning"]] if "warning" in self.origin else []
         several = [
-            f"{split}: {said['examples']:,} of {said['of']:,} examples are left out: the answer is no single token of "
-            f"the backbone, as '{said['first']}'"
+            f"{split}: {said['examples']:,} of {said['of']:,} examples are left out: the answer is not a "
+            "single token of "
+            f"the backbone, such as '{said['first']}'"
             for split, said in self.origin.get("unanswerable", {}).items()
         ]
         broken = [
-            f"{split}: {said['problems']:,} broken records are skipped (data.lenient), the first: {said['first']}"
+            f"{split}: {said['problems']:,} broken records are skipped (data.lenient); the first: {said['first']}"
             for split, said in self.origin.get("skipped", {}).items()
         ]
         return [*sizes, *several, *broken]
@@ -163,8 +164,9 @@ def without_labels(
     if not left:
         raise ConfigError(
             [
-                f"data: {task.name} has no examples beside the labeled ones here; data.max_train=32 leaves the rest of "
-                "train unlabeled, and data.layout=fewglue has a file of them where the task has that layout"
+                f"data: {task.name} has no unlabeled examples here; data.max_train=32 uses the rest of "
+                "train as unlabeled, "
+                "and data.layout=fewglue has a file of them where the task has that layout"
             ]
         )
     return left, which
@@ -245,13 +247,17 @@ def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
             example = task.example(record, number)
             if example.id in first:
                 raise DataError(
-                    f"{record.where}: id {example.id} is that of {first[example.id]}, too; "
+                    f"{record.where}: duplicate id {example.id}, first used at {first[example.id]}; "
                     "number the examples of a file from 0, or leave the numbers out"
                 )
             labeled = example.gold is not None
             if reading.labeled not in (None, labeled):
                 place = next(iter(first.values()))
-                said = f"'{task.label}', which {place} has not" if labeled else f"no '{task.label}', which {place} has"
+                said = (
+                    f"has '{task.label}', but {place} does not"
+                    if labeled
+                    else f"has no '{task.label}', but {place} does"
+                )
                 raise DataError(f"{record.where}: {said}; a split is labeled throughout or not at all")
             first[example.id], reading.labeled = record.where, labeled
             reading.examples += 1
@@ -312,21 +318,21 @@ def check_classes(data: Data, task: Any) -> Iterator[str]:
     """K examples of each class need classes, and no other number of them."""
     if data.per_class is not None and not task.classes:
         yield (
-            f"data.per_class: an example of {task.name} is not of one class alone; data.max_train=N data.draw=SEED "
-            "is a random choice of any N"
+            f"data.per_class: the examples of {task.name} have no single class; data.max_train=N data.draw=SEED draws "
+            "any N at random"
         )
     if data.draw is not None and data.per_class is None and data.max_train is None:
-        yield "data.draw: says which examples data.max_train=N or data.per_class=K takes; give one of them"
+        yield "data.draw: is only used with data.max_train=N or data.per_class=K; set one of them"
     if data.per_class is not None and data.max_train is not None:
-        yield "data.max_train: data.per_class says how many there are to train on; leave one of them out"
+        yield "data.max_train: data.per_class already says how many to train on; leave one of them out"
 
 
 def check_order(settings: Data) -> Iterator[str]:
     """What is wrong with data.draw_order."""
     if settings.draw_order not in (None, "numpy"):
-        yield f"data.draw_order: '{settings.draw_order}' is not a choice; numpy, or null for ptune's own"
+        yield f"data.draw_order: '{settings.draw_order}' is not a choice; use numpy, or null for ptune's own"
     elif settings.draw_order and settings.draw is not None and not 0 <= settings.draw < 2**32:
-        yield f"data.draw: {settings.draw} is no seed of numpy's; from 0 to 4294967295"
+        yield f"data.draw: {settings.draw} is not a seed for numpy; use 0 to 4294967295"
 
 
 def drawn(
@@ -363,7 +369,7 @@ def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: b
         if len(indices := found.get(label, [])) < wanted:
             both = f"data.per_class={count}" + (" with protocol=few_shot" if few_shot else "")
             raise DataError(
-                f"{task.name}: {both} takes {wanted} examples of each class, and train has {len(indices)} of '{label}'"
+                f"{task.name}: {both} needs {wanted} examples of each class, but train has {len(indices)} of '{label}'"
             )
     parts = {"train": slice(count), **({"held_out": slice(count, wanted)} if few_shot else {})}
     taken = {split: [index for indices in found.values() for index in indices[part]] for split, part in parts.items()}
@@ -431,7 +437,7 @@ def looked_for(task: Any, splits: Sequence[str]) -> str:
 def elsewhere(task: Any) -> str:
     """That the corpus is passed on in other layouts too, for messages; those beside one without a name are parts."""
     others = [name for name in task.source.get("layouts", ()) if task.source.get("layout", name) != name]
-    return f"; in its other layout: data.layout={' or '.join(others)}" if others else ""
+    return f"; for its other layout, set data.layout={' or '.join(others)}" if others else ""
 
 
 def file_sources(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, Source]:
@@ -601,7 +607,7 @@ def answerable(corpus: Corpus, tokens: Tokens) -> None:
             continue
         first = next(word for word in gold if word is not None and not known[word])
         if not kept:
-            raise DataError(f"{split}: no answer is a single token of the backbone, as '{first}' is not")
+            raise DataError(f"{split}: no answer is a single token of the backbone; the first one is '{first}'")
         told = {"examples": len(gold) - len(kept), "of": len(gold), "first": first}
         corpus.origin["unanswerable"] = {**corpus.origin.get("unanswerable", {}), split: told}
         corpus.origin["examples"][split] = len(kept)
@@ -627,7 +633,7 @@ def hold_out(
         taken = fill([units[i] for i in shuffled(len(units), seed, "held_out")], count)
         left = sorted({*range(len(examples))} - {*taken})
     if not taken or not left:
-        raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves nothing on one side")
+        raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves one side empty")
     corpus.splits["held_out"] = chosen(examples, sorted(taken))
     corpus.splits[source] = chosen(examples, sorted(left))
     corpus.origin["held_out"] = {"from": source, "examples": len(taken), "seed": seed}

@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
     s = settings_of(cfg, DataCheck)
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
-        raise ConfigError(["task: must be given: task=NAME, one of those of ptune ls task"])
+        raise ConfigError(["task: must be given: task=NAME; ptune ls task lists them"])
     task = made(s.task, s.packages)
     origin: dict[str, Any] = {}
     sources = data.sources(task, s.data, origin)

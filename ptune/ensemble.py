@@ -42,7 +42,9 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):
         if (run.settings.task, of_all(run.settings.data)) != (first.settings.task, of_all(first.settings.data)):
-            raise PtuneError(f"{path}: has another task than {paths[0]}, or other data; runs that vote have the same")
+            raise PtuneError(
+                f"{path}: its task or data differ from those of {paths[0]}; runs that vote must share both"
+            )
     cache = Cache(cache_folder, progress, first.settings.data.cache)
     corpus, reported = read_corpus(first.settings, first.task, cache)
     split = s.split or reported
@@ -52,7 +54,7 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     if problem := unlike(runs, corpus, split):
         others = [name for name in corpus.splits if name != "train" and corpus.labeled(name)]
         fair = [name for name in others if not unlike(runs, corpus, name)]
-        cure = f"one of: {', '.join(fair)}" if fair else "runs with one held_out_seed hold out the same"
+        cure = f"one of: {', '.join(fair)}" if fair else "runs with the same held_out_seed hold out the same examples"
         raise ConfigError([f"split: {problem}; {cure}"])
     if corpus.synthetic:
         progress.say(SYNTHETIC, style="bold yellow")
@@ -116,7 +118,7 @@ def unlike(runs: Sequence[Restored], corpus: Corpus, split: str) -> str:
             for what, ids in own.items():
                 if more := len(ids - theirs[what]):
                     return (
-                        f"{run.folder.path} was {what} on {more} of the {len(scored)} examples of '{split}', and "
+                        f"{run.folder.path} was {what} on {more} of the {len(scored)} examples of '{split}', but "
                         f"{other.folder.path} was not"
                     )
     return ""
@@ -129,14 +131,14 @@ def seen(run: Restored, corpus: Corpus, split: str, scored: set[str]) -> dict[st
     """
     path = run.folder.file("splits.jsonl")
     if not path.is_file():
-        raise PtuneError(f"{path}: missing, which tells what the run was trained on; without it the run answers alone")
+        raise PtuneError(f"{path}: missing; it lists what the run was trained on, and without it the run cannot vote")
     told = {str(row.get("split")): row.get("ids") for row in run.folder.read_jsonl("splits.jsonl")}
     found = {}
     for what, own in (("trained", "train"), ("selected", run.settings.select_on)):
         try:
             found[what] = among(told.get(own) or (), scored) if home(own, corpus) == home(split, corpus) else set()
         except (TypeError, ValueError):
-            raise PtuneError(f"{path}: damaged (ids that are no texts or pairs of numbers)") from None
+            raise PtuneError(f"{path}: damaged (ids must be texts or pairs of numbers)") from None
     return found
 
 

@@ -43,7 +43,9 @@ def main(cfg: DictConfig) -> None:
             return
         run = restore(s.run, s.device, packages=s.packages)
         if s.task is None and s.data is not None:
-            raise ConfigError(["data: a run's own task is evaluated on the run's own data; data goes with task=..."])
+            raise ConfigError(
+                ["data: a run's own task is evaluated on the run's own data; data is only used with task=..."]
+            )
         cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)
         task, prefix = run.task, ""
         if s.task is not None:
@@ -120,7 +122,7 @@ def track(
 
     tracker = tracker_again(run.settings.tracker, run.folder.path, progress.warn)
     if tracker is None:
-        progress.say("the run has no W&B run to tell; its folder has everything")
+        progress.say("the run has no W&B run to update; its folder has everything")
         return
     step = int(run.folder.read_json("result.json")["steps"])
     tracker.tables(name, step, tables)

@@ -99,11 +99,11 @@ def predict_together(
                 raise
             if len(batch) == 1:
                 name = several[batch[0][0]].examples[batch[0][1]].id
-                less = "a lower data.max_length or precision=bfloat16 takes less"
-                raise NoMemoryError(f"memory ran out on example {name} alone; {less}") from error
+                less = "a lower data.max_length or precision=bfloat16 needs less"
+                raise NoMemoryError(f"out of memory with example {name} alone; {less}") from error
         memory.spare()
         room = min(room, len(batch) // 2)
-        log.warning("memory ran out on %d examples; going on with %d at a time", len(batch), room)
+        log.warning("out of memory with %d examples; continuing with %d at a time", len(batch), room)
         return said(batch)
 
     with evaluating(model), at_once(model.threads) as mapped:

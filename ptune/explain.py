@@ -36,7 +36,7 @@ def explain(error: Exception, command: str) -> str:
         return no_option(error, command)
     if isinstance(error, OverrideParseException):
         reason = error.message.splitlines()[0]
-        return f"{error.override}: cannot be read ({reason}); quote what is not plain: \"key='a value'\""
+        return f"{error.override}: cannot be read ({reason}); quote special characters: \"key='a value'\""
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     source = re.match(r"In '([^']+)': \w+ raised", str(error))
     place = f"{source[1]}.yaml: " if source and source[1] != command else ""
@@ -110,7 +110,7 @@ def no_group(text: str, command: str) -> str:
     known = keys(command)
     if key.partition("/")[0] in known:
         added = re.search(r"use (\+.*)", text)
-        return f"{place}{key}: no part of what is chosen{f' ({added[1]} adds it)' if added else ''}"
+        return f"{place}{key}: not in this configuration{f'; {added[1]} adds it' if added else ''}"
     others = ", ".join(f"ptune {name.replace('_', ' ')}" for name in takers(key))
     hint = f"{key} goes with {others}" if others else nearest(key, known)
     return f"{place}{key}: no such key of ptune {command.replace('_', ' ')}; {hint}"
@@ -151,12 +151,12 @@ def tidy(text: str) -> str:
     """Hydra's own text without what only its developers need."""
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
     if ambiguous:
-        return f"{ambiguous[1]}: several values are a sweep, add -m; one list is key=[a,b]"
+        return f"{ambiguous[1]}: several values make a sweep, which needs -m; a list is written key=[a,b]"
     sweep = re.match(r"Sweep parameters '(.*)' requires --multirun", text)
     if sweep:
-        return f"{sweep[1]}: a sweep, add -m"
+        return f"{sweep[1]}: a sweep needs -m"
     if "does not support sweep type" in text:
-        return "interval(): a grid needs values; give a choice of them, or search with hydra/sweeper=optuna"
+        return "interval(): a grid needs a list of values; list them, or search with hydra/sweeper=optuna"
     text = text.split("\nConfig search path:")[0].split("\nSee https://")[0]
     return re.sub(r"\n\s*(full_key|reference_type|object_type)[:=].*", "", text).strip()
 

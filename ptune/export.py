@@ -72,13 +72,15 @@ def misplaced(s: Export) -> Iterator[str]:
         if s.repo is None:
             yield "repo: must be given, as repo=NAME/REPOSITORY"
         elif s.repo.count("/") != 1 or not all(s.repo.split("/")):
-            yield f"repo: '{s.repo}' is no repository; write NAME/REPOSITORY"
+            yield f"repo: '{s.repo}' is not a repository; write NAME/REPOSITORY"
         elif not valid(s.repo):
-            yield f"repo: '{s.repo}' is no name on the Hub; of letters, digits, '-', '_' and '.', as NAME/REPOSITORY"
+            yield (
+                f"repo: '{s.repo}' is not a name on the Hub; use letters, digits, '-', '_' and '.', as NAME/REPOSITORY"
+            )
         return
     if s.out is None:
         yield "out: must be given, as out=DIR, a new folder"
-    yield from (f"{name}: goes with to=hub" for name in OF_HUB if getattr(s, name) != getattr(Export(), name))
+    yield from (f"{name}: is only used with to=hub" for name in OF_HUB if getattr(s, name) != getattr(Export(), name))
 
 
 def valid(repo: str) -> bool:
@@ -144,9 +146,9 @@ def of_corpus(run: Restored) -> list[Example]:
     else:
         if some:
             return [replace(example, gold=None) for example in some]
-        reason = "no file of it is there"
+        reason = "none of its files are here"
     raise PtuneError(
-        f"to=peft: no examples of {task.name} to compare logits on ({reason}); export it where its corpus is, or use "
+        f"to=peft: no examples of {task.name} to compare logits on ({reason}); export where its corpus is, or use "
         "to=folder"
     )
 

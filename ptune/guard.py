@@ -25,7 +25,7 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from ptune import bounded
-from ptune.bounded import plain
+from ptune.bounded import UNNAMABLE, plain
 from ptune.errors import ConfigError, PtuneError
 
 CALLED = ("_target_", "()", "class", "factory")  # keys whose values Hydra, and logging, import and call
@@ -89,21 +89,21 @@ def wrong(config: DictConfig, typed: Sequence[str]) -> Iterator[str]:
     known = {*CLASSES, *plugins()}
     for key, name, value in leaves(hydra, "hydra"):
         if name in CALLED and value not in known:
-            yield f"{key}: '{value}' is none of the classes that Hydra calls here: an installed launcher or sweeper"
+            yield f"{key}: '{value}' is not a class that Hydra may load here; use an installed launcher or sweeper"
         if isinstance(value, str) and value.startswith(("ext://", "cfg://")) and value not in STREAMS:
-            yield f"{key}: '{value}' is not looked up; one of: {', '.join(STREAMS)}"
+            yield f"{key}: '{value}' is not allowed; one of: {', '.join(STREAMS)}"
     for part in PARTS if "hydra" in config else ():
         yield from references(config.hydra, part, f"hydra.{part}")
     keys = {word.partition("=")[0].lstrip("+") for word in typed}
     for name in (config.hydra.job.env_set or ()) if "hydra" in config else ():
         if f"hydra.job.env_set.{name}" not in keys:
-            yield f"hydra.job.env_set: a yaml sets {name}; variables are set where ptune is started"
+            yield f"hydra.job.env_set: a yaml sets {name}; set environment variables where ptune is started instead"
     if more := [each for each in chosen(config, "packages") or () if str(each) not in trusted(typed)]:
         told = ",".join(map(str, more))
-        yield f"packages: a yaml lists {told}; packages=[{told}] on the command line allows it, where you trust them"
+        yield f"packages: a yaml lists {told}; if you trust them, add packages=[{told}] to the command line"
     for key in FOLDERS:
         if (name := chosen(config, key)) is not None and not plain(name):
-            yield f"{key}: {name!r} is no name: it stands in those of folders, so without / and more than dots"
+            yield f"{key}: {name!r} {UNNAMABLE}"
 
 
 def plugins() -> Iterator[str]:
@@ -123,10 +123,10 @@ def references(node: Any, key: Any, place: str) -> Iterator[str]:
     except InterpolationToMissingValueError:
         return  # as that of the number of a job, which Hydra sets
     except OmegaConfBaseException:
-        yield f"{place}: what it refers to cannot be looked up"
+        yield f"{place}: its reference cannot be resolved"
         return
     if referred and isinstance(value, Container | dict | list):
-        yield f"{place}: refers to more than a value; write it out"
+        yield f"{place}: refers to more than one value; write them out"
     elif isinstance(value, DictConfig):
         for name in value:
             yield from references(value, name, f"{place}.{name!s}")

@@ -93,7 +93,7 @@ class HotFlip:
             wanted = batch.target.tolist()
             return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, wanted, strict=True)))
 
-        less = "a lower batch_size or data.max_length takes less"
+        less = "a lower batch_size or data.max_length needs less"
         with at_once(self.model.threads) as mapped, memory.needed("while candidates were compared", less):
             (total,) = ranks.summed([math.fsum(mapped(measured, list(ranks.share(batches))))])
         return total / max(1, sum(batch.labels for batch in batches))

@@ -142,7 +142,10 @@ class Report:
         codes = {run.environment.get("code") for run in runs} - {None}
         single = sum(shown.group.n == 1 for shown in self.groups)
         said = [
-            (any(run.result["synthetic"] for run in runs), "Synthetic corpora: these figures say nothing of language."),
+            (
+                any(run.result["synthetic"] for run in runs),
+                "Synthetic corpora: these figures say nothing about language.",
+            ),
             (
                 any(run.result["selected_on_reported"] for run in runs),
                 "Some scores are of the split that their best evaluation was selected on; their table says so.",

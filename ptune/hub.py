@@ -80,9 +80,7 @@ class Files(NamedTuple):
             return self._downloaded()
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             first = str(error).strip().splitlines()[0]
-            raise UnavailableError(
-                f"{self.repo} at {self.revision}: the Hub answers, but not with this: {first}"
-            ) from None
+            raise UnavailableError(f"{self.repo} at {self.revision}: the Hub answered with an error: {first}") from None
 
     def _downloaded(self, local_files_only: bool = False) -> Path:
         from huggingface_hub import snapshot_download

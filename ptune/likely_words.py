@@ -42,7 +42,7 @@ def search(
     model = build.assemble([s], task)
     template, head = model.member(0).template, model.member(0).head
     if not isinstance(head, Verbalizer):
-        raise ConfigError(["method/head: label words are looked for where a verbalizer reads them; use verbalizer"])
+        raise ConfigError(["method/head: label words are only searched for a verbalizer; use verbalizer"])
     template.masks = 1  # what is looked for is one token, whatever is written
     examples = session.corpus.splits["train"]
     rendered = Rendered(examples, task, template, s.data.tokens, session.cache, "train")
@@ -60,11 +60,11 @@ def search(
         ]
     most = within(max(map(len, found)), len(found), budget)
     if most < max(map(len, found)):
-        session.progress.say(f"label words: {most} a label, for at most {budget:,} combinations (combinations)")
+        session.progress.say(f"label words: {most} per label, for at most {budget:,} combinations (combinations)")
     best = combinations(logits, [columns[:most] for columns in found], gold, n_pairs, session.progress)
     if not best:
-        told = f"the likeliest {most} words of each label are not {len(found)} different ones"
-        raise ConfigError([f"method.procedure.k_likely: {told}; take more, or more combinations"])
+        told = f"the likeliest {most} words of each label give fewer than {len(found)} different ones"
+        raise ConfigError([f"method.procedure.k_likely: {told}; raise it or combinations"])
     last = [np.array([len(ids) + i]) for i in range(len(own_ids))]
     ((_, score),) = combinations(logits, last, gold, 1, session.progress)
     return {
@@ -89,7 +89,7 @@ def golden(task: Any, examples: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     owners = (gold >= 0.5).astype(int) if gold.dtype.kind == "f" else gold
     for index, label in enumerate(task.labels):
         if not (owners == index).any():
-            raise DataError(f"{task.name}: no example of train is '{label}', and words are looked for by examples")
+            raise DataError(f"{task.name}: no training example is '{label}', so no words can be found for it")
     return gold, owners
 
 

@@ -116,11 +116,11 @@ def advance(
         if not memory.ran_out(error):
             raise
         if ranks.count() > 1:  # the other ranks' step is whole
-            raise NoMemoryError("memory ran out on one of several ranks; a higher accumulate=N takes less") from error
+            raise NoMemoryError("out of memory on one of several ranks; a higher accumulate=N needs less") from error
         spend(live, time.perf_counter() - started, [1] * len(live))
         if not halve(live):
             less = "a lower data.max_length, gradient_checkpointing=true or precision=bfloat16"
-            raise NoMemoryError(f"memory ran out on one example at a time; {less} takes less") from error
+            raise NoMemoryError(f"out of memory with one example at a time; {less} needs less") from error
         return
     seconds = time.perf_counter() - started
     counts = [examples_of(batches[id(run)]) for run in live]
@@ -228,7 +228,7 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
         raise DivergedError(
             f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {few}. {CURE}"
         )
-    with memory.needed("for the optimizer's step", "optim=adafactor or a lower prompt_length.value takes less"):
+    with memory.needed("for the optimizer's step", "optim=adafactor or a lower prompt_length.value needs less"):
         rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
     run.step += 1
     run.recorder.record(
@@ -266,7 +266,7 @@ def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     event = dict(evaluate(run))
     selected = ranks.told(lambda: float(event["selected"]))
     if not math.isfinite(selected):
-        raise DivergedError(f"step {run.step}: the {event.get('metric', 'score')} that selects is {selected}. {CURE}")
+        raise DivergedError(f"step {run.step}: the selecting {event.get('metric', 'score')} is {selected}. {CURE}")
     event["best"] = run.stopper.note(selected, run.step)
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)

@@ -29,4 +29,4 @@ def needed(why: str, less: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        raise NoMemoryError(f"memory ran out {why}; {less}") from error
+        raise NoMemoryError(f"out of memory {why}; {less}") from error

@@ -118,7 +118,8 @@ class Model(nn.Module):
             return self.backbone(batch, own)
         if self.backbone.recomputes and torch.is_grad_enabled():
             raise PtuneError(
-                "gradient_checkpointing: rows with prompts of their own take several passes here; leave it out"
+                "gradient_checkpointing: not supported for runs side by side, whose rows have different "
+                "prompts; leave it out"
             )
         with self.backbone.injected(own):
             return self.backbone(batch, own)

@@ -50,7 +50,7 @@ def own_words(run: Path) -> list[str]:
         asked = bounded.read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]
         parsed = OverridesParser.create().parse_overrides(asked)
     except (AttributeError, LookupError, TypeError) as error:
-        raise PtuneError(f"{sweep / MULTIRUN}: not what Hydra leaves of a sweep ({error})") from None
+        raise PtuneError(f"{sweep / MULTIRUN}: not what Hydra writes for a sweep ({error})") from None
     shared = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
     return [word for word in overrides(run) if word.partition("=")[0] not in shared]
 

@@ -58,7 +58,7 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
     try:
         import peft
     except ImportError:
-        raise PtuneError("to=peft: takes the PEFT library: pip install 'ptune[peft]'") from None
+        raise PtuneError("to=peft: needs the PEFT library: pip install 'ptune[peft]'") from None
     from safetensors.torch import save_file
 
     rendered = Rendered(examples, run.task, run.model.member(run.member).template, run.settings.data.tokens)
@@ -100,35 +100,37 @@ def refuse(run: Restored, batch: Batch | None = None) -> Adapter:
     folded = set(member.prompt.fold())
     prompt = {frozenset({"prefix"}): "prefix", frozenset({"embeddings"}): "front"}.get(frozenset(folded))
     if folded and prompt is None:
-        wrong.append(f"a prompt that is embeddings, or keys and values of one place ({', '.join(sorted(folded))})")
+        wrong.append(
+            f"a prompt of embeddings alone or of one place's keys and values, not of {', '.join(sorted(folded))}"
+        )
     if backbone.shape.decoder_layers and (folded or not head.lm or tune not in ADAPTERS):
         raise PtuneError(
-            "to=peft: of an encoder-decoder PEFT has lora or ia3 under the language-model head, and no prefix in the "
-            f"encoder or in the decoder's attention to it; this run has another thing{CURE}"
+            "to=peft: for encoder-decoders PEFT export supports only LoRA or IA3 with the language-model head, without "
+            f"a prompt{CURE}"
         )
     if prompt == "prefix":
         wrong += of_prefix(run)
     if prompt == "front":
         wrong += of_front(run, batch)
     if tune in ADAPTERS and folded:
-        wrong.append(f"one thing that learned: a prompt, or {tune}")
+        wrong.append(f"either a prompt or {tune}, not both")
     elif tune in ("all", "bias"):
-        wrong.append("a frozen backbone, or one with lora or ia3 (method.tune)")
+        wrong.append("a frozen backbone, or one tuned with lora or ia3 (method.tune)")
     elif tune == "none" and not folded:
-        wrong.append("a prompt, or a backbone with lora or ia3")
+        wrong.append("a prompt, or a backbone tuned with lora or ia3")
     if backbone.quantize is not None:
-        wrong.append("weights as they are (backbone.quantize=null)")
+        wrong.append("weights that are not quantized (backbone.quantize=null)")
     task, auto = READ.get(head.reads, (None, "AutoModelForMaskedLM"))
     if head.lm:
         task, auto = ("CAUSAL_LM", "AutoModelForCausalLM") if backbone.causal else (None, "AutoModelForMaskedLM")
         if backbone.shape.decoder_layers:
             task, auto = "SEQ_2_SEQ_LM", "AutoModelForSeq2SeqLM"
         elif not backbone.causal and folded:
-            wrong.append("no prompts for masked language models: use method/head=linear")
+            wrong.append("another head than the masked language model's for a prompt (method/head=linear)")
     elif head.reads not in READ or not isinstance(getattr(head, "linear", None), nn.Linear):
-        wrong.append("one linear layer on a text, on its words or on its context (method/head=linear)")
+        wrong.append("a head of one linear layer over a text, its words or its context (method/head=linear)")
     if wrong:
-        raise PtuneError(f"to=peft: PEFT has {'; '.join(wrong)}; this run has not{CURE}")
+        raise PtuneError(f"to=peft: cannot export this run: PEFT needs {'; '.join(wrong)}{CURE}")
     typed = batch is not None and bool(batch.types.any()) and backbone.token_types
     if task == "QUESTION_ANS" and typed:
         if prompt is not None:
@@ -161,18 +163,18 @@ def of_front(run: Restored, batch: Batch | None) -> Iterator[str]:
     member, backbone = run.model.member(run.member), run.model.backbone
     length = member.prompt.length
     if getattr(member.prompt, "double_embedding", False):
-        yield "a text that is embedded once (method.prompt.double_embedding=false)"
+        yield "texts that are embedded once (method.prompt.double_embedding=false)"
     if backbone.relative:
-        yield "virtual tokens in the first columns, and the padding of this backbone's rows stands there"
+        yield "virtual tokens in the first columns, where this backbone's rows have their padding"
     if batch is None:
         return
     if batch.slots.shape[1]:
         if getattr(member.prompt, "prompts", 1) > 1:
             yield f"one prompt for all texts, not {member.prompt.prompts}"
         elif not torch.equal(batch.slots, torch.arange(length).expand(len(batch), -1)):
-            yield "its virtual tokens in front of everything, a [CLS] too"
+            yield "virtual tokens in front of everything, even [CLS]"
     elif member.head.reads == "cls" and not member.head.lm and not backbone.causal:
-        yield "its virtual tokens before [CLS], and reads the first of them instead (method/prompt=deep does not)"
+        yield "virtual tokens before [CLS] and reads the first of them instead (use method/prompt=deep)"
 
 
 def plain_model(run: Restored, adapter: Adapter) -> Any:
@@ -198,7 +200,7 @@ def plain_model(run: Restored, adapter: Adapter) -> Any:
         )
     except ValueError as error:
         raise PtuneError(
-            f"to=peft: transformers has no {adapter.model} of this family ({first(error)}){CURE}"
+            f"to=peft: transformers has no {adapter.model} for this family ({first(error)}){CURE}"
         ) from None
     return model.eval()
 
@@ -321,7 +323,8 @@ def compare(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> float
         worst = max(worst, float((ours - theirs).abs().max()))
     if not worst <= TOLERANCE * largest:
         raise PtuneError(
-            f"to=peft: PEFT reads this run otherwise: logits of up to {largest:.3g} differ by up to {worst:.3g}{CURE}"
+            f"to=peft: PEFT does not reproduce this run: logits of up to {largest:.3g} differ by up to "
+            f"{worst:.3g}{CURE}"
         )
     return worst
 

@@ -53,7 +53,7 @@ def main(cfg: DictConfig) -> None:
         from ptune.submission import submit
 
         if len(paths) > 1:
-            raise ConfigError(["run: a submission is of one run"])
+            raise ConfigError(["run: a submission takes a single run"])
         (run,) = together(paths, s.device, packages=s.packages)
         with Progress(s.quiet) as progress:
             submit(s, run, progress)
@@ -102,10 +102,10 @@ def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -
         if not text.strip():
             continue
         if not text.lstrip().startswith("{"):
-            raise DataError(f'{where}: several runs take JSON lines, each with "run": ...; one of: {", ".join(runs)}')
+            raise DataError(f'{where}: several runs need JSON lines, each with "run": ...; one of: {", ".join(runs)}')
         name = parse(text, where).get("run")
         if not isinstance(name, str) or name not in known:
-            said = f"{name!r} is none of the runs" if name is not None else 'no "run" says which of the runs answers'
+            said = f"{name!r} is not one of the runs" if name is not None else 'no "run" to say which run answers'
             raise DataError(f"{where}: {said}; {nearest(str(name), runs)}")
         for record in parsed([(where, text)], known[name].task):
             yield known[name], Record(record.where, {"run": name, **record.values})
@@ -120,7 +120,9 @@ def misplaced(s: Predict) -> Iterator[str]:
         if s.scheme is not None:
             yield "scheme: a submission has its leaderboard's form; leave it out"
     else:
-        yield from (f"{key}: goes with submission=true" for key in ("task", "data") if getattr(s, key) is not None)
+        yield from (
+            f"{key}: is only used with submission=true" for key in ("task", "data") if getattr(s, key) is not None
+        )
 
 
 def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:

@@ -122,7 +122,10 @@ class Progress:
     def show(self, event: Mapping[str, Any]) -> None:
         """Take an event of the training shown."""
         if event["event"] == "halved":
-            self.warn(f"out of memory: from step {event['step'] + 1} on each micro-batch is in {event['parts']} parts")
+            self.warn(
+                f"out of memory: from step {event['step'] + 1} on, each micro-batch is split into "
+                f"{event['parts']} parts"
+            )
             return
         if event["event"] == "eval" and self.runs > 1:
             self.best = max(self.best, event["selected"])

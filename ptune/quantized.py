@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def problems(kind: str | None, tune: str) -> Iterator[str]:
     """What is wrong with keeping a backbone in so many bits, before any weight is loaded."""
     if kind is not None and tune != "none":
-        yield f"of a frozen backbone alone, and method.tune is '{tune}'; leave it out"
+        yield f"is only for a frozen backbone, but method.tune is '{tune}'; leave it out"
     elif kind is not None and find_spec("bitsandbytes") is None:
-        yield f"'{kind}' takes the bitsandbytes library: pip install 'ptune[quantized]'"
+        yield f"'{kind}' needs the bitsandbytes library: pip install 'ptune[quantized]'"
 
 
 def quantize(model: nn.Module, kind: str, name: str) -> None:

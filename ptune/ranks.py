@@ -118,7 +118,7 @@ def gpu(of: int) -> int:
         return 0
     if local >= of:
         raise ConfigError(
-            [f"device: {on_machine} processes on a machine with {of} GPUs; at most one each, or device=cpu"]
+            [f"device: {on_machine} processes on a machine with {of} GPUs; use at most one per GPU, or device=cpu"]
         )
     return local
 

@@ -75,11 +75,11 @@ def main(cfg: DictConfig) -> None:
         if value not in known:
             raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, known)}"])
     if s.by == "run" and (asked := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
-        raise ConfigError([f"{key}: runs have no differences to show; leave out by=run" for key in asked])
+        raise ConfigError([f"{key}: by=run compares nothing; use by=group or remove {key}" for key in asked])
     if s.margin is not None and s.margin <= 0:
-        raise ConfigError([f"margin: {s.margin:g} is no margin; give points above 0, as margin=1.0"])
+        raise ConfigError([f"margin: {s.margin:g} is not above 0; give points, such as margin=1.0"])
     if s.out is not None and s.format != "html":
-        raise ConfigError([f"out: format={s.format} is printed; out=FILE is for format=html"])
+        raise ConfigError([f"out: only used with format=html; format={s.format} is printed"])
     told = gathered(s)
     if s.figures is not None:
         draw_figures(told, Path(s.figures))
@@ -229,7 +229,7 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
     if told:
         print(f"\nall with {', '.join(told)}")
     if left_out:
-        print(f"too narrow for {', '.join(left_out)}; format=csv has them")
+        print(f"terminal too narrow for columns {', '.join(left_out)}; format=csv shows them")
 
 
 def _narrowest(columns: Mapping[str, Sequence[str]], wraps: Sequence[str]) -> int:

@@ -54,14 +54,15 @@ def together(
     if len(settings) > 1:
         for path, s in zip(paths, settings, strict=True):
             if s.method["tune"] != "none":
-                raise PtuneError(f"{path}: tunes the backbone ({s.method['name']}); it answers alone")
+                raise PtuneError(f"{path}: tunes the backbone ({s.method['name']}); run it separately")
             if build.twice(s) != build.twice(settings[0]):
-                raise PtuneError(f"{path}: of it and {paths[0]} one alone embeds texts twice; they answer apart")
+                raise PtuneError(f"{path}: method.prompt.double_embedding differs from {paths[0]}; run them separately")
             if (s.backbone, s.precision) != (settings[0].backbone, settings[0].precision):
                 first = settings[0].backbone["name"]
                 raise PtuneError(
-                    f"{path}: has {s.backbone['name']} and {paths[0]} has {first}, or other settings of it; runs that "
-                    "answer together share one backbone"
+                    f"{path}: its backbone {s.backbone['name']} or its settings differ from those of "
+                    f"{paths[0]} ({first}); "
+                    "runs that answer together must share one backbone"
                 )
     for folder, s in zip(folders, settings, strict=True):
         check_backbone(folder, s)

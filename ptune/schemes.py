@@ -34,7 +34,7 @@ def to_iob2(tags: Sequence[object], scheme: str) -> list[str]:
     """
     for index, tag in enumerate(tags):
         if not (isinstance(tag, str) and re.fullmatch(rf"O|[{LETTERS[scheme]}]-\S+", tag)):
-            raise SchemeError(index, tag, f"is no tag; {TYPED[scheme]} is{_cure(tag, scheme)}")
+            raise SchemeError(index, tag, f"is not a tag; use {TYPED[scheme]}{_cure(tag, scheme)}")
     known = [str(tag) for tag in tags]
     return _begun(known, scheme) if scheme in ("iob1", "iob2") else _ended(known, scheme)
 
@@ -54,7 +54,7 @@ def _begun(tags: Sequence[str], scheme: str) -> list[str]:
             raise SchemeError(
                 index,
                 tag,
-                "opens an entity, which IOB2 does with B-; if the file is IOB1, set task.scheme=iob1",
+                "opens an entity, which IOB2 marks with B-; if the file is IOB1, set task.scheme=iob1",
             )
         out.append("B" + tag[1:] if opens else tag)
     return out
@@ -70,22 +70,22 @@ def _ended(tags: Sequence[str], scheme: str) -> list[str]:
             raise SchemeError(
                 index,
                 tag,
-                f"opens an entity, which {name} does with B- or {only}-; if the file is IOB1, set task.scheme=iob1",
+                f"opens an entity, which {name} marks with B- or {only}-; if the file is IOB1, set task.scheme=iob1",
             )
         if inside and not (goes_on and tag[2:] == inside):
-            raise SchemeError(index, tag, f"comes before '{last}-{inside}', which {_ends(name, last)}")
+            raise SchemeError(index, tag, f"follows no '{last}-{inside}', which {_ends(name, last)}")
         out.append(tag if tag == "O" else f"{'I' if goes_on else 'B'}-{tag[2:]}")
         inside = tag[2:] if tag[0] in "BI" else ""
     if inside:
         raise SchemeError(
-            len(tags) - 1, tags[-1], f"ends a sentence before '{last}-{inside}', which {_ends(name, last)}"
+            len(tags) - 1, tags[-1], f"ends the sentence without '{last}-{inside}', which {_ends(name, last)}"
         )
     return out
 
 
 def _ends(name: str, last: str) -> str:
     """What follows the tag that is missing."""
-    return f"{name} ends an entity of several words with; if the file is IOB2, set task.scheme=iob2"
+    return f"{name} puts at the end of an entity of several words; if the file is IOB2, set task.scheme=iob2"
 
 
 def spans(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:

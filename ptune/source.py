@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from ptune.bounded import plain
+from ptune.bounded import UNNAMABLE, plain
 from ptune.data import NOT_THE_READERS, SPLITS
 from ptune.errors import ConfigError, nearest
 from ptune.leaves import check_leaf, leaf, signature_model, told
@@ -72,7 +72,7 @@ def made(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Task:
 def source_problems(task: Task) -> Iterator[Problem]:
     """(setting, what is wrong with it) for the source of a task and each of its layouts, data.layout aside."""
     if not plain(task.name):
-        yield "name", f"{task.name!r} is no name: it stands in those of files, so without / and more than dots"
+        yield "name", f"{task.name!r} {UNNAMABLE}"
     yield from checked(task, task.source, "source")
     layouts = task.source.get("layouts")
     if isinstance(layouts, Mapping):
@@ -167,7 +167,7 @@ def submission(given: Any, key: str) -> Iterator[Problem]:
     files = given.get("files") if isinstance(given, Mapping) else None
     for split, name in files.items() if isinstance(files, Mapping) else ():
         if not plain(name):
-            yield f"{key}.files.{split}", f"{name!r} is no name of a file"
+            yield f"{key}.files.{split}", f"{name!r} is not a file name"
 
 
 def hub(task: Task, given: Mapping[str, Any], key: str) -> Iterator[Problem]:

@@ -109,13 +109,15 @@ def read(overrides: Sequence[Override]) -> tuple[list[Parameter], list[str]]:
     by_key = {override.get_key_element(): override for override in overrides}
     searched = {key: override for key, override in by_key.items() if override.is_sweep_override()}
     problems = [
-        f"{key}: the best of several is a lucky one, not a better one; search with one of them, "
+        f"{key}: the best of several is luck, not a better setting; search with one of them, "
         f"then train the best with {override.input_line}"
         for key, override in searched.items()
         if key.lstrip("+") in CHANCE
     ]
     if not searched:
-        problems.append("nothing to search: give a key several values, as optim.lr=1e-3,1e-2 or interval(1e-3,1e-1)")
+        problems.append(
+            "nothing to search: give a key several values, such as optim.lr=1e-3,1e-2 or interval(1e-3,1e-1)"
+        )
     parameters = []
     for key, override in searched.items():
         try:
@@ -141,7 +143,7 @@ def parameter(key: str, override: Override) -> Parameter:
     elif isinstance(sweep, RangeSweep):
         values = [*sweep.range()]
         if not values:
-            raise ValueError("an empty range; its end is not part of it")
+            raise ValueError("an empty range; its end is excluded")
         whole, step = isinstance(values[0], int), abs(sweep.step)
         found = Parameter(key, (), min(values), max(values), step, whole, "log" in tags)
         if found.log and step != 1:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ptune.bounded import plain
+from ptune.bounded import UNNAMABLE, plain
 from ptune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Child:
         self, name: str, of: Session, examples: Sequence[Example] | None, differing: Mapping[str, Any]
     ) -> None:
         if not plain(name):
-            raise ConfigError([f"stage {name!r}: no name of a folder; patterns and tasks are called without / in them"])
+            raise ConfigError([f"stage: {name!r} {UNNAMABLE}"])
         self.name, self.of, self.examples, self.differing = name, of, examples, differing
         self.folder = f"stages/{name}"
 

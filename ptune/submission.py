@@ -60,13 +60,15 @@ def check(task: Task, corpus: Corpus, files: Mapping[str, str], progress: Progre
     if missing := [split for split in files if not corpus.splits.get(split)]:
         raise UnavailableError(
             f"submission: no {' and no '.join(missing)} of {task.name} in {corpus.origin.get('root', 'its source')}; "
-            f"the file has a prediction for each of its rows"
+            f"the submission needs a prediction for each of its rows"
         )
     published = task.source.get("statistics", {}).get("examples", {})
     for split in files:
         here, there = len(corpus.splits[split]), published.get(split)
         if not corpus.synthetic and there not in (None, here):
-            progress.warn(f"{split} has {here:,} examples here, and {there:,} in the original: it would not be taken")
+            progress.warn(
+                f"{split} has {here:,} examples here, and {there:,} in the original: the leaderboard would reject it"
+            )
 
 
 def superglue(task: Task, name: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Files:

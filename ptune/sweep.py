@@ -26,7 +26,11 @@ class Summary(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to start the same sweep in every one of several processes, and one whose settings hold a key."""
         if ranks.started().count > 1:
-            fail(2, "ptune train: -m is for one process; jobs of several: hydra/launcher=submitit, see docs/cluster.md")
+            fail(
+                2,
+                "ptune train: -m runs in one process; for jobs of several, use hydra/launcher=submitit "
+                "(docs/cluster.md)",
+            )
         kept: Any = OmegaConf.to_container(config, resolve=False)
         if problems := [*secrets.problems(kept)]:
             fail(2, "\n".join(problems))  # before the configuration is kept with the sweep
@@ -60,7 +64,7 @@ def show(folder: Path) -> None:
         ]
         print()
         report.draw(["run", *COLUMNS], rows)
-        print(f"all of it: ptune report {folder}")
+        print(f"full report: ptune report {folder}")
     failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
     alike: dict[tuple[str, str], list[str]] = {}  # of what ended each it was told when it did
     for name, event in zip(differences([event["overrides"] for event in failed]), failed, strict=True):

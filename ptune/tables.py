@@ -134,7 +134,7 @@ def of_comparisons(groups: Sequence[Group], comparisons: Sequence[Comparison], m
     if margin is not None:
         said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
     if any(1 in (each.group.n, each.baseline.n) for each in comparisons):
-        said.append("a side of one seed is compared over examples alone: another seed may say something else")
+        said.append("a side with one seed is compared over examples only: another seed may differ")
     said += mixed([run for each in comparisons for group in (each.group, each.baseline) for run in group.runs])
     columns = [*("method", "task", "backbone", "P"), "settings", *beside, "n", "metric"]
     return Sheet("differences", columns, rows, said)
@@ -155,7 +155,7 @@ def of_budgets(groups: Sequence[Group]) -> Sheet:
         for found in expected(group.family)
     ]
     columns = ["method", "task", "backbone", "P", "trials", "selecting score", "reported score", "metric"]
-    said = ["the best of so many trials as it is to be expected (arXiv 1909.03004), chosen by the selecting score"]
+    said = ["the expected best of that many trials (arXiv 1909.03004), chosen by the selecting score"]
     for group in groups:
         if group.family.left and len(group.family.groups) > 1:
             of = (
@@ -172,7 +172,7 @@ def of_averages(averages: Sequence[Average]) -> Sheet:
         return "none" if value is None else f"{value:.2f}"
 
     rows = [[*each.of.values(), figure(each.score), figure(each.last), each.told] for each in averages]
-    said = ["the mean of its eight tasks, where one of two metrics counts as their mean (arXiv 1905.00537)"]
+    said = ["the mean of its eight tasks; a task with two metrics counts with their mean (arXiv 1905.00537)"]
     columns = [*averages[0].of, "score", "last", "of"] if averages else []
     return Sheet("SuperGLUE average", columns, rows, said)
 
@@ -187,7 +187,7 @@ def notes(groups: Sequence[Group]) -> Notes:
     if resampled:
         said.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
     if resampled and any(group.n == 1 for group in groups):
-        said.append("with n = 1 the interval is over examples alone")
+        said.append("with n = 1 the interval is over examples only")
     if resampled and any(1 < group.n < FEW for group in groups):
         said.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
     if lacking := [called(group) for group in groups if group.interval is None]:
@@ -205,12 +205,12 @@ def notes(groups: Sequence[Group]) -> Notes:
             said.append("; ".join([f"{called(group)}: {tried}", spaced(group), *edges]))
         if group.repeated:
             folders = ", ".join(str(run.folder) for run in group.repeated)
-            said.append(f"{called(group)}: a seed counts once, without {folders}")
+            said.append(f"{called(group)}: each seed counts once; left out: {folders}")
         versions = {run.environment.get("code") for run in group.runs}
         if len(versions) > 1:
-            said.append(f"{called(group)}: runs of {len(versions)} versions of the code")
+            said.append(f"{called(group)}: runs from {len(versions)} versions of the code")
     if any(seconds(group) is None for group in groups):
-        said.append("no seconds and FLOP of runs made of stages: each stage has its own")
+        said.append("no seconds or FLOP for runs made of stages: each stage has its own")
     if any(flop(group) for group in groups):
         said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
     return said
@@ -224,12 +224,12 @@ def uncounted(pruned: Sequence[Path]) -> Notes:
 def mixed(runs: Sequence[Run]) -> list[str]:
     """What runs that are compared were made with, where that is not the same, or nobody can tell."""
     codes = {run.environment.get("code") or run.environment.get("ptune") for run in runs}
-    said = [f"the runs are of {len(codes)} versions of the code"] if len(codes) > 1 else []
+    said = [f"the runs are from {len(codes)} versions of the code"] if len(codes) > 1 else []
     if any(str(code).endswith("+changed") for code in codes):
-        said.append("runs were made with changes to the code that no commit has")
+        said.append("some runs used uncommitted changes to the code")
     packages = [run.environment.get("packages", {}) for run in runs]
     other = [name for name in FIGURED if len({each.get(name) for each in packages}) > 1]
-    return said + [f"the runs are of several versions of {', '.join(other)}"] * bool(other)
+    return said + [f"the runs used several versions of {', '.join(other)}"] * bool(other)
 
 
 def differing(groups: Sequence[Group]) -> list[str]:

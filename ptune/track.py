@@ -119,7 +119,7 @@ class Wandb:
             action(self.run)
         except Exception as error:  # whatever W&B raises, training is worth more
             self.run = None
-            self.warn(f"W&B stopped ({error}); the run goes on, metrics.jsonl has everything")
+            self.warn(f"W&B stopped ({error}); the run continues, and metrics.jsonl has everything")
 
 
 def prefix_of(split: str) -> str:
@@ -133,7 +133,10 @@ def problems(settings: Settings) -> Iterator[str]:
         if not 0 < len(tag) <= TAG:
             yield f"tracker.tags: '{tag}' has {len(tag)} characters; W&B takes 1 to {TAG}"
     if not 0 < len(settings.project) <= PROJECT or set(settings.project) & set("/\\#?%:"):
-        yield f"tracker.project: '{settings.project}' is no name; 1 to {PROJECT} characters, none of / \\ # ? % :"
+        yield (
+            f"tracker.project: '{settings.project}' is not a valid name; use 1 to {PROJECT} characters without "
+            "/ \\ # ? % :"
+        )
 
 
 def table(rows: Rows) -> Any:
@@ -201,7 +204,7 @@ def start(
 
         mode: Literal["online", "offline"] = "online" if settings.mode == "online" else "offline"
         if mode == "online" and not has_key():
-            warn("tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline")
+            warn("tracker.mode=online, but W&B has no API key on this machine (run wandb login); tracking offline")
             mode = "offline"
         again: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
         files = [] if told_again else sorted(folder.glob("wandb/*run-*/*.wandb"))
@@ -226,7 +229,7 @@ def start(
             rows = {step: row for step, row in rows.items() if step < first}
         return Wandb(run, warn, settings.samples, told(rows), max([first, *rows]))
     except Exception as error:  # an account, a disk, a network: none of them may end a run
-        warn(f"W&B could not start ({error}); the run goes on, metrics.jsonl has everything")
+        warn(f"W&B could not start ({error}); the run continues, and metrics.jsonl has everything")
         return NoTracker()
 
 

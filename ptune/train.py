@@ -228,6 +228,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         result["tune"], f"{result['tune']} in the backbone"
     )
     tuned = tuned if parameters["backbone_total"] else "no backbone"
+    share = f"{parameters['percent']:.3f}% of the backbone's size"
     rows = [
         [f"{split} {metric}", scored(result["score"], result["interval"]) + marked],
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],
@@ -239,7 +240,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         ],
         [
             "trained",
-            f"{parameters['trained']:,} parameters ({parameters['percent']:.3f}%): prompt {parameters['prompt']:,}, "
+            f"{parameters['trained']:,} parameters ({share}): prompt {parameters['prompt']:,}, "
             f"head {parameters['head']:,}; {tuned}",
         ],
         ["stored", f"{parameters['stored']:,} parameters, {parameters['bytes']:,} bytes"],

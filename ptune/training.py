@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Splits = dict[str, Rendered]
-WEIGHTS = "precision=bfloat16 or a smaller backbone takes less"
+WEIGHTS = "precision=bfloat16 or a smaller backbone needs less"
 
 
 class Recorder:
@@ -73,7 +73,7 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     with memory.needed("for the backbone", WEIGHTS):
         model = build.assemble([session.settings for session in sessions], first.task, beside)
     if model.backbone.lower is not None:
-        first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached; no dropout in them")
+        first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached and run without dropout")
     shared: Splits = {}
     runs = [begun(session, model, member, shared) for member, session in enumerate(sessions)]
     if not model.apart:
@@ -245,7 +245,7 @@ def restore(session: Session, run: Run, path: Path | None = None) -> None:
     session.folder.cut_metrics(run.step, evaluated_there, run.parts)
     if path is not None:
         session.tracker.again(record(session.folder))
-        session.progress.say(f"going on from step {run.step} of {run.steps}")
+        session.progress.say(f"resuming from step {run.step} of {run.steps}")
 
 
 def level(sessions: Sequence[Session], runs: Sequence[Run]) -> None:

@@ -44,7 +44,7 @@ def search(session: Session, rendering: dict[str, Any], folder: str, beam: int, 
     writer = Writer(folder, build.device(s.device))
     texts = [*patterns(writer, found, labeled, beam, length, session.progress, shape.causal)]
     if not texts:
-        raise PtuneError(f"{folder} wrote no template of at most {length} tokens; method.procedure.length allows more")
+        raise PtuneError(f"{folder} wrote no template of at most {length} tokens; raise method.procedure.length")
     return {"written": {"text": task.patterns[name]["text"]}, "verbalizer": verbalizer, "texts": texts}
 
 
@@ -84,7 +84,7 @@ def layouts(fields: Sequence[str]) -> list[Layout]:
             )
         ]
     raise ConfigError(
-        [f"method.procedure.templates: for a text or a pair of texts, and the task has {len(fields)} fields"]
+        [f"method.procedure.templates: needs a text or a pair of texts, but the task has {len(fields)} fields"]
     )
 
 
@@ -107,7 +107,7 @@ class Writer:
         self.gaps = [self.tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(3)]
         if None in self.gaps or self.tokenizer.unk_token_id in self.gaps:
             raise ConfigError(
-                [f"method.procedure.writer: {folder} has no <extra_id_0>, so that it fills no spans; a T5 does"]
+                [f"method.procedure.writer: {folder} has no <extra_id_0>, so it cannot fill spans; use a T5"]
             )
         model: Any = transformers.AutoModelForSeq2SeqLM
         self.model = model.from_pretrained(path, dtype=torch.float32).eval().to(device)

@@ -115,15 +115,16 @@ def test_a_prompt_and_an_adapter_learn_together(ptune, tmp_path):
             "method.adapter.rank: not a setting of ptune.adapters.Lora; one of: r, alpha, dropout, targets",
         ),
         (["method=lora", "method.adapter.r=0"], "method.adapter.r: 0 is too small; at least 1"),
-        (["method=lora", "method.adapter.dropout=1.0"], "method.adapter.dropout: 1.0 is not a share below 1"),
+        (["method=lora", "method.adapter.dropout=1.0"], "method.adapter.dropout: 1.0 must be at least 0 and below 1"),
         (
             ["method=ptv2", "+method.adapter.r=3"],
-            "method.adapter: for method.tune=lora or ia3, a mapping of its settings",
+            "method.adapter: must be a mapping of settings, and is only used with method.tune=lora or ia3",
         ),
         (
             ["method=lora", "method.adapter.targets=[nope]"],
-            "method.tune: PEFT has no place for 'lora' in this backbone (Target modules {'nope'} not found in the base "
-            "model. Please check the target modules and try again); method.adapter.targets=[...] names its layers",
+            "method.tune: PEFT finds no layers for 'lora' in this backbone (Target modules {'nope'} not "
+            "found in the base "
+            "model. Please check the target modules and try again); name them in method.adapter.targets=[...]",
         ),
     ],
 )

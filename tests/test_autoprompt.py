@@ -424,14 +424,15 @@ def test_the_published_setting(settings) -> None:
         ),
         (["method.procedure.iterations=0"], "method.procedure.iterations: 0 is too small; at least 1"),
         (["method.prompt.tokens=0"], "method.prompt.tokens: 0 is too small; at least 1"),
-        (["task=stsb"], "method: autoprompt compares labels of whole texts, and stsb asks for a number"),
+        (["task=stsb"], "method: autoprompt compares labels of whole texts, but stsb asks for a number"),
         (
             ["task=wsc"],
-            "method: autoprompt compares labels by their words, and masks of wsc are texts of its own",
+            "method: autoprompt compares labels by their words, but the masks of wsc stand for each "
+            "example's own texts",
         ),
         (
             ["backbone=tiny_causal"],
-            "method/prompt: triggers are searched for a masked language model, and this one is causal",
+            "method/prompt: triggers are searched for a masked language model, but this one is causal",
         ),
     ],
 )
@@ -448,11 +449,11 @@ def test_one_line_each(settings, more, said) -> None:
     [
         (
             "autoprompt",
-            "method: autoprompt compares labels of whole texts, and lama asks for any word of the vocabulary",
+            "method: autoprompt compares labels of whole texts, but lama asks for any word of the vocabulary",
         ),
         (
             "pet",
-            "method/procedure: labels texts or candidates that compete for one label, and lama asks for something else",
+            "method/procedure: labels texts or candidates that compete for one label, but lama asks for something else",
         ),
     ],
 )

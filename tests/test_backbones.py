@@ -561,7 +561,7 @@ def test_albert_has_no_gradient_checkpointing(folder):
     with pytest.raises(PtuneError) as caught:
         loaded(folder).checkpointing()
     assert str(caught.value) == (
-        "gradient_checkpointing: not for ALBERT, whose shared layers transformers cannot recompute"
+        "gradient_checkpointing: not supported for ALBERT, whose shared layers transformers cannot recompute"
     )
 
 
@@ -847,7 +847,7 @@ def test_tune_chooses_what_learns(folder):
 def test_tune_bias_needs_biases(folder):
     with pytest.raises(PtuneError) as caught:
         loaded(folder).tune("bias")
-    assert str(caught.value) == f"method.tune: 'bias', but backbone {opened(folder).name} has none"
+    assert str(caught.value) == f"method.tune: 'bias', but backbone {opened(folder).name} has no biases"
 
 
 @of_families("opt", *ROTARY)
@@ -976,7 +976,7 @@ def test_bin_weights_load_only_when_asked_for(bert_folder, tmp_path):
     torch.save(safe.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(PtuneError) as caught:
         opened(tmp_path).load(lm=False)
-    assert str(caught.value).endswith("; a checkpoint with .bin weights alone needs backbone.weights=bin")
+    assert str(caught.value).endswith("; a checkpoint with only .bin weights needs backbone.weights=bin")
     assert "\n" not in str(caught.value)
     backbone = opened(tmp_path, weights="bin", dropout=0.0, attention_dropout=0.0)
     backbone.load(lm=False)
@@ -1009,7 +1009,7 @@ def test_a_tokenizer_that_takes_sentencepiece(deberta_v3_folder, tmp_path, monke
     with pytest.raises(PtuneError) as caught:
         opened(tmp_path).tokens()
     assert str(caught.value) == (
-        f"backbone {tmp_path.name}: its tokenizer is spm.model alone, which takes sentencepiece to read: "
+        f"backbone {tmp_path.name}: its only tokenizer file is spm.model, which needs sentencepiece: "
         "pip install 'ptune[sentencepiece]'"
     )
 

@@ -77,7 +77,7 @@ def test_lenient(form: Form, name: str, cell: Refused, good, tmp_path):
     assert 0 < len(read) < len(whole) + (form.name == "columns, numbered" and name == EMPTY)  # one more, of nothing
     kept = [(example.fields, example.gold) for example in whole]
     assert all((example.fields, example.gold) in kept for example in read)
-    said = f"train: {cell.problems} broken records are skipped (data.lenient), the first: {strictly}"
+    said = f"train: {cell.problems} broken records are skipped (data.lenient); the first: {strictly}"
     assert found.warnings[-1] == said
 
 
@@ -115,7 +115,7 @@ def test_train_without_labels(tmp_path, ptune, lenient):
     (tmp_path / form.train).write_text(bad_input.lines_of(rows), encoding="utf-8")
     local = ("data=local", f"data.root={tmp_path}", f"data.lenient={lenient}")
     code, _, err = ptune("train", "task=wic", "method=majority", "backbone=tiny_encoder", "tracker=none", *local)
-    assert (code, err) == (2, "task: no record of wic's train has its 'label' in this source")
+    assert (code, err) == (2, "task: no training record of wic has a 'label' in this source")
     assert not list(tmp_path.rglob("config.yaml"))
 
 
@@ -129,7 +129,7 @@ def test_a_run_keeps_what_it_skipped(tmp_path, ptune):
     code, _, err = ptune("train", *common, *local)
     assert code == 0
     first = f"{tmp_path / form.train}:7: 'B-lokation' (token 4) is not a type of wnut17; did you mean 'location'?"
-    warning = f"warning: train: 1 broken records are skipped (data.lenient), the first: {first}"
+    warning = f"warning: train: 1 broken records are skipped (data.lenient); the first: {first}"
     assert warning in err.replace("\n", "")
     for name in ("env.json", "result.json"):
         kept = json.loads((tmp_path / "run" / name).read_text(encoding="utf-8"))["data"]

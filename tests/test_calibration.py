@@ -84,4 +84,4 @@ def test_a_model_that_is_trained_is_not_calibrated(ptune):
         *("backbone=tiny_encoder", "tracker=none"),
     )
     assert done.code != 0
-    assert "method.head.calibrate: for methods that train nothing, as zero_shot; leave it out" in done.err
+    assert "method.head.calibrate: only for methods that train nothing, such as zero_shot; leave it out" in done.err

@@ -279,7 +279,7 @@ def test_a_stored_run_answers_from_where_it_is_moved_to(go, ptune, tmp_path) -> 
     assert len(json.loads(said.out)["prediction"]) == 4
     refused = ptune("export", f"run={moved}", f"out={tmp_path / 'out'}")
     assert (refused.code, refused.err.count("\n")) == (1, 0)
-    assert "PEFT has a frozen backbone" in refused.err
+    assert "PEFT needs a frozen backbone" in refused.err
     assert ptune("export", f"run={moved}", "to=folder", f"out={tmp_path / 'out'}").code == 0
     shutil.rmtree(moved)
     shutil.move(tmp_path / "out", tmp_path / "elsewhere")
@@ -315,11 +315,11 @@ def test_it_goes_on_exactly(go, tmp_path, monkeypatch) -> None:
     [
         (
             ["method=tfidf_nb", "task=conll03"],
-            "method: naive Bayes sorts whole texts into classes, and conll03 asks for one label a word",
+            "method: naive Bayes sorts whole texts into classes, but conll03 asks for one label per word",
         ),
         (
             ["method=tfidf_nb", "task=stsb"],
-            "method: naive Bayes sorts whole texts into classes, and stsb asks for a number",
+            "method: naive Bayes sorts whole texts into classes, but stsb asks for a number",
         ),
         (
             ["method=tfidf_nb", "method.procedure.smoothing=[0.0]"],
@@ -327,8 +327,8 @@ def test_it_goes_on_exactly(go, tmp_path, monkeypatch) -> None:
         ),
         (
             ["method=bilstm", "task=squad"],
-            "method: bilstm reads a question and its context one after the other and compares no word of the two, so "
-            "that it cannot tell where the answer of squad is; use a backbone",
+            "method: bilstm reads a question and its context separately, so it cannot find the answer in squad; "
+            "use a backbone",
         ),
         (
             ["method=bilstm", "method/prompt=deep"],

@@ -181,8 +181,8 @@ def test_mistakes_in_the_line(ptune, words, text):
             "statistics (+task.source.new=... adds it)",
         ),
         ("optim.lr=abc", "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
-        ("task=rte,cb", "task=rte,cb: several values are a sweep, add -m; one list is key=[a,b]"),
-        ("seed=range(1,3)", "seed=range(1,3): a sweep, add -m"),
+        ("task=rte,cb", "task=rte,cb: several values make a sweep, which needs -m; a list is written key=[a,b]"),
+        ("seed=range(1,3)", "seed=range(1,3): a sweep needs -m"),
         (
             "seed=a)b(",
             "seed=a)b(: cannot be read (mismatched input ')' expecting <EOF>); "
@@ -202,7 +202,7 @@ def test_mistakes_in_settings(ptune, words, text):
         ("eval method=ptv2", "method: no such key of ptune eval; method goes with ptune train"),
         ("reproduce backbone=gpt2", "backbone: no such key of ptune reproduce; backbone goes with ptune train"),
         ("train table=ptv2_table2", "table: no such key of ptune train; table goes with ptune reproduce"),
-        ("train method/encoder=bilstm", "method/encoder: no part of what is chosen (+method/encoder=bilstm adds it)"),
+        ("train method/encoder=bilstm", "method/encoder: not in this configuration; +method/encoder=bilstm adds it"),
         ("train task@x=rte", "task@x: no such key; did you mean 'task'?"),
     ],
 )

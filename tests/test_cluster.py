@@ -299,6 +299,6 @@ def test_a_preempted_job_goes_on(ptune, tmp_path):
         _, said = sweep.communicate(timeout=500)
     assert sweep.returncode == 0, said
     (run,) = (path.parent for path in tmp_path.glob("out/*/result.json"))
-    assert "going on from step" in (run / "log.txt").read_text()
+    assert "resuming from step" in (run / "log.txt").read_text()
     assert ptune(*words, "hydra.run.dir=whole").code == 0
     assert figures(run) == figures(tmp_path / "whole")

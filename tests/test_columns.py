@@ -69,8 +69,8 @@ def test_a_prefix_is_left_out(file):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("de:Anna\tB-PER", "'de:Anna' in column 1, whose values begin with 'en:'"),
-        ("Anna\tB-PER", "'Anna' in column 1, whose values begin with 'en:'"),
+        ("de:Anna\tB-PER", "'de:Anna' in column 1, whose values must begin with 'en:'"),
+        ("Anna\tB-PER", "'Anna' in column 1, whose values must begin with 'en:'"),
         ("en:\tB-PER", "nothing after 'en:' in column 1"),
     ],
 )
@@ -109,15 +109,15 @@ def test_the_first_line_with_a_separator_decides(file):
     assert refused(columns.read(path, {"tokens": 0})) == f"{path}:4: 2 columns where line 1 has 1"
 
 
-ONE = "one separator in all of a file"
+ONE = "use one separator throughout the file"
 BROKEN = {
     "tabs, then spaces": ("a\tO\n\nb O\n", f":3: spaces between columns, where line 1 has tabs; {ONE}"),
     "spaces, then tabs": ("\na O\nb\tO\n", f":3: tabs between columns, where line 2 has spaces; {ONE}"),
     "a column more": ("a O\nb O O\n", ":2: 3 columns where line 1 has 2"),
     "a column less": ("a x O\nb O\n", ":2: 2 columns where line 1 has 3"),
     "too few": ("a O\n\nb\n", ":3: 1 columns where at least 2 are needed: 'b'"),
-    "no token": ("a\tO\n\tO\n", ":2: nothing in column 1, that of the tokens"),
-    "two tabs": ("a\tO\tx\nb\t\tx\n", ":2: nothing in column 2, that of the tags"),
+    "no token": ("a\tO\n\tO\n", ":2: nothing in column 1 (tokens)"),
+    "two tabs": ("a\tO\tx\nb\t\tx\n", ":2: nothing in column 2 (tags)"),
     "a pointer": (
         "version https://git-lfs.github.com/spec/v1\noid sha256:1f\nsize 12\n",
         ":1: a Git LFS pointer instead of the data; git lfs pull fetches it",
@@ -244,7 +244,7 @@ def test_conll04_is_not_quite_iob2(shared):
     place, _, text = said.partition(": ")
     line = path.read_text(encoding="utf-8").split("\n")[int(place.rpartition(":")[2]) - 1]
     assert line.split("\t")[2] == text[1:6] == "I-Loc"
-    assert text.endswith("opens an entity, which IOB2 does with B-; if the file is IOB1, set task.scheme=iob1")
+    assert text.endswith("opens an entity, which IOB2 marks with B-; if the file is IOB1, set task.scheme=iob1")
 
 
 @pytest.mark.parametrize(("split", "documents"), [("train", 922), ("dev", 231), ("test", 288)])
@@ -292,8 +292,9 @@ def test_demo_layouts_say_the_same(tmp_path, monkeypatch):
 ARRAYS = {
     "no array": ('{"tokens": []}', ": a JSON dict where an array of objects is needed"),
     "no object": ('[{"orig_id": 1}, 3]', ": [1]: a JSON int where an object is needed"),
-    "no id": ('[{"tokens": []}]', ": [0]: no 'orig_id', a number or a text of its own"),
-    "one id twice": ('[{"orig_id": 1}, {"orig_id": 2}, {"orig_id": 1}]', ": [2]: orig_id 1 is that of [0], too"),
+    "no id": ('[{"tokens": []}]', ": [0]: no 'orig_id'; each record needs its own, a number or a text"),
+    "one id twice": ('[{"orig_id": 1}, {"orig_id": 2}, {"orig_id": 1}]',
+                     ": [2]: duplicate orig_id 1, first used at [0]"),
     "half a character": ('[{"orig_id": 1, "tokens": ["\\ud83d"]}]',
                          ": [0]: half a character (a lone surrogate); the file is damaged"),
     "cut": ('[{"orig_id": 1, "tokens": ["a"',
@@ -316,12 +317,12 @@ def test_broken_arrays(file, name):
     ("values", "said"),
     [
         ({"tokens": ["a", "b"], "tags": ["B-Loc", "O"]},
-         "'O' (token 2) comes before 'L-Loc', which BILOU ends an entity of several words with; "
+         "'O' (token 2) follows no 'L-Loc', which BILOU puts at the end of an entity of several words; "
          "if the file is IOB2, set task.scheme=iob2"),
         ({"tokens": ["a", "b"], "tags": ["U-Loc"]}, "2 tokens but 1 tags"),
         ({"tokens": ["a"], "tags": "O"}, "'tags' is a str where a list of tags is needed"),
         ({"tokens": "a", "tags": ["O"]}, "no tokens; conll04 needs a list of words in 'tokens'"),
-        ({"tokens": ["a"], "tags": [None]}, "'None' (token 1) is no tag; O, B-TYPE, I-TYPE, L-TYPE or U-TYPE is"),
+        ({"tokens": ["a"], "tags": [None]}, "'None' (token 1) is not a tag; use O, B-TYPE, I-TYPE, L-TYPE or U-TYPE"),
     ],
 )  # fmt: skip
 def test_broken_objects(file, values, said):

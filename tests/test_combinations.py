@@ -268,7 +268,7 @@ def problems(composed, *given, **more):
 
 
 TAG_AND_VERBALIZER = (
-    "method/head: a verbalizer answers for a whole text, and conll03 asks for one label a word; use linear"
+    "method/head: a verbalizer answers for a whole text, but conll03 asks for one label per word; use linear"
 )
 TAG_AND_PATTERN = (
     "method.template.name: task conll03 has no patterns; use method/template=plain or add a pattern to its yaml"
@@ -281,7 +281,7 @@ def test_tagging_with_a_verbalizer(composed):
 
 def test_answers_with_a_verbalizer(composed):
     assert problems(composed, "squad", "plain", "deep", "verbalizer") == [
-        "method/head: a verbalizer answers for a whole text, and squad asks for a part of one; use linear"
+        "method/head: a verbalizer answers for a whole text, but squad asks for a part of one; use linear"
     ]
 
 
@@ -291,15 +291,15 @@ def test_tagging_with_a_pattern(composed):
 
 def test_a_verbalizer_without_a_language_model_head(composed, pooled_bert_folder):
     assert problems(composed, "rte", "pattern", "deep", "verbalizer", pooled_bert_folder) == [
-        "method.head: a verbalizer reads the language-model head, and backbone "
-        f"{pooled_bert_folder.name} has no LM-head weights; "
-        "choose method/head=linear or a backbone with them"
+        "method.head: a verbalizer reads the language-model head, but backbone "
+        f"{pooled_bert_folder.name} has no weights for it; "
+        "choose method/head=linear or a backbone that has them"
     ]
 
 
 def test_a_pretrained_pooler_that_is_not_there(composed):
     assert problems(composed, "rte", "plain", "deep", "linear", more=["method.head.pooler=pretrained"]) == [
-        "method.head.pooler: 'pretrained' needs a checkpoint with a pooler, and this one has none; "
+        "method.head.pooler: 'pretrained' needs a checkpoint with a pooler, but this one has none; "
         "did you mean 'trained'?"
     ]
 
@@ -309,7 +309,8 @@ def test_everything_that_is_wrong_is_told_at_once(composed):
     assert problems(composed, "conll03", "pattern", "deep", "verbalizer", more=more) == [
         TAG_AND_PATTERN,
         "method.prompt.layers: 3-9 is outside the 4 layers (1-4); did you mean '3-4'?",
-        "method.prompt.init_text: init=activations needs the words to start from, as init_text='summarize the table'",
+        "method.prompt.init_text: init=activations needs the words to start from, such as "
+        "init_text='summarize the table'",
         TAG_AND_VERBALIZER,
     ]
 
@@ -325,11 +326,10 @@ def test_peft_gets_no_prefix_that_it_would_ignore(composed, wire, request, famil
         return
     with pytest.raises(PtuneError) as caught:
         refuse(run, batch)
-    lacks = "PEFT has a backbone that takes past_key_values; this run has not"
+    lacks = "PEFT needs a backbone that takes past_key_values"
     if family in ("t5", "bart"):
         lacks = (
-            "of an encoder-decoder PEFT has lora or ia3 under the language-model head, and no prefix in the encoder or "
-            "in the decoder's attention to it; this run has another thing"
+            "for encoder-decoders PEFT export supports only LoRA or IA3 with the language-model head, without a prompt"
         )
     assert str(caught.value) == f"to=peft: {lacks}; to=folder keeps everything"
 

@@ -215,7 +215,7 @@ def test_eval_of_data_that_has_changed(ptune, runs, tmp_path):
         now = json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
         assert now["changed"]
         said = " ".join(found.err.split())
-        assert f"dev: other examples than those of run (sha256 {now['sha256'][:12]}, in its result.json " in said
+        assert f"dev: its examples differ from those that run was scored on (sha256 {now['sha256'][:12]} now, " in said
         assert before["sha256"][:12] in said
 
 
@@ -660,8 +660,8 @@ def test_export_errors(ptune, runs, tmp_path):
     found = ptune("export", str(soft), "out=adapter")
     assert (found.code, found.err) == (
         1,
-        "to=peft: PEFT has its virtual tokens before [CLS], and reads the first of them instead (method/prompt=deep "
-        "does not); this run has not; to=folder keeps everything",
+        "to=peft: cannot export this run: PEFT needs virtual tokens before [CLS] and reads the first of them instead "
+        "(use method/prompt=deep); to=folder keeps everything",
     )
     found = ptune("export", str(runs / "finished" / "rte"), "out=adapter")
     assert (found.code, found.err) == (
@@ -679,15 +679,15 @@ def test_export_errors(ptune, runs, tmp_path):
     for words, said in (
         (["out=x", "to=onnx"], "to: 'onnx' is not a choice; one of: peft, folder, hub"),
         (["to=folder"], "out: must be given, as out=DIR, a new folder"),
-        (["to=folder", "out=x", "repo=a/b"], "repo: goes with to=hub"),
-        (["to=folder", "out=x", "content=peft"], "content: goes with to=hub"),
-        (["to=peft", "out=x", "private=false"], "private: goes with to=hub"),
+        (["to=folder", "out=x", "repo=a/b"], "repo: is only used with to=hub"),
+        (["to=folder", "out=x", "content=peft"], "content: is only used with to=hub"),
+        (["to=peft", "out=x", "private=false"], "private: is only used with to=hub"),
         (["to=hub"], "repo: must be given, as repo=NAME/REPOSITORY"),
-        (["to=hub", "repo=mine"], "repo: 'mine' is no repository; write NAME/REPOSITORY"),
+        (["to=hub", "repo=mine"], "repo: 'mine' is not a repository; write NAME/REPOSITORY"),
         *(
             (
                 ["to=hub", f"repo='{name}'"],
-                f"repo: '{name}' is no name on the Hub; of letters, digits, '-', '_' and '.', as NAME/REPOSITORY",
+                f"repo: '{name}' is not a name on the Hub; use letters, digits, '-', '_' and '.', as NAME/REPOSITORY",
             )
             for name in ("me/my repo", "me/a..b", "-me/x", "me/x.git")
         ),

@@ -356,4 +356,6 @@ def test_a_length_makes_another_run(settings):
 def test_a_length_of_nothing_is_refused(settings, length):
     with pytest.raises(ConfigError) as caught:
         settings("method=ptv2", f"prompt_length.value={length}")
-    assert caught.value.problems == [f"prompt_length.value: {length} is no prompt; at least 1, or method=linear_probe"]
+    assert caught.value.problems == [
+        f"prompt_length.value: {length} is too small; at least 1, or no prompt with method=linear_probe"
+    ]

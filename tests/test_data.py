@@ -204,7 +204,7 @@ def test_draw(conll03, tmp_path, monkeypatch):
 @pytest.mark.parametrize("limits", [{}, {"max_dev": 4}])
 def test_a_draw_of_nothing(limits, conll03, settings):
     """data.draw says which examples are taken, where not all are."""
-    said = "data.draw: says which examples data.max_train=N or data.per_class=K takes; give one of them"
+    said = "data.draw: is only used with data.max_train=N or data.per_class=K; set one of them"
     with pytest.raises(ConfigError) as caught:
         data.load(conll03, Data(source="demo", draw=1, **limits))
     assert caught.value.problems == [said]
@@ -316,7 +316,7 @@ def test_held_out_of_too_little(train, share):
     """Both sides need an example."""
     with pytest.raises(PtuneError) as caught:
         hold_out(corpus(train=train), "train", share, seed=1)
-    assert str(caught.value) == f"held_out_share: {share} of {train} examples leaves nothing on one side"
+    assert str(caught.value) == f"held_out_share: {share} of {train} examples leaves one side empty"
 
 
 def grouped(sizes: list[int]) -> list[Example]:
@@ -411,7 +411,7 @@ def test_one_group_cannot_be_held_out():
     """Nothing would be left of it."""
     with pytest.raises(PtuneError) as caught:
         hold_out(Corpus({"dev": grouped([4])}), "dev", 0.1, seed=1)
-    assert str(caught.value) == "held_out_share: 0.1 of 4 examples leaves nothing on one side"
+    assert str(caught.value) == "held_out_share: 0.1 of 4 examples leaves one side empty"
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
@@ -554,9 +554,9 @@ def test_the_draw_of_lm_bff(balanced, tmp_path, seed):
     [
         (
             {"draw": 1, "draw_order": "random"},
-            "data.draw_order: 'random' is not a choice; numpy, or null for ptune's own",
+            "data.draw_order: 'random' is not a choice; use numpy, or null for ptune's own",
         ),
-        ({"draw": -1, "draw_order": "numpy"}, "data.draw: -1 is no seed of numpy's; from 0 to 4294967295"),
+        ({"draw": -1, "draw_order": "numpy"}, "data.draw: -1 is not a seed for numpy; use 0 to 4294967295"),
     ],
 )
 def test_an_order_that_cannot_be(balanced, given, said):
@@ -587,12 +587,12 @@ def test_too_few_of_a_class(balanced):
     with pytest.raises(DataError) as caught:
         balanced(per_class=6)
     assert str(caught.value) == (
-        "rte: data.per_class=6 takes 6 examples of each class, and train has 5 of 'not_entailment'"
+        "rte: data.per_class=6 needs 6 examples of each class, but train has 5 of 'not_entailment'"
     )
     with pytest.raises(DataError) as caught:
         balanced(few_shot=True, per_class=3)
     assert str(caught.value) == (
-        "rte: data.per_class=3 with protocol=few_shot takes 6 examples of each class, and train has 5 of "
+        "rte: data.per_class=3 with protocol=few_shot needs 6 examples of each class, but train has 5 of "
         "'not_entailment'"
     )
 
@@ -603,8 +603,8 @@ def test_per_class_without_classes(settings, task):
     with pytest.raises(ConfigError) as caught:
         settings(f"task={task}", "data=demo", "method=majority", "data.per_class=16")
     assert caught.value.problems == [
-        f"data.per_class: an example of {task} is not of one class alone; data.max_train=N data.draw=SEED is a random "
-        "choice of any N"
+        f"data.per_class: the examples of {task} have no single class; data.max_train=N data.draw=SEED draws "
+        "any N at random"
     ]
 
 
@@ -614,12 +614,12 @@ def test_per_class_beside_other_settings(settings):
     with pytest.raises(ConfigError) as caught:
         settings(*line, "data.per_class=16", "data.max_train=8")
     assert caught.value.problems == [
-        "data.max_train: data.per_class says how many there are to train on; leave one of them out"
+        "data.max_train: data.per_class already says how many to train on; leave one of them out"
     ]
     with pytest.raises(ConfigError) as caught:
         settings(*line, "protocol=few_shot")
     assert caught.value.problems == [
-        "data.per_class: must be given with protocol=few_shot: data.per_class=K, of each class to train on"
+        "data.per_class: must be given with protocol=few_shot: data.per_class=K, the examples of each class to train on"
     ]
 
 

@@ -97,7 +97,7 @@ def test_no_problems(check, tmp_path, monkeypatch):
     code, *_, said = check("task=wic", "data.root=nowhere")
     assert (code, said) == (1, ["data.root: nowhere is not a folder; name the one that holds wic's original files"])
     code, *_, said = check("data.root=.")
-    assert (code, said) == (2, ["task: must be given: task=NAME, one of those of ptune ls task"])
+    assert (code, said) == (2, ["task: must be given: task=NAME; ptune ls task lists them"])
 
 
 def test_gold_that_is_missing(check, tmp_path):
@@ -109,10 +109,10 @@ def test_gold_that_is_missing(check, tmp_path):
     assert rows["labels"] == ["2", "0"]
     assert "no 'label' in dev" in remarks
     wanted = "a split is labeled throughout or not at all"
-    assert said == [f"{train}:2: no 'label', which {train}:1 has; {wanted}", "1 problem"]
+    assert said == [f"{train}:2: has no 'label', but {train}:1 does; {wanted}", "1 problem"]
     wic(tmp_path, train=[{"label": None}, {}], val=[{}])
     code, _, remarks, said = check("task=wic", f"data.root={tmp_path}")
-    assert (code, said) == (1, [f"{train}:2: 'label', which {train}:1 has not; {wanted}", "1 problem"])
+    assert (code, said) == (1, [f"{train}:2: has 'label', but {train}:1 does not; {wanted}", "1 problem"])
     assert "no 'label' in train" in remarks
 
 
@@ -157,7 +157,7 @@ def test_too_few_columns_everywhere(check, tmp_path):
     for split in ("train", "testa"):
         (tmp_path / f"eng.{split}").write_text("Anna I-PER\nleft O\n\n", encoding="utf-8")
     said = check("task=conll03", f"data.root={tmp_path}")[-1]
-    hint = "; task.source.columns says which are read, from 0"
+    hint = "; task.source.columns says which are read, counted from 0"
     assert said[0] == f"{tmp_path / 'eng.train'}:1: 2 columns where at least 4 are needed: 'Anna I-PER'{hint}"
     (tmp_path / "eng.train").write_text("Anna N I-NP I-PER\nleft O\n\n", encoding="utf-8")
     said = check("task=conll03", f"data.root={tmp_path}")[-1]
@@ -167,7 +167,7 @@ def test_too_few_columns_everywhere(check, tmp_path):
     said = check("task=srl_ewt", f"data.root={tmp_path}")[-1]
     assert said[0] == (
         f"{tmp_path / 'ewt.train.conll05'}:1: 3 columns where at least 6 are needed; task.source.word and .predicate "
-        "say which are read, from 0"
+        "say which are read, counted from 0"
     )
 
 
@@ -256,13 +256,16 @@ def test_fixtures(check, shared, name):
 TWICE = {  # fixtures that have an id twice: the task and the file, the places, what is read of how many
     "squad 2.0": (
         ("squad_v2", "squad/fixtures/allennlp_squad2.json"),
-        (": data[0].paragraphs[0].qas[1]: id 5733be284776f41900661182 is that of data[0].paragraphs[0].qas[0], too"),
+        (
+            ": data[0].paragraphs[0].qas[1]: duplicate id 5733be284776f41900661182, "
+            "first used at data[0].paragraphs[0].qas[0]",
+        ),
         ("5", {"questions": "6"}),
     ),
     "boolq": (
         ("boolq", "superglue/BoolQ/fixtures/allennlp_boolq.jsonl"),
         (
-            ":3: id 5 is that of {path}:2, too; number the examples of a file from 0, or leave the numbers out"
+            ":3: duplicate id 5, first used at {path}:2; number the examples of a file from 0, or leave the numbers out"
         ),
         ("4", {"lines": "5"}),
     ),

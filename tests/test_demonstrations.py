@@ -353,14 +353,14 @@ def test_a_run_keeps_what_it_shows(ptune, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["task=copa"], "method/template: demonstrations are texts with one label each, and copa asks for more"),
+        (["task=copa"], "method/template: demonstrations are texts with one label each, but copa asks for more"),
         (["backbone=tiny_causal"], "method.template.place: a causal model reads nothing after the mask; use before"),
         (["method.template.samples=0"], "method.template.samples: 0 is too small; at least 1"),
-        (["method.template.filter_rate=1.5"], "method.template.filter_rate: 1.5 is no share; above 0 and at most 1"),
-        (["method.template.encoder=/x"], "method.template.encoder: is for the filter; set"),
+        (["method.template.filter_rate=1.5"], "method.template.filter_rate: 1.5 must be above 0 and at most 1"),
+        (["method.template.encoder=/x"], "method.template.encoder: is only used with filter_rate; set"),
         (
             ["method.template.filter_rate=0.5", "method.template.encoder=x"],
-            "method.template.encoder: 'x' is no full path",
+            "method.template.encoder: 'x' must be a full path",
         ),
         (
             ["method.template.filter_rate=0.5", "method.template.encoder=/nowhere"],

@@ -136,7 +136,7 @@ def test_t5_reads_a_mask_behind_the_sentinel(folder, backbone):
 @of_families("t5")
 def test_t5_reads_one_mask_a_row(backbone):
     (row,) = ended_rows(backbone, (6,))
-    with pytest.raises(PtuneError, match="reads one mask a row; choose a pattern with one"):
+    with pytest.raises(PtuneError, match="reads one mask per text; choose a pattern with one mask"):
         run(backbone, [replace(row, read={"mask": [1, 2]})])
 
 
@@ -317,25 +317,25 @@ def problems(settings, folder, *words):
 
 def test_sites_and_layers_that_are_not_there(settings, t5_folder, bert_folder):
     assert problems(settings, t5_folder, "task=rte", "method.prompt.sites=[decoders]") == [
-        "method.prompt.sites: rte with this backbone reads nothing of 'decoders'; did you mean 'decoder'?"
+        "method.prompt.sites: rte with this backbone does not use 'decoders'; did you mean 'decoder'?"
     ]
     assert problems(settings, t5_folder, "task=conll03", "method.prompt.sites=[cross]") == [
-        "method.prompt.sites: conll03 with this backbone reads nothing of 'cross'; one of: encoder"
+        "method.prompt.sites: conll03 with this backbone does not use 'cross'; one of: encoder"
     ]
     assert problems(settings, bert_folder, "task=rte", "method.prompt.sites=[encoder,cross]") == [
-        "method.prompt.sites: rte with this backbone reads nothing of 'cross'; one of: encoder"
+        "method.prompt.sites: rte with this backbone does not use 'cross'; one of: encoder"
     ]
     assert problems(settings, t5_folder, "task=rte", "method.prompt.sites=[]") == [
         "method.prompt.sites: at least one of encoder, decoder, cross"
     ]
     assert problems(settings, t5_folder, "task=rte", "method.prompt.layers=4") == [
-        "method.prompt.layers: decoder: 4 is outside the 3 layers (1-3); did you mean '3-3'?"
+        "method.prompt.layers: decoder: 4 is outside the 3 layers (1-3); did you mean '3'?"
     ]
     assert problems(settings, t5_folder, "task=rte", "cache_layers=true") == [
-        "cache_layers: not for T5, whose layers are more than a stack; leave it out"
+        "cache_layers: not supported for T5, whose layers are not a plain stack; leave it out"
     ]
     assert problems(settings, t5_folder, "task=rte", "+backbone.attention_dropout=0.1") == [
-        "backbone.attention_dropout: T5 has none to set; leave it out"
+        "backbone.attention_dropout: T5 has no such setting; leave it out"
     ]
 
 
@@ -482,7 +482,7 @@ def test_an_encoder_alone_is_refused(folder, tmp_path):
     assert not backbone.shape.lm_head
     with pytest.raises(PtuneError) as caught:
         backbone.load(lm=False)
-    assert str(caught.value) == f"backbone {tmp_path.name}: its checkpoint has no decoder; choose one that has"
+    assert str(caught.value) == f"backbone {tmp_path.name}: its checkpoint has no decoder; choose one with a decoder"
 
 
 @of_families("t5_v1_1")

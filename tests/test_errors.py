@@ -49,34 +49,34 @@ CASES = {
     **{
         f"a share of {share}": (
             ["protocol=held_out", f"held_out_share={share}"],
-            [f"held_out_share: {share} is no share of the examples; above 0 and below 1, as 0.1"],
+            [f"held_out_share: {share} is not a share of the examples; use one above 0 and below 1, such as 0.1"],
         )
         for share in ("nan", "0", "-0.1", "1", "1.5", "inf")
     },
     "a part that nobody holds out": (
         ["held_out_from=dev", "held_out_share=0.2", "held_out_seed=0"],
-        [f"held_out_{key}: goes with protocol=held_out" for key in ("from", "share", "seed")],
+        [f"held_out_{key}: is only used with protocol=held_out" for key in ("from", "share", "seed")],
     ),
     "what few-shot draws": (
         ["protocol=few_shot", "data.per_class=2", "held_out_seed=3", "select_on=dev"],
-        ["held_out_seed: goes with protocol=held_out"],
+        ["held_out_seed: is only used with protocol=held_out"],
     ),
     "what the protocol selects on": (
         ["protocol=held_out", "select_on=train"],
-        ["select_on: protocol=held_out selects on what it holds out; leave it out"],
+        ["select_on: protocol=held_out selects on the examples it holds out; leave select_on out"],
     ),
     "a rate without room": (
         ["optim.lr=1e38", "optim.head_lr=1e39", "optim.prompt_lr=1e37"],
         [
-            "optim.lr: 1e+38 is more than a step has room for in float32",
-            "optim.head_lr: 1e+39 is more than a step has room for in float32",
+            "optim.lr: 1e+38 is too large for a step in float32",
+            "optim.head_lr: 1e+39 is too large for a step in float32",
         ],
     ),
     "settings of another optimizer": (
         ["optim=adafactor", "optim.betas=[0.8,0.9]", "optim.eps=1e-6"],
         [
-            "optim.betas: Adafactor has none; leave it out, or take optim.name=adamw",
-            "optim.eps: Adafactor has none; leave it out, or take optim.name=adamw",
+            "optim.betas: Adafactor does not use it; leave it out or set optim.name=adamw",
+            "optim.eps: Adafactor does not use it; leave it out or set optim.name=adamw",
         ],
     ),
     "dropout": (
@@ -95,7 +95,7 @@ CASES = {
     ),
     "layers": (
         ["backbone=roberta_large", "data=hub", "method.prompt.layers=30-40"],
-        ["method.prompt.layers: 30-40 is outside the 24 layers (1-24); did you mean '24-24'?"],
+        ["method.prompt.layers: 30-40 is outside the 24 layers (1-24); did you mean '24'?"],
     ),
     "positions": (
         ["prompt_length.value=200"],
@@ -113,16 +113,16 @@ CASES = {
     ),
     "tagging with a verbalizer": (
         ["task=conll03", "method/head=verbalizer"],
-        ["method/head: a verbalizer answers for a whole text, and conll03 asks for one label a word; use linear"],
+        ["method/head: a verbalizer answers for a whole text, but conll03 asks for one label per word; use linear"],
     ),
     "answers with a verbalizer": (
         ["task=squad", "method/head=verbalizer", "method/template=pattern"],
-        ["method/head: a verbalizer answers for a whole text, and squad asks for a part of one; use linear"],
+        ["method/head: a verbalizer answers for a whole text, but squad asks for a part of one; use linear"],
     ),
     "answers in a pattern without their text": (
         ["task=squad", "method/template=pattern", "task.patterns.t5.text='{question} {context:lower}'"],
         [
-            "method.template.name: task.patterns.t5: answers are looked for in {context}, which has to stand once, "
+            "method.template.name: task.patterns.t5: answers are read from {context}, which has to stand once, "
             "and as it is"
         ],
     ),
@@ -161,7 +161,7 @@ CASES = {
     ),
     "metric of a task": (
         ["task=squad", "metric=exact"],
-        ["metric: squad has no 'exact'; did you mean 'exact_match'?"],
+        ["metric: squad has no metric 'exact'; did you mean 'exact_match'?"],
     ),
     "tagging with a pattern": (
         ["task=conll03", "method/template=pattern"],
@@ -174,15 +174,15 @@ CASES = {
     "pooler": (
         ["method.head.pooler=pretrained"],
         [
-            "method.head.pooler: 'pretrained' needs a checkpoint with a pooler, and this one has none; "
+            "method.head.pooler: 'pretrained' needs a checkpoint with a pooler, but this one has none; "
             "did you mean 'trained'?"
         ],
     ),
     "nothing to train": (
         ["method=pattern_finetune", "method.tune=none"],
-        ["method.tune: nothing learns with no prompt, this head and 'none'; did you mean 'all'?"],
+        ["method.tune: 'none' trains nothing with this head and no prompt; did you mean 'all'?"],
     ),
-    "metric": (["metric=f1"], ["metric: rte has no 'f1'; one of: accuracy"]),
+    "metric": (["metric=f1"], ["metric: rte has no metric 'f1'; one of: accuracy"]),
     "paper length": (
         ["prompt_length=paper"],
         [
@@ -252,15 +252,15 @@ def test_a_verbalizer_needs_an_lm_head(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "headless")
     assert problems("backbone=local", f"backbone.path={tmp_path / 'headless'}", "method=pattern_finetune") == [
-        "method.head: a verbalizer reads the language-model head, and backbone headless has no LM-head weights; "
-        "choose method/head=linear or a backbone with them"
+        "method.head: a verbalizer reads the language-model head, but backbone headless has no weights for it; "
+        "choose method/head=linear or a backbone that has them"
     ]
 
 
 def test_an_electra_discriminator_has_no_lm_head() -> None:
     assert problems("backbone=electra_large", "method=pattern_finetune") == [
-        "method.head: a verbalizer reads the language-model head, and backbone electra_large has no LM-head weights; "
-        "choose method/head=linear or a backbone with them"
+        "method.head: a verbalizer reads the language-model head, but backbone electra_large has no weights for it; "
+        "choose method/head=linear or a backbone that has them"
     ]
 
 

@@ -92,9 +92,7 @@ def test_logits_are_compared_on_the_corpus(ptune, tmp_path, task, words):
     config["data"] |= {"source": "local", "root": str(tmp_path / "nowhere")}
     (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     root = f"data.root: {tmp_path / 'nowhere'} is not a folder; name the one that holds {task}'s original files"
-    said = (
-        f"to=peft: no examples of {task} to compare logits on ({root}); export it where its corpus is, or use to=folder"
-    )
+    said = f"to=peft: no examples of {task} to compare logits on ({root}); export where its corpus is, or use to=folder"
     found = ptune("export", str(run), "to=peft", "out=other")
     assert (found.code, found.err) == (1, said)
 
@@ -107,7 +105,9 @@ def test_what_peft_cannot_hold_needs_no_examples(ptune, tmp_path):
     (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     found = ptune("export", str(run), "to=peft", "out=adapter")
     assert found.code == 1
-    assert found.err.startswith("to=peft: PEFT has a frozen backbone, or one with lora or ia3 (method.tune); this run")
+    assert found.err.startswith(
+        "to=peft: cannot export this run: PEFT needs a frozen backbone, or one tuned with lora or ia3 (method.tune); "
+    )
 
 
 def test_the_card_tells_everything(ptune, demo, tmp_path):

@@ -46,7 +46,7 @@ def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> N
     refused = ptune("eval", "run=run")  # a run folder may be a stranger's
     assert refused.returncode == 1
     assert refused.stderr.strip() == (
-        "the run's classes are of my_package: packages=[my_package] allows it, where you trust that code and this run"
+        "the run uses classes from my_package; if you trust that code and this run, add packages=[my_package]"
     )
     again = ptune("eval", "run=run", "packages=[my_package]")
     assert again.returncode == 0, again.stderr

@@ -77,7 +77,7 @@ def test_what_runs_alone(job):
     assert groups == [[0, 6]]
     assert reasons == {
         "tunes the backbone (finetune)": [1],
-        "more or less than one training (majority)": [2],
+        "not a single training run (majority)": [2],
         "tunes the backbone (bitfit)": [7],
     }
     assert [*told(*grouped(jobs, lambda settings: 99))][:2] == [

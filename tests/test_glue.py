@@ -271,9 +271,9 @@ def test_unlabeled_rows_of_the_hub(tmp_path, monkeypatch):
         ("qqp", "QQP/test.tsv", tsv("id|question1|question2", "0|A?"),
          ":2: 2 columns where 3 are needed (id, question1, question2)"),
         ("stsb", "STS-B/dev.tsv", tsv(f"{STSB}|score", "0|g|f|2012|1|none|none|A.|B.|5.2"),
-         ":2: '5.2' in 'label'; stsb needs one from 0 to 5"),
+         ":2: '5.2' in 'label'; stsb needs a number from 0 to 5"),
         ("stsb", "STS-B/dev.tsv", tsv(f"{STSB}|score", "0|g|f|2012|1|none|none|A.|B.|high"),
-         ":2: 'high' in 'label'; stsb needs one from 0 to 5"),
+         ":2: 'high' in 'label'; stsb needs a number from 0 to 5"),
         ("qnli", "QNLI/dev.tsv", tsv("index|question|sentence|label", "0|Q?|S.|entails"),
          ":2: 'entails' is not a label of qnli; did you mean 'entailment'?"),
         ("sst5", "sst-5/train.csv", '0,"dull\n', ":1: not a row of a table (unexpected end of data)"),
@@ -307,7 +307,7 @@ def test_f1_is_of_the_second_label():
     low, high = task.interval(examples * 20, predictions * 20)
     assert 50 < low < 200 / 3 < high < 80
     problems = [*task_of("mnli", metrics=["f1"]).problems()]
-    assert problems == [("metrics", "f1 is of two labels here, and mnli has 3")]
+    assert problems == [("metrics", "f1 is for two labels, but mnli has 3")]
 
 
 def test_correlations():

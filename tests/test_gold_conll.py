@@ -106,8 +106,8 @@ def test_folders(write):
     with pytest.raises(DataError) as caught:
         list(gold_conll.read(empty))
     assert str(caught.value) == (
-        f"{empty}: no *_gold_conll in it; CoNLL-2012's script skeleton2conll.sh makes them of its *_gold_skel and "
-        "OntoNotes"
+        f"{empty}: no *_gold_conll files in it; CoNLL-2012's script skeleton2conll.sh makes them from its "
+        "*_gold_skel files and OntoNotes"
     )
 
 
@@ -153,14 +153,14 @@ def test_renamed(tag, expected):
 ROW = "d 0 0 w X * - - - - * -\n"
 BEGIN, END = "#begin document (d); part 000\n", "#end document\n"
 BROKEN = {
-    "no document": (ROW, ":1: a token outside of a document; '#begin document (NAME); part NNN' stands before it"),
+    "no document": (ROW, ":1: a token outside a document; '#begin document (NAME); part NNN' must come first"),
     "after a document": (
         BEGIN + ROW + END + ROW,
-        ":4: a token outside of a document; '#begin document (NAME); part NNN' stands before it",
+        ":4: a token outside a document; '#begin document (NAME); part NNN' must come first",
     ),
     "no end": (BEGIN + ROW, ":1: a document without its '#end document'; is the file cut short?"),
-    "two begin": (BEGIN + ROW + BEGIN, ":3: a document begins, but that of {path}:1 has no '#end document' before it"),
-    "two end": (BEGIN + ROW + END + END, ":4: '#end document' of a document that nothing begins"),
+    "two begin": (BEGIN + ROW + BEGIN, ":3: a document begins before the one at {path}:1 has its '#end document'"),
+    "two end": (BEGIN + ROW + END + END, ":4: '#end document' of a document that has not begun"),
     "few columns": (BEGIN + ROW + "d 0 1 w X * - - - - *\n" + END, ":3: 11 columns where at least 12 are needed"),
     "more columns": (
         BEGIN + ROW + ROW.replace("- -\n", "- * -\n").replace("- * -", "- * * -") + END,
@@ -168,14 +168,17 @@ BROKEN = {
     ),
     "another separator": (
         BEGIN + ROW + ROW.replace(" ", "\t") + END,
-        ":3: tabs between columns, where line 2 has spaces; one separator in all of a file",
+        ":3: tabs between columns, where line 2 has spaces; use one separator throughout the file",
     ),
     "a name not closed": (
         BEGIN + ROW.replace("* -\n", "(GPE* -\n") + END,
         ":2: '(GPE' is not closed before the sentence ends",
     ),
     "a name not opened": (BEGIN + ROW.replace("* -\n", "*) -\n") + END, ":2: '*)' closes a span that nothing opened"),
-    "no bracket": (BEGIN + ROW.replace("* -\n", "GPE -\n") + END, ":2: 'GPE' is no bracket; *, (A0*, *) or (A0*) is"),
+    "no bracket": (
+        BEGIN + ROW.replace("* -\n", "GPE -\n") + END,
+        ":2: 'GPE' is not a bracket; use *, (A0*, *) or (A0*)",
+    ),
     "a pointer": (
         "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n",
         ":1: a Git LFS pointer instead of the data; git lfs pull fetches it",
@@ -205,9 +208,9 @@ def test_broken_roles(write):
 INDEXED = {
     "no bar": ("1 a b O O", ":1: no 'index words ||| tags': '1 a b O O'"),
     "no words": ("1 ||| O", ":1: no 'index words ||| tags': '1 ||| O'"),
-    "no index": ("a b ||| O", ":1: 'a' is no index of the 1 words, which count from 0"),
-    "beyond": ("2 a b ||| O O", ":1: '2' is no index of the 2 words, which count from 0"),
-    "below": ("-1 a b ||| O O", ":1: '-1' is no index of the 2 words, which count from 0"),
+    "no index": ("a b ||| O", ":1: 'a' is not an index of the 1 words, counted from 0"),
+    "beyond": ("2 a b ||| O O", ":1: '2' is not an index of the 2 words, counted from 0"),
+    "below": ("-1 a b ||| O O", ":1: '-1' is not an index of the 2 words, counted from 0"),
     "tags": ("0 a b ||| B-V\n", ":1: 2 words but 1 tags"),
     "later": ("0 a ||| B-V\n\n0 a ||| \n", ":3: 1 words but 0 tags"),
 }
@@ -356,7 +359,7 @@ def test_layouts_are_named():
     """A layout that a corpus has not is answered with those that it has."""
     for name, layout, said in (
         ("conll04", "jsn", "data.layout: conll04 has no layout 'jsn'; did you mean 'json'?"),
-        ("conll03", "json", "data.layout: conll03 has no layout 'json'; its files have one; leave it out"),
+        ("conll03", "json", "data.layout: conll03 has no layout 'json'; its files have only one; leave it out"),
     ):
         with pytest.raises(ConfigError) as caught:
             data.load(task(name), Data(source="demo", layout=layout))

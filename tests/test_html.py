@@ -592,7 +592,7 @@ def test_other_values_that_a_form_allows(tmp_path, told):
 def test_out_is_for_pages(ptune, folder):
     found = ptune("report", str(folder), "out=x.html")
     assert found.code == 2
-    assert found.err.endswith("out: format=table is printed; out=FILE is for format=html")
+    assert found.err.endswith("out: only used with format=html; format=table is printed")
 
 
 @pytest.mark.parametrize(

@@ -443,7 +443,7 @@ def test_a_whole_model_without_a_list_is_taken(bert_folder, tmp_path):
 def test_not_on_the_hub(hub, tmp_path):
     """A hub that answers but has no such repository is quoted."""
     (message,) = snapshots(hub.url, tmp_path, ("dataset", "no/such", "*.parquet"))
-    assert message.startswith("no/such at main: the Hub answers, but not with this: ")
+    assert message.startswith("no/such at main: the Hub answered with an error: ")
 
 
 def test_offline(tmp_path, monkeypatch):

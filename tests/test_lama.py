@@ -229,7 +229,7 @@ def test_a_verbalizer_is_over_all_words_where_a_word_is_asked_for(settings):
     with pytest.raises(ConfigError) as caught:
         settings("method=ptv2", "method/head=word", "task=rte", "backbone=tiny_encoder", "data=demo")
     assert caught.value.problems == [
-        "method/head: word answers with any word of the vocabulary, and rte asks for no word; use linear"
+        "method/head: word answers with any word of the vocabulary, but rte asks for no word; use linear"
     ]
 
 
@@ -336,7 +336,7 @@ def test_zero_shot_and_ptuning_run(ptune):
     assert (again["prediction"].lower(), len(again["scores"])) == (row["prediction"].lower(), 10)
     assert again["scores"][again["prediction"]] == pytest.approx(row["scores"][row["prediction"]], abs=1e-3)
     Path("in.jsonl").write_text("P9\tAnna\n")
-    assert "'P9' is no relation that was trained" in ptune("predict", "tuned", "input=in.jsonl").err
+    assert "'P9' is not a trained relation" in ptune("predict", "tuned", "input=in.jsonl").err
     assert ptune("eval", "tuned", "task=lama", "data=demo", "data.layout=trex", "quiet=true").code == 0
     evaluated = json.loads(Path("tuned/eval_lama_test.json").read_text(encoding="utf-8"))
     assert evaluated["scores"] == pytest.approx(found["best"]["report"])
@@ -363,14 +363,16 @@ def test_another_run_keeps_its_relations(settings):
     assert [next(made.candidates(example))[0].prompt for example in splits["train"]] == [1, 0]
     again = task(relations=TOLD)
     assert again.decide({"train": splits["train"][:1]}) == {"relations": TOLD}
-    with pytest.raises(DataError, match="'P3' is no relation that was trained"):
+    with pytest.raises(DataError, match="'P3' is not a trained relation"):
         next(again.candidates(Example("x", {"subject": "a", "relation": "P3", **TOLD["P1"]})))
 
 
 def test_no_answer_is_one_token(settings):
     s = settings("method=zero_shot", "task=lama", "backbone=tiny_encoder", "data=demo")
     corpus = data.Corpus({"test": [fact("P1", "a", "Hippopotamus")]}, {"examples": {"test": 1}})
-    with pytest.raises(DataError, match="test: no answer is a single token of the backbone, as 'Hippopotamus' is not"):
+    with pytest.raises(
+        DataError, match="test: no answer is a single token of the backbone; the first one is 'Hippopotamus'"
+    ):
         data.answerable(corpus, leaf(s.backbone).tokens())
 
 

@@ -356,7 +356,7 @@ def test_an_unfinished_job_goes_on_from_its_checkpoint(ptune, tmp_path, cached, 
     Path("mended").touch()
     assert ptune(*words, "hydra.sweep.dir=out").code == ptune(*words, "hydra.sweep.dir=whole").code == 0
     (cut,), (whole,) = ([*(tmp_path / folder).glob("*/")] for folder in ("out", "whole"))
-    assert "going on from step 4 of 8" in (cut / "log.txt").read_text()
+    assert "resuming from step 4 of 8" in (cut / "log.txt").read_text()
     assert (cut / "tuned.safetensors").read_bytes() == (whole / "tuned.safetensors").read_bytes()
 
 

@@ -183,7 +183,7 @@ def test_labels_without_words_of_their_own_are_said(settings, monkeypatch) -> No
     corpus = SimpleNamespace(splits={"train": train})
     session = SimpleNamespace(settings=s, task=task, corpus=corpus, cache=None, progress=Progress(True))
     monkeypatch.setattr(likely_words, "mask_logits", lambda model, rendered, ids: np.zeros((2, len(ids))))
-    with pytest.raises(ConfigError, match="the likeliest 1 words of each label are not 2"):
+    with pytest.raises(ConfigError, match="the likeliest 1 words of each label give fewer than 2"):
         likely_words.search(session, s.method["template"], 1, None, 1, 100)
 
 
@@ -193,7 +193,7 @@ def test_labels_without_words_of_their_own_are_said(settings, monkeypatch) -> No
         (["method.procedure.n_pairs=0"], "method.procedure.n_pairs: 0 is too small; at least 1"),
         (
             ["method/head=linear"],
-            "method/head: label words are looked for where a verbalizer reads them; use verbalizer",
+            "method/head: label words are only searched for a verbalizer; use verbalizer",
         ),
     ],
 )

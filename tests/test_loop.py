@@ -201,7 +201,7 @@ def test_a_single_run_that_diverges_names_step_and_examples(train, wire, monkeyp
         wired.fit()
     assert str(caught.value) == (
         f"step 3: loss nan, gradient norm nan; the batch's examples: {first} and {others.count(',') + 1} more. "
-        "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+        "A lower optim.lr or a warmup (optim.warmup=0.06) usually helps"
     )
     assert names.count("rte-") in (2, 3)
     assert caplog.messages == [f"step 3: loss nan, gradient norm nan; examples: {names}"]
@@ -213,7 +213,7 @@ def test_a_single_run_that_diverges_names_step_and_examples(train, wire, monkeyp
 
 
 WINDOWS = ("task.doc_stride=10", "task.max_question_length=14")  # answers are looked for in several rows
-CURED = "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+CURED = "A lower optim.lr or a warmup (optim.warmup=0.06) usually helps"
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
@@ -222,7 +222,7 @@ def test_a_score_that_is_not_finite_selects_nothing(train, wire, score):
     wired = wire(train("method=ptv2", "eval_every=2", "max_steps=8"))
     with pytest.raises(DivergedError) as caught:
         wired.fit(scripted(50.0, score))
-    assert str(caught.value) == f"step 4: the score that selects is {score}. {CURED}"
+    assert str(caught.value) == f"step 4: the selecting score is {score}. {CURED}"
     run = wired.runs[0]
     assert ([event["step"] for event in run.history], [*run.recorder.saved]) == ([2], [2])
     assert kind_of(caught.value) == "nan"
@@ -451,7 +451,7 @@ def test_an_example_that_does_not_fit_is_named(train, wire, room, error):
     with pytest.raises(NoMemoryError) as caught:
         predict(wired.model, Asked(0, wired.task, rendered.examples, rendered), 4)
     assert str(caught.value) == (
-        f"memory ran out on example rte-{longest} alone; a lower data.max_length or precision=bfloat16 takes less"
+        f"out of memory with example rte-{longest} alone; a lower data.max_length or precision=bfloat16 needs less"
     )
     assert kind_of(caught.value) == "oom"
     assert wired.model.training
@@ -475,8 +475,8 @@ def test_training_on_what_does_not_fit_says_what_takes_less(train, wire, room):
     with pytest.raises(NoMemoryError) as caught:
         wired.fit()
     assert str(caught.value) == (
-        "memory ran out on one example at a time; a lower data.max_length, gradient_checkpointing=true or "
-        "precision=bfloat16 takes less"
+        "out of memory with one example at a time; a lower data.max_length, gradient_checkpointing=true or "
+        "precision=bfloat16 needs less"
     )
     assert kind_of(caught.value) == "oom"
     assert wired.runs[0].step == 0
@@ -485,10 +485,10 @@ def test_training_on_what_does_not_fit_says_what_takes_less(train, wire, room):
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("torch.optim.AdamW.step", "memory ran out for the optimizer's step; optim=adafactor or a lower"),
+        ("torch.optim.AdamW.step", "out of memory for the optimizer's step; optim=adafactor or a lower"),
         (
             "ptune.model.Model.to",
-            "memory ran out for the backbone; precision=bfloat16 or a smaller backbone takes less",
+            "out of memory for the backbone; precision=bfloat16 or a smaller backbone needs less",
         ),
     ],
 )
@@ -530,7 +530,7 @@ def test_ranks_do_not_halve_each_for_itself(train, wire, monkeypatch):
 
     monkeypatch.setattr(loop, "gradients", short)
     monkeypatch.setattr(ranks, "count", lambda: 2)
-    with pytest.raises(NoMemoryError, match="one of several ranks; a higher accumulate=N takes less"):
+    with pytest.raises(NoMemoryError, match="one of several ranks; a higher accumulate=N needs less"):
         wired.fit()
     assert wired.runs[0].parts == 1
 

@@ -93,5 +93,5 @@ def test_what_it_is_not_for(train, words, method, said):
 
 @pytest.mark.parametrize("family", ["albert", "deberta", "deberta_v3"])
 def test_layers_that_are_more_than_a_stack(train, request, family):
-    with pytest.raises(ConfigError, match=r"cache_layers: not for \w+, whose layers are more than"):
+    with pytest.raises(ConfigError, match=r"cache_layers: not supported for \w+, whose layers are not"):
         train("method.prompt.layers=2", folder=request.getfixturevalue(f"{family}_folder"))

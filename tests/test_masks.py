@@ -455,22 +455,20 @@ def test_trains_on_the_original_files(ptune, shared, task, folder):
     [
         (
             ["task=record", "backbone=tiny_causal"],
-            "method.template.name: a causal model reads nothing after {mask}, so that a pattern has to end with it; "
+            "method.template.name: a causal model reads nothing after {mask}, so a pattern must end with it; "
             "none of its patterns does",
         ),
         (
             ["task=record", "task.loss=binary"],
-            "method/head: the choices of record are weighed against one another here; use task.loss=softmax",
+            "method/head: the choices of record are compared with one another here; use task.loss=softmax",
         ),
         (
             ["task=copa", "method/template=plain"],
-            "method/template: the patterns of copa go with a verbalizer, and a verbalizer with them; use "
-            "method/template=pattern",
+            "method/template: patterns and a verbalizer of copa are only used together; use method/template=pattern",
         ),
         (
             ["task=wsc", "method/head=linear"],
-            "method/template: the patterns of wsc go with a verbalizer, and a verbalizer with them; use "
-            "method/template=plain",
+            "method/template: patterns and a verbalizer of wsc are only used together; use method/template=plain",
         ),
         (
             ["task=copa", "method=zero_shot", "method.head.calibrate=true"],

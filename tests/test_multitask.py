@@ -129,7 +129,7 @@ def test_a_task_goes_by_its_own_name():
         method={"procedure": {"tasks": {"mine": {"name": "conll04"}, "conll03": {"name": "conll03"}}}}
     )
     told = [*Multitask.problems(given, None, None)]
-    assert told == [("method.procedure.tasks.mine", "is the task conll04; name it by its own name")]
+    assert told == [("method.procedure.tasks.mine", "names the task conll04; use that task's own name")]
 
 
 @pytest.mark.parametrize(

@@ -63,19 +63,20 @@ ALSO = [
 
 
 REFUSED = [  # family, what the run is, what is said of it
-    ("bert", ("method=bitfit", "task=conll03"), "a frozen backbone, or one with lora or ia3 (method.tune); this"),
-    ("bert", ("method=linear_probe", "task=conll03"), "a prompt, or a backbone with lora or ia3; this"),
+    ("bert", ("method=bitfit", "task=conll03"), "a frozen backbone, or one tuned with lora or ia3 (method.tune); to="),
+    ("bert", ("method=linear_probe", "task=conll03"), "a prompt, or a backbone tuned with lora or ia3; to="),
     (
         "bert",
         ("method=ptv2", "task=conll03", "method.prompt.layers=3-4", "method.tune=bias"),
-        "a prompt in all 4 layers (method.prompt.layers=all); a frozen backbone, or one with lora or ia3 (method.tune)",
+        "a prompt in all 4 layers (method.prompt.layers=all); a frozen backbone, or one tuned with lora "
+        "or ia3 (method.tune)",
     ),
     ("bert", ("method=ptv2", "task=conll03", "method.prompt.position_offset=none"), "shifted text positions"),
-    ("bert", ("method=ptv2", "task=conll03", "method.tune=lora"), "one thing that learned: a prompt, or lora"),
-    ("bert", ("method=ptv2", "task=rte", "method/template=pattern", "method/head=verbalizer"), "no prompts for masked"),
+    ("bert", ("method=ptv2", "task=conll03", "method.tune=lora"), "either a prompt or lora, not both"),
+    ("bert", ("method=ptv2", "task=rte", "method/template=pattern", "method/head=verbalizer"), "another head than the"),
     ("bert", ("method=ptv2", "task=squad", *WINDOWS), "PEFT's question answering leaves out token types, which bert"),
-    ("bert", (*FROZEN, "task=rte", "method/head=linear"), "its virtual tokens in front of everything, a [CLS] too"),
-    ("bert", ("method=prompt_tuning", "task=rte"), "its virtual tokens before [CLS], and reads the first of them"),
+    ("bert", (*FROZEN, "task=rte", "method/head=linear"), "virtual tokens in front of everything, even [CLS]"),
+    ("bert", ("method=prompt_tuning", "task=rte"), "virtual tokens before [CLS] and reads the first of them"),
     ("bert", ("method=lora", "task=rte"), "BertForSequenceClassification reads a text through a dense layer with tanh"),
     ("gpt2", ("method=lora", "task=rte", POOLED), "GPT2ForSequenceClassification reads a text without a dense layer"),
     (
@@ -85,7 +86,7 @@ REFUSED = [  # family, what the run is, what is said of it
     ),
     ("electra", ("method=lora", "task=rte", POOLED), "has a layer of another kind before its last (no tanh)"),
     ("llama", ("method=lora", "task=rte"), "LlamaForSequenceClassification has no bias in its last layer"),
-    ("t5", ("method=prefix_generate", "task=rte"), "of an encoder-decoder PEFT has lora or ia3"),
+    ("t5", ("method=prefix_generate", "task=rte"), "for encoder-decoders PEFT export supports only LoRA or IA3"),
 ]
 
 
@@ -213,5 +214,7 @@ def test_logits_that_differ_are_refused(run, tmp_path):
     restored, rendered = run("bert", "method=ptv2", "task=conll03")
     with torch.no_grad():
         restored.model.backbone.base.embeddings.word_embeddings.weight[20:].normal_()
-    with pytest.raises(PtuneError, match=r"to=peft: PEFT reads this run otherwise: logits of up to .* differ by up to"):
+    with pytest.raises(
+        PtuneError, match=r"to=peft: PEFT does not reproduce this run: logits of up to .* differ by up to"
+    ):
         peft_adapter.write(restored, rendered.examples, tmp_path / "out")

@@ -375,18 +375,19 @@ def test_settings_that_cannot_be(settings) -> None:
         (
             "task=conll03",
             "method=pet",
-        ): "method/procedure: labels texts or candidates that compete for one label, and conll03 asks",
+        ): "method/procedure: labels texts or candidates that compete for one label, but conll03 asks",
         ("task=rte", "method=pet", "method.procedure.patterns=[pet9]"): "no pattern 'pet9'",
         ("task=rte", "method=pet", "backbone=tiny_causal"): "pet0: a causal model reads nothing after",
         ("task=rte", "method=pet", "method.procedure.reps=0"): r"method\.procedure\.reps: 0 is too small",
         (
             *("task=rte", "method=pet", "method.procedure.patterns=[pet4]", "backbone=tiny_causal"),
             "method.procedure.alpha=0.9",
-        ): r"auxiliary\.template: masked is for models that fill a mask with a token; a causal model has none",
+        ): r"auxiliary\.template: masked needs a model that fills a mask with a token; a causal model has no masks",
         (
             *("task=rte", "method=pet", "method.procedure.patterns=[pet1]", "backbone=tiny_encoder_decoder"),
             "method.procedure.alpha=0.9",
-        ): r"auxiliary\.template: masked is for models that fill a mask with a token; this one's stand for any number",
+        ): r"auxiliary\.template: masked needs a model that fills a mask with a token; this one's masks stand "
+        r"for any number",
         ("task=copa", "method=pet", "method.procedure.alpha=0.9"): "alpha: .* those of copa ask for a text",
         ("task=rte", "method=ipet", "method.procedure.patterns=[pet0]", "method.procedure.reps=1"): "has no others",
         ("task=rte", "method=ipet", "method.procedure.scale=1.0"): "training sets grow by it",
@@ -587,8 +588,8 @@ def test_ipet_of_a_choice_draws_by_the_place_of_the_right_one(go, settings, tmp_
     with pytest.raises(ConfigError) as caught:
         settings("task=record", "method=ipet", "data=demo", "backbone=tiny_encoder")
     assert caught.value.problems == [
-        "method/procedure: draws examples by answers that they share, and record has candidates of each example's own; "
-        "the paper takes PET's result there; use method=pet"
+        "method/procedure: draws examples by shared answers, but in record each example has its own candidates; "
+        "use method=pet, as the paper does"
     ]
 
 

@@ -331,11 +331,11 @@ def test_a_finished_run_fits_nothing_anew(ptune, tmp_path, monkeypatch):
     [
         (
             ["method=ptv2", "method.prompt.init_text=the mill"],
-            "the words that init=activations starts from; set that, or leave them out",
+            "is only used with init=activations; set method.prompt.init=activations or remove init_text",
         ),
         (
             ["method=prompt_tuning", "method.prompt.init_text=the mill"],
-            "the words that init=text starts from; set that, or leave them out",
+            "is only used with init=text and without from_run; set method.prompt.init=text or remove init_text",
         ),
         (
             [
@@ -344,7 +344,7 @@ def test_a_finished_run_fits_nothing_anew(ptune, tmp_path, monkeypatch):
                 "method.prompt.init_text=a",
                 "method.prompt.from_run=r",
             ],
-            "the words that init=text starts from; set that, or leave them out",
+            "is only used with init=text and without from_run; set method.prompt.init=text or remove init_text",
         ),
         (["method=ptv2", "method.prompt.init=activations", "method.prompt.init_text=the mill"], None),
         (["method=prompt_tuning", "method.prompt.init=text", "method.prompt.init_text=the mill"], None),
@@ -375,13 +375,13 @@ def test_layers(given, expected):
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ("30-40", "30-40 is outside the 24 layers (1-24); did you mean '24-24'?"),
+        ("30-40", "30-40 is outside the 24 layers (1-24); did you mean '24'?"),
         ("17-40", "17-40 is outside the 24 layers (1-24); did you mean '17-24'?"),
         ("0-3", "0-3 is outside the 24 layers (1-24); did you mean '1-3'?"),
         ("5-2", "5-2 is outside the 24 layers (1-24); did you mean '2-5'?"),
-        ("25", "25 is outside the 24 layers (1-24); did you mean '24-24'?"),
-        (0, "0 is outside the 24 layers (1-24); did you mean '1-1'?"),
-        ("1,30", "30 is outside the 24 layers (1-24); did you mean '24-24'?"),
+        ("25", "25 is outside the 24 layers (1-24); did you mean '24'?"),
+        (0, "0 is outside the 24 layers (1-24); did you mean '1'?"),
+        ("1,30", "30 is outside the 24 layers (1-24); did you mean '24'?"),
         ("top", "'top' is not a choice of layers; write all, 17-24 or 1,3,5"),
         ("3-", "'3-' is not a choice of layers; write all, 17-24 or 1,3,5"),
         ("-1", "'-1' is not a choice of layers; write all, 17-24 or 1,3,5"),

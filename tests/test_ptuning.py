@@ -109,14 +109,16 @@ def test_a_method_takes_the_pattern_of_its_own_paper(settings, method, task, nam
 def test_the_name_of_patterns_is_a_word(settings):
     with pytest.raises(ConfigError) as caught:
         settings("method=lmbff", "task=rte", "data=demo", "backbone=tiny_encoder", "method.patterns=5")
-    assert caught.value.problems == ["method.patterns: 5 is not a name, as that of patterns ptuning, ptuning2, ..."]
+    assert caught.value.problems == [
+        "method.patterns: 5 is not a name, such as ptuning for patterns ptuning, ptuning2, ..."
+    ]
 
 
 def test_a_task_without_places_for_pseudo_tokens_asks_for_a_number(settings):
     with pytest.raises(ConfigError) as caught:
         settings("method=ptuning", "task=record", "data=demo", "backbone=tiny_encoder")
     assert caught.value.problems == [
-        "prompt_length.value: no pattern says how many; must be a number of virtual tokens, as prompt_length.value=20"
+        "prompt_length.value: no pattern gives one; must be a number of virtual tokens, such as prompt_length.value=20"
     ]
 
 

@@ -149,8 +149,11 @@ def test_a_family_without_such_layers(settings, gpt2_folder):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["method=finetune"], "backbone.quantize: of a frozen backbone alone, and method.tune is 'all'; leave it out"),
-        (["method=lora"], "backbone.quantize: of a frozen backbone alone, and method.tune is 'lora'; leave it out"),
+        (
+            ["method=finetune"],
+            "backbone.quantize: is only for a frozen backbone, but method.tune is 'all'; leave it out",
+        ),
+        (["method=lora"], "backbone.quantize: is only for a frozen backbone, but method.tune is 'lora'; leave it out"),
         (["+backbone.quantize=int3"], "backbone.quantize: 'int3' is not a choice; did you mean 'int8'?"),
     ],
 )
@@ -164,5 +167,5 @@ def test_without_the_extra(settings, monkeypatch):
     monkeypatch.setattr(quantized, "find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         settings(*TINY, "+backbone.quantize=int4")
-    said = "backbone.quantize: 'int4' takes the bitsandbytes library: pip install 'ptune[quantized]'"
+    said = "backbone.quantize: 'int4' needs the bitsandbytes library: pip install 'ptune[quantized]'"
     assert str(caught.value) == said

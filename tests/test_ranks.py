@@ -53,7 +53,7 @@ def test_ranks_go_on_from_a_checkpoint(tmp_path):
     shutil.rmtree(tmp_path / "cut/checkpoints/00000004")
     ended = start(tmp_path, "train", "resume=cut")
     assert [rank.code for rank in ended] == [0, 0], ended
-    assert "going on from step 2 of 4" in ended[0].err
+    assert "resuming from step 2 of 4" in ended[0].err
     same(tmp_path / "cut", tmp_path / "whole")
     assert (tmp_path / "cut/tuned.safetensors").read_bytes() == (tmp_path / "whole/tuned.safetensors").read_bytes()
     again = start(tmp_path, "train", "resume=cut")
@@ -92,7 +92,7 @@ def test_an_error_ends_all_with_one_message(shy, tmp_path):
 REFUSED = {
     "accumulate=1": "accumulate: 1 micro-batches a step cannot be divided among 2 processes; at least 2",
     "optim.lr=1e30 optim.clip=null": "A lower optim.lr",
-    "metric=f2": "metric: conll03 has no 'f2'; one of: f1,",
+    "metric=f2": "metric: conll03 has no metric 'f2'; one of: f1,",
     "method=nope": "method=nope: no such option",
     "--nope": "no flag '--nope'",
     "-m seed=1,2": "-m is for one process",

@@ -240,7 +240,7 @@ def test_few_examples_are_as_few_at_any_scale(hydra: None) -> None:
         ),
         (
             {"figure": {"x": "task", "lines": "method", "panels": "method", "xlabel": "x"}},
-            "table mine: axes.task.cb.label: 'CB' is no number, which a figure's x needs",
+            "table mine: axes.task.cb.label: 'CB' is not a number, which a figure's x axis needs",
         ),
     ],
 )

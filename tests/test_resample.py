@@ -163,7 +163,7 @@ def test_only_the_same_task_and_data_are_compared(write):
     assert found == [("b", "a"), ("d", "c")]
     found = [(c.group.runs[0].folder.name, c.baseline.runs[0].folder.name) for c in compare(groups, "prefix")]
     assert found == [("b", "a"), ("c", "d")]
-    with pytest.raises(ConfigError, match=r"^compare: no run is of 'prefx'; did you mean 'prefix'\?$"):
+    with pytest.raises(ConfigError, match=r"^compare: no run used method 'prefx'; did you mean 'prefix'\?$"):
         compare(groups, "prefx")
 
 
@@ -189,18 +189,18 @@ PACKAGES = {"torch": "2.10.0", "transformers": "5.20.0", "rich": "14"}
     ("one", "two", "notes"),
     [
         ({"code": NUMBER}, {"code": NUMBER}, []),
-        ({"code": NUMBER}, {"code": "another"}, ["the runs are of 2 versions of the code"]),
-        ({"ptune": "0.1.0"}, {"code": None, "ptune": "0.2.0"}, ["the runs are of 2 versions of the code"]),
+        ({"code": NUMBER}, {"code": "another"}, ["the runs are from 2 versions of the code"]),
+        ({"ptune": "0.1.0"}, {"code": None, "ptune": "0.2.0"}, ["the runs are from 2 versions of the code"]),
         (
             {"code": f"{NUMBER}+changed"},
             {"code": f"{NUMBER}+changed"},
-            ["runs were made with changes to the code that no commit has"],
+            ["some runs used uncommitted changes to the code"],
         ),
         ({"packages": PACKAGES}, {"packages": {**PACKAGES, "rich": "15"}}, []),
         (
             {"packages": PACKAGES},
             {"packages": {**PACKAGES, "torch": "2.9.0", "transformers": "4.0.0"}},
-            ["the runs are of several versions of torch, transformers"],
+            ["the runs used several versions of torch, transformers"],
         ),
     ],
     ids=["same", "commit", "version", "changed", "other packages", "packages"],
@@ -364,15 +364,15 @@ def test_wrong_settings(ptune, searched):
     """One line each."""
     for words, line in (
         ("by=seed", "by: 'seed' is not a choice; one of: run, group"),
-        ("by=run compare=prefix", "compare: runs have no differences to show; leave out by=run"),
-        ("margin=-1", "margin: -1 is no margin; give points above 0, as margin=1.0"),
+        ("by=run compare=prefix", "compare: by=run compares nothing; use by=group or remove compare"),
+        ("margin=-1", "margin: -1 is not above 0; give points, such as margin=1.0"),
         ("tuned=[optm]", "tuned: no run has a setting 'optm'; did you mean 'optim'?"),
         (
             "tuned=[x]",
             "tuned: no run has a setting 'x'; one of: batch_size, compat, data, epochs, files, "
             "held out from, layout, loss, method, optim, prompt_length, protocol, result, task, weights",
         ),
-        ("compare=fintune", "compare: no run is of 'fintune'; did you mean 'finetune'?"),
+        ("compare=fintune", "compare: no run used method 'fintune'; did you mean 'finetune'?"),
     ):
         found = ptune("report", "runs", *words.split())
         assert (found.code == 0, found.err) == (False, line)

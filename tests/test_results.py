@@ -339,7 +339,7 @@ def test_seconds_of_stages_are_no_runs(write):
     assert [tables.RUNS["seconds"](run.row) for run in runs(folder)] == ["", "1.5"]
     assert [tables.GROUPS["seconds"](group) for group in groups] == ["", "1.5"]
     assert [tables.as_data(group)["seconds"] for group in groups] == [None, 1.5]
-    assert "no seconds and FLOP of runs made of stages: each stage has its own" in tables.notes(groups)
+    assert "no seconds or FLOP for runs made of stages: each stage has its own" in tables.notes(groups)
     assert not any("stages" in note for note in tables.notes(groups[1:]))
 
 

@@ -706,7 +706,7 @@ def killed(overrides, tmp_path_factory) -> tuple[Path, Path]:
         [*command, "resume=run"], cwd=base, env=environment, capture_output=True, text=True, timeout=100
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on from step " in resumed.stderr
+    assert "resuming from step " in resumed.stderr
     return folder, base
 
 

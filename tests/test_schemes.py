@@ -95,22 +95,23 @@ def test_whatever_is_read_is_written_again(tags):
 
 # What a scheme forbids: the word's line, the tag, and what would cure it
 
-ENDS = "ends an entity of several words with; if the file is IOB2, set task.scheme=iob2"
+ENDS = "puts at the end of an entity of several words; if the file is IOB2, set task.scheme=iob2"
 FORBIDDEN = [
-    ("iob2", "O I-PER", 2, "opens an entity, which IOB2 does with B-; if the file is IOB1, set task.scheme=iob1"),
-    ("iob2", "B-PER I-LOC", 2, "opens an entity, which IOB2 does with B-; if the file is IOB1, set task.scheme=iob1"),
-    ("iob2", "S-PER", 1, "is no tag; O, B-TYPE or I-TYPE is; if the file is BIOES, set task.scheme=bioes"),
-    ("iob1", "O U-PER", 2, "is no tag; O, B-TYPE or I-TYPE is; if the file is BILOU, set task.scheme=bilou"),
+    ("iob2", "O I-PER", 2, "opens an entity, which IOB2 marks with B-; if the file is IOB1, set task.scheme=iob1"),
+    ("iob2", "B-PER I-LOC", 2, "opens an entity, which IOB2 marks with B-; if the file is IOB1, set task.scheme=iob1"),
+    ("iob2", "S-PER", 1, "is not a tag; use O, B-TYPE or I-TYPE; if the file is BIOES, set task.scheme=bioes"),
+    ("iob1", "O U-PER", 2, "is not a tag; use O, B-TYPE or I-TYPE; if the file is BILOU, set task.scheme=bilou"),
     ("bioes", "O I-PER", 2,
-     "opens an entity, which BIOES does with B- or S-; if the file is IOB1, set task.scheme=iob1"),
-    ("bilou", "L-PER", 1, "opens an entity, which BILOU does with B- or U-; if the file is IOB1, set task.scheme=iob1"),
-    ("bioes", "B-PER O", 2, f"comes before 'E-PER', which BIOES {ENDS}"),
-    ("bilou", "B-PER I-PER U-LOC", 3, f"comes before 'L-PER', which BILOU {ENDS}"),
-    ("bilou", "B-PER L-LOC", 2, f"comes before 'L-PER', which BILOU {ENDS}"),
-    ("bioes", "O B-PER I-PER", 3, f"ends a sentence before 'E-PER', which BIOES {ENDS}"),
+     "opens an entity, which BIOES marks with B- or S-; if the file is IOB1, set task.scheme=iob1"),
+    ("bilou", "L-PER", 1,
+     "opens an entity, which BILOU marks with B- or U-; if the file is IOB1, set task.scheme=iob1"),
+    ("bioes", "B-PER O", 2, f"follows no 'E-PER', which BIOES {ENDS}"),
+    ("bilou", "B-PER I-PER U-LOC", 3, f"follows no 'L-PER', which BILOU {ENDS}"),
+    ("bilou", "B-PER L-LOC", 2, f"follows no 'L-PER', which BILOU {ENDS}"),
+    ("bioes", "O B-PER I-PER", 3, f"ends the sentence without 'E-PER', which BIOES {ENDS}"),
     ("bioes", "S-PER L-PER", 2,
-     "is no tag; O, B-TYPE, I-TYPE, E-TYPE or S-TYPE is; if the file is BILOU, set task.scheme=bilou"),
-    ("bilou", "PER", 1, "is no tag; O, B-TYPE, I-TYPE, L-TYPE or U-TYPE is"),
+     "is not a tag; use O, B-TYPE, I-TYPE, E-TYPE or S-TYPE; if the file is BILOU, set task.scheme=bilou"),
+    ("bilou", "PER", 1, "is not a tag; use O, B-TYPE, I-TYPE, L-TYPE or U-TYPE"),
 ]  # fmt: skip
 
 

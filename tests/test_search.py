@@ -55,10 +55,10 @@ def test_magnitudes_and_what_all_trials_share():
 
 
 REFUSED = {
-    "seed=1,2": "seed: the best of several is a lucky one, not a better one; search with one of them, "
+    "seed=1,2": "seed: the best of several is luck, not a better setting; search with one of them, "
     "then train the best with seed=1,2",
-    "task=rte": "nothing to search: give a key several values, as optim.lr=1e-3,1e-2 or interval(1e-3,1e-1)",
-    "epochs=range(3,3)": "epochs=range(3,3): an empty range; its end is not part of it",
+    "task=rte": "nothing to search: give a key several values, such as optim.lr=1e-3,1e-2 or interval(1e-3,1e-1)",
+    "epochs=range(3,3)": "epochs=range(3,3): an empty range; its end is excluded",
     "optim.lr=tag(lg,interval(1,2))": "optim.lr=tag(lg,interval(1,2)): no tag 'lg'; did you mean 'log'?",
     "optim.lr=tag(log,interval(0,1))": "optim.lr=tag(log,interval(0,1)): tag(log, ...) needs numbers above 0",
     "optim.lr=interval(2,1)": "optim.lr=interval(2,1): its end is below its start",
@@ -360,7 +360,7 @@ def test_a_search_from_the_command_line(ptune, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "out/search.json").read_text()) == found
     on = ptune("train", f"resume={run}")
     assert on.code == 0, on.err
-    assert "going on from step 1 of 2" in on.err
+    assert "resuming from step 1 of 2" in on.err
     assert json.loads((run / "result.json").read_text())["steps"] == 2
     assert not (run / "pruned.json").exists()
 
@@ -445,7 +445,7 @@ def test_the_published_search_has_108_runs():
 def test_a_grid_of_an_interval_is_refused(ptune):
     done = ptune("train", "-m", "task=rte", "data=demo", "backbone=tiny_encoder", "optim.lr=interval(1,2)")
     assert done.code != 0
-    assert done.err == ("interval(): a grid needs values; give a choice of them, or search with hydra/sweeper=optuna")
+    assert done.err == ("interval(): a grid needs a list of values; list them, or search with hydra/sweeper=optuna")
 
 
 @pytest.mark.slow

@@ -122,7 +122,8 @@ def test_fixtures(shared):
     with pytest.raises(DataError) as caught:
         list(squad.read(folder / "allennlp_squad2.json"))
     assert str(caught.value).endswith(
-        "data[0].paragraphs[0].qas[1]: id 5733be284776f41900661182 is that of data[0].paragraphs[0].qas[0], too"
+        "data[0].paragraphs[0].qas[1]: duplicate id 5733be284776f41900661182, first used at "
+        "data[0].paragraphs[0].qas[0]"
     )
 
 
@@ -220,7 +221,7 @@ ERRORS = {
     ),
     "an id twice": (
         changed("data", 0, "paragraphs", 1, "qas", 0, "id", to="b"),
-        ": data[0].paragraphs[1].qas[0]: id b is that of data[0].paragraphs[0].qas[1], too",
+        ": data[0].paragraphs[1].qas[0]: duplicate id b, first used at data[0].paragraphs[0].qas[1]",
     ),
     "half a character": (
         changed(*QUESTION, "question", to="\ud83d?"),
@@ -276,16 +277,15 @@ def test_answers_have_to_stand_in_the_context():
     """The message says what stands there, and how far off the answer is."""
     task = span()
     assert wrong(task, answers=at("Oslo", 15)) == (
-        "question 56be: the answer 'Oslo' is not at answer_start 15, where 'slo,' stands; "
-        "it stands at 14 (answer_start is off by +1)"
+        "question 56be: the answer 'Oslo' is not at answer_start 15, where 'slo,' is; "
+        "it is at 14 (answer_start is off by +1)"
     )
     assert wrong(task, answers=at("Oslo", 26)) == (
-        "question 56be: the answer 'Oslo' is not at answer_start 26, where ' Osl' stands; "
-        "it stands at 27 (answer_start is off by -1)"
+        "question 56be: the answer 'Oslo' is not at answer_start 26, where ' Osl' is; "
+        "it is at 27 (answer_start is off by -1)"
     )
     assert wrong(task, answers=at("Bergen", 14)) == (
-        "question 56be: the answer 'Bergen' is not at answer_start 14, where 'Oslo, ' stands; "
-        "it stands nowhere in the context"
+        "question 56be: the answer 'Bergen' is not at answer_start 14, where 'Oslo, ' is; it is nowhere in the context"
     )
     for start in (-4, 99):
         assert wrong(task, answers=at("Oslo", start)).startswith(
@@ -296,16 +296,16 @@ def test_answers_have_to_stand_in_the_context():
 def test_answers_of_other_kinds():
     """Empty texts, numbers that are none, lists of two lengths; and no answer where every question has one."""
     task = span()
-    shape = "question 56be: answers are two lists of one length, 'text' and 'answer_start'"
+    shape = "question 56be: 'answers' must be two lists of the same length, 'text' and 'answer_start'"
     for odd in ([], "Oslo", {"text": ["Oslo"]}, {"text": ["Oslo"], "answer_start": []}, {"text": "Oslo"}):
         assert wrong(task, answers=odd) == shape
     for odd in ("", " ", None, 5):
         assert wrong(task, answers={"text": [odd], "answer_start": [0]}) == (
-            f"question 56be: {odd!r} is no answer; a question without one has an empty list"
+            f"question 56be: {odd!r} is not an answer; a question without one has an empty list"
         )
     for odd in ("14", 14.0, True, None):
         assert wrong(task, answers={"text": ["Oslo"], "answer_start": [odd]}) == (
-            f"question 56be: answer_start {odd!r} is not a number of characters"
+            f"question 56be: answer_start {odd!r} is not a character offset"
         )
     nothing = {"text": [], "answer_start": []}
     assert wrong(task, answers=nothing) == (

@@ -160,13 +160,13 @@ BROKEN = {
     ),
     "not opened": (one("*)", "(V*)"), ":1: '*)' closes a span that nothing opened"),
     "closed twice": (one("(V*)", "*)"), ":2: '*)' closes a span that nothing opened"),
-    "one inside another": (one("(A1*", "(V*)"), ":2: '(V*)' opens a span inside the one that {path}:1 opens"),
-    "overlapping": (one("(A1*", "(A2*)"), ":2: '(A2*)' opens a span inside the one that {path}:1 opens"),
-    "two at one word": (one("(A1(V*))", "*"), ":1: '(A1(V*))' is no bracket; *, (A0*, *) or (A0*) is"),
-    "no star": (one("(V)", "*"), ":1: '(V)' is no bracket; *, (A0*, *) or (A0*) is"),
-    "no role": (one("(*)", "*"), ":1: '(*)' is no bracket; *, (A0*, *) or (A0*) is"),
-    "tags": (one("B-V", "O"), ":1: 'B-V' is no bracket; *, (A0*, *) or (A0*) is"),
-    "the older columns": (one("(V*V)", "*"), ":1: '(V*V)' is no bracket; *, (A0*, *) or (A0*) is"),
+    "one inside another": (one("(A1*", "(V*)"), ":2: '(V*)' opens a span inside the one opened at {path}:1"),
+    "overlapping": (one("(A1*", "(A2*)"), ":2: '(A2*)' opens a span inside the one opened at {path}:1"),
+    "two at one word": (one("(A1(V*))", "*"), ":1: '(A1(V*))' is not a bracket; use *, (A0*, *) or (A0*)"),
+    "no star": (one("(V)", "*"), ":1: '(V)' is not a bracket; use *, (A0*, *) or (A0*)"),
+    "no role": (one("(*)", "*"), ":1: '(*)' is not a bracket; use *, (A0*, *) or (A0*)"),
+    "tags": (one("B-V", "O"), ":1: 'B-V' is not a bracket; use *, (A0*, *) or (A0*)"),
+    "the older columns": (one("(V*V)", "*"), ":1: '(V*V)' is not a bracket; use *, (A0*, *) or (A0*)"),
     "a column too many": (
         "x\t(V*)\t*\n-\t*\t*\n",
         ":1: 2 bracket columns where the sentence has 1 predicates",
@@ -219,7 +219,8 @@ def test_narrow_lines(write):
     with pytest.raises(DataError) as caught:
         values(path)
     assert str(caught.value) == (
-        f"{path}:1: 2 columns where at least 6 are needed; task.source.word and .predicate say which are read, from 0"
+        f"{path}:1: 2 columns where at least 6 are needed; task.source.word and .predicate say which are "
+        "read, counted from 0"
     )
 
 
@@ -738,7 +739,7 @@ def test_a_broken_section_is_named(release):
         from_folder(release)
     moved.rename(words)
     (release / "train/props/train.03.props").write_bytes(gzip.decompress(packed))
-    with pytest.raises(DataError, match=rf"^{path}: it stands beside train\.03\.props; one of them, packed or not"):
+    with pytest.raises(DataError, match=rf"^{path}: is there beside train\.03\.props; keep only one of the two"):
         from_folder(release)
     for file in [*release.glob("train/props/*")]:
         file.unlink()

@@ -311,7 +311,7 @@ def test_ids_twice(kept, tmp_path):
     texts = Classify("texts", 1, source, ["text"], ["no"])
     lines = [json.dumps({"idx": i % 40, "text": "a", "label": "no"}) for i in range(41)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(DataError, match=r"a.jsonl:41: id 0 is that of .*a.jsonl:1, too"):
+    with pytest.raises(DataError, match=r"a.jsonl:41: duplicate id 0, first used at .*a.jsonl:1"):
         load(texts, Data(source="local", root=str(tmp_path)), kept)
 
 

@@ -269,17 +269,19 @@ def test_refusals(ptune, tmp_path):
     refused = ptune("predict", "trec", "submission=true", "input=x.txt")
     assert refused.err == "input: a submission reads the task's own files (data=...); leave it out"
     refused = ptune("predict", "trec", "task=rte", "input=x.txt")
-    assert refused.err == "task: goes with submission=true"
+    assert refused.err == "task: is only used with submission=true"
     assert ptune("train", "task=cb", "method=linear_probe", *SMALL, "hydra.run.dir=cb").code == 0
     files = json.loads((tmp_path / "cb" / "env.json").read_text(encoding="utf-8"))["data"]["files"]
     (tmp_path / "part").mkdir()
     for split, name in (("train", "train.jsonl"), ("dev", "val.jsonl")):
         (tmp_path / "part" / name).write_bytes(Path(files[split]["path"]).read_bytes())
     words = ("predict", "cb", "submission=true", "data=local", "data.root=part")
-    assert ptune(*words).err == ("submission: no test of cb in part; the file has a prediction for each of its rows")
+    assert ptune(*words).err == (
+        "submission: no test of cb in part; the submission needs a prediction for each of its rows"
+    )
     (tmp_path / "part" / "test.jsonl").write_bytes(Path(files["test"]["path"]).read_bytes())
     warned = ptune(*words)
     assert warned.code == 0
-    assert "test has 8 examples here, and 250 in the original: it would not be taken" in " ".join(
+    assert "test has 8 examples here, and 250 in the original: the leaderboard would reject it" in " ".join(
         (warned.out + warned.err).split()
     )

@@ -130,7 +130,7 @@ def test_the_known_errors_of_wsc(shared):
     assert examples_of(task, folder / "test.jsonl")[80].fields["candidate"] == "Kamenev and Zinoviev"
     strict = task_of("wsc", errata=None)
     assert error(examples_of, strict, folder / "val.jsonl") == (
-        f"{folder / 'val.jsonl'}:43: span2_text 'it' is not at span2_index 30, where 'use' stands; it stands at 31 "
+        f"{folder / 'val.jsonl'}:43: span2_text 'it' is not at span2_index 30, which is 'use'; it is at 31 "
         "(span2_index is off by -1); words are counted from 0, between spaces"
     )
 
@@ -169,8 +169,7 @@ def test_multirc_has_empty_answers_alone():
     assert task_of("multirc").example(Record("x.jsonl:1", values), 0).fields["answer"] == ""
     for name in ("paragraph", "question"):
         assert error(task_of("multirc").example, Record("x.jsonl:1", {**values, name: " "}), 0) == (
-            f"x.jsonl:1: nothing in '{name}'; multirc needs a text there; "
-            f"++task.may_be_empty=[answer,{name}] takes it as it is"
+            f"x.jsonl:1: nothing in '{name}'; multirc needs a text there; ++task.may_be_empty=[answer,{name}] allows it"
         )
 
 
@@ -275,15 +274,15 @@ def test_hub_and_files_give_the_same(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"start1": 3}, "start1 and end1 are 3 and 8, where ' bank' stands in 'The bank is h'; "
-                        "the word 'bank' stands at 4 to 8"),
-        ({"end1": 9}, "start1 and end1 are 4 and 9, where 'bank ' stands in 'The bank is hi'; "
-                      "the word 'bank' stands at 4 to 8"),
-        ({"start2": 3}, "start2 and end2 are 3 and 6, where 'ank' stands in 'A bank lend'; "
-                        "the word 'bank' stands at 2 to 6"),
-        ({"end2": 5}, "start2 and end2 are 2 and 5, where 'ban' stands in 'A bank len'; "
-                      "the word 'bank' stands at 2 to 6"),
-        ({"end2": 60}, "start2 and end2 are 2 and 60, which is no part of sentence2 (19 characters); "
+        ({"start1": 3}, "start1 and end1 are 3 and 8, which is ' bank' in 'The bank is h'; "
+                        "the word 'bank' is at 4 to 8"),
+        ({"end1": 9}, "start1 and end1 are 4 and 9, which is 'bank ' in 'The bank is hi'; "
+                      "the word 'bank' is at 4 to 8"),
+        ({"start2": 3}, "start2 and end2 are 3 and 6, which is 'ank' in 'A bank lend'; "
+                        "the word 'bank' is at 2 to 6"),
+        ({"end2": 5}, "start2 and end2 are 2 and 5, which is 'ban' in 'A bank len'; "
+                      "the word 'bank' is at 2 to 6"),
+        ({"end2": 60}, "start2 and end2 are 2 and 60, which is outside sentence2 (19 characters); "
                        "end2 is the character after the word's last"),
     ],
 )  # fmt: skip
@@ -301,7 +300,7 @@ def test_wic_fields():
             f"v:3: no text in '{name}'; wic needs sentence1, sentence2, word, start1, end1, start2, end2"
         )
     assert error(task.example, Record("v:3", {**WIC, "start1": None}), 2) == (
-        "v:3: 'start1' is None; it must be a character's number"
+        "v:3: 'start1' is None; it must be a character offset"
     )
     assert error(task.example, Record("v:3", {**WIC, "label": "maybe"}), 2).startswith(
         "v:3: 'maybe' is not a label of wic"
@@ -311,13 +310,14 @@ def test_wic_fields():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"span2_index": 6}, "span2_text 'He' is not at span2_index 6, where 'it' stands; it stands at 5 "
+        ({"span2_index": 6}, "span2_text 'He' is not at span2_index 6, which is 'it'; it is at 5 "
                              "(span2_index is off by +1)"),
-        ({"span1_index": 1}, "span1_text 'pete' is not at span1_index 1, where 'told' stands; it stands at 2 "
+        ({"span1_index": 1}, "span1_text 'pete' is not at span1_index 1, which is 'told'; it is at 2 "
                              "(span1_index is off by -1)"),
-        ({"span1_index": 99}, "span1_text 'pete' is not at span1_index 99, where 'nothing' stands; it stands at 2 "
+        ({"span1_index": 99}, "span1_text 'pete' is not at span1_index 99, which is outside the 13 words; it is at 2 "
                               "(span1_index is off by +97)"),
-        ({"span1_text": "Paul"}, "span1_text 'Paul' is not at span1_index 2, where 'Pete' stands; it stands nowhere"),
+        ({"span1_text": "Paul"}, "span1_text 'Paul' is not at span1_index 2, which is 'Pete'; "
+                                 "it is nowhere in the text"),
     ],
 )  # fmt: skip
 def test_wsc_indices(changes, text):
@@ -384,24 +384,25 @@ def test_multirc_errors(tmp_path):
     path = lines(tmp_path, line(), line())
     (tmp_path / "val.jsonl").write_text(json.dumps(line()), encoding="utf-8")
     assert error(load, task_of("multirc"), Data(source="local", root=str(tmp_path))) == (
-        f"{path}:2: passage.questions[0].answers[0]: id 0-0-0 is that of {path}:1: passage.questions[0].answers[0], "
-        "too; number the examples of a file from 0, or leave the numbers out"
+        f"{path}:2: passage.questions[0].answers[0]: duplicate id 0-0-0, first used at {path}:1: "
+        "passage.questions[0].answers[0]; "
+        "number the examples of a file from 0, or leave the numbers out"
     )
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"start": 8}, "qas[0].answers[0]: the answer 'Bo' is not at characters 8 to 10, where ' Bo' "
-                       "stands; it stands at 9 to 10 ('start' is off by -1); 'end' is a mention's last character"),
-        ({"end": 11}, "qas[0].answers[0]: the answer 'Bo' is not at characters 9 to 11, where 'Bo ' "
-                      "stands; it stands at 9 to 10 ('end' is off by +1); 'end' is a mention's last character"),
-        ({"end": 400}, "qas[0].answers[0]: characters 9 to 400 are not in the passage, which has 49; "
+        ({"start": 8}, "qas[0].answers[0]: the answer 'Bo' is not at characters 8 to 10, which hold ' Bo'; "
+                       "it is at 9 to 10 ('start' is off by -1); 'end' is a mention's last character"),
+        ({"end": 11}, "qas[0].answers[0]: the answer 'Bo' is not at characters 9 to 11, which hold 'Bo '; "
+                      "it is at 9 to 10 ('end' is off by +1); 'end' is a mention's last character"),
+        ({"end": 400}, "qas[0].answers[0]: characters 9 to 400 are not in the passage, which has 49 characters; "
                        "'end' is a mention's last character"),
-        ({"text": "Bob"}, "qas[0].answers[0]: the answer 'Bob' is not at characters 9 to 10, where 'Bo' stands; "
-                          "it stands nowhere in the passage; 'end' is a mention's last character"),
-        ({"text": "met", "start": 5, "end": 7}, "qas[0]: the answer 'met' is none of the passage's 4 entities; "
-                                                "entities and answers have to name the same mentions"),
+        ({"text": "Bob"}, "qas[0].answers[0]: the answer 'Bob' is not at characters 9 to 10, which hold 'Bo'; "
+                          "it is nowhere in the passage; 'end' is a mention's last character"),
+        ({"text": "met", "start": 5, "end": 7}, "qas[0]: the answer 'met' is not one of the passage's 4 entities; "
+                                                "every answer must be one of the entities"),
     ],
 )  # fmt: skip
 def test_record_answers(tmp_path, changes, text):
@@ -415,8 +416,8 @@ def test_record_answers(tmp_path, changes, text):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"entity_spans": {"text": "Bo met Al"}}, "'Bo met Al' in 'entity_spans.text' is no list of texts"),
-        ({"entity_spans": {"text": ["Bo", 3]}}, "['Bo', 3] in 'entity_spans.text' is no list of texts"),
+        ({"entity_spans": {"text": "Bo met Al"}}, "'Bo met Al' in 'entity_spans.text' is not a list of texts"),
+        ({"entity_spans": {"text": ["Bo", 3]}}, "['Bo', 3] in 'entity_spans.text' is not a list of texts"),
         ({"answers": "Bo"}, "'Bo' in 'answers'; record needs a list of texts there"),
         ({"answers": [{"text": "Bo"}]}, "[{'text': 'Bo'}] in 'answers'; record needs a list of texts there"),
     ],
@@ -434,7 +435,7 @@ def test_record_fields(tmp_path):
     line["qas"][0]["query"] = "Who left?"
     path = lines(tmp_path, line)
     assert error(examples_of, task_of("record"), path) == (
-        f"{path}:1: qas[0]: no @placeholder in the query 'Who left?'; the entities are filled in there"
+        f"{path}:1: qas[0]: no @placeholder in the query 'Who left?', where the entities are filled in"
     )
     line = passage()
     line["passage"]["entities"] = []
@@ -447,7 +448,7 @@ def test_record_fields(tmp_path):
     line["passage"]["entities"][1]["end"] = 99
     path = lines(tmp_path, line)
     assert error(list, record.read(path)) == (
-        f"{path}:1: passage.entities[1]: characters 9 to 99 are not in the passage, which has 49; "
+        f"{path}:1: passage.entities[1]: characters 9 to 99 are not in the passage, which has 49 characters; "
         "'end' is a mention's last character"
     )
 
@@ -460,7 +461,7 @@ def test_record_fields(tmp_path):
          ("formats.a", "'wrd' is not a field of wic; did you mean 'word'?")),
         ("wsc", {"formats": {"a": ["text"] * 3}, "format": "a"},
          ("formats.a", "3 segments; a text or a pair of texts is 1 or 2")),
-        ("copa", {"choices": ["choice1"]}, ("choices", "1 fields; candidates are two or more")),
+        ("copa", {"choices": ["choice1"]}, ("choices", "1 fields; at least two are needed")),
     ],
 )  # fmt: skip
 def test_settings(name, changes, problem):
@@ -726,10 +727,10 @@ def test_diagnostics(ptune, tmp_path):
         "(['entailment', 'not_entailment'])",
     )
     refused = ptune("eval", "run", "data=demo")
-    assert refused.err == "data: a run's own task is evaluated on the run's own data; data goes with task=..."
+    assert refused.err == "data: a run's own task is evaluated on the run's own data; data is only used with task=..."
     refused = ptune("train", "task=superglue_axb", "data=demo", "backbone=tiny_encoder", "tracker=none")
     assert refused.err == (
-        "task: superglue_axb has nothing to train on; with a finished run: ptune eval RUN task=superglue_axb"
+        "task: superglue_axb has no training data; to evaluate a finished run on it: ptune eval RUN task=superglue_axb"
     )
 
 
@@ -760,14 +761,13 @@ def test_a_diagnostic_has_nothing_to_draw_from():
 def test_heads_that_do_not_fit(ptune):
     """Marked words need a task that marks them and the plain template; a verbalizer needs one answer a text."""
     assert ptune("train", "task=rte", "method/head=spans", *COMMON).err == (
-        "method/head: spans reads marked words, and rte marks none; use linear"
+        "method/head: spans reads marked words, but rte marks none; use linear"
     )
     assert ptune("train", "task=wic", "method/template=pattern", "method/head=spans", *COMMON).err == (
-        "method/head: marked words are read in the plain template alone; use method/template=plain"
+        "method/head: this head reads marked words only in the plain template; use method/template=plain"
     )
     assert ptune("train", "task=copa", "method/head=verbalizer", *COMMON).err == (
-        "method/template: the patterns of copa go with a verbalizer, and a verbalizer with them; use "
-        "method/template=pattern"
+        "method/template: patterns and a verbalizer of copa are only used together; use method/template=pattern"
     )
 
 

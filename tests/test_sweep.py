@@ -26,4 +26,4 @@ def test_a_sweep_ends_in_a_table(ptune, tmp_path, monkeypatch):
     assert shared.endswith("metric test f1")
     assert "wnut17 (synthetic)" in first
     assert "conll03 (synthetic)" in second
-    assert last == "all of it: ptune report out"
+    assert last == "full report: ptune report out"

@@ -90,11 +90,13 @@ def test_tag_errors(tag):
     """Each names the place, the token and what would be right."""
     task = tag()
     assert error(task, tokens=["a", "b"], tags=["O", "S-PER"]) == (
-        "train.txt:7: 'S-PER' (token 2) is no tag; O, B-TYPE or I-TYPE is; if the file is BIOES, set task.scheme=bioes"
+        "train.txt:7: 'S-PER' (token 2) is not a tag; use O, B-TYPE or I-TYPE; if the file is BIOES, set "
+        "task.scheme=bioes"
     )
     for odd in ("", "o", "B-", "PER", "B-PER x", 3):
         assert (
-            error(task, tokens=["a"], tags=[odd]) == f"train.txt:7: '{odd}' (token 1) is no tag; O, B-TYPE or I-TYPE is"
+            error(task, tokens=["a"], tags=[odd])
+            == f"train.txt:7: '{odd}' (token 1) is not a tag; use O, B-TYPE or I-TYPE"
         )
     assert error(task, tokens=["a"], tags=["B-PERS"]) == (
         "train.txt:7: 'B-PERS' (token 1) is not a type of conll03; did you mean 'PER'?"

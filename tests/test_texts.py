@@ -71,7 +71,7 @@ def test_what_is_no_list_of_attributes_is_refused_at_once(mr):
     with pytest.raises(DataError) as caught:
         e2e.linearized(mr, "x.csv:2")
     assert time.process_time() - began < 2
-    assert str(caught.value) == f"x.csv:2: {mr[:80]!r} is no list of attributes, as name[Aromi], eatType[pub]"
+    assert str(caught.value) == f"x.csv:2: {mr[:80]!r} is not a list of attributes such as name[Aromi], eatType[pub]"
 
 
 def test_triples_are_a_line_and_bad_texts_are_left_out(tmp_path):
@@ -92,7 +92,7 @@ def test_triples_are_a_line_and_bad_texts_are_left_out(tmp_path):
 def test_a_text_of_another_kind_is_refused():
     task = option("task/e2e")
     for refs in ("one", [], [" "], [3]):
-        with pytest.raises(DataError, match="'refs' is no list of texts with something in them"):
+        with pytest.raises(DataError, match="'refs' is not a list of non-empty texts"):
             task.gold(type("Record", (), {"values": {"refs": refs}, "where": "file:1"}))
 
 
@@ -241,8 +241,8 @@ def test_what_is_searched_for(causal):
 REFUSED = {
     "generate needs a decoder": ["task=cb", "method/head=generate", "backbone=tiny_encoder"],
     "generate writes a text, or the label of one, and conll03": ["task=conll03", "method/head=generate"],
-    "a linear head gives labels or numbers, and e2e asks for a text": ["task=e2e", "method=ptv2"],
-    "text writes texts behind their names, and conll03": ["task=conll03", "method/template=text"],
+    "a linear head gives labels or numbers, but e2e asks for a text": ["task=e2e", "method=ptv2"],
+    "text writes texts after their names, but conll03": ["task=conll03", "method/template=text"],
     "task cb has no verbalizer 'wrods'": ["task=cb", "method/head=generate", "method.head.verbalizer=wrods"],
     "method.head.beams: 0 is too small": ["task=e2e", "method=prefix_generate", "method.head.beams=0"],
     "+ 100 to be written is more than the 256 positions of tiny_causal; at most 60": [
@@ -363,13 +363,13 @@ def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
     from ptune.run import RunFolder
 
     torch.testing.assert_close(prompt.table.detach(), RunFolder(runs / "1").read_tensors()["prompt.embeddings"])
-    with pytest.raises(ConfigError, match=r"has 4 virtual tokens of width 128, and this one 5 of 128"):
+    with pytest.raises(ConfigError, match=r"has 4 virtual tokens of width 128, but this one 5 of 128"):
         Soft(backbone.shape, None, 5, from_run=str(runs / "1"))
-    with pytest.raises(ConfigError, match="is no finished run with a prompt in front of the text"):
+    with pytest.raises(ConfigError, match="is not a finished run with a prompt in front of the text"):
         Soft(backbone.shape, None, 4, from_run=str(runs / "table"))
     others = ["method=prompt_tuning", "task=rte", "backbone=tiny_causal", "prompt_length.value=4"]
     refused = ptune("train", *SMALL, *others, f"method.prompt.from_run={runs / '1'}")
-    said = f"the prompt of {runs / '1'} is of backbone tiny_encoder_decoder, and this run has tiny_causal"
+    said = f"the prompt of {runs / '1'} was trained with backbone tiny_encoder_decoder, but this run has tiny_causal"
     assert (refused.code, refused.err) == (2, f"method.prompt.from_run: {said}")
     words = ["method=prompt_tuning_t2t", "task=rte", "backbone=tiny_encoder_decoder", "optim=adafactor", "max_steps=1"]
     from_run = f"method.prompt.from_run={runs / '1'}"
@@ -393,7 +393,8 @@ def test_a_prompt_means_nothing_to_other_weights_of_one_name(bert_folder, tmp_pa
     refused = ptune("train", *SMALL, *words, f"backbone.path={other}")
     trained = read(tmp_path / "first/result.json")["weights"]["backbone"]["sha256"]
     assert refused.code == 2
-    assert refused.err.startswith(f"method.prompt.from_run: the prompt of {tmp_path / 'first'} is of other weights of ")
+    said = f"the prompt of {tmp_path / 'first'} was trained with other weights of "
+    assert refused.err.startswith(f"method.prompt.from_run: {said}")
     assert refused.err.endswith(f"whose sha256 begins with {trained[:12]}")
 
 

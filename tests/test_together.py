@@ -75,8 +75,8 @@ def test_batches_of_one_row_give_the_same(ptune, finished, tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"sentence": "dull"}, 'lines.jsonl:1: no "run" says which of the runs answers; '),
-        ({"run": "start", "sentence": "dull"}, "lines.jsonl:1: 'start' is none of the runs; "),
+        ({"sentence": "dull"}, 'lines.jsonl:1: no "run" to say which run answers; '),
+        ({"run": "start", "sentence": "dull"}, "lines.jsonl:1: 'start' is not one of the runs; "),
         ({"run": "stars", "tokens": ["dull"]}, "lines.jsonl:1: "),
     ],
 )
@@ -94,7 +94,7 @@ def test_several_runs_take_no_plain_text(ptune, finished, tmp_path):
     (tmp_path / "lines.txt").write_text(json.dumps(LINES[0]) + "\n\ndull\n", encoding="utf-8")
     runs = finished / "stars", finished / "names"
     done = ptune("predict", f"run={runs[0]},{runs[1]}", "input=lines.txt")
-    said = f'lines.txt:3: several runs take JSON lines, each with "run": ...; one of: {runs[0]}, {runs[1]}'
+    said = f'lines.txt:3: several runs need JSON lines, each with "run": ...; one of: {runs[0]}, {runs[1]}'
     assert (done.code, done.err) == (1, said)
 
 
@@ -106,20 +106,20 @@ def test_a_name_that_two_runs_share_is_none(ptune, finished, tmp_path):
     line = {"run": "run", "sentence": "dull"}
     (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     done = ptune("predict", "run=one/run,two/run", "input=lines.jsonl")
-    assert "lines.jsonl:1: 'run' is none of the runs; did you mean 'two/run'?" in done.err
+    assert "lines.jsonl:1: 'run' is not one of the runs; did you mean 'two/run'?" in done.err
     (row,) = answered(ptune, tmp_path, [{**line, "run": "one/run"}], "one/run,two/run")
     assert row["prediction"] in ("negative", "positive")
     line = {"run": ["a"], "sentence": "dull"}
     (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     done = ptune("predict", "run=one/run,two/run", "input=lines.jsonl")
-    assert "lines.jsonl:1: ['a'] is none of the runs; " in done.err
+    assert "lines.jsonl:1: ['a'] is not one of the runs; " in done.err
 
 
 def test_runs_that_cannot_answer_together(ptune, finished):
     done = ptune("predict", f"run={finished / 'stars'},{finished / 'tuned'}")
-    assert done.err == f"{finished / 'tuned'}: tunes the backbone (bitfit); it answers alone"
+    assert done.err == f"{finished / 'tuned'}: tunes the backbone (bitfit); run it separately"
     done = ptune("predict", f"run={finished / 'stars'},{finished / 'names'}", "submission=true")
-    assert done.err == "run: a submission is of one run"
+    assert done.err == "run: a submission takes a single run"
 
 
 def test_commas_in_the_names_of_folders(tmp_path, monkeypatch):

@@ -263,7 +263,7 @@ def test_table_fails(capsys):
     track.Wandb(half, warnings.append, 4).finish({"score": 1.0}, {"predictions": [{"prediction": "a"}]})
     assert half.finished
     assert half.summary == {"score": 1.0}
-    assert warnings == ["W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
+    assert warnings == ["W&B stopped (no route to host); the run continues, and metrics.jsonl has everything"]
 
 
 def test_steps_only_go_up():
@@ -299,7 +299,7 @@ def test_resumed_run_tells_nothing_twice(go, capsys):
     files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
     assert len({file.name for file in files}) == 1  # run-ID.wandb
-    assert "going on from step 2 of 4" in capsys.readouterr().err
+    assert "resuming from step 2 of 4" in capsys.readouterr().err
     told = [row for file in files for _, row in rows(file)]
     for key in ("train/loss", "dev/selected", "dev/labels"):
         steps = [row["train/step" if key.startswith("train") else "dev/step"] for row in told if key in row]
@@ -326,7 +326,10 @@ def test_evaluations_on_train_are_not_its_steps(go):
     [
         (f"tracker.tags=[{'x' * 65}]", f"tracker.tags: '{'x' * 65}' has 65 characters; W&B takes 1 to 64"),
         ("tracker.tags=['']", "tracker.tags: '' has 0 characters; W&B takes 1 to 64"),
-        ("tracker.project=a/b", "tracker.project: 'a/b' is no name; 1 to 128 characters, none of / \\ # ? % :"),
+        (
+            "tracker.project=a/b",
+            "tracker.project: 'a/b' is not a valid name; use 1 to 128 characters without / \\ # ? % :",
+        ),
     ],
 )
 def test_what_wandb_would_refuse(overrides, ptune, word, said):
@@ -499,7 +502,7 @@ def test_eval_goes_on_in_the_runs_own(go, ptune, monkeypatch):
     shutil.rmtree(folder / "wandb")
     done = ptune("eval", str(folder), "split=train")
     assert done.code == 0
-    assert "the run has no W&B run to tell; its folder has everything" in done.out + done.err
+    assert "the run has no W&B run to update; its folder has everything" in done.out + done.err
     assert not (folder / "wandb").exists()
 
 
@@ -531,7 +534,7 @@ def test_log_fails(go, monkeypatch, capsys):
     assert RunFolder(folder).finished
     assert len(events(folder)) == 6
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
-    assert warnings == ["warning: W&B stopped (no route to host); the run goes on, metrics.jsonl has everything"]
+    assert warnings == ["warning: W&B stopped (no route to host); the run continues, and metrics.jsonl has everything"]
     told, tables = broken.logged[:2] + broken.logged[3:], broken.logged[2]
     assert {"dev/labels", "dev/by words", "dev/predictions"} <= set(tables[1])
     assert [step for step, _ in told] == [event["step"] for event in events(folder)[:4]]
@@ -553,7 +556,9 @@ def test_online_without_a_key(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     common: dict[str, Any] = {"name": "n", "tags": ["a"], "config": {"seed": 1}, "warn": warnings.append}
     track.tracker(Tracker(mode="online"), tmp_path, **common)
-    assert warnings == ["tracker.mode=online, but W&B has no key on this machine (wandb login); tracking offline"]
+    assert warnings == [
+        "tracker.mode=online, but W&B has no API key on this machine (run wandb login); tracking offline"
+    ]
     (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password x\n")
     track.tracker(Tracker(mode="online", tags=["b"], group="g", project="p"), tmp_path, **common)
     monkeypatch.delenv("NETRC")

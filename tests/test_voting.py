@@ -35,10 +35,10 @@ def runs(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("names", "split", "said"),
     [
-        ("one,two", "held_out", "split: {a} was selected on 1 of the 2 examples of 'held_out', and {b} was not"),
-        ("one,plain", "held_out", "split: {a} was selected on 2 of the 2 examples of 'held_out', and {b} was not"),
-        ("one,plain", "dev", "split: {b} was selected on 12 of the 12 examples of 'dev', and {a} was not"),
-        ("half,other", "dev", "split: {b} was selected on 4 of the 6 examples of 'dev', and {a} was not"),
+        ("one,two", "held_out", "split: {a} was selected on 1 of the 2 examples of 'held_out', but {b} was not"),
+        ("one,plain", "held_out", "split: {a} was selected on 2 of the 2 examples of 'held_out', but {b} was not"),
+        ("one,plain", "dev", "split: {b} was selected on 12 of the 12 examples of 'dev', but {a} was not"),
+        ("half,other", "dev", "split: {b} was selected on 4 of the 6 examples of 'dev', but {a} was not"),
         ("one,same", "held_out", None),
         ("plain,plain", "dev", None),
         ("one,two", "dev", None),
@@ -53,7 +53,9 @@ def test_runs_vote_on_examples_that_they_know_alike(ptune, runs, names, split, s
         return
     told, _, cure = done.err.rpartition("; ")
     assert (done.code, told) == (2, said.format(a=paths[0], b=paths[1]))
-    assert cure == ("one of: dev" if names == "one,two" else "runs with one held_out_seed hold out the same")
+    assert cure == (
+        "one of: dev" if names == "one,two" else "runs with the same held_out_seed hold out the same examples"
+    )
 
 
 def test_a_run_that_does_not_say_what_it_knows_votes_on_nothing(ptune, runs, tmp_path):
@@ -66,7 +68,7 @@ def test_a_run_that_does_not_say_what_it_knows_votes_on_nothing(ptune, runs, tmp
     done = ptune("eval", f"run={runs / 'one'},{copy}", "split=held_out")
     assert (done.code, done.err.splitlines()[-1]) == (
         1,
-        f"{copy / 'splits.jsonl'}: damaged (ids that are no texts or pairs of numbers)",
+        f"{copy / 'splits.jsonl'}: damaged (ids must be texts or pairs of numbers)",
     )
 
 

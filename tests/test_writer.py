@@ -266,4 +266,4 @@ def test_the_best_templates_answer_together(ptune, tmp_path) -> None:
     assert result["samples"] is None
     refused = ptune(*line, "method.procedure.ensemble=2", f"hydra.run.dir={tmp_path}/other")
     assert refused.code == 2
-    assert "method.procedure.ensemble: is of templates that are found" in refused.err
+    assert "method.procedure.ensemble: is only used with templates=true" in refused.err

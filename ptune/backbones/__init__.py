@@ -165,7 +165,7 @@ class Backbone(nn.Module, ABC):
         pieces = [*self.folder.glob("sp*.model"), *self.folder.glob("sentencepiece*.model")]
         if pieces and not (self.folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
             raise PtuneError(
-                f"backbone {self.name}: its tokenizer is {pieces[0].name} alone, which takes sentencepiece to read: "
+                f"backbone {self.name}: its only tokenizer file is {pieces[0].name}, which needs sentencepiece: "
                 "pip install 'ptune[sentencepiece]'"
             )
         try:
@@ -213,10 +213,10 @@ class Backbone(nn.Module, ABC):
                 f"{folder / 'config.json'}: has no {error}, which a {cls.model_type} checkpoint needs"
             ) from None
         except TypeError as error:
-            raise PtuneError(f"{folder / 'config.json'}: a size is no number ({error})") from None
+            raise PtuneError(f"{folder / 'config.json'}: a size is not a number ({error})") from None
         for key, value in sizes.items():
             if not isinstance(value, int) or not 0 <= value <= (LAYERS if "layers" in key else SIZE):
-                raise PtuneError(f"{folder / 'config.json'}: no model has {key} {value!r:.99}")
+                raise PtuneError(f"{folder / 'config.json'}: {key} cannot be {value!r:.99}")
         return sizes
 
     @classmethod
@@ -276,7 +276,7 @@ class Backbone(nn.Module, ABC):
         except OSError as error:
             raise PtuneError(
                 f"backbone {self.name}: {str(error).splitlines()[0]}; "
-                "a checkpoint with .bin weights alone needs backbone.weights=bin"
+                "a checkpoint with only .bin weights needs backbone.weights=bin"
             ) from None
         if lm and found["missing_keys"]:
             raise PtuneError(
@@ -342,7 +342,7 @@ class Backbone(nn.Module, ABC):
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(what == "all" or (what == "bias" and name.endswith("bias")))
         if what == "bias" and not any(parameter.requires_grad for parameter in self.model.parameters()):
-            raise PtuneError(f"method.tune: 'bias', but backbone {self.name} has none")
+            raise PtuneError(f"method.tune: 'bias', but backbone {self.name} has no biases")
 
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
@@ -586,7 +586,9 @@ def checkpoint_folder(path: str) -> Path:
     if not (folder / "config.json").is_file():
         raise PtuneError(f"backbone.path: {folder} has no config.json; name the folder of a checkpoint")
     if (folder / "adapter_config.json").exists():  # transformers would load the model that it names
-        raise PtuneError(f"backbone.path: {folder} has an adapter_config.json, which leads to another model; remove it")
+        raise PtuneError(
+            f"backbone.path: {folder} has an adapter_config.json, which would load another model; remove it"
+        )
     return folder
 
 
@@ -627,7 +629,7 @@ def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
             with safe_open(file, "pt") as tensors:
                 names.update(tensors.keys())
         except SafetensorError as error:
-            raise PtuneError(f"{file}: damaged, or no safetensors file ({error})") from None
+            raise PtuneError(f"{file}: damaged or not a safetensors file ({error})") from None
     return names
 
 

@@ -64,7 +64,9 @@ class Albert(Backbone):
 
     def checkpointing(self) -> None:
         """Raises PtuneError: transformers has none for ALBERT."""
-        raise PtuneError("gradient_checkpointing: not for ALBERT, whose shared layers transformers cannot recompute")
+        raise PtuneError(
+            "gradient_checkpointing: not supported for ALBERT, whose shared layers transformers cannot recompute"
+        )
 
     def lm_states(self, states: Tensor) -> Tensor:
         """See Backbone."""

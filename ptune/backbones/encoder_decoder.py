@@ -47,7 +47,7 @@ class EncoderDecoder(Backbone):
         """See Backbone. Raises PtuneError for a checkpoint of an encoder alone, whose decoder would be random."""
         super().configure(config, lm)
         if not self.has_lm_head(weight_names(self.folder, self.weights)):
-            raise PtuneError(f"backbone {self.name}: its checkpoint has no decoder; choose one that has")
+            raise PtuneError(f"backbone {self.name}: its checkpoint has no decoder; choose one with a decoder")
         config.use_cache = False
         self.start_id: int = config.decoder_start_token_id
         self.opening: list[int] = []  # see Tokens.opening
@@ -97,7 +97,7 @@ class EncoderDecoder(Backbone):
             states = torch.where(text[:, None, None], said, states)
         if cloze.any():
             if ((batch.read["mask"] >= 0).sum(1) > 1).any():
-                raise PtuneError(f"backbone {self.name} reads one mask a row; choose a pattern with one")
+                raise PtuneError(f"backbone {self.name} reads one mask per text; choose a pattern with one mask")
             at = batch.read["mask"][:, :1].clamp(min=0)
             said = self.decode(self.embed(self.after_start(batch.ids.gather(1, at))), encoded, seen)[:, 1:]
             filled = states.scatter(1, at[..., None].expand_as(said), said.to(states.dtype))

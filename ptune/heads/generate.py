@@ -35,14 +35,14 @@ class Generate(Head):
         name = given.get("verbalizer")
         if task.readout not in ("text", "sequence"):
             asked = {
-                "token": "one label a word",
+                "token": "one label per word",
                 "choice": "one of several candidates",
                 "scalar": "a number",
                 "word": "any word of the vocabulary",
             }
             yield (
                 "",
-                f"generate writes a text, or the label of one, and {task.name} asks for "
+                f"generate writes a text, or the label of one, but {task.name} asks for "
                 f"{asked.get(task.readout, 'a part of a text')}; use linear",
             )
         elif not (shape.causal or shape.decoder_layers):

@@ -40,12 +40,12 @@ class Linear(Head):
         if task.readout == "text":
             yield (
                 "",
-                f"a linear head gives labels or numbers, and {task.name} asks for a text; use method/head=generate",
+                f"a linear head gives labels or numbers, but {task.name} asks for a text; use method/head=generate",
             )
         if given.get("pooler") == "pretrained" and task.readout in ROWS and not shape.pooler:
             yield (
                 "pooler",
-                "'pretrained' needs a checkpoint with a pooler, and this one has none; did you mean 'trained'?",
+                "'pretrained' needs a checkpoint with a pooler, but this one has none; did you mean 'trained'?",
             )
 
     def __init__(

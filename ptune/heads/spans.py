@@ -27,7 +27,7 @@ class Spans(Head):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Head."""
         if not task.marks:
-            yield "", f"spans reads marked words, and {task.name} marks none; use linear"
+            yield "", f"spans reads marked words, but {task.name} marks none; use linear"
 
     def __init__(self, shape: Shape, labels: Sequence[str], marks: Sequence[str], dropout: Chance = 0.1) -> None:
         super().__init__()

@@ -60,19 +60,23 @@ class Verbalizer(Head):
             if shape.decoder_layers and not shape.sentinels:
                 yield (
                     "",
-                    f"the texts at the masks of {task.name} are not read from this encoder-decoder; use linear, "
+                    f"this encoder-decoder cannot score the texts at the masks of {task.name}; use linear and "
                     "method/template=plain",
                 )
             if task.masked == "choice" and not task.grouped:
-                yield "", f"the choices of {task.name} are weighed against one another here; use task.loss=softmax"
+                yield "", f"the choices of {task.name} are compared with one another here; use task.loss=softmax"
             for key in ("name", "calibrate"):
                 if given.get(key):
                     yield key, f"the texts at the masks of {task.name} are each example's own; leave it out"
         elif task.readout not in ("sequence", "scalar"):
-            asked = {"token": "one label a word", "choice": "one of several candidates", "text": "a text to be written"}
+            asked = {
+                "token": "one label per word",
+                "choice": "one of several candidates",
+                "text": "a text to be written",
+            }
             yield (
                 "",
-                f"a verbalizer answers for a whole text, and {task.name} asks for "
+                f"a verbalizer answers for a whole text, but {task.name} asks for "
                 f"{asked.get(task.readout, 'a part of one')}; use linear",
             )
         elif not task.verbalizers:
@@ -125,13 +129,13 @@ class Verbalizer(Head):
             for word in self.label_words[label]:
                 pieces.append(torch.tensor(encode(word)))
                 if not len(pieces[-1]):
-                    raise ValueError(f"'{word}' ({label}) is no token of this backbone; choose another word")
+                    raise ValueError(f"'{word}' ({label}) is not a token of this backbone; choose another word")
                 owner.append([i == index for i in range(len(labels))])
         self.masks = max(len(ids) for ids in pieces)
         unread = shape.decoder_layers > 0 and not shape.sentinels
         if self.masks > 1 and (unread or self.every is not None):
             word = max((each for few in self.label_words.values() for each in few), key=lambda w: len(encode(w)))
-            raise ValueError(f"'{word}' is {self.masks} tokens of this backbone; choose a word that is one")
+            raise ValueError(f"'{word}' is {self.masks} tokens of this backbone; choose a word that is one token")
         self.register_buffer("words", pad_sequence(pieces, True, IGNORED), persistent=False)
         self.register_buffer("ids", self.words[:, 0].clone(), persistent=False)
         self.register_buffer("owner", torch.tensor(owner), persistent=False)

@@ -34,7 +34,7 @@ class Word(Head):
         if task.readout != "word":
             yield (
                 "",
-                f"word answers with any word of the vocabulary, and {task.name} asks for no word; use linear",
+                f"word answers with any word of the vocabulary, but {task.name} asks for no word; use linear",
             )
 
     def __init__(self, shape: Shape, vocabulary: Callable[[], Mapping[str, int]]) -> None:

@@ -114,7 +114,7 @@ def apart(s: Train) -> str:
     if s.method["tune"] != "none":
         return f"tunes the backbone ({s.method['name']})"
     if not target(s.method["procedure"]["_target_"], s.packages).fuses:
-        return f"more or less than one training ({s.method['name']})"
+        return f"not a single training run ({s.method['name']})"
     if s.backbone.get("embed_pads"):
         return "its layers read padding, of which joint passes have more"
     return ""

@@ -102,7 +102,7 @@ def waiting(work: Work, going: bool) -> tuple[str, str]:
     """The state of runs that have not ended, and how far they are."""
     ended = sum(place.state == FINISHED for place in work.every)
     begun = any(place.state == BEGUN for place in work.every)
-    told = [f"{ended} of {work.number} runs" if ended else "", "begun" if begun and not going else ""]
+    told = [f"{ended} of {work.number} runs" if ended else "", "started" if begun and not going else ""]
     said = ", ".join(part for part in told if part)
     return (RUNNING, said) if going and (begun or ended) else (MISSING, said or NOT_RUN)
 

@@ -180,7 +180,8 @@ def parse(name: str, given: Mapping[str, Any]) -> Table:
             f"table {name}: figure: no axis '{axis}'; {nearest(axis, axes)}" for axis in used if axis not in axes
         ]
         problems += [
-            f"table {name}: axes.{table.figure.x}.{key}.label: '{entry.label}' is no number, which a figure's x needs"
+            f"table {name}: axes.{table.figure.x}.{key}.label: '{entry.label}' is not a number, which a "
+            "figure's x axis needs"
             for key, entry in table.axes.get(table.figure.x, {}).items()
             if not is_number(entry.label)
         ]

@@ -42,11 +42,15 @@ class AutoPrompt(Procedure):
         if given.method["tune"] != "none":
             yield "method.tune", f"'{given.method['tune']}', but autoprompt leaves the backbone as it is; use 'none'"
         if task.masked != "label":
-            yield "method", f"autoprompt compares labels by their words, and masks of {task.name} are texts of its own"
+            yield (
+                "method",
+                f"autoprompt compares labels by their words, but the masks of {task.name} stand for each "
+                "example's own texts",
+            )
         elif task.readout != "sequence":
             asked = {"scalar": "a number", "word": "any word of the vocabulary", "text": "a text to be written"}
             wanted = asked.get(task.readout, "parts of one")
-            yield "method", f"autoprompt compares labels of whole texts, and {task.name} asks for {wanted}"
+            yield "method", f"autoprompt compares labels of whole texts, but {task.name} asks for {wanted}"
         for key in ("iterations", "candidates", "accumulate", "words", "epochs", "seconds"):
             value = given.method["procedure"].get(key)
             if value is not None and value < 1:

@@ -38,18 +38,18 @@ class Classic(Procedure):
         if task.readout == "span":
             yield (
                 "method",
-                f"{name} reads a question and its context one after the other and compares no word of the two, so "
-                f"that it cannot tell where the answer of {task.name} is; use a backbone",
+                f"{name} reads a question and its context separately, so it cannot find the answer in "
+                f"{task.name}; use a backbone",
             )
         elif task.readout not in READOUTS:
-            yield "method", f"{name} labels texts and words, and {task.name} asks for something else; use a backbone"
+            yield "method", f"{name} labels texts and words, but {task.name} asks for something else; use a backbone"
         for part, only in (("template", "plain.Plain"), ("prompt", "none.NoPrompt")):
             if not str(given.method[part]["_target_"]).endswith(only):
                 yield f"method/{part}", f"{name} reads texts as they are; use method/{part}={only.partition('.')[0]}"
         if given.method["tune"] != "all":
             yield "method.tune", f"'{given.method['tune']}', but {name} learns from scratch; did you mean 'all'?"
         if given.gradient_checkpointing:
-            yield "gradient_checkpointing", f"not for {name}, which has one pass to keep; leave it out"
+            yield "gradient_checkpointing", f"not supported for {name}; leave it out"
         if settings.get("vectors") and not Path(settings["vectors"]).is_file():
             yield "method.procedure.vectors", f"there is no file {settings['vectors']}"
         for key in ("max_words", "min_count"):

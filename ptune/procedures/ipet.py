@@ -46,8 +46,8 @@ class Ipet(Pet):
         if not found and not task.answers:
             yield (
                 "method/procedure",
-                f"draws examples by answers that they share, and {task.name} has candidates of each example's own; the "
-                "paper takes PET's result there; use method=pet",
+                f"draws examples by shared answers, but in {task.name} each example has its own candidates; use "
+                "method=pet, as the paper does",
             )
         for key in ("generations", "n_most_likely"):
             if settings[key] is not None and settings[key] < 1:
@@ -55,12 +55,12 @@ class Ipet(Pet):
         if settings["scale"] <= 1:
             yield "method.procedure.scale", f"{settings['scale']} is not above 1: training sets grow by it"
         if not 0 < settings["others"] <= 1:
-            yield "method.procedure.others", f"{settings['others']} is not a share above 0, of at most 1"
+            yield "method.procedure.others", f"{settings['others']} must be above 0 and at most 1"
         repeated = 1 if settings["zero_shot"] else settings["reps"]
         if not found and task.answers and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
             yield (
                 "method.procedure.patterns",
-                "one model alone has no others to label for it; name more patterns, or reps=2",
+                "a single model has no others to label for it; name more patterns or set reps=2",
             )
 
     @classmethod

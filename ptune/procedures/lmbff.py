@@ -60,7 +60,7 @@ class LmBff(Procedure):
             if settings[key] is not None and settings[key] < 1:
                 yield f"{here}.{key}", f"{settings[key]} is too small; at least 1"
         if settings["ensemble"] and not settings["templates"]:
-            yield f"{here}.ensemble", f"is of templates that are found; set {here}.templates=true"
+            yield f"{here}.ensemble", f"is only used with templates=true; set {here}.templates=true or remove ensemble"
 
     @classmethod
     def work(cls, given: Train, steps: float, examples: float) -> Work:

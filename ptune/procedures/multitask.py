@@ -54,7 +54,10 @@ class Multitask(Procedure):
         """See Procedure."""
         for name, settings in given.method["procedure"]["tasks"].items():
             if settings.get("name") != name:
-                yield f"method.procedure.tasks.{name}", f"is the task {settings.get('name')}; name it by its own name"
+                yield (
+                    f"method.procedure.tasks.{name}",
+                    f"names the task {settings.get('name')}; use that task's own name",
+                )
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """The joint phase, then each task alone, the run's own last."""
@@ -168,7 +171,7 @@ def start(session: Any, task: str, others: Mapping[str, Any]) -> dict[str, Any]:
     folder = joint_folder(session)
     path = folder.file("checkpoints") / f"{folder.read_json('result.json')['best']['step']:08d}"
     if not intact(path):
-        raise PtuneError(f"{path}, the best of the joint phase, is damaged; without {folder.path} it is trained again")
+        raise PtuneError(f"{path}, the best of the joint phase, is damaged; remove {folder.path} to train it again")
     learned, _, _ = read_checkpoint(path)
     heads = {name: f"head.{name}." for name in others}
     found = {name: tensor for name, tensor in learned.items() if not name.startswith(tuple(heads.values()))}

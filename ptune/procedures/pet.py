@@ -67,7 +67,7 @@ class Pet(Procedure):
         if task.readout != "sequence" and not (task.readout == "choice" and task.grouped):
             yield (
                 "method/procedure",
-                f"labels texts or candidates that compete for one label, and {task.name} asks for something else",
+                f"labels texts or candidates that compete for one label, but {task.name} asks for something else",
             )
         elif not (known := known_to(settings, task)):
             yield (
@@ -90,8 +90,8 @@ class Pet(Procedure):
         if settings["alpha"] is not None and task.masked != "label":
             yield (
                 f"{here}.alpha",
-                f"the auxiliary loss is of patterns that ask for a label's word, and those of {task.name} ask for a "
-                "text of its own; leave it out",
+                f"the auxiliary loss needs patterns that ask for a label's word, but those of {task.name} ask for "
+                "each example's own text; leave it out",
             )
         node = (settings["auxiliary"] or {}).get("template")
         if settings["alpha"] is not None and node:

@@ -37,11 +37,11 @@ class TfidfNB(Procedure):
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Procedure."""
-        asked = {"token": "one label a word", "span": "a part of one", "scalar": "a number"}
+        asked = {"token": "one label per word", "span": "a part of one", "scalar": "a number"}
         asked |= {"word": "a word of its own", "text": "a text to be written"}
         if task.readout not in READOUTS:
             wanted = asked.get(task.readout, task.readout)
-            yield "method", f"naive Bayes sorts whole texts into classes, and {task.name} asks for {wanted}"
+            yield "method", f"naive Bayes sorts whole texts into classes, but {task.name} asks for {wanted}"
         for key in ("ngrams", "min_count"):
             if given.method["procedure"].get(key, 1) < 1:
                 yield f"method.procedure.{key}", f"{given.method['procedure'][key]} is too small; at least 1"

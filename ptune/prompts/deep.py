@@ -38,10 +38,10 @@ class Deep(Prompt):
         """See Prompt."""
         sites = given.get("sites")
         if sites is not None and not sites:
-            yield "sites", f"at least one of {', '.join(shape.sites)}"
+            yield "sites", f"must name at least one of {', '.join(shape.sites)}"
         for site in sites or ():
             if site not in shape.sites:
-                yield "sites", f"{task.name} with this backbone reads nothing of '{site}'; {nearest(site, shape.sites)}"
+                yield "sites", f"{task.name} with this backbone does not use '{site}'; {nearest(site, shape.sites)}"
         for site in (site for site in shape.sites if not sites or site in sites):
             try:
                 chosen_layers(given.get("layers", "all"), shape.sites[site])
@@ -49,9 +49,12 @@ class Deep(Prompt):
                 yield "layers", str(error) if len(shape.sites) == 1 else f"{site}: {error}"
                 break
         if given.get("init") == "activations" and not given.get("init_text"):
-            yield "init_text", "init=activations needs the words to start from, as init_text='summarize the table'"
+            yield "init_text", "init=activations needs the words to start from, such as init_text='summarize the table'"
         if given.get("init_text") and given.get("init") != "activations":
-            yield "init_text", "the words that init=activations starts from; set that, or leave them out"
+            yield (
+                "init_text",
+                "is only used with init=activations; set method.prompt.init=activations or remove init_text",
+            )
 
     @classmethod
     def below(cls, given: Mapping[str, Any], shape: Shape) -> int:
@@ -153,7 +156,8 @@ def chosen_layers(layers: str | int, depth: int) -> list[int]:
             raise ValueError(f"'{layers}' is not a choice of layers; write all, 17-24 or 1,3,5")
         low, high = int(first), int(last or first)
         if not 1 <= low <= high <= depth:
-            near = f"{min(max(low, 1), depth)}-{min(max(high, 1), depth)}" if low <= high else f"{high}-{low}"
+            ends = (high, low) if low > high else (min(max(low, 1), depth), min(max(high, 1), depth))
+            near = "-".join(dict.fromkeys(map(str, ends)))
             raise ValueError(f"{part.strip()} is outside the {depth} layers (1-{depth}); did you mean '{near}'?")
         chosen.update(range(low - 1, high))
     return sorted(chosen)

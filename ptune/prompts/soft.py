@@ -32,9 +32,12 @@ class Soft(Prompt):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Prompt."""
         if given.get("init") == "text" and not given.get("init_text"):
-            yield "init_text", "init=text needs the words to start from, as init_text='does the premise entail'"
+            yield "init_text", "init=text needs the words to start from, such as init_text='does the premise entail'"
         if given.get("init_text") and (given.get("init") != "text" or given.get("from_run")):
-            yield "init_text", "the words that init=text starts from; set that, or leave them out"
+            yield (
+                "init_text",
+                "is only used with init=text and without from_run; set method.prompt.init=text or remove init_text",
+            )
 
     def __init__(
         self,
@@ -77,12 +80,13 @@ def transferred(run: str, length: int, width: int) -> Tensor:
     tensors = RunFolder(Path(run)).read_tensors() if Path(run).is_dir() else {}
     found = tensors.get("prompt.embeddings")
     if found is None:
-        raise ConfigError([f"method.prompt.from_run: {run} is no finished run with a prompt in front of the text"])
+        raise ConfigError([f"method.prompt.from_run: {run} is not a finished run with a prompt in front of the text"])
     if found.shape != (length, width):
         raise ConfigError(
             [
                 f"method.prompt.from_run: the prompt of {run} has {len(found)} virtual tokens of width "
-                f"{found.shape[1]}, and this one {length} of {width}; prompt_length.value={len(found)}, and the same "
+                f"{found.shape[1]}, but this one {length} of {width}; use prompt_length.value={len(found)} "
+                "and the same "
                 "backbone"
             ]
         )

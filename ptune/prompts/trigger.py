@@ -28,7 +28,7 @@ class Trigger(Prompt):
         if given.get("tokens", 3) < 1:
             yield "tokens", f"{given['tokens']} is too small; at least 1"
         if shape.causal:
-            yield "", "triggers are searched for a masked language model, and this one is causal"
+            yield "", "triggers are searched for a masked language model, but this one is causal"
 
     def __init__(self, shape: Shape, vocabulary: Vocabulary, tokens: int = 3) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator
             if unique:
                 named = identity(values, unique, where)
                 if named in seen:
-                    raise DataError(f"{where}: {unique} {named} is that of [{seen[named]}], too")
+                    raise DataError(f"{where}: duplicate {unique} {named}, first used at [{seen[named]}]")
                 seen[named] = index
             yield Record(where, values)
 
@@ -36,5 +36,5 @@ def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator
 def identity(values: dict[str, Any], key: str, where: str) -> str:
     """The value of an object's key as text. Raises DataError where it has none."""
     if not isinstance(values.get(key), int | str):
-        raise DataError(f"{where}: no '{key}', a number or a text of its own")
+        raise DataError(f"{where}: no '{key}'; each record needs its own, a number or a text")
     return str(values[key])

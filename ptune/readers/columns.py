@@ -33,7 +33,8 @@ class Cells:
         if separated and tabs != self.tabs:
             here, there = ("tabs", "spaces") if tabs else ("spaces", "tabs")
             raise DataError(
-                f"{where}: {here} between columns, where line {self.first} has {there}; one separator in all of a file"
+                f"{where}: {here} between columns, where line {self.first} has {there}; use one separator "
+                "throughout the file"
             )
         return [cell.strip(" ") for cell in text.split("\t")] if tabs else [cell for cell in text.split(" ") if cell]
 
@@ -98,7 +99,7 @@ def without(prefix: str, row: Row, column: int) -> str:
     """A cell without what it begins with. Raises DataError where it begins otherwise, or has nothing else."""
     cell = row.cells[column]
     if not cell.startswith(prefix):
-        raise DataError(f"{row.where}: '{cell[:60]}' in column {column + 1}, whose values begin with '{prefix}'")
+        raise DataError(f"{row.where}: '{cell[:60]}' in column {column + 1}, whose values must begin with '{prefix}'")
     if cell == prefix:
         raise DataError(f"{row.where}: nothing after '{prefix}' in column {column + 1}")
     return cell.removeprefix(prefix)
@@ -116,7 +117,7 @@ class Table:
         """Raises DataError where a line of a sentence is otherwise."""
         for index, (where, cells) in enumerate(rows):
             if len(cells) < self.needed:
-                hint = "" if self.width else "; task.source.columns says which are read, from 0"
+                hint = "" if self.width else "; task.source.columns says which are read, counted from 0"
                 shown = " ".join(cells)[:60]
                 raise DataError(
                     f"{where}: {len(cells)} columns where at least {self.needed} are needed: {shown!r}{hint}"
@@ -127,7 +128,7 @@ class Table:
                 raise DataError(f"{where}: {len(cells)} columns where line {self.first} has {self.width}")
             for name, column in self.columns.items():
                 if not cells[column]:
-                    raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
+                    raise DataError(f"{where}: nothing in column {column + 1} ({name})")
             if self.numbered is not None and cells[self.numbered] != str(index):
                 raise DataError(
                     f"{where}: token '{cells[self.numbered]}' where {index} is expected; is a line missing before it?"

@@ -164,4 +164,6 @@ def sound(value: str, where: str) -> None:
     if SURROGATE.search(value):
         raise DataError(f"{where}: half a character (a lone surrogate); the file is damaged")
     if len(value) > LONGEST_LINE:
-        raise DataError(f"{where}: {len(value)} characters, and {LONGEST_LINE} are the most; is this a text corpus?")
+        raise DataError(
+            f"{where}: {len(value)} characters, where at most {LONGEST_LINE} are read; is this a text corpus?"
+        )

@@ -22,7 +22,7 @@ def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Reco
         with each():
             mr, ref = values["mr"], values["ref"]
             if not ref.strip():
-                raise DataError(f"{where}: nothing in 'ref'; each row has a text")
+                raise DataError(f"{where}: nothing in 'ref'; each row needs a text")
             record = Record(where, {"table": linearized(mr, where), "mr": mr, "refs": [ref]})
             if not joined:
                 yield record
@@ -38,7 +38,7 @@ def linearized(mr: str, where: str) -> str:
     pairs = [pair_of(part) for part in mr.split("]")[:-1]]
     known = all(name and value and "[" not in value for name, value in pairs)
     if not pairs or not known or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
-        raise DataError(f"{where}: {mr[:80]!r} is no list of attributes, as name[Aromi], eatType[pub]")
+        raise DataError(f"{where}: {mr[:80]!r} is not a list of attributes such as name[Aromi], eatType[pub]")
     return " | ".join(f"{name} : {value}" for name, value in pairs)
 
 

@@ -50,7 +50,7 @@ def described(path: Path) -> dict[str, dict[str, str]]:
             raise DataError(f"{record.where}: a relation needs its name in 'relation' and a text in 'template'")
         if template.count("[X]") != 1 or template.count("[Y]") != 1:
             raise DataError(
-                f"{record.where}: {template!r} has to have [X] (the subject) and [Y] (the object) once each"
+                f"{record.where}: {template!r} must contain [X] (the subject) and [Y] (the object) once each"
             )
         found[relation] = {name: str(record.values.get(name, "")) for name in TOLD}
     return found

@@ -51,8 +51,9 @@ def inside(path: Path) -> list[Path]:
     found = sorted((file for file in path.rglob("*gold_conll") if file.is_file()), key=Path.as_posix)
     if not found:
         raise DataError(
-            f"{path}: no *_gold_conll in it; CoNLL-2012's script skeleton2conll.sh makes them of its *_gold_skel and "
-            "OntoNotes"
+            f"{path}: no *_gold_conll files in it; CoNLL-2012's script skeleton2conll.sh makes them from "
+            "its *_gold_skel "
+            "files and OntoNotes"
         )
     return found
 
@@ -66,7 +67,7 @@ def sentences(path: Path) -> Iterator[list[tuple[str, str]]]:
         if text.strip(" \t") and not marks:
             if not opened:
                 raise UnreadableError(
-                    f"{where}: a token outside of a document; '{BEGIN} (NAME); part NNN' stands before it"
+                    f"{where}: a token outside a document; '{BEGIN} (NAME); part NNN' must come first"
                 )
             block.append((where, text))
             continue
@@ -76,9 +77,9 @@ def sentences(path: Path) -> Iterator[list[tuple[str, str]]]:
         if marks:
             if text.startswith(BEGIN) == bool(opened):
                 raise UnreadableError(
-                    f"{where}: a document begins, but that of {opened} has no '{END}' before it"
+                    f"{where}: a document begins before the one at {opened} has its '{END}'"
                     if opened
-                    else f"{where}: '{END}' of a document that nothing begins"
+                    else f"{where}: '{END}' of a document that has not begun"
                 )
             opened = "" if opened else where
     if opened:
@@ -99,7 +100,7 @@ def whole(rows: list[Row]) -> list[Row]:
         if len(cells) != usual:
             raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {usual}")
         if not cells[WORD]:
-            raise DataError(f"{where}: nothing in column {WORD + 1}, that of the word")
+            raise DataError(f"{where}: nothing in column {WORD + 1} (word)")
     return rows
 
 

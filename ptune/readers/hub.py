@@ -31,7 +31,7 @@ def files(paths: Sequence[Path], where: str, columns: Mapping[str, str], each: E
         dataset = load([str(path) for path in paths])
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError) as error:
         said = str(error.__cause__ or error).splitlines()[0]
-        raise UnreadableError(f"{paths[0].parent}: not to be read ({said}); is its download complete?") from None
+        raise UnreadableError(f"{paths[0].parent}: cannot be read ({said}); is its download complete?") from None
     yield from read(dataset, where, columns, each)
 
 
@@ -73,8 +73,8 @@ def sound(row: Mapping[str, Any], where: str) -> None:
                 raise DataError(f"{where}: a NUL character in '{name}'; the data set is damaged or not text")
             if isinstance(text, str) and len(text) > LONGEST_LINE:
                 raise DataError(
-                    f"{where}: {len(text)} characters in '{name}', and {LONGEST_LINE} are the most; is this a text "
-                    "corpus?"
+                    f"{where}: {len(text)} characters in '{name}', where at most {LONGEST_LINE} are read; is this "
+                    "a text corpus?"
                 )
 
 
@@ -89,5 +89,5 @@ def _named(value: Any, names: list[str] | None, where: str) -> Any:
     if isinstance(value, list):
         return [_named(item, names, where) for item in value]
     if value is not None and value >= len(names):
-        raise DataError(f"{where}: label {value}, and the data set has {len(names)} ({', '.join(names)})")
+        raise DataError(f"{where}: label {value}, but the data set has only {len(names)} ({', '.join(names)})")
     return None if value is None or value < 0 else names[value]

@@ -26,7 +26,7 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
             if not bar or not tokens:
                 raise DataError(f"{where}: no 'index words {BAR} tags': {text[:60]!r}")
             if not (index.isascii() and index.isdigit() and len(index) < 8 and int(index) < len(tokens)):
-                raise DataError(f"{where}: '{index}' is no index of the {len(tokens)} words, which count from 0")
+                raise DataError(f"{where}: '{index}' is not an index of the {len(tokens)} words, counted from 0")
             if len(tags) != len(tokens):
                 raise DataError(f"{where}: {len(tokens)} words but {len(tags)} tags")
             yield Record(where, {"tokens": tokens, "predicate": int(index), "tags": tags})

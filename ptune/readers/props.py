@@ -53,7 +53,7 @@ def inside(path: Path) -> list[Path]:
     for file in sorted(file for file in path.iterdir() if file.name.removesuffix(".gz").endswith(".props")):
         other = found.setdefault(file.name.removesuffix(".gz"), file)
         if other != file:
-            raise DataError(f"{file}: it stands beside {other.name}; one of them, packed or not")
+            raise DataError(f"{file}: is there beside {other.name}; keep only one of the two")
     if not found:
         raise DataError(f"{path}: no file in it whose name ends in .props or .props.gz")
     return list(found.values())
@@ -98,11 +98,11 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
     for where, cells in rows:
         if len(cells) <= max(word, predicate):
             least, everywhere = max(word, predicate) + 1, max(len(row.cells) for row in rows) == len(cells)
-            hint = "; task.source.word and .predicate say which are read, from 0" if everywhere else ""
+            hint = "; task.source.word and .predicate say which are read, counted from 0" if everywhere else ""
             raise DataError(f"{where}: {len(cells)} columns where at least {least} are needed{hint}")
         for name, column in (("word", word), ("predicate", predicate)):
             if not cells[column]:
-                raise DataError(f"{where}: nothing in column {column + 1}, that of the {name}")
+                raise DataError(f"{where}: nothing in column {column + 1} ({name})")
     return Sentence(
         rows,
         [row.cells[word] for row in rows],
@@ -133,7 +133,7 @@ def narrow(rows: Sequence[Row], words: Sequence[Row]) -> Sentence:
             raise DataError(f"{where}: {len(cells)} columns where a words file has one, the word alone")
     for where, cells in rows:
         if not cells[0]:
-            raise DataError(f"{where}: nothing in column 1, that of the predicate")
+            raise DataError(f"{where}: nothing in column 1 (predicate)")
     return Sentence(
         rows,
         [row.cells[0] for row in words],
@@ -167,9 +167,9 @@ def bio(cells: Sequence[str], rows: Sequence[Row]) -> list[str]:
     for cell, row in zip(cells, rows, strict=True):
         match = CELL.fullmatch(cell)
         if not match:
-            raise DataError(f"{row.where}: '{cell}' is no bracket; *, (A0*, *) or (A0*) is")
+            raise DataError(f"{row.where}: '{cell}' is not a bracket; use *, (A0*, *) or (A0*)")
         if match[1] and role:
-            raise DataError(f"{row.where}: '{cell}' opens a span inside the one that {opened} opens")
+            raise DataError(f"{row.where}: '{cell}' opens a span inside the one opened at {opened}")
         tags.append(f"B-{match[1]}" if match[1] else f"I-{role}" if role else "O")
         if match[1]:
             role, opened = match[1], row.where

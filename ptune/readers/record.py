@@ -59,7 +59,7 @@ def extent(node: Any, text: str, where: str) -> tuple[int, int]:
     start, last = member(node, "start", int, where), member(node, "end", int, where)
     if not 0 <= start <= last < len(text):
         raise DataError(
-            f"{where}: characters {start} to {last} are not in the passage, which has {len(text)}; "
+            f"{where}: characters {start} to {last} are not in the passage, which has {len(text)} characters; "
             "'end' is a mention's last character"
         )
     return start, last + 1
@@ -76,12 +76,13 @@ def answers(query: Any, text: str, where: str) -> list[str]:
             near = text.find(said, max(start - 2, 0), end + 2)
             last = near + len(said) - 1
             off = f"'start' is off by {start - near:+d}" if near != start else f"'end' is off by {end - 1 - last:+d}"
-            cure = f"it stands at {near} to {last} ({off})" if near >= 0 else "it stands elsewhere"
+            cure = f"it is at {near} to {last} ({off})" if near >= 0 else "it is elsewhere"
             if said not in text:
-                cure = "it stands nowhere in the passage"
+                cure = "it is nowhere in the passage"
             raise DataError(
-                f"{place}: the answer {said!r} is not at characters {start} to {end - 1}, where {text[start:end]!r} "
-                f"stands; {cure}; 'end' is a mention's last character"
+                f"{place}: the answer {said!r} is not at characters {start} to {end - 1}, which hold "
+                f"{text[start:end]!r}; "
+                f"{cure}; 'end' is a mention's last character"
             )
         found.append(said)
     return found

@@ -35,7 +35,7 @@ def asked(paragraph: Any, title: Any, where: str, seen: dict[str, str], each: Ea
             values: dict[str, Any] = {"id": text(question, "id", here), "title": title, "context": context}
             values["question"] = text(question, "question", here)
             if values["id"] in seen:
-                raise DataError(f"{here}: id {values['id']} is that of {seen[values['id']]}, too")
+                raise DataError(f"{here}: duplicate id {values['id']}, first used at {seen[values['id']]}")
             seen[values["id"]] = here.partition(": ")[2]
             if "answers" in question:
                 values["answers"] = answers(question, here)

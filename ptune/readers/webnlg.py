@@ -24,7 +24,7 @@ def read(path: Path, joined: bool = False, spaces: bool = False, each: Each = st
         where = f"{path}: entries[{number}]"
         with each("sets"):
             if not isinstance(element, dict) or len(element) != 1:
-                raise DataError(f'{where}: not an object of one entry, as {{"1": ...}}')
+                raise DataError(f'{where}: not an object with one entry, such as {{"1": ...}}')
             (entry,) = element.values()
             values = {"table": linearized(entry, where, spaces), "category": text(entry, "category", where)}
             if "lexicalisations" not in entry:
@@ -42,7 +42,7 @@ def texts(entry: Any, where: str, each: Each) -> Iterator[str]:
         with each("texts"):
             found = text(one, "lex", here)
             if not found.strip():
-                raise DataError(f"{here}: nothing in 'lex'; each has a text")
+                raise DataError(f"{here}: nothing in 'lex'; each needs a text")
             if one.get("comment", "good") == "good":
                 yield found
 

@@ -188,7 +188,7 @@ class Task(ABC):
             return
         if name not in layouts:
             known = [layout for layout in (self.source.get("layout"), *layouts) if layout]
-            said = nearest(name, known) if known else "its files have one; leave it out"
+            said = nearest(name, known) if known else "its files have only one; leave it out"
             raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {said}"])
         shared: dict[str, Any] = {key: self.source[key] for key in SHARED if key in self.source}
         self.source = {**shared, **layouts[name], "layout": name}
@@ -206,7 +206,7 @@ class Task(ABC):
             if not text.strip() and name not in (self.may_be_empty or ()):
                 way = ""
                 if self.may_be_empty is not None:
-                    way = f"; ++task.may_be_empty=[{','.join([*self.may_be_empty, name])}] takes it as it is"
+                    way = f"; ++task.may_be_empty=[{','.join([*self.may_be_empty, name])}] allows it"
                 raise DataError(f"{record.where}: nothing in '{name}'; {self.name} needs a text there{way}")
         return texts
 

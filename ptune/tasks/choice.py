@@ -68,7 +68,7 @@ class Choice(OwnTexts):
         """See Task."""
         yield from self.format_problems()
         if len(self.choices) < 2:
-            yield "choices", f"{len(self.choices)} fields; candidates are two or more"
+            yield "choices", f"{len(self.choices)} fields; at least two are needed"
         for name, known in self.worded.items():
             if missing := sorted(set(self.values.get(name, ())) - set(known)):
                 yield f"worded.{name}", f"nothing for '{missing[0]}', which task.values has"

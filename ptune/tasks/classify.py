@@ -73,7 +73,7 @@ class Classify(Task):
             yield "document", f"'{self.shared}' is not a field of {self.name}; {nearest(self.shared, self.fields)}"
         for name in ("f1", "mcc"):
             if name in self.metrics and len(self.labels) != 2:
-                yield "metrics", f"{name} is of two labels here, and {self.name} has {len(self.labels)}"
+                yield "metrics", f"{name} is for two labels, but {self.name} has {len(self.labels)}"
 
     def example(self, record: Record, index: int) -> Example:
         """See Task."""

@@ -57,7 +57,7 @@ class Generate(Task):
         if self.output_length < 2:
             yield "output_length", f"{self.output_length} is too small; at least 2, a token and the end"
         if self.unseen and self.facet is None:
-            yield "unseen", "of which value is said by facet"
+            yield "unseen", "is only used with facet; set task.facet or remove unseen"
 
     def example(self, record: Record, index: int) -> Example:
         """See Task."""
@@ -72,7 +72,7 @@ class Generate(Task):
         if given is None:
             return None
         if not isinstance(given, list) or not given or not all(isinstance(one, str) and one.strip() for one in given):
-            raise DataError(f"{record.where}: '{self.label}' is no list of texts with something in them")
+            raise DataError(f"{record.where}: '{self.label}' is not a list of non-empty texts")
         return list(given)
 
     def target(self, example: Example) -> str | None:

@@ -85,7 +85,7 @@ class Lama(Task):
         elif relation in known:
             told = known[relation]
         else:
-            raise DataError(f"{record.where}: '{relation}' is no relation that was trained; {nearest(relation, known)}")
+            raise DataError(f"{record.where}: '{relation}' is not a trained relation; {nearest(relation, known)}")
         gold = values.get(self.label)
         if gold is not None and (not isinstance(gold, str) or not gold.strip()):
             raise DataError(f"{record.where}: {gold!r} in '{self.label}'; {self.name} needs a word there")
@@ -108,7 +108,7 @@ class Lama(Task):
         fields, known = example.fields, list(self.relations or ())
         if known and fields["relation"] not in known:
             near = nearest(fields["relation"], known)
-            raise DataError(f"fact {example.id}: '{fields['relation']}' is no relation that was trained; {near}")
+            raise DataError(f"fact {example.id}: '{fields['relation']}' is not a trained relation; {near}")
         before, after = (part.replace(SUBJECT, fields["subject"]).strip() for part in fields["template"].split(OBJECT))
         number = known.index(fields["relation"]) if known else 0
         yield replace(example, fields={**fields, "before": before, "after": after}, prompt=number), self.target(example)

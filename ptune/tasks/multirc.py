@@ -61,7 +61,7 @@ class MultiRC(Classify):
         if idx is None:
             return Example(str(index), texts, self.gold(record), group=f"{texts[self.fields[0]]}\n{texts['question']}")
         if not isinstance(idx, Mapping) or {"paragraph", "question", "answer"} - set(idx):
-            raise DataError(f"{record.where}: 'idx' has to have a paragraph, a question and an answer")
+            raise DataError(f"{record.where}: 'idx' must have a paragraph, a question and an answer")
         question = f"{idx['paragraph']}-{idx['question']}"
         return Example(f"{question}-{idx['answer']}", texts, self.gold(record), group=question)
 

@@ -79,15 +79,15 @@ class ReCoRD(Choice):
         """
         passage, query = self.text(record, "passage"), self.text(record, "query")
         if GAP not in query:
-            raise DataError(f"{record.where}: no {GAP} in the query {query[:60]!r}; the entities are filled in there")
+            raise DataError(f"{record.where}: no {GAP} in the query {query[:60]!r}, where the entities are filled in")
         entities = sorted(set(self._entities(record, passage)))
         answers = record.values.get("answers") or None
         if not texts(answers or []):
             raise DataError(f"{record.where}: {answers!r} in 'answers'; {self.name} needs a list of texts there")
         if missing := sorted(set(answers or ()) - set(entities)):
             raise DataError(
-                f"{record.where}: the answer {missing[0]!r} is none of the passage's {len(entities)} entities; "
-                "entities and answers have to name the same mentions"
+                f"{record.where}: the answer {missing[0]!r} is not one of the passage's {len(entities)} entities; "
+                "every answer must be one of the entities"
             )
         fields = {"passage": passage.replace(HIGHLIGHT, "- "), "query": query, "entities": entities}
         return Example(named(record.values.get("idx"), index), fields, sorted(set(answers)) if answers else None)
@@ -101,7 +101,7 @@ class ReCoRD(Choice):
         if not isinstance(spans, Mapping) or not spans.get("text"):
             raise DataError(f"{record.where}: no entities; {self.name} chooses among those of the passage")
         if not texts(spans["text"]):
-            raise DataError(f"{record.where}: {spans['text']!r} in 'entity_spans.text' is no list of texts")
+            raise DataError(f"{record.where}: {spans['text']!r} in 'entity_spans.text' is not a list of texts")
         for text in spans["text"]:
             if text not in passage:
                 raise DataError(f"{record.where}: the entity {text!r} is not in the passage")
@@ -167,7 +167,7 @@ class ReCoRD(Choice):
 
     def parse(self, text: str) -> dict[str, Any]:
         """Refused: entities need their places."""
-        raise DataError(f"{self.name} has no form in plain text; give JSON lines as in its files")
+        raise DataError(f"{self.name} cannot be given as plain text; give JSON lines as in its files")
 
 
 def named(idx: Any, index: int) -> str:

@@ -61,7 +61,7 @@ class Regress(Task):
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         if len(self.scale) != 2 or self.scale[0] >= self.scale[-1]:
-            yield "scale", f"{self.scale} is no scale; give its lower and its upper end, as [0, 5]"
+            yield "scale", f"{self.scale} is not a scale; give its lower and upper end, such as [0, 5]"
         yield from self.empty_problems()
         yield from self.demonstrations_problems()
 
@@ -81,7 +81,9 @@ class Regress(Task):
         except (TypeError, ValueError):
             number = math.nan
         if not low <= number <= high:
-            raise DataError(f"{record.where}: '{given}' in '{self.label}'; {self.name} needs one from {low} to {high}")
+            raise DataError(
+                f"{record.where}: '{given}' in '{self.label}'; {self.name} needs a number from {low} to {high}"
+            )
         return number
 
     def target(self, example: Example) -> float | None:

@@ -82,7 +82,7 @@ class Span(Task):
             if value < least:
                 yield name, f"{value} is too small; at least {least}"
         if len(self.fields) != 2:
-            yield "fields", f"{self.fields} are not two: the question, then the context that holds the answer"
+            yield "fields", f"{self.fields} must be two: the question, then the context that holds the answer"
 
     def example(self, record: Record, index: int) -> Example:
         """See Task; gold is {text, answer_start}. Raises DataError for an answer that is not where it is said to be."""
@@ -100,7 +100,7 @@ class Span(Task):
     def _check(self, answers: Any, context: str, where: str) -> None:
         texts, starts = (answers.get(key) if isinstance(answers, Mapping) else None for key in ("text", "answer_start"))
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-            raise DataError(f"{where}: answers are two lists of one length, 'text' and 'answer_start'")
+            raise DataError(f"{where}: 'answers' must be two lists of the same length, 'text' and 'answer_start'")
         if not texts and self.null_threshold is None:
             raise DataError(
                 f"{where}: no answer, and {self.name} has one for every question; "
@@ -108,9 +108,9 @@ class Span(Task):
             )
         for text, start in zip(texts, starts, strict=True):
             if not isinstance(text, str) or not text.strip():
-                raise DataError(f"{where}: {text!r} is no answer; a question without one has an empty list")
+                raise DataError(f"{where}: {text!r} is not an answer; a question without one has an empty list")
             if not isinstance(start, int) or isinstance(start, bool):
-                raise DataError(f"{where}: answer_start {start!r} is not a number of characters")
+                raise DataError(f"{where}: answer_start {start!r} is not a character offset")
             if start < 0 or not context.startswith(text, start):
                 raise DataError(f"{where}: {misplaced(text, start, context)}")
 
@@ -209,12 +209,12 @@ def misplaced(text: str, start: int, context: str) -> str:
     """What stands where an answer should, and where it stands instead."""
     found = [i for i in range(len(context) - len(text) + 1) if context.startswith(text, i)]
     here = context[start : start + len(text)] if start >= 0 else ""
-    there = f"{here[:SHOWN]!r} stands" if here else f"there is nothing ({len(context)} characters)"
+    there = f"{here[:SHOWN]!r} is" if here else f"there is nothing ({len(context)} characters)"
     if found:
         at = min(found, key=lambda i: abs(i - start))
-        rest = f"it stands at {at} (answer_start is off by {start - at:+d})"
+        rest = f"it is at {at} (answer_start is off by {start - at:+d})"
     else:
-        rest = "it stands nowhere in the context"
+        rest = "it is nowhere in the context"
     return f"the answer {text[:SHOWN]!r} is not at answer_start {start}, where {there}; {rest}"
 
 

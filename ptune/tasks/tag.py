@@ -56,7 +56,7 @@ class Tag(Task):
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
             raise DataError(f"{record.where}: no tokens; {self.name} needs a list of words in 'tokens'")
         if (blank := next((i for i, token in enumerate(tokens) if not token.strip(BLANK)), None)) is not None:
-            raise DataError(f"{record.at(blank)}: token {blank + 1} is {tokens[blank]!r}; a token has to be a word")
+            raise DataError(f"{record.at(blank)}: token {blank + 1} is {tokens[blank]!r}; a token must be a word")
         if tags is None:
             return Example(str(index), {"tokens": tokens})
         if not isinstance(tags, list):

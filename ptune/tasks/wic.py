@@ -41,14 +41,14 @@ class WiC(Classify):
     def _number(self, record: Record, name: str, sentence: str) -> int:
         value = record.values.get(name)
         if type(value) is not int:
-            raise DataError(f"{record.where}: '{name}' is {value!r}; it must be a character's number")
+            raise DataError(f"{record.where}: '{name}' is {value!r}; it must be a character offset")
         return value
 
     def _check(self, sentence: str, start: int, end: int, number: int, where: str) -> None:
         place = f"{where}: start{number} and end{number}"
         if not 0 <= start < end <= len(sentence):
             raise DataError(
-                f"{place} are {start} and {end}, which is no part of sentence{number} ({len(sentence)} characters); "
+                f"{place} are {start} and {end}, which is outside sentence{number} ({len(sentence)} characters); "
                 f"end{number} is the character after the word's last"
             )
         word, last = sentence[start:end], sentence[end:][:1]
@@ -57,8 +57,8 @@ class WiC(Classify):
             begin = next((b for b in (start, start + 1, start - 1) if whole(sentence, b)), start)
             stop = begin + len(re.split(r"\W", sentence[begin:], maxsplit=1)[0])
             raise DataError(
-                f"{place} are {start} and {end}, where {word!r} stands in {sentence[max(start - 5, 0) : end + 5]!r}; "
-                f"the word {sentence[begin:stop]!r} stands at {begin} to {stop}"
+                f"{place} are {start} and {end}, which is {word!r} in {sentence[max(start - 5, 0) : end + 5]!r}; "
+                f"the word {sentence[begin:stop]!r} is at {begin} to {stop}"
             )
 
     def parse(self, text: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class WSC(Classify, OwnTexts):
                 )
             place = self._place(text, said, at, span, name, record.where)
         if place is None:
-            raise DataError(f"{record.where}: the pronoun of row {name} stands nowhere, by task.errata")
+            raise DataError(f"{record.where}: task.errata gives the pronoun of row {name} no place; it needs one")
         begin, end = place
         marked = f"{text[:begin]}*{text[begin:end]}*{text[end:]}"
         fields = {"text": text, "marked": marked, "pronoun": target["span2_text"], "candidate": target["span1_text"]}
@@ -113,15 +113,19 @@ class WSC(Classify, OwnTexts):
             return None if right is None else found(text, words, said, right)
         place = found(text, words, said, at)
         if place is None:
-            key, there = f"span{span}", text[words[at] :].split()[0] if 0 <= at < len(words) else "nothing"
+            key = f"span{span}"
+            outside = not 0 <= at < len(words)
+            there = f"outside the {len(words)} words" if outside else repr(text[words[at] :].split()[0])
             near = [
                 i
                 for i in sorted(range(len(words)), key=lambda i: abs(i - at))
                 if found(text, words, said, i) is not None
             ]
-            cure = f"it stands at {near[0]} ({key}_index is off by {at - near[0]:+d})" if near else "it stands nowhere"
+            cure = (
+                f"it is at {near[0]} ({key}_index is off by {at - near[0]:+d})" if near else "it is nowhere in the text"
+            )
             raise DataError(
-                f"{where}: {key}_text {said!r} is not at {key}_index {at}, where {there!r} stands; {cure}; words are "
+                f"{where}: {key}_text {said!r} is not at {key}_index {at}, which is {there}; {cure}; words are "
                 "counted from 0, between spaces"
             )
         return place

@@ -45,7 +45,7 @@ class Demonstrations(Pattern, Showing):
         """See Template."""
         yield from super().problems(given, shape, task)
         if task.readout not in ("sequence", "scalar") or task.grouped or task.masked != "label":
-            yield "", f"demonstrations are texts with one label each, and {task.name} asks for more; use pattern"
+            yield "", f"demonstrations are texts with one label each, but {task.name} asks for more; use pattern"
         elif not task.verbalizers:
             yield "", f"task {task.name} has no verbalizers, whose words demonstrations show; use pattern"
         if shape.causal and given["place"] == "after":
@@ -56,11 +56,14 @@ class Demonstrations(Pattern, Showing):
         if given["shots"] is not None and given["shots"] < 0:
             yield "shots", f"{given['shots']} is too small; at least 0"
         if given["filter_rate"] is not None and not 0 < given["filter_rate"] <= 1:
-            yield "filter_rate", f"{given['filter_rate']} is no share; above 0 and at most 1"
+            yield "filter_rate", f"{given['filter_rate']} must be above 0 and at most 1"
         if given["encoder"] is not None and given["filter_rate"] is None:
-            yield "encoder", "is for the filter; set method.template.filter_rate=0.5, or leave it out"
+            yield "encoder", "is only used with filter_rate; set method.template.filter_rate=0.5 or remove encoder"
         elif given["encoder"] is not None and not given["encoder"].startswith(("/", "pkg://")):
-            yield "encoder", f"'{given['encoder']}' is no full path; eval and predict may come from elsewhere"
+            yield (
+                "encoder",
+                f"'{given['encoder']}' must be a full path, since eval and predict may run in another folder",
+            )
 
     @classmethod
     def row_length(cls, given: Mapping[str, Any], task: Any) -> int:

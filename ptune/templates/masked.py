@@ -33,8 +33,8 @@ class Masked(Pattern):
         """See Template."""
         yield from super().problems(given, shape, task)
         if shape.causal or shape.sentinels:
-            kind = "a causal model has none" if shape.causal else "this one's stand for any number of tokens"
-            yield "", f"masked is for models that fill a mask with a token; {kind}; leave method.procedure.alpha out"
+            kind = "a causal model has no masks" if shape.causal else "this one's masks stand for any number of tokens"
+            yield "", f"masked needs a model that fills a mask with a token; {kind}; leave method.procedure.alpha out"
         if not 0 < given["share"] < 1:
             yield "share", f"{given['share']} is not between 0 and 1"
 

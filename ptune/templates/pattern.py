@@ -66,7 +66,7 @@ def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -
     if windows is not None:
         forms = [piece.form for piece in pieces if piece.kind == "field" and piece.text == windows.field]
         if forms != [""]:
-            raise ValueError(f"answers are looked for in {{{windows.field}}}, which has to stand once, and as it is")
+            raise ValueError(f"answers are read from {{{windows.field}}}, which must be there once, without a form")
     return pieces
 
 
@@ -123,7 +123,7 @@ class Pattern(Template):
                 others = f"'{ended[0]}' does" if ended else "none of its patterns does"
                 yield (
                     "name",
-                    f"a causal model reads nothing after {{mask}}, so that a pattern has to end with it; {others}",
+                    f"a causal model reads nothing after {{mask}}, so a pattern must end with it; {others}",
                 )
 
     def __init__(

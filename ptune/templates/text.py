@@ -24,7 +24,7 @@ class Text(Template):
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
         """See Template."""
         if task.readout not in ("sequence", "scalar", "text"):
-            yield "", f"text writes texts behind their names, and {task.name} asks for more than texts; use plain"
+            yield "", f"text writes texts after their names, but {task.name} asks for more than texts; use plain"
 
     def __init__(
         self,
