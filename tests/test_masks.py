@@ -388,7 +388,7 @@ def test_bart_reads_no_texts_of_an_examples_own(settings, bart_folder):
     with pytest.raises(ConfigError) as caught:
         settings("method=pattern_finetune", "task=copa", "data=demo", "backbone=local", f"backbone.path={bart_folder}")
     assert caught.value.problems == [
-        "method/head: the texts at the masks of copa are not read from this encoder-decoder; use linear, "
+        "method/head: this encoder-decoder cannot score the texts at the masks of copa; use linear and "
         "method/template=plain"
     ]
 
