@@ -122,8 +122,8 @@ CASES = {
     "answers in a pattern without their text": (
         ["task=squad", "method/template=pattern", "task.patterns.t5.text='{question} {context:lower}'"],
         [
-            "method.template.name: task.patterns.t5: answers are read from {context}, which has to stand once, "
-            "and as it is"
+            "method.template.name: task.patterns.t5: answers are read from {context}, which must be there once, "
+            "without a form"
         ],
     ),
     "windows without room": (
