@@ -56,7 +56,7 @@ class Told:
     def sheets(self) -> list[Sheet]:
         """The tables, without those that would be empty."""
         if self.by == "run":
-            return [tables.of_runs([run.row for run in self.runs])]
+            return [tables.of_runs([run.row for run in self.runs], self.groups)]
         found = [
             tables.of_groups(self.groups, [], self.pruned),
             tables.of_comparisons(self.groups, self.comparisons, self.settings.margin),

@@ -77,9 +77,14 @@ GROUPS: dict[str, Callable[[Group], str]] = {
 }
 
 
-def of_runs(rows: Sequence[Row]) -> Sheet:
-    """A row a run."""
-    return Sheet("runs", list(RUNS), [[show(row) for show in RUNS.values()] for row in rows], [])
+def of_runs(rows: Sequence[Row], groups: Sequence[Group]) -> Sheet:
+    """A row a run, with a note of those that repeat another's settings and seed."""
+    said = [
+        f"{called(group)}: a seed that was run again: {', '.join(str(run.folder) for run in group.repeated)}"
+        for group in groups
+        if group.repeated
+    ]
+    return Sheet("runs", list(RUNS), [[show(row) for show in RUNS.values()] for row in rows], said)
 
 
 def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned: Sequence[Path] = ()) -> Sheet:

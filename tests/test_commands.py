@@ -448,6 +448,7 @@ def test_report_says_once_what_all_runs_share(ptune, finished, tmp_path):
     assert shown[4].startswith("all with task rte, backbone ")
     assert "P 3, seed 3" in shown[4]
     assert "metric dev accuracy (selected on)" in shown[4]
+    assert "a seed that was run again: same/" in shown[5]
 
 
 @pytest.mark.parametrize("width", [100, 80])
