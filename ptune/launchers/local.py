@@ -1,7 +1,7 @@
 """`hydra/launcher=local`: every job of a sweep in a process of its own, several at a time on this machine.
 
 A job that is killed, crashes, exits or runs out of memory costs itself alone. The processes share the machine's
-threads; figures are those of a run that has them all.
+threads; micro-batches are those of a run that has them all, sums can differ in their last bits, and so can scores.
 """
 
 from __future__ import annotations
