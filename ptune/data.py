@@ -481,7 +481,7 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
 def on_hub(task: Any) -> Files:
     """Those of the task's data set. Raises UnavailableError where it is not on the Hub."""
     if "hub" not in task.source:
-        raise UnavailableError(not_on_the_hub(task))
+        raise not_on_the_hub(task)
     hub = task.source["hub"]
     wanted = f"*.{endings(task)}"
     patterns = [f"{hub['config']}/{wanted}" if hub.get("config") else wanted]
@@ -535,15 +535,15 @@ def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
     return found
 
 
-def not_on_the_hub(task: Any) -> str:
-    """What there is instead: the original files, and the demo's corpus where it has one."""
+def not_on_the_hub(task: Any) -> UnavailableError:
+    """That the task's data set is not on the Hub, with what there is: the original files, and perhaps the demo's."""
     from ptune import demo
 
     wanted = task.source.get("obtain", f"its original files ({looked_for(task, required(task))})")
-    ways = [f"  local: data=local data.root=DIR, with {wanted}"]
+    ways = [f"local: data=local data.root=DIR, with {wanted}"]
     if task.name in demo.tasks():
-        ways.append("  demo:  data=demo, a synthetic corpus in the same format")
-    return "\n".join([f"data=hub: {task.name} is not on the Hub. {'Two ways' if ways[1:] else 'One way'} on:", *ways])
+        ways.append("demo:  data=demo, a synthetic corpus in the same format")
+    return UnavailableError(f"data=hub: {task.name} is not on the Hub.", ways)
 
 
 def checksums(paths: Iterable[Path]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from hydra.errors import CompactHydraException
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # nothing may be written there
 LONGEST = 1000  # characters of a message about a file
+OPTIONS = ("", "One option", "Two options", "Three options")
 
 
 class PtuneError(CompactHydraException):
@@ -40,7 +41,15 @@ class UnreadableError(DataError):
 
 
 class UnavailableError(PtuneError):
-    """A data set or checkpoint that is neither on this machine nor to be had from the Hub now."""
+    """A data set or checkpoint that is neither on this machine nor to be had from the Hub now.
+
+    fact: what is not there, in a line; ways: up to three ways to have it or to do without, a line each.
+    """
+
+    def __init__(self, fact: str, ways: Iterable[str] = ()) -> None:
+        self.fact, self.ways = fact, list(ways)
+        first = f"{fact} {OPTIONS[len(self.ways)]}:" if self.ways else fact
+        super().__init__("\n".join([first, *(f"  {way}" for way in self.ways)]))
 
 
 class DivergedError(PtuneError):

@@ -123,11 +123,13 @@ def no_checkpoint(name: str, repo: str) -> UnavailableError:
 
 
 def ways_on(what: str, local: str) -> UnavailableError:
-    """The one message for something that is neither cached nor reachable: the three ways on."""
+    """The one message for something that is neither cached nor reachable, with three options."""
     return UnavailableError(
-        f"{what} is not on this machine and the Hub cannot be reached. Three ways on:\n"
-        "  hub:   run the same command where the Hub can be reached (or set HF_ENDPOINT to a mirror); "
-        "what it fetches is cached\n"
-        f"  local: {local}\n"
-        "  demo:  add data=demo backbone=tiny_encoder to train on synthetic data with the shipped model"
+        f"{what} is not on this machine and the Hub cannot be reached.",
+        [
+            "hub:   run the same command where the Hub can be reached (or set HF_ENDPOINT to a mirror); "
+            "what it fetches is cached",
+            f"local: {local}",
+            "demo:  add data=demo backbone=tiny_encoder to train on synthetic data with the shipped model",
+        ],
     )

@@ -251,7 +251,7 @@ class Reproduction:
             progress.tell(f"  {line.rstrip('.')}.")
         lacking = {line for work in self.works.values() if work.lacking for line in work.lacking.split("; ")}
         for line in sorted(lacking):
-            progress.tell("\n".join([f"missing: {line}", *self.reach.ways.get(line, ())]))
+            progress.tell("\n".join([f"missing: {line}", *(f"  {way}" for way in self.reach.ways.get(line, ()))]))
         for line in self.notes(self.works.values()):
             progress.warn(line)
 

@@ -269,7 +269,7 @@ def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
 
 
 THREE_WAYS = """\
-{what} is not on this machine and the Hub cannot be reached. Three ways on:
+{what} is not on this machine and the Hub cannot be reached. Three options:
   hub:   run the same command where the Hub can be reached (or set HF_ENDPOINT to a mirror); what it fetches is cached
   local: {local}
   demo:  add data=demo backbone=tiny_encoder to train on synthetic data with the shipped model
@@ -277,7 +277,7 @@ THREE_WAYS = """\
 
 
 def test_nowhere(overrides, tmp_path):
-    """No hub, nothing cached: within five seconds, one message with the three ways on, and no folder left."""
+    """No hub, nothing cached: within five seconds, one message with three options, and no folder left."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = train(tmp_path / "run", NOWHERE, tmp_path / "home", *overrides)
     after, waited = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - started
@@ -688,16 +688,16 @@ def test_hub_gives_what_the_original_files_give(both, name):
 def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
     """What to obtain, and data=demo only for a corpus of the demo world."""
     for name, ways in (
-        ("srl_ewt", "Two ways"),
-        ("conll12", "Two ways"),
-        ("paws", "Two ways"),
-        ("wikiann_en", "Two ways"),
+        ("srl_ewt", "Two options"),
+        ("conll12", "Two options"),
+        ("paws", "Two options"),
+        ("wikiann_en", "Two options"),
     ):
         task = leaf(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")))
         with pytest.raises(UnavailableError) as caught:
             data.load(task, Data(source="hub"))
         first, local, *demos = str(caught.value).splitlines()
-        assert first == f"data=hub: {name} is not on the Hub. {ways} on:"
+        assert first == f"data=hub: {name} is not on the Hub. {ways}:"
         assert local == f"  local: data=local data.root=DIR, with {task.source['obtain']}"
         assert demos == ["  demo:  data=demo, a synthetic corpus in the same format"] * (name in demo.tasks())
         del task.source["obtain"]
@@ -713,6 +713,6 @@ def test_revisions_are_commits(name):
 
 
 def test_every_task_of_the_hub_has_a_demo():
-    """The ways on that its message names are there."""
+    """The options that its message names are there."""
     nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "conf/task").glob("*.yaml")]
     assert {node["name"] for node in nodes if "hub" in node["source"]} <= {*demo.tasks()}

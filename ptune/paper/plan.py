@@ -9,7 +9,6 @@ TABLE/SCALE/CELL/TRIAL/SEED.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,13 +21,12 @@ from hydra.errors import HydraException
 
 from ptune import bounded, build, train
 from ptune.config import Train
-from ptune.errors import PtuneError
+from ptune.errors import PtuneError, UnavailableError
 from ptune.leaves import leaf
 from ptune.paper.table import Cell, Words, counted, overrides, trials
 from ptune.run import RunFolder, code_version
 from ptune.where import of_hydra
 
-WAYS = re.compile(r" (One way|Two ways|Three ways) on:$")  # the end of what is said of something missing
 FINISHED, BEGUN, NOTHING = "finished", "begun", "nothing"
 REPLACED = "replaced"  # where run folders go that are run again
 
@@ -203,7 +201,7 @@ def named(trial: Words) -> str:
 
 
 class Reach:
-    """Whether data and weights are there, asked once for each corpus and checkpoint. ways: on from what is not."""
+    """Whether data and weights are there, asked once for each corpus and checkpoint. ways: of what is not there."""
 
     def __init__(self) -> None:
         self.told: dict[str, str | None] = {}
@@ -230,8 +228,9 @@ class Reach:
                 self.told[key] = None
             except PtuneError as error:
                 first, *ways = str(error).splitlines()
-                self.told[key] = first = WAYS.sub("", first)
-                self.ways[first] = ways
+                if isinstance(error, UnavailableError):
+                    first, ways = error.fact, error.ways
+                self.told[key], self.ways[first] = first, ways
         return self.told[key]
 
 
