@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from statistics import fmean, median
 from typing import Any, TypeVar
 
@@ -315,9 +316,11 @@ def preferred(members: Sequence[Shown]) -> Shown:
 
 
 def styles(drawn: Sequence[Shown]) -> Sequence[int]:
-    """The styles of series: those of their methods, as in every drawing; of several settings of a method numbers."""
-    own = [s.style for s in drawn]
-    return own if len({*own}) == len(own) else range(len(own))
+    """The styles of series: those of their methods, as in every drawing; further settings of a method have others."""
+    others, found = count(max((s.style for s in drawn), default=0) + 1), list[int]()
+    for s in drawn:
+        found.append(s.style if s.style not in found else next(others))
+    return found
 
 
 def course(shown: Shown) -> list[Point]:

@@ -14,6 +14,7 @@ SETTINGS = ("task", "backbone", "P", "seed", "majority", "metric")  # said once 
 LEFT_OUT = ("stored", "bytes", "run", "space")  # of a table in a paper
 JOINED = {"score": "std", "last": "last std"}  # a mean and its deviation
 SIGNED = re.compile(r"[-+][\d.]+|\[[-+.\d]+, [-+.\d]+\]")  # a minus is no hyphen
+THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 ESCAPED = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -78,9 +79,21 @@ def escaped(text: str) -> str:
 
 
 def comma_separated(sheet: Sheet) -> str:
-    """CSV with a header."""
+    """CSV with a header, for programs: numbers without separators, and two columns, low and high, for an interval."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(sheet.columns)
-    writer.writerows(sheet.rows)
+    columns = [[plain(row[i]) for row in sheet.rows] for i in range(len(sheet.columns))]
+    written = []
+    for name, cells in zip(sheet.columns, columns, strict=True):
+        if name.startswith("95%"):
+            bounds = [cell.strip("[]").split(", ") if cell else ["", ""] for cell in cells]
+            written += [[f"{name} {side}", *(pair[i] for pair in bounds)] for i, side in enumerate(("low", "high"))]
+        else:
+            written.append([name, *cells])
+    writer.writerows(zip(*written, strict=True))
     return out.getvalue()
+
+
+def plain(cell: str) -> str:
+    """A number without its separators of thousands; any other text as it is."""
+    return cell.replace(",", "") if THOUSANDS.fullmatch(cell) else cell

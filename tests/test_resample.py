@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from finished import RESULT, Write, writer
 
-from ptune import metrics, resample, tables
+from ptune import formats, metrics, resample, tables
 from ptune.compare import at_most, compare, holm, two_sided
 from ptune.errors import ConfigError, PtuneError
 from ptune.evaluate import prediction_row
@@ -332,6 +332,16 @@ def test_csv_and_markdown(ptune, searched):
     assert (best["space"], best["against"]) == ("optim.lr 0.01, 0.1", "finetune")
     assert float(best["difference"]) == pytest.approx(100 * (301 + 302 - 314 - 318) / 800, abs=0.01)
     assert (full["method"], full["against"], full["difference"], full["p (Holm)"]) == ("finetune", "", "", "")
+    assert (full["95% of it low"], full["95% of it high"]) == ("", "")
+    assert float(best["95% interval low"]) < float(best["score"]) < float(best["95% interval high"])
+    assert float(best["95% of it low"]) < float(best["difference"]) < float(best["95% of it high"])
+    assert all(int(row["trained"]) for row in (full, best))
+    assert [*map(formats.plain, ("1,518,729", "0.51", "1,2", "optim.lr 1,000"))] == [
+        "1518729",
+        "0.51",
+        "1,2",
+        "optim.lr 1,000",
+    ]
     lines = ptune("report", "runs", "format=markdown").out.splitlines()
     tables = [i for i, line in enumerate(lines) if line.startswith("| --- |")]
     assert len(tables) == 3
