@@ -75,7 +75,7 @@ def predict_together(
     """
     outputs: list[list[list[RowOutput]]] = [[[] for _ in asked.examples] for asked in several]
     rows = [(number, i) for number, asked in enumerate(several) for i in range(len(asked.examples))]
-    rows.sort(key=lambda row: -several[row[0]].rendered.lengths[row[1]])
+    rows.sort(key=lambda row: (-several[row[0]].rendered.lengths[row[1]], row[1]))  # of several runs side by side
     padding = PADDING if model.device.type == "cpu" else PADDING_OF_GPU
     batches = fitting(rows, lambda row: several[row[0]].rendered.size(row[1]), batch_size, tokens, padding)
 
