@@ -22,9 +22,11 @@ def main(cfg: DictConfig) -> None:
     A run that has one tells its W&B run, too. Several runs, parted by commas, vote, see ptune.ensemble.
     """
     from ptune.build import settings_of
+    from ptune.source import task_problems
 
     s = settings_of(cfg, Eval)
-    if problems := [*too_small({"batch_size": s.batch_size})]:
+    of_task = task_problems(s.task, s.packages) if s.task is not None else []
+    if problems := [*too_small({"batch_size": s.batch_size}), *of_task]:
         raise ConfigError(problems)
     from ptune.asked import another, changed, unsized
     from ptune.breakdown import breakdown, tables

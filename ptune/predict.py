@@ -115,6 +115,10 @@ def misplaced(s: Predict) -> Iterator[str]:
     """Settings that are out of range, or go with a submission and are given without one, and the other way round."""
     yield from too_small({"batch_size": s.batch_size})
     if s.submission:
+        from ptune.source import task_problems
+
+        if s.task is not None:
+            yield from task_problems(s.task, s.packages)
         if s.input != "-":
             yield "input: a submission reads the task's own files (data=...); leave it out"
         if s.scheme is not None:

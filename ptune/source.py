@@ -61,12 +61,18 @@ HUB_FORMATS = ("parquet", "jsonl")
 
 def made(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Task:
     """The task of a yaml. Raises ConfigError with every mistake in it."""
-    if problems := [*check_leaf("task", config, packages)]:
+    if problems := task_problems(config, packages):
         raise ConfigError(problems)
     task: Task = leaf(config, packages)
-    if problems := [f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task))]:
-        raise ConfigError(problems)
     return task
+
+
+def task_problems(config: Any, packages: Sequence[str] = ()) -> list[str]:
+    """Every mistake in a task's yaml, one line each."""
+    if problems := [*check_leaf("task", config, packages)]:
+        return problems
+    task: Task = leaf(config, packages)
+    return [f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task))]
 
 
 def source_problems(task: Task) -> Iterator[Problem]:

@@ -58,9 +58,11 @@ def look(settings: Train) -> None:
 
     Raises UnavailableError or DataError; what is wrong with the settings themselves is told afterwards.
     """
+    from ptune.source import task_problems
+
     procedure = settings.method.get("procedure")
     if not isinstance(procedure, Mapping) or [
-        *check_leaf("task", settings.task, settings.packages),
+        *task_problems(settings.task, settings.packages),
         *check_leaf("", procedure, settings.packages),
     ]:
         return

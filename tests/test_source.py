@@ -170,6 +170,20 @@ CASES: dict[str, tuple[str, Edit, list[str]]] = {
 }
 
 
+TYPOS = {
+    "task.source.reader=colunms": "task.source.reader: there is no reader 'colunms'; did you mean 'columns'?",
+    "+task.source.opened=16": (
+        "task.source.opened: not a setting of a source with reader columns; did you mean 'opens'?"
+    ),
+    "task.source.files=train.txt": (
+        "task.source.files: 'train.txt' is not a mapping, as {train: [train.txt], dev: [dev.txt]}"
+    ),
+    "task.source.files.dev=dev.txt": (
+        "task.source.files.dev: 'dev.txt' is not a list of names of files; did you mean [dev.txt]?"
+    ),
+}
+
+
 def problems(config: dict[str, Any]) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         made(config)
@@ -221,3 +235,26 @@ def test_at_the_command_line(words, ptune) -> None:
         assert code == 2
         assert err.startswith(said)
         assert "\n" not in err
+
+
+@pytest.mark.parametrize("edit", TYPOS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "check"),
+        ("train", "backbone=tiny_encoder", "tracker=none"),
+        ("train", "-m", "backbone=tiny_encoder", "tracker=none", "seed=1"),
+        ("eval", "run=none"),
+        ("predict", "run=none", "submission=true"),
+    ],
+    ids=["data check", "train", "train -m", "eval", "predict"],
+)
+def test_before_a_file_or_a_run_is_opened(words, edit, ptune) -> None:
+    """Where the original files would be read, with one line the same for all, and without an empty run folder."""
+    code, out, err = ptune(*words, "data=local", "data.root=.", "task=wnut17", edit)
+    if "-m" in words:
+        assert TYPOS[edit] in out + err
+        assert code == 2
+    else:
+        assert (code, err) == (1, TYPOS[edit])
+        assert not [*Path("outputs").glob("wnut17/*/*")]
