@@ -77,7 +77,13 @@ def check_settings(key: str, kind: Any, given: Mapping[str, Any]) -> Iterator[st
         model.model_validate(given, strict=True)
     except ValidationError as error:
         for problem in error.errors():
-            yield f"{key}.{'.'.join(str(part) for part in problem['loc'])}: {told(problem, kind, model.model_fields)}"
+            yield f"{key}.{path_of(problem)}: {told(problem, kind, model.model_fields)}"
+
+
+def path_of(problem: Any) -> str:
+    """Where one of pydantic's findings is, below the key of what was checked: of a wrong key, what it is a key of."""
+    found = problem["loc"]
+    return ".".join(str(part) for part in (found[:-2] if found[-1] == "[key]" else found))
 
 
 def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
@@ -91,7 +97,17 @@ def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
         return f"'{problem['input']}' is not a choice; {nearest(problem['input'], choices)}"
     if problem["type"] == "sequence_str":
         return f"{problem['input']!r} is not a list"
+    if problem["type"] == "string_type" and isinstance(value := problem["input"], bool | int | float):
+        return unquoted(value)
     return f"{problem['input']!r} is not {problem['msg'].removeprefix('Input should be ')}"
+
+
+def unquoted(value: float) -> str:
+    """That a text is needed, of one that YAML takes for something else unless it is quoted."""
+    if not isinstance(value, bool):
+        return f"{value} is a number where a text is needed; quote it in the yaml: '{value}'"
+    read, words = ("true", ("yes", "on")) if value else ("false", ("no", "off"))
+    return f"{read} where a text is needed; YAML reads {' and '.join(words)} as {read}, so quote it: '{words[0]}'"
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ptune.bounded import UNNAMABLE, plain
 from ptune.data import NOT_THE_READERS, SPLITS
 from ptune.errors import ConfigError, nearest
-from ptune.leaves import check_leaf, leaf, signature_model, told
+from ptune.leaves import check_leaf, leaf, path_of, signature_model, told
 from ptune.schemes import LETTERS
 from ptune.tasks import SHARED, Task
 
@@ -201,12 +201,12 @@ def options(reader: str, given: Mapping[str, Any], key: str) -> Iterator[Problem
         for problem in problems:
             if problem["type"] == "missing" and get_close_matches(str(problem["loc"][0]), extra):
                 continue  # it is there, misspelled
-            place = ".".join(str(part) for part in problem["loc"])
+            path = path_of(problem)
             if problem["type"] == "extra_forbidden":
                 known = [*model.model_fields, *NOT_THE_READERS]
-                yield f"{key}.{place}", f"not a setting of a source with reader {reader}; {nearest(place, known)}"
+                yield f"{key}.{path}", f"not a setting of a source with reader {reader}; {nearest(path, known)}"
             else:
-                yield f"{key}.{place}", told(problem, read, model.model_fields)
+                yield f"{key}.{path}", told(problem, read, model.model_fields)
 
 
 def named(task: Task, source: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Iterator[Problem]:

@@ -213,6 +213,35 @@ def test_fields_that_may_be_empty_are_fields() -> None:
     ]
 
 
+UNQUOTED = {
+    "labels: [no, yes]": [
+        "task.labels.0: false where a text is needed; YAML reads no and off as false, so quote it: 'no'",
+        "task.labels.1: true where a text is needed; YAML reads yes and on as true, so quote it: 'yes'",
+    ],
+    "labels: [1, 0]": [
+        "task.labels.0: 1 is a number where a text is needed; quote it in the yaml: '1'",
+        "task.labels.1: 0 is a number where a text is needed; quote it in the yaml: '0'",
+    ],
+    "verbalizers: {said: {yes: ['Yes'], '0': [2.5]}}": [
+        "task.verbalizers.said: true where a text is needed; YAML reads yes and on as true, so quote it: 'yes'",
+        "task.verbalizers.said.0.0: 2.5 is a number where a text is needed; quote it in the yaml: '2.5'",
+    ],
+}
+
+
+@pytest.mark.parametrize("line", UNQUOTED)
+def test_what_yaml_takes_for_something_else(line: str) -> None:
+    assert problems({**node("paws"), **yaml.safe_load(line)}) == UNQUOTED[line]
+
+
+def test_a_number_among_the_values_of_a_column() -> None:
+    config = node("paws")
+    config["source"]["values"]["label"] = {0: "different", "1": "paraphrase"}
+    assert problems(config) == [
+        "task.source.values.label: 0 is a number where a text is needed; quote it in the yaml: '0'"
+    ]
+
+
 @pytest.mark.parametrize(
     "words",
     [
