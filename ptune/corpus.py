@@ -51,7 +51,7 @@ def read_corpus(
     if s.protocol != "standard":
         s.select_on = "held_out"
     if not untrained and not corpus.labeled("train"):
-        raise ConfigError([f"task: no training record of {task.name} has a '{task.label}' in this source"])
+        raise ConfigError([f"task: {data.without_gold(task, 'train', data.sources(task, s.data, {})['train'])}"])
     suit(s, task, corpus)
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import import_module
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,20 @@ def empty(task: Any, split: str, source: Source) -> str:
     return f"{source.where}: no records; is this the {split} file of {task.name}?"
 
 
+def without_gold(task: Any, split: str, source: Source) -> str:
+    """That no record of a split has its gold, with the names of what they have in its place, for messages."""
+    first = next(source.records(Reading(lenient=True)), None)
+    names = [*first.values] if first else []
+    said = f"no {'training' if split == 'train' else split} record of {task.name} has a '{task.label}'"
+    others = [name for name in names if name not in (*task.inputs, *task.also)]
+    if not others or task.label in names:
+        return f"{said} in {source.where}"
+    hint = f"rename {others[0] if len(others) == 1 else 'one of them'} to {task.label}"
+    if "label" in signature(type(task)).parameters:
+        hint += f", or add label: {others[0] if len(others) == 1 else 'NAME'} to the task's yaml"
+    return f"{said}: {source.where} has {', '.join(names)}; {hint}"
+
+
 def note(origin: dict[str, Any], split: str, reading: Reading) -> None:
     """Keep for the run folder how many parts a split's files have, and how many were left out or skipped."""
     if reading.counts:
@@ -448,6 +463,8 @@ def file_sources(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, Sou
         )
     reader = import_module(f"ptune.readers.{task.source['reader']}")
     options = {name: value for name, value in task.source.items() if name not in NOT_THE_READERS}
+    if "reads" in signature(reader.read).parameters:
+        options["reads"] = [*task.inputs, task.label]
     folders = [root, root / task.source.get("folder", task.name), root / task.name]
     origin["root"] = str(root)
     found = {}

@@ -49,10 +49,12 @@ def main(cfg: DictConfig) -> None:
         if loud := data.unlike_original(task, counts) if origin["source"] != "demo" else "":
             console.print(loud, style="bold yellow", markup=False)
         sizes = [] if loud else data.others(task, counts)
-        for line in (*sizes, *remarks(task, counts, unlabeled, origin)):
+        # a test split without labels is usual
+        without = [data.without_gold(task, split, sources[split]) for split in unlabeled if split in ("train", "dev")]
+        for line in (*sizes, *without, *remarks(task, counts, origin)):
             console.print(line, style="yellow", markup=False)
-    if without := data.missing(task, sources, origin):
-        problems.append(without)
+    if absent := data.missing(task, sources, origin):
+        problems.append(absent)
     if problems := list(dict.fromkeys(problems)):  # a file may be read for two splits
         raise DataError(*problems, f"{len(problems):,} problem{'s' * (len(problems) > 1)}")
     if not s.quiet:
@@ -81,15 +83,11 @@ def counted(columns: Columns) -> dict[str, dict[str, str]]:
     }
 
 
-def remarks(task: Task, counts: dict[str, int], unlabeled: list[str], origin: dict[str, Any]) -> list[str]:
-    """What is no problem and worth knowing: splits without labels, rows left out, splits that are not there.
-
-    Of unlabeled splits only those that corpora have labels for: a test without is usual.
-    """
+def remarks(task: Task, counts: dict[str, int], origin: dict[str, Any]) -> list[str]:
+    """What is no problem and worth knowing: rows left out, splits that are not there."""
     absent = [split for split in task.source["files"] if split not in counts and split not in data.required(task)]
     said = task.source.get("statistics", {}).get("from")
     return [
-        *(f"no '{task.label}' in {split}" for split in unlabeled if split in ("train", "dev")),
         *(
             f"left out of {split}: {count:,} rows (task.source.leave_out)"
             for split, count in origin.get("left_out", {}).items()

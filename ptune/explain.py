@@ -18,6 +18,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationKeyError,
     InterpolationResolutionError,
     OmegaConfBaseException,
 )
@@ -42,6 +43,8 @@ def explain(error: Exception, command: str) -> str:
     place = f"{source[1]}.yaml: " if source and source[1] != command else ""
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return place + no_key(cause)
+    if isinstance(cause, InterpolationKeyError) and (without := re.search(r"key '(\w+)\.name'", str(cause.msg))):
+        return f"{without[1]}.name: must be given: name: NAME in the yaml of the {without[1]}"
     if isinstance(cause, OmegaConfBaseException):
         return f"{place}{cause.full_key or cause.key}: {str(cause.msg or cause).splitlines()[0]}"
     return no_group(str(error), command) or tidy(str(error))

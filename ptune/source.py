@@ -16,7 +16,7 @@ from ptune.leaves import check_leaf, leaf, path_of, signature_model, told
 from ptune.schemes import LETTERS
 from ptune.tasks import SHARED, Task
 
-NOT_OPTIONS = ("path", "each")
+NOT_OPTIONS = ("path", "reads", "each")
 NAMED = (*SPLITS, "unlabeled")
 Problem = tuple[str, str]
 

@@ -115,7 +115,7 @@ def test_train_without_labels(tmp_path, ptune, lenient):
     (tmp_path / form.train).write_text(bad_input.lines_of(rows), encoding="utf-8")
     local = ("data=local", f"data.root={tmp_path}", f"data.lenient={lenient}")
     code, _, err = ptune("train", "task=wic", "method=majority", "backbone=tiny_encoder", "tracker=none", *local)
-    assert (code, err) == (2, "task: no training record of wic has a 'label' in this source")
+    assert (code, err) == (2, f"task: no training record of wic has a 'label' in {tmp_path / form.train}")
     assert not list(tmp_path.rglob("config.yaml"))
 
 

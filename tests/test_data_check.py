@@ -107,13 +107,13 @@ def test_gold_that_is_missing(check, tmp_path):
     code, rows, remarks, said = check("task=wic", f"data.root={tmp_path}")
     assert code == 1
     assert rows["labels"] == ["2", "0"]
-    assert "no 'label' in dev" in remarks
+    assert f"no dev record of wic has a 'label' in {tmp_path / 'val.jsonl'}" in remarks
     wanted = "a split is labeled throughout or not at all"
     assert said == [f"{train}:2: has no 'label', but {train}:1 does; {wanted}", "1 problem"]
     wic(tmp_path, train=[{"label": None}, {}], val=[{}])
     code, _, remarks, said = check("task=wic", f"data.root={tmp_path}")
     assert (code, said) == (1, [f"{train}:2: has 'label', but {train}:1 does not; {wanted}", "1 problem"])
-    assert "no 'label' in train" in remarks
+    assert f"no training record of wic has a 'label' in {train}" in remarks
 
 
 def test_another_selection_is_loud(check, tmp_path):

@@ -2,7 +2,8 @@
 
 `with each("sentences"):` surrounds the reading of each part of a file that can be read without the others. A format
 of several files has `beside(path) -> list[Path]` too: those that `read` opens besides `path`; one that reads a folder
-of files has `inside(path) -> list[Path]`.
+of files has `inside(path) -> list[Path]`. Where `read` takes `reads`, it is given the names of the values that the
+task reads, its label last.
 """
 
 from __future__ import annotations

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from ptune.errors import DataError, UnreadableError, nearest
 from ptune.readers import Each, Record, lines, strict
+
+LONGEST_NAME = 40  # characters of a column's name that a message shows
+MARKS = {"\t": "tabs", ",": "commas", ";": "semicolons"}  # that may separate columns
 
 
 def read(
@@ -18,6 +22,7 @@ def read(
     values: Mapping[str, Mapping[str, str]] | None = None,
     columns: Mapping[str, str] | None = None,
     broken: bool = False,
+    reads: Sequence[str] = (),
     each: Each = strict,
 ) -> Iterator[Record]:
     """Yield a record a row.
@@ -25,15 +30,20 @@ def read(
     names: of the columns, in order; null: the first row has them. quoted: whether fields stand in quotation marks,
     which may then hold the delimiter and line ends. columns: our name -> the file's of the columns to keep; null: all,
     under their own names. values: for one of our names, what its values stand for. broken: whether rows may have too
-    few columns, as GLUE's QQP has them; the missing ones are None. Raises DataError where a row has another number of
-    columns than the names, a column is not there, or a value stands for nothing.
+    few columns, as GLUE's QQP has them; the missing ones are None. reads: our names of the columns that the task needs,
+    its label last, which may be missing. Raises DataError where a row has another number of columns than the names, a
+    column is not there, or a value stands for nothing.
     """
     header = list(names or [])
     kept = placed(columns, header, str(path)) if header else {}
+    if header and (absent := [name for name in reads[:-1] if name not in kept]):
+        raise UnreadableError(f"{path}: no column '{absent[0]}' by task.source.names and columns ({', '.join(kept)})")
     for where, cells in rows(path, delimiter, quoted, each):
         if not header:
             header = cells
             kept = placed(columns, header, where)
+            if absent := [name for name in reads[:-1] if name not in kept]:
+                raise UnreadableError(f"{where}: {no_column(absent[0], header, reads, delimiter)}")
             continue
         with each("rows"):
             if len(cells) > len(header) or (len(cells) < len(header) and not broken):
@@ -48,6 +58,19 @@ def placed(columns: Mapping[str, str] | None, header: Sequence[str], where: str)
         if theirs not in header:
             raise UnreadableError(f"{where}: no column '{theirs}'; {nearest(theirs, header)}")
     return {ours: header.index(theirs) for ours, theirs in (columns or {name: name for name in header}).items()}
+
+
+def no_column(name: str, header: Sequence[str], reads: Sequence[str], delimiter: str) -> str:
+    """That the first row names no column as the task needs it, and what may be the matter."""
+    said = ", ".join(cell if len(cell) <= LONGEST_NAME else f"{cell[:LONGEST_NAME]}..." for cell in header)
+    other = [mark for mark in MARKS if mark != delimiter and mark in header[0]] if len(header) == 1 else []
+    if close := get_close_matches(name, header, n=1):
+        hint = f"did you mean '{close[0]}'? Rename one of the two"
+    elif other:
+        hint = f"if {MARKS[other[0]]} separate its columns, add delimiter: {other[0]!r} under source in the task's yaml"
+    else:
+        hint = f"if the file has none, add names: [{', '.join(reads)}] under source in the task's yaml, in its order"
+    return f"the header has no '{name}' ({said}); {hint}"
 
 
 def rows(path: Path, delimiter: str, quoted: bool, each: Each) -> Iterator[tuple[str, list[str]]]:

@@ -1,0 +1,93 @@
+"""A task of one's own, a yaml and tables beside it: what is said of each mistake in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Result
+
+YAML = """# Toys: is a review good or bad?
+_target_: ptune.tasks.classify.Classify
+name: toys
+version: 1
+source:
+  reader: delimited
+  files: {train: [train.tsv], dev: [dev.tsv]}
+fields: [text]
+labels: [bad, good]
+"""
+ROWS = [f"a {said} toy, number {i}\t{label}" for i in range(6) for said, label in (("broken", "bad"), ("fine", "good"))]
+TRAIN = ("backbone=tiny_encoder", "method=ptv2", "max_steps=1", "batch_size=4", "tracker=none")
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write the task's yaml and both of its files."""
+
+    def write(yaml: str = YAML, header: str = "text\tlabel", rows: list[str] = ROWS) -> None:
+        (tmp_path / "my_conf/task").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "my_conf/task/toys.yaml").write_text(yaml, encoding="utf-8")
+        for name in ("train.tsv", "dev.tsv"):
+            (tmp_path / name).write_text("".join(f"{line}\n" for line in (header, *rows) if line), encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def on_toys(ptune: Callable[..., Result]) -> Callable[..., Result]:
+    """A command on the task."""
+    return lambda *words: ptune(*words, "--config-dir", "my_conf", "task=toys", "data=local", "data.root=.")
+
+
+HEADERS = {
+    "none": ("", "(a broken toy, number 0, bad); if the file has none, add names: [text, label] under source in the "
+             "task's yaml, in its order"),
+    "commas": ("text,label", "(text,label); if commas separate its columns, add delimiter: ',' under source in the "
+               "task's yaml"),
+    "another name": ("texts\tlabel", "(texts, label); did you mean 'texts'? Rename one of the two"),
+    "a long one": ("a" * 50 + "\tlabel", f"({'a' * 40}..., label); if the file has none, add names: [text, label] "
+                   "under source in the task's yaml, in its order"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_without_the_text(name: str, write: Write, on_toys: Callable[..., Result]) -> None:
+    header, said = HEADERS[name]
+    write(header=header, rows=[row.replace("\t", ",") for row in ROWS] if name == "commas" else ROWS)
+    wanted = f":1: the header has no 'text' {said}"
+    assert on_toys("data", "check").err.splitlines() == [f"train.tsv{wanted}", f"dev.tsv{wanted}", "2 problems"]
+    assert on_toys("train", *TRAIN).err == f"train.tsv{wanted}"
+
+
+def test_the_cures_of_a_header(write: Write, on_toys: Callable[..., Result]) -> None:
+    write(header="", yaml=YAML.replace("delimited\n", "delimited\n  names: [text, label]\n"))
+    assert on_toys("data", "check").code == 0
+    commas = [f'"{text}",{label}' for text, label in (row.split("\t") for row in ROWS)]
+    write(YAML.replace("delimited\n", "delimited\n  delimiter: ','\n  quoted: true\n"), "text,label", commas)
+    assert on_toys("data", "check").code == 0
+    write(header="text\tclass", yaml=YAML + "label: class\n")
+    assert on_toys("data", "check").code == 0
+
+
+def test_names_without_the_text(write: Write, on_toys: Callable[..., Result]) -> None:
+    write(header="", yaml=YAML.replace("delimited\n", "delimited\n  names: [review, label]\n"))
+    wanted = "no column 'text' by task.source.names and columns (review, label)"
+    assert on_toys("data", "check").err.splitlines()[0] == f"train.tsv: {wanted}"
+
+
+def test_a_label_of_another_name(write: Write, on_toys: Callable[..., Result], tmp_path: Path) -> None:
+    write(header="text\tclass")
+    wanted = "has text, class; rename class to label, or add label: class to the task's yaml"
+    checked = on_toys("data", "check")
+    assert checked.code == 0
+    assert f"no training record of toys has a 'label': train.tsv {wanted}" in checked.out
+    said = f"task: no training record of toys has a 'label': {tmp_path}/train.tsv {wanted}"
+    assert on_toys("train", *TRAIN).err == said
+
+
+def test_a_task_without_a_name(write: Write, on_toys: Callable[..., Result]) -> None:
+    write(YAML.replace("name: toys\n", ""))
+    assert on_toys("train", *TRAIN).err == "task.name: must be given: name: NAME in the yaml of the task"
