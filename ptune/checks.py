@@ -108,11 +108,11 @@ def check(s: Train) -> Iterator[str]:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
     leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
     leaf_problems = {key: [*check_leaf(key, value, s.packages)] for key, value in leaves.items()}
-    if not any(leaf_problems.values()):
-        yield from check_together(s)
-        return
     unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
-    yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+    if unfit or any(leaf_problems.values()):
+        yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+    else:
+        yield from check_together(s)
 
 
 def unread(s: Train) -> Iterator[str]:

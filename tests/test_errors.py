@@ -115,6 +115,27 @@ CASES = {
         ["task=conll03", "method/head=verbalizer"],
         ["method/head: a verbalizer answers for a whole text, but conll03 asks for one label per word; use linear"],
     ),
+    "tagging with nothing trained": (
+        ["task=conll03", "method=zero_shot"],
+        [
+            "method: zero_shot answers for whole texts only, and conll03 asks for one label a word; use a method that "
+            "trains, as method=ptv2"
+        ],
+    ),
+    "tagging with an untrained head": (
+        ["task=conll03", "method=zero_shot", "method/template=plain", "method/head=linear"],
+        [
+            "method: zero_shot answers for whole texts only, and conll03 asks for one label a word; use a method that "
+            "trains, as method=ptv2"
+        ],
+    ),
+    "answers with nothing trained": (
+        ["task=squad", "method=in_context"],
+        [
+            "method: in_context answers for whole texts only, and squad asks for a part of one; use a method that "
+            "trains, as method=ptv2"
+        ],
+    ),
     "answers with a verbalizer": (
         ["task=squad", "method/head=verbalizer", "method/template=pattern"],
         ["method/head: a verbalizer answers for a whole text, but squad asks for a part of one; use linear"],

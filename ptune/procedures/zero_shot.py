@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ptune.leaves import target
 from ptune.procedures import Procedure, Stage
+
+if TYPE_CHECKING:
+    from ptune.config import Train
+    from ptune.injection import Shape
+
+WANTED = {"token": "one label a word", "span": "a part of one"}  # which an untrained head would guess
 
 
 class ZeroShot(Procedure):
     """Evaluate the model as it is."""
 
     trains = False
+
+    @classmethod
+    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+        """See Procedure."""
+        head = target(given.method["head"]["_target_"], given.packages)
+        if task.readout in WANTED and task.masked == "label" and getattr(head, "reads", None) != "text":
+            name, wanted = given.method["name"], WANTED[task.readout]
+            yield (
+                "method",
+                f"{name} answers for whole texts only, and {task.name} asks for {wanted}; use a method that trains, as "
+                "method=ptv2",
+            )
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """One stage."""
