@@ -214,7 +214,7 @@ class Predict:
     """Settings of `ptune predict`: text or jsonl in, jsonl out, or a leaderboard's files."""
 
     run: str = setting(MISSING, "a finished run's folder, or several that share a backbone: A,B")
-    input: str = setting("-", "file of texts or jsonl; -: standard input")
+    input: str = setting("-", "file of texts, tsv or jsonl; -: standard input")
     output: str = setting("-", "jsonl file, or a folder for submission=true; -: standard output, or RUN/submission")
     submission: bool = setting(False, "write the leaderboard's files for the task's test split")
     task: dict[str, Any] | None = setting(

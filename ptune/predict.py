@@ -130,11 +130,14 @@ def misplaced(s: Predict) -> Iterator[str]:
 
 
 def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
-    """The fields of each line, JSON object or text; blank lines are skipped. Raises DataError with file:line."""
+    """The fields of each line, JSON object or text; blank lines are skipped. Raises DataError with file:line.
+
+    Where the first line names the task's fields, texts stand in columns of these names; others are passed on.
+    """
     reader: Any = import_module(f"ptune.readers.{task.source['reader']}") if "reader" in task.source else None
-    for where, text in lines:
-        if not text.strip():
-            continue
+    columns: list[str] = []
+    filled = ((where, text) for where, text in lines if text.strip())
+    for number, (where, text) in enumerate(filled):
         if text.lstrip().startswith("{"):
             values = parse(text, where)
             if hasattr(reader, "nested") and reader.nested(values):  # a line of the original file is several records
@@ -142,10 +145,31 @@ def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
             else:
                 yield Record(where, values)
             continue
+        if number == 0 and (columns := named(text, task)):
+            continue
         try:
-            yield Record(where, task.parse(text))
+            yield Record(where, in_columns(text, columns) if columns else task.parse(text))
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
+
+
+def named(text: str, task: Task) -> list[str]:
+    """Our names of the columns, of a first line that names all of the task's fields; else none."""
+    from ptune.tasks import Task as Plain
+
+    if type(task).parse is not Plain.parse:  # a line is no table's row
+        return []
+    ours = {theirs: name for name, theirs in (task.source.get("columns") or {}).items()}
+    columns = [ours.get(name, name) for name in text.split("\t")]
+    return columns if {*task.inputs} <= {*columns} and len({*columns}) == len(columns) else []
+
+
+def in_columns(text: str, columns: Sequence[str]) -> dict[str, str]:
+    """A row's texts by their columns' names. Raises DataError where they are not as many."""
+    texts = text.split("\t")
+    if len(texts) != len(columns):
+        raise DataError(f"{len(texts)} columns where the first line names {len(columns)}: {', '.join(columns)}")
+    return dict(zip(columns, texts, strict=True))
 
 
 def unlabeled(record: Record, task: Task) -> Record:

@@ -313,6 +313,22 @@ def test_predict_labels_are_not_read(ptune, runs, tmp_path):
     assert first["more"] == [1]
 
 
+def test_predict_columns(ptune, runs, tmp_path):
+    """A first line that names the task's fields is no example: columns go by its names, a label changes nothing."""
+    rte = str(runs / "finished" / "rte")
+    (tmp_path / "plain.tsv").write_text("Anna lives in Oslo.\tOslo is far.\n")
+    (plain,) = rows(ptune("predict", rte, "input=plain.tsv").out)
+    table = "\nlabel\thypothesis\tpremise\nentailment\tOslo is far.\tAnna lives in Oslo.\n\n"
+    (tmp_path / "table.tsv").write_text(table)
+    (found,) = rows(ptune("predict", rte, "input=table.tsv").out)
+    assert found.pop("label") == "entailment"
+    assert found == plain
+    (tmp_path / "short.tsv").write_text(f"{table}Oslo is far.\tAnna lives in Oslo.\n")
+    told = ptune("predict", rte, "input=short.tsv")
+    wanted = "short.tsv:5: 2 columns where the first line names 3: label, hypothesis, premise"
+    assert (told.code, told.err) == (1, wanted)
+
+
 def test_predict_errors(ptune, runs, tmp_path, standard_input):
     """The file, the line, and what would be right."""
     ner, rte = runs / "finished" / "ner", runs / "finished" / "rte"
@@ -325,7 +341,8 @@ def test_predict_errors(ptune, runs, tmp_path, standard_input):
 
     found = ptune("predict", str(rte), "input=no.txt")
     assert (found.code, found.err) == (2, "input: there is no file no.txt; name one, or - for standard input")
-    texts = "1 texts where rte needs 2, separated by tabs: premise, hypothesis"
+    forms = "other forms: a first line that names the columns, or JSON lines"
+    texts = f"1 texts where rte needs 2, separated by tabs: premise, hypothesis; {forms}"
     assert refused(rte, b"a\tb\n\nc\n") == f"in:3: {texts}"
     assert refused(rte, b'a\tb\n{"premise": \n') == "in:2: not JSON (Expecting value: line 1 column 13 (char 12))"
     assert refused(rte, b'\n{"premise": "a"}\n') == "in:2: no text in 'hypothesis'; rte needs premise, hypothesis"
@@ -616,7 +633,8 @@ def test_answers_from_training_to_export(ptune, examples, bert_folder, roberta_f
     told = ptune("predict", "v1", "input=in.txt")
     assert (told.code, told.err) == (
         1,
-        "in.txt:2: 1 texts where squad needs 2, separated by tabs: question, context",
+        "in.txt:2: 1 texts where squad needs 2, separated by tabs: question, context; other forms: a first line that "
+        "names the columns, or JSON lines",
     )
     assert ptune("export", "v1", "out=adapter").code == 0
     equals_peft(tmp_path / "v1", tmp_path / "adapter", roberta_folder)

@@ -227,7 +227,9 @@ def test_classify_majority_and_parse(cb):
     train = [Example("0", {}, "neutral"), Example("1", {}, "contradiction")]
     assert cb.majority(train)(train[0]).value == "contradiction"
     assert cb.parse("a b\tc") == {"premise": "a b", "hypothesis": "c"}
-    with pytest.raises(DataError, match=r"^1 texts where cb needs 2, separated by tabs: premise, hypothesis$"):
+    with pytest.raises(
+        DataError, match=r"^1 texts where cb needs 2, separated by tabs: premise, hypothesis; other forms: "
+    ):
         cb.parse("a b")
 
 

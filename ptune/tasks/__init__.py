@@ -174,7 +174,7 @@ class Task(ABC):
         if len(texts) != len(self.inputs):
             raise DataError(
                 f"{len(texts)} texts where {self.name} needs {len(self.inputs)}, separated by tabs: "
-                f"{', '.join(self.inputs)}"
+                f"{', '.join(self.inputs)}; other forms: a first line that names the columns, or JSON lines"
             )
         return dict(zip(self.inputs, texts, strict=True))
 
