@@ -50,7 +50,8 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     split = s.split or reported
     if not corpus.labeled(split):
         labeled = [name for name in corpus.splits if corpus.labeled(name)]
-        raise ConfigError([f"split: {first.task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
+        what = "labels for" if split in corpus.splits else "split"
+        raise ConfigError([f"split: {first.task.name} has no {what} '{split}'; one of: {', '.join(labeled)}"])
     if problem := unlike(runs, corpus, split):
         others = [name for name in corpus.splits if name != "train" and corpus.labeled(name)]
         fair = [name for name in others if not unlike(runs, corpus, name)]

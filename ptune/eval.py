@@ -60,7 +60,8 @@ def main(cfg: DictConfig) -> None:
         split = s.split or reported
         if not corpus.labeled(split):
             labeled = [name for name in corpus.splits if corpus.labeled(name)]
-            raise ConfigError([f"split: {task.name} has no labels for '{split}'; one of: {', '.join(labeled)}"])
+            what = "labels for" if split in corpus.splits else "split"
+            raise ConfigError([f"split: {task.name} has no {what} '{split}'; one of: {', '.join(labeled)}"])
         if corpus.synthetic:
             progress.say(SYNTHETIC, style="bold yellow")
         for line in corpus.warnings:

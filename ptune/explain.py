@@ -26,6 +26,8 @@ from omegaconf.errors import (
 from ptune.config import SCHEMAS
 from ptune.errors import ConfigError, PtuneError, nearest
 
+FOLDERS = ("run", "backbone.path")  # settings without a default that name one
+
 
 def explain(error: Exception, command: str) -> str:
     """What to show of an error that Hydra raised while it read a command line or composed a configuration."""
@@ -46,8 +48,19 @@ def explain(error: Exception, command: str) -> str:
     if isinstance(cause, InterpolationKeyError) and (without := re.search(r"key '(\w+)\.name'", str(cause.msg))):
         return f"{without[1]}.name: must be given: name: NAME in the yaml of the {without[1]}"
     if isinstance(cause, OmegaConfBaseException):
-        return f"{place}{cause.full_key or cause.key}: {str(cause.msg or cause).splitlines()[0]}"
+        return f"{place}{cause.full_key or cause.key}: {converted(str(cause.msg or cause).splitlines()[0])}"
     return no_group(str(error), command) or tidy(str(error))
+
+
+def converted(said: str) -> str:
+    """OmegaConf's text of a value of another type, in our words; other texts as they are."""
+    if found := re.fullmatch(r"Value (.*) of type '\w+' could not be converted to (Integer|Float)", said):
+        return f"{found[1]} is not a {'whole number' if found[2] == 'Integer' else 'number'}"
+    if found := re.fullmatch(r"Value (.*) is not a valid bool \(type \w+\)", said):
+        return f"{found[1]} is not true or false"
+    if re.fullmatch(r"field '.*' is not Optional", said):
+        return "null is no value of it; leave it out for its default"
+    return said
 
 
 def unreadable(error: yaml.YAMLError) -> str:
@@ -169,7 +182,7 @@ def check_complete(cfg: DictConfig) -> None:
     problems = [*unknown(cfg)]
     for path, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
         if value == "???":
-            problems.append(f"{path}: must be given: {path}=VALUE")
+            problems.append(f"{path}: must be given: {path}={'DIR' if path in FOLDERS else 'VALUE'}")
         elif isinstance(value, str) and "${" in value:
             try:
                 OmegaConf.select(cfg, path)

@@ -33,7 +33,11 @@ def target(path: str, packages: Iterable[str] = ()) -> Any:
     except ModuleNotFoundError as error:
         if error.name and not module.startswith(error.name):
             raise
-        raise PtuneError(f"there is no module '{module}'") from None
+        own = module.split(".")[0]
+        where = (
+            "" if own == "ptune" else f"; run with PYTHONPATH=DIR, the folder that {own} is in (PYTHONPATH=. if here)"
+        )
+        raise PtuneError(f"there is no module '{module}'{where}") from None
     kind = getattr(loaded, name, None)
     if not isinstance(kind, type) or not of_leaves(kind, allowed):
         classes = [n for n, v in vars(loaded).items() if isinstance(v, type) and v.__module__ == module]

@@ -180,7 +180,10 @@ def test_mistakes_in_the_line(ptune, words, text):
             "task.source.new: no such key; one of: reader, folder, files, hub, submission, layouts, license, obtain, "
             "statistics (+task.source.new=... adds it)",
         ),
-        ("optim.lr=abc", "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
+        ("optim.lr=abc", "optim.lr: 'abc' is not a number"),
+        ("seed=abc", "seed: 'abc' is not a whole number"),
+        ("quiet=abc", "quiet: 'abc' is not true or false"),
+        ("seed=null", "seed: null is no value of it; leave it out for its default"),
         ("task=rte,cb", "task=rte,cb: several values make a sweep, which needs -m; a list is written key=[a,b]"),
         ("seed=range(1,3)", "seed=range(1,3): a sweep needs -m"),
         (
@@ -229,7 +232,9 @@ def test_settings_are_complete_before_anything_is_imported(ptune, mine, stub):
     stub("train", lambda cfg: pytest.fail("ran"))
     stub("export", lambda cfg: pytest.fail("ran"))
     result = ptune("export")
-    assert (result.code, result.err) == (2, "run: must be given: run=VALUE")
+    assert (result.code, result.err) == (2, "run: must be given: run=DIR")
+    result = ptune("train", "backbone=local", "data=demo")
+    assert (result.code, result.err) == (2, "backbone.path: must be given: backbone.path=DIR")
     result = ptune("train", "experiment=nowhere", "--config-dir", str(mine), "hydra.run.dir=out")
     place = "task.folder: ${nowhere.at_all}"
     assert (result.code, result.err) == (2, f"{place}: Interpolation key 'nowhere.at_all' not found")

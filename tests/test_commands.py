@@ -185,7 +185,9 @@ def test_eval_of_another_split(ptune, runs):
     scores = json.loads((folder / "eval_dev.json").read_text(encoding="utf-8"))["scores"]
     assert scores == result(folder)["best"]["select"]
     found = ptune("eval", str(runs / "finished" / "rte"), "split=test")
-    assert (found.code, found.err) == (2, "split: rte has no labels for 'test'; one of: train, dev")
+    assert (found.code, found.err) == (2, "split: rte has no split 'test'; one of: train, dev")
+    found = ptune("eval", str(runs / "finished" / "rte"), "split=tset")
+    assert (found.code, found.err) == (2, "split: rte has no split 'tset'; one of: train, dev")
 
 
 def test_eval_batch_size_changes_nothing(ptune, runs):

@@ -31,6 +31,13 @@ CASES = {
         ["method.prompt.mid=wide"],
         ["method.prompt.mid: 'wide' is not a valid integer"],
     ),
+    "a module out of sight": (
+        ["method.head._target_=my_package.gated.Gated", "packages=[my_package]"],
+        [
+            "method.head._target_: there is no module 'my_package.gated'; run with PYTHONPATH=DIR, the folder that "
+            "my_package is in (PYTHONPATH=. if here)"
+        ],
+    ),
     "key of a method": (
         ["+method.tuned=all"],
         ["method.tuned: not a setting of a method; did you mean 'tune'?"],

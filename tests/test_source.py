@@ -285,5 +285,5 @@ def test_before_a_file_or_a_run_is_opened(words, edit, ptune) -> None:
         assert TYPOS[edit] in out + err
         assert code == 2
     else:
-        assert (code, err) == (1, TYPOS[edit])
+        assert (code, err) == (2, TYPOS[edit])
         assert not [*Path("outputs").glob("wnut17/*/*")]
