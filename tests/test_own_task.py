@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +94,29 @@ def test_a_label_of_another_name(write: Write, on_toys: Callable[..., Result], t
 def test_a_task_without_a_name(write: Write, on_toys: Callable[..., Result]) -> None:
     write(YAML.replace("name: toys\n", ""))
     assert on_toys("train", *TRAIN).err == "task.name: must be given: name: NAME in the yaml of the task"
+
+
+def blocks(kind: str) -> list[str]:
+    """The code of docs/data.md on a corpus of one's own."""
+    page = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
+    section = page.split("## A corpus of your own\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_page_on_a_corpus_of_ones_own(ptune: Callable[..., Result], tmp_path: Path) -> None:
+    """Its table, its yaml and its commands, as they are written there."""
+    (table,), (task,) = blocks("tsv"), blocks("yaml")
+    (tmp_path / "my_conf/task").mkdir(parents=True)
+    (tmp_path / "my_conf/task/toys.yaml").write_text(task, encoding="utf-8")
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_text(table, encoding="utf-8")
+    check, train, predict = (shlex.split(line, comments=True)[1:] for line in blocks("sh")[0].splitlines())
+    assert ptune(*check).out.endswith("no problems")
+    trained = ptune(*train, "max_steps=2", "tracker=none")
+    assert trained.code == 0, trained.err
+    answers = [json.loads(line) for line in ptune(*predict).out.splitlines()]
+    assert [(row["text"], row["label"]) for row in answers] == [
+        ("The wheels came off on day one.", "bad"),
+        ("Our kids love it.", "good"),
+    ]
+    assert {row["prediction"] for row in answers} <= {"bad", "good"}
