@@ -189,7 +189,7 @@ def test_mistakes_in_the_line(ptune, words, text):
         (
             "seed=a)b(",
             "seed=a)b(: cannot be read (mismatched input ')' expecting <EOF>); "
-            "quote what is not plain: \"key='a value'\"",
+            "quote special characters: \"key='a value'\"",
         ),
         ("-cn nope", "nope: no such file on the configuration search path"),
     ],

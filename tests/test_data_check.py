@@ -256,17 +256,13 @@ def test_fixtures(check, shared, name):
 TWICE = {  # fixtures that have an id twice: the task and the file, the places, what is read of how many
     "squad 2.0": (
         ("squad_v2", "squad/fixtures/allennlp_squad2.json"),
-        (
-            ": data[0].paragraphs[0].qas[1]: duplicate id 5733be284776f41900661182, "
-            "first used at data[0].paragraphs[0].qas[0]",
-        ),
+        ": data[0].paragraphs[0].qas[1]: duplicate id 5733be284776f41900661182, "
+        "first used at data[0].paragraphs[0].qas[0]",
         ("5", {"questions": "6"}),
     ),
     "boolq": (
         ("boolq", "superglue/BoolQ/fixtures/allennlp_boolq.jsonl"),
-        (
-            ":3: duplicate id 5, first used at {path}:2; number the examples of a file from 0, or leave the numbers out"
-        ),
+        ":3: duplicate id 5, first used at {path}:2; number the examples of a file from 0, or leave the numbers out",
         ("4", {"lines": "5"}),
     ),
 }  # fmt: skip
