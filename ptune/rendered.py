@@ -82,7 +82,7 @@ class Rendered:
         taught = self._made(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows
         return Laid(
             parts,
-            length=max(len(row.ids) + len(row.output) for row in (*rows, *taught)),
+            length=max(len(row.ids) + len(row.output) for row in ((*rows, *taught) if own else rows)),
             rows=len(rows),
             labels=sum(row.labels for row in taught),
             lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
@@ -131,7 +131,7 @@ class Rendered:
 
     def learned(self, index: int) -> tuple[int, int]:
         """An example's rows in training, and the tokens of the longest of any, since each epoch may draw others."""
-        return self.learned_counts[index], self.lengths[index]
+        return self.learned_counts[index], max(self.lengths[index], self.learned_lengths[index])
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of one example, those of its candidates side by side."""

@@ -691,7 +691,7 @@ def test_training_learns_the_fixture(shared, tmp_path, settings, wire):
             "task.max_question_length=60",
             "optim.lr=0.0005",
             "batch_size=2",
-            "epochs=8",
+            "epochs=12",
             "tracker=none",
         ),
         data=examples,
