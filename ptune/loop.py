@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 Work = Sequence[tuple[int, Batch]]
 Losses = Sequence[tuple[Tensor, int]]
 FEW = 3  # examples that a message names
-CURE = "A lower optim.lr or a warmup (optim.warmup=0.06) usually cures it"
+CURE = "A lower optim.lr or a warmup (optim.warmup=0.06) usually helps"
 
 
 class Trainable(Protocol):

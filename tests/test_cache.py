@@ -507,7 +507,7 @@ def test_a_folder_that_cannot_be_written(lay, tmp_path):
     stream = io.StringIO()
     at = kept(tmp_path / "file", stream=stream)
     assert [lay(at), lay(at)] == [2, 2]
-    assert stream.getvalue().count("warning") == 1
+    assert stream.getvalue().count("warning: ") == 1
     assert stream.getvalue().startswith("warning: examples are not cached (")
     assert "Not a directory" in stream.getvalue()
 

@@ -326,7 +326,7 @@ def test_peft_gets_no_prefix_that_it_would_ignore(composed, wire, request, famil
         return
     with pytest.raises(PtuneError) as caught:
         refuse(run, batch)
-    lacks = "PEFT needs a backbone that takes past_key_values"
+    lacks = "cannot export this run: PEFT needs a backbone that takes past_key_values"
     if family in ("t5", "bart"):
         lacks = (
             "for encoder-decoders PEFT export supports only LoRA or IA3 with the language-model head, without a prompt"
@@ -342,5 +342,5 @@ def test_a_label_word_of_several_tokens(composed, wire):
     with pytest.raises(ConfigError) as caught:
         wire(composed("rte", "pattern", "deep", "verbalizer", more=[*more, "method.head.among=vocabulary"]))
     (text,) = caught.value.problems
-    cure = "tokens of this backbone; choose a word that is one"
+    cure = "tokens of this backbone; choose a word that is one token"
     assert text == f"task.verbalizers: 'Hippopotamus' is {head.masks} {cure}"

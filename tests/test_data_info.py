@@ -104,7 +104,7 @@ def test_layouts(ptune, tmp_path):
     assert (code, err.strip()) == (
         1,
         f"conll04: no train and no dev data in {tmp_path}; looked for train.txt; dev.txt; "
-        "in its other layout: data.layout=json",
+        "for its other layout, set data.layout=json",
     )
 
 

@@ -326,7 +326,7 @@ def test_sites_and_layers_that_are_not_there(settings, t5_folder, bert_folder):
         "method.prompt.sites: rte with this backbone does not use 'cross'; one of: encoder"
     ]
     assert problems(settings, t5_folder, "task=rte", "method.prompt.sites=[]") == [
-        "method.prompt.sites: at least one of encoder, decoder, cross"
+        "method.prompt.sites: must name at least one of encoder, decoder, cross"
     ]
     assert problems(settings, t5_folder, "task=rte", "method.prompt.layers=4") == [
         "method.prompt.layers: decoder: 4 is outside the 3 layers (1-3); did you mean '3'?"

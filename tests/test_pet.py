@@ -360,7 +360,7 @@ def test_the_ensemble_may_answer_itself(go, settings, tmp_path) -> None:
             mean = {x: sum(w * r["scores"][x] for w, r in zip(weights.values(), rows, strict=True)) for x in labels}
             right += max(mean, key=mean.__getitem__) == example.gold
         assert metric == pytest.approx(100 * right / len(said[0]))
-    with pytest.raises(PtuneError, match="the runs in its stages answered for it"):
+    with pytest.raises(PtuneError, match="or only the runs in its stages have any"):
         restore(str(tmp_path), "cpu")
 
 
@@ -388,7 +388,7 @@ def test_settings_that_cannot_be(settings) -> None:
             "method.procedure.alpha=0.9",
         ): r"auxiliary\.template: masked needs a model that fills a mask with a token; this one's masks stand "
         r"for any number",
-        ("task=copa", "method=pet", "method.procedure.alpha=0.9"): "alpha: .* those of copa ask for a text",
+        ("task=copa", "method=pet", "method.procedure.alpha=0.9"): "alpha: .* those of copa ask for each example",
         ("task=rte", "method=ipet", "method.procedure.patterns=[pet0]", "method.procedure.reps=1"): "has no others",
         ("task=rte", "method=ipet", "method.procedure.scale=1.0"): "training sets grow by it",
     }.items():
@@ -422,7 +422,7 @@ def test_without_any_a_test_split_that_has_no_labels_is_taken(settings) -> None:
     small = ["data=demo", "data.demo.train=8", "data.demo.dev=8", "data.demo.test=8", "backbone=tiny_encoder"]
     found, which, _ = unlabeled(settings("task=rte", *small))
     assert (len(found), which) == (8, "test, which has no labels")
-    with pytest.raises(ConfigError, match="agnews has no examples beside the labeled ones"):
+    with pytest.raises(ConfigError, match="agnews has no unlabeled examples here"):
         unlabeled(
             settings("task=agnews", "data=demo", "data.demo.train=8", "data.demo.test=8", "backbone=tiny_encoder")
         )

@@ -95,7 +95,7 @@ REFUSED = {
     "metric=f2": "metric: conll03 has no metric 'f2'; one of: f1,",
     "method=nope": "method=nope: no such option",
     "--nope": "no flag '--nope'",
-    "-m seed=1,2": "-m is for one process",
+    "-m seed=1,2": "-m runs in one process",
 }
 
 

@@ -81,7 +81,7 @@ def test_iob2_is_checked(tag, line):
     words = line.split()
     at = next(i for i, word in enumerate(words, 1) if word == "I-PER")
     assert error(tag("iob2"), tokens=words, tags=words) == (
-        f"train.txt:7: 'I-PER' (token {at}) opens an entity, which IOB2 does with B-; "
+        f"train.txt:7: 'I-PER' (token {at}) opens an entity, which IOB2 marks with B-; "
         "if the file is IOB1, set task.scheme=iob1"
     )
 

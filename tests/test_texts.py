@@ -240,7 +240,7 @@ def test_what_is_searched_for(causal):
 
 REFUSED = {
     "generate needs a decoder": ["task=cb", "method/head=generate", "backbone=tiny_encoder"],
-    "generate writes a text, or the label of one, and conll03": ["task=conll03", "method/head=generate"],
+    "generate writes a text, or the label of one, but conll03": ["task=conll03", "method/head=generate"],
     "a linear head gives labels or numbers, but e2e asks for a text": ["task=e2e", "method=ptv2"],
     "text writes texts after their names, but conll03": ["task=conll03", "method/template=text"],
     "task cb has no verbalizer 'wrods'": ["task=cb", "method/head=generate", "method.head.verbalizer=wrods"],

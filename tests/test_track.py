@@ -520,7 +520,7 @@ def test_init_fails(go, monkeypatch, capsys):
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert warnings == [
         "warning: W&B could not start (run initialization has timed out after 20 sec); "
-        "the run goes on, metrics.jsonl has everything"
+        "the run continues, and metrics.jsonl has everything"
     ]
 
 

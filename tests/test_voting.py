@@ -63,7 +63,9 @@ def test_a_run_that_does_not_say_what_it_knows_votes_on_nothing(ptune, runs, tmp
     (copy / "splits.jsonl").unlink()
     done = ptune("eval", f"run={runs / 'one'},{copy}", "split=dev")
     assert done.code == 1
-    assert done.err.splitlines()[-1].startswith(f"{copy / 'splits.jsonl'}: missing, which tells what ")
+    assert done.err.splitlines()[-1].startswith(
+        f"{copy / 'splits.jsonl'}: missing; it lists what the run was trained on"
+    )
     (copy / "splits.jsonl").write_text(json.dumps({"split": "held_out", "ids": 3}) + "\n")
     done = ptune("eval", f"run={runs / 'one'},{copy}", "split=held_out")
     assert (done.code, done.err.splitlines()[-1]) == (

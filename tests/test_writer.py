@@ -206,7 +206,7 @@ def test_the_written_pattern_is_the_methods_own(settings, tmp_path, monkeypatch)
 def test_other_numbers_of_fields(roberta_folder) -> None:
     with pytest.raises(ConfigError, match=r"method.procedure.templates: .* the task has 3 fields"):
         layouts(["a", "b", "c"])
-    with pytest.raises(ConfigError, match=r"method.procedure.writer: .* fills no spans; a T5 does"):
+    with pytest.raises(ConfigError, match=r"method.procedure.writer: .* so it cannot fill spans; use a T5"):
         Writer(str(roberta_folder), torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"method.procedure.writer: /nowhere has no config.json"):
         Writer("/nowhere", torch.device("cpu"))

@@ -89,9 +89,9 @@ def test_out_of_memory(server, base):
     assert server.train(fine, *(f"++{word.lstrip('+')}" for word in still)).code == 0
     ended = server.train(short, *(f"++{word.lstrip('+')}" for word in still), no_memory=4)
     assert ended.code == 0, ended.said
-    assert [line.partition(" on ")[2] for line in ended.said.splitlines()] == [
-        "each micro-batch is in 2 parts",
-        "each micro-batch is in 4 parts",
+    assert [line.partition(" on, ")[2] for line in ended.said.splitlines()] == [
+        "each micro-batch is split into 2 parts",
+        "each micro-batch is split into 4 parts",
     ]
     losses = [
         [event["loss"] for _, event in RunFolder(folder).metrics() if event["event"] == "step"]
