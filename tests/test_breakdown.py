@@ -254,7 +254,7 @@ def test_the_interval_is_of_the_metric(ptune, tmp_path):
     assert result["interval"] is None
     assert "[" not in done.out.split(" best_f1")[1].splitlines()[0]
     (row,) = csv.DictReader(io.StringIO(ptune("report", "none", "format=csv").out))
-    assert (row["score"], row["95% interval"]) == (f"{result['score']:.2f}", "")
+    assert (row["score"], row["95% interval low"], row["95% interval high"]) == (f"{result['score']:.2f}", "", "")
 
 
 def test_without_a_model(ptune, tmp_path):

@@ -433,7 +433,7 @@ def test_report(ptune, finished):
     assert row["seed"] == "3"
     assert row["score"] == f"{expected['score']:.2f}"
     assert row["majority"] == f"{expected['majority']:.2f}"
-    assert row["95% interval"] == f"[{expected['interval'][0]:.1f}, {expected['interval'][1]:.1f}]"
+    assert [row["95% interval low"], row["95% interval high"]] == [f"{bound:.1f}" for bound in expected["interval"]]
     assert row["metric"] == "dev accuracy (selected on)"
     assert table[1]["metric"] == "test f1"
     assert row["trained"] == row["stored"] == f"{expected['parameters']['trained']:,}"

@@ -30,7 +30,7 @@ NAMELESS = ("superglue_axg",)  # it tells of jobs
 def records(task: str, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """A corpus as the project reads it."""
     node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
-    found = data.file_sources(SimpleNamespace(name=task, source=node["source"]), folder, {})
+    found = data.file_sources(SimpleNamespace(name=task, source=node["source"], inputs=[], label=None), folder, {})
     return {split: [record.values for record in source.records(Reading())] for split, source in found.items()}
 
 
