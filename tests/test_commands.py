@@ -436,7 +436,14 @@ def test_report(ptune, finished):
     assert [row["95% interval low"], row["95% interval high"]] == [f"{bound:.1f}" for bound in expected["interval"]]
     assert row["metric"] == "dev accuracy (selected on)"
     assert table[1]["metric"] == "test f1"
-    assert row["trained"] == row["stored"] == f"{expected['parameters']['trained']:,}"
+    assert row["trained"] == row["stored"] == str(expected["parameters"]["trained"])
+    told = {
+        "trained": f"{int(row['trained']):,}",
+        "stored": f"{int(row['stored']):,}",
+        "bytes": f"{int(row['bytes']):,}",
+    }
+    interval = f"[{row['95% interval low']}, {row.pop('95% interval high')}]"
+    row = {name: interval if name == "95% interval low" else told.get(name, cell) for name, cell in row.items()}
     markdown = ptune("report", "some", "format=markdown").out.splitlines()
     assert len(markdown) == 5
     assert markdown[1].startswith("| --- | ---: |")
