@@ -10,9 +10,6 @@ from torch import Tensor, nn
 
 from ptune.config import Optim
 
-OPTIMIZERS = ("adamw", "adafactor")
-SCHEDULES = ("linear", "constant", "exponential")
-
 Schedule = Callable[[int], float]
 
 

@@ -73,17 +73,15 @@ def _ended(tags: Sequence[str], scheme: str) -> list[str]:
                 f"opens an entity, which {name} marks with B- or {only}-; if the file is IOB1, set task.scheme=iob1",
             )
         if inside and not (goes_on and tag[2:] == inside):
-            raise SchemeError(index, tag, f"follows no '{last}-{inside}', which {_ends(name, last)}")
+            raise SchemeError(index, tag, f"follows no '{last}-{inside}', which {_ends(name)}")
         out.append(tag if tag == "O" else f"{'I' if goes_on else 'B'}-{tag[2:]}")
         inside = tag[2:] if tag[0] in "BI" else ""
     if inside:
-        raise SchemeError(
-            len(tags) - 1, tags[-1], f"ends the sentence without '{last}-{inside}', which {_ends(name, last)}"
-        )
+        raise SchemeError(len(tags) - 1, tags[-1], f"ends the sentence without '{last}-{inside}', which {_ends(name)}")
     return out
 
 
-def _ends(name: str, last: str) -> str:
+def _ends(name: str) -> str:
     """What follows the tag that is missing."""
     return f"{name} puts at the end of an entity of several words; if the file is IOB2, set task.scheme=iob2"
 

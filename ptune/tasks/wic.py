@@ -33,12 +33,12 @@ class WiC(Classify):
         marks = {}
         for number, name in enumerate(self.fields[:2], 1):
             sentence = made.fields[name]
-            start, end = (self._number(record, f"{edge}{number}", sentence) for edge in ("start", "end"))
+            start, end = (self._number(record, f"{edge}{number}") for edge in ("start", "end"))
             self._check(sentence, start, end, number, record.where)
             marks[f"span{number}"] = (name, Extent(start, end - 1))
         return Example(made.id, made.fields, made.gold, marks=marks)
 
-    def _number(self, record: Record, name: str, sentence: str) -> int:
+    def _number(self, record: Record, name: str) -> int:
         value = record.values.get(name)
         if type(value) is not int:
             raise DataError(f"{record.where}: '{name}' is {value!r}; it must be a character offset")
