@@ -86,6 +86,10 @@ CASES = {
             "optim.eps: Adafactor does not use it; leave it out or set optim.name=adamw",
         ],
     ),
+    "dropout of a family with a constructor of its own": (
+        ["backbone=deberta_v3_large", "++backbone.dropout=1.5"],
+        ["backbone.dropout: 1.5 is not less than 1"],
+    ),
     "dropout": (
         ["++method.prompt.dropout=2", "++backbone.attention_dropout=-1"],
         [

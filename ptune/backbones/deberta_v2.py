@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptune.backbones.deberta import Deberta
+from ptune.leaves import Chance
 
 if TYPE_CHECKING:
     from ptune.backbones.attention import Slot
@@ -39,8 +40,8 @@ class DebertaV2(Deberta):
         path: str | None = None,
         sha256: str | None = None,
         embed: int | None = None,
-        dropout: float | None = None,
-        attention_dropout: float | None = None,
+        dropout: Chance | None = None,
+        attention_dropout: Chance | None = None,
         weights: Literal["safetensors", "bin"] = "safetensors",
         quantize: Literal["int8", "int4"] | None = None,
         embed_pads: bool = False,
