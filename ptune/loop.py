@@ -180,7 +180,7 @@ def gradients(
         read = [(run, batches[id(run)][i]) for run, i in items]
         with (
             model.drawing(mix(first.seed, "dropout", first.step, index)),
-            model.losses([(run.source(batch.source).member, batch) for run, batch in read]) as losses,
+            model.losses([(run.sources[batch.source].member, batch) for run, batch in read]) as losses,
         ):
             both = zip(read, losses, strict=True)
             scaled = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in both]
@@ -250,7 +250,7 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
     total: list[Tensor] = []
     divisors = run.divisors(batches)
     for batch in batches:
-        with torch.no_grad(), model.losses([(run.source(batch.source).member, batch)]) as losses:
+        with torch.no_grad(), model.losses([(run.sources[batch.source].member, batch)]) as losses:
             total.append(losses[0][0] / divisors[batch.source])
     return torch.stack(total).sum()
 

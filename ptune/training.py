@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ptune import build, flop, loop, memory, optim, ranks
+from ptune import build, flop, loop, memory, optim, ranks, training_run
 from ptune.accounting import reading
 from ptune.breakdown import tables
 from ptune.cache import plain, said
@@ -102,7 +102,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     streams = [stream(s.settings, given, name) for s, given, name in zip(sessions, laid_out, names, strict=True)]
     drawn = Drawn(streams, first.settings.seed, temperature)
     sources = {name: source(first.settings, streams[member], member) for member, name in enumerate(names)}
-    run = loop_run(first, model, drawn, drawn.steps_per_epoch, sources)
+    run = own_run(first, model, drawn, drawn.steps_per_epoch, sources)
     restore(first, run)
 
     def event(run: Run) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def begun(session: Session, model: Model, member: int, shared: Splits) -> Run:
     for number, beside in enumerate(session.beside, len(model.members) - len(session.beside)):
         streams.append(stream_beside(session, beside, model.member(number).template))
         sources[beside.name] = source(s, streams[-1], number, beside.weight)
-    run = loop_run(session, model, SideBySide(streams), own.steps_per_epoch, sources)
+    run = own_run(session, model, SideBySide(streams), own.steps_per_epoch, sources)
     if session.adapt is not None:
         session.adapt(run)
     restore(session, run)
@@ -185,28 +185,43 @@ def stream_beside(session: Session, beside: Beside, template: Any) -> Stream:
 
 
 def source(s: Train, stream: Stream, member: int, weight: float = 1.0) -> Source:
-    """Who reads a stream, and what its losses are divided by, see training_run.Run."""
+    """Who reads a stream, and what its losses are divided by, see training_run.Source."""
     constant = float(stream.expected_labels) if s.loss.normalize == "constant" else None
     return Source(member, constant, weight)
 
 
-def loop_run(session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, Source]) -> Run:
-    """A run of the loop over the batches of sources, of which the first is the session's own."""
-    s = session.settings
-    steps = s.epochs * steps_per_epoch
-    steps = min(steps, s.max_steps) if s.max_steps is not None else steps
+def own_run(session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, Source]) -> Run:
+    """The session's run over the batches of sources, of which the first is its own."""
     others = {name: source.member for name, source in sources.items() if source.member != session.member}
     trained = model.trained(session.member, others)
     with torch.no_grad():
         for name, tensor in session.start.items():
             trained[name].copy_(tensor)
+    recorder = Recorder(session.folder, session.tracker, session.progress)
+    run = loop_run(session.settings, stream, steps_per_epoch, sources, trained, recorder, session.member)
+    run.observer = observer(session)
+    return run
+
+
+def loop_run(
+    s: Train,
+    stream: training_run.Stream,
+    steps_per_epoch: int,
+    sources: Mapping[str, Source],
+    trained: Mapping[str, nn.Parameter],
+    recorder: training_run.Recorder,
+    member: int = 0,
+) -> Run:
+    """A run of the loop as the settings ask for it: of what is trained, by name, on the batches of sources."""
+    steps = s.epochs * steps_per_epoch
+    steps = min(steps, s.max_steps) if s.max_steps is not None else steps
     groups = {g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")}
     return Run(
-        member=session.member,
+        member=member,
         stream=stream,
         stepper=optim.Stepper(optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, steps_per_epoch)),
         trained=trained,
-        recorder=Recorder(session.folder, session.tracker, session.progress),
+        recorder=recorder,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         eval_every=s.eval_every or steps_per_epoch,
@@ -215,7 +230,6 @@ def loop_run(session: Session, model: Model, stream: Any, steps_per_epoch: int, 
         sources=sources,
         stopper=Stopper(s.patience),
         save_every=60 * s.save_minutes,
-        observer=observer(session),
     )
 
 

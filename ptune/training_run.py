@@ -91,7 +91,8 @@ class Stopper:
 class Source(NamedTuple):
     """What becomes of the batches of one source: the member that reads them, and the weight of their loss.
 
-    normalizer: see Run; of the labels of this source. weight: above 0.
+    normalizer: the constant that a step's summed loss of the source is divided by; None: its labels of the step.
+    weight: above 0.
     """
 
     member: int
@@ -113,8 +114,7 @@ class Stream(Protocol):
 class Run:
     """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches.
 
-    normalizer: the constant that a step's summed loss is divided by; None: the number of labels of the step.
-    sources: by their name, those whose batches another member reads, or which weigh more or less than 1.
+    sources: by their names, those that its batches are of.
     """
 
     member: int
@@ -126,9 +126,8 @@ class Run:
     steps_per_epoch: int
     eval_every: int
     seed: int
-    normalizer: float | None = None
+    sources: Mapping[str, Source]
     clip: float | None = 1.0
-    sources: Mapping[str, Source] = field(default_factory=dict)
     stopper: Stopper = field(default_factory=Stopper)
     observer: Observer | None = None
     step: int = 0
@@ -167,16 +166,12 @@ class Run:
         """Whether no step is left to do."""
         return self.failure is not None or self.step == self.steps or self.stopper.stop
 
-    def source(self, name: str) -> Source:
-        """Who reads batches of that source, and what their loss counts for."""
-        return self.sources.get(name) or Source(self.member, self.normalizer)
-
     def divisors(self, batches: Sequence[Batch]) -> dict[str, float]:
         """What the summed loss of each source is divided by in the step of these micro-batches."""
         labels: dict[str, int] = {}
         for batch in batches:
             labels[batch.source] = labels.get(batch.source, 0) + batch.labels
-        sources = {name: self.source(name) for name in labels}
+        sources = {name: self.sources[name] for name in labels}
         return {name: (s.normalizer or float(max(1, labels[name]))) / s.weight for name, s in sources.items()}
 
     def save(self) -> None:

@@ -652,8 +652,8 @@ class Wired:
 @pytest.fixture
 def wire(examples) -> Callable[..., Wired]:
     """wire(settings, ...): one model for all of them, a run each, on the hand-made examples of their task."""
-    from ptune import build, optim, training_run
-    from ptune.rendered import Rendered, Stream
+    from ptune import build, training
+    from ptune.rendered import Rendered, SideBySide
 
     def connect(*several: Any, data: Sequence[Any] | None = None, recorder: Any = None) -> Wired:
         task = build.leaf(several[0].task)
@@ -661,33 +661,12 @@ def wire(examples) -> Callable[..., Wired]:
         chosen = examples[task.name] if data is None else data
         runs, rendered = [], []
         for member, s in enumerate(several):
-            laid_out = Rendered(chosen, task, model.members[member].template, s.data.max_length)
+            laid_out = Rendered(chosen, task, model.members[member].template, s.data.tokens)
             laid_out.examples = chosen
-            stream = Stream(laid_out, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket)
-            steps = min(s.epochs * stream.steps_per_epoch, s.max_steps or 10**9)
-            trained = model.trained(member)
-            groups = {
-                g: [p for n, p in trained.items() if n.startswith(g + ".")] for g in ("prompt", "head", "backbone")
-            }
-            stepper = optim.Stepper(
-                optim.optimizer(s.optim, groups), optim.schedule(s.optim, steps, stream.steps_per_epoch)
-            )
-            runs.append(
-                training_run.Run(
-                    member=member,
-                    stream=stream,
-                    stepper=stepper,
-                    trained=trained,
-                    recorder=recorder or Memory(),
-                    steps=steps,
-                    steps_per_epoch=stream.steps_per_epoch,
-                    eval_every=s.eval_every or stream.steps_per_epoch,
-                    seed=s.seed,
-                    normalizer=stream.expected_labels if s.loss.normalize == "constant" else None,
-                    clip=s.optim.clip,
-                    stopper=training_run.Stopper(s.patience),
-                )
-            )
+            stream = training.stream(s, laid_out)
+            sources = {stream.source: training.source(s, stream, member)}
+            about = SideBySide([stream]), stream.steps_per_epoch, sources, model.trained(member)
+            runs.append(training.loop_run(s, *about, recorder or Memory(), member))
             rendered.append(laid_out)
         return Wired(task, model, runs, rendered)
 

@@ -708,7 +708,7 @@ def test_the_loss_is_the_sum_over_labels_by_a_constant(train, wire):
     run = wired.runs[0]
     (batch,) = run.stream(0)
     words = sum(len(example.gold) for example in wired.rendered[0].examples)
-    assert run.normalizer == batch.labels == words
+    assert run.sources["train"].normalizer == batch.labels == words
     wired.model.eval()
     with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, _),):
         scores = head.logits(hidden, batch).log_softmax(-1)
@@ -725,7 +725,7 @@ def test_the_constant_of_fewer_examples_than_a_batch(train, wire, examples, buck
     line = ("method=ptv2", "batch_size=32", "max_steps=1", f"data.bucket={bucket}")
     wired = wire(train(*line, task="conll03"), data=few)
     (batch,) = wired.runs[0].stream(0)
-    assert wired.runs[0].normalizer == batch.labels == sum(len(example.gold) for example in few)
+    assert wired.runs[0].sources["train"].normalizer == batch.labels == sum(len(example.gold) for example in few)
 
 
 def test_the_constant_of_few_examples_beside_a_runs_own(train, examples):

@@ -137,7 +137,7 @@ def test_soft_labels_reach_the_loss(wire, settings, bert_folder, examples) -> No
         *("batch_size=4", "max_steps=1"),
     )
     wired = wire(s, data=soft)
-    assert wired.runs[0].normalizer == 4  # labels a step: a soft one is one
+    assert wired.runs[0].sources["train"].normalizer == 4  # labels a step: a soft one is one
     wired.model.eval()
     batch = wired.rendered[0].batch([3, 0, 5], Draw(0, 0), "train")
     with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, moved),):
@@ -154,7 +154,7 @@ def test_soft_labels_of_candidates(wire, settings, bert_folder, examples) -> Non
     line = ("task=copa", "method=finetune", "backbone=local", f"backbone.path={bert_folder}", "data.max_length=64")
     soft = [replace(e, gold=None, soft=SoftLabel([0.1 * i, 1 - 0.1 * i], 2.0)) for i, e in enumerate(examples["copa"])]
     wired = wire(settings(*line, "batch_size=4", "max_steps=1"), data=soft)
-    assert wired.runs[0].normalizer == 4
+    assert wired.runs[0].sources["train"].normalizer == 4
     wired.model.eval()
     batch = wired.rendered[0].batch([6, 0, 2], Draw(0, 0), "train")
     with torch.no_grad(), wired.model.hidden([(0, batch)]) as ((head, hidden, moved),):

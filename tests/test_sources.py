@@ -54,7 +54,6 @@ def wired(own, other, examples, weights=(1.0, 1.0), with_own=True):
         steps_per_epoch=3,
         eval_every=3,
         seed=own.seed,
-        normalizer=4.0,
         sources={"train": training_run.Source(0, 4.0, weights[0]), "words": training_run.Source(1, None, weights[1])},
     )
     return model, run
@@ -114,20 +113,6 @@ def test_what_learns_is_named_once(rte, examples):
     ]
     assert model.member(0).prompt is model.member(1).prompt
     assert list(model.trained()) == ["prompt.table", "head.linear.weight", "head.linear.bias"]
-
-
-@pytest.mark.parametrize("normalizer", [4.0, None])
-def test_one_source_of_weight_1_changes_no_bit(rte, examples, passes, normalizer):
-    own, other = rte
-    found = []
-    for sources in ({}, {"train": training_run.Source(0, normalizer)}):
-        model, run = wired(own, other, examples)
-        run.stream, run.normalizer, run.sources = (lambda step, s=run.stream: s(step)[:2]), normalizer, sources
-        loop.fit([run], model, lambda run: {"selected": 0.0})
-        found.append((run.recorder.values("loss"), {n: p.detach().clone() for n, p in run.trained.items()}))
-    assert found[0][0] == found[1][0]
-    for name, tensor in found[0][1].items():
-        assert torch.equal(tensor, found[1][1][name]), name
 
 
 def test_a_stepper_compares_the_weighted_loss(rte, examples):
