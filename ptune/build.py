@@ -247,7 +247,7 @@ def identity(s: Train) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def apart(s: Train) -> bool:
+def runs_in_threads(s: Train) -> bool:
     """Whether micro-batches are trained on at once, as Model.apart says when it is there."""
     if s.method["tune"] == "all" or s.gradient_checkpointing or s.backbone.get("quantize"):
         return False
@@ -265,7 +265,7 @@ def micro_batches(s: Train, runs: int = 1) -> int:
     Unless `accumulate` says it: where they are trained on at once, one for each of the threads that torch has alone;
     and as many on every rank.
     """
-    if s.accumulate is not None or not apart(s):
+    if s.accumulate is not None or not runs_in_threads(s):
         return s.accumulate or ranks.count()
     from ptune.threads import undivided
 

@@ -12,7 +12,7 @@ from hydra_plugins.ptune.fused import FusedLauncher, free, grouped, needed, told
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
-from ptune import loop, train, training, training_run
+from ptune import build, loop, train, training, training_run
 from ptune.errors import PrunedError
 from ptune.jobs import Job
 from ptune.progress import Progress
@@ -113,6 +113,27 @@ def test_memory_of_a_run(job):
     assert needed(job(0, "data.max_length=64", "batch_size=8", "precision=bfloat16").settings) == needed(one) / 2
     assert needed(one) == 8 * 68 * (14 * 128 + 2 * 4 * 68) * 4 * 4
     assert free(one) > needed(one)
+
+
+@pytest.mark.parametrize("again", ["false", "true"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["method=ptv2"], ["method=ptv2", "method.tune=bias"], ["method=lora"], ["method=finetune"]),
+        *(["method=ptv2", "+backbone.quantize=int8"], ["method=ptv2", "+backbone.quantize=int4"]),
+        *(["method=ptv2", "backbone=tiny_encoder_decoder"], ["method=ptv2", "backbone=tiny_causal"]),
+    ],
+    ids=" ".join,
+)
+def test_settings_tell_what_the_model_does(settings, words, again):
+    """How many micro-batches a step has is decided before there is a model to ask."""
+    if any("quantize" in word for word in words):
+        pytest.importorskip("bitsandbytes")
+    line = ["task=rte", "data=demo", "device=cpu", "optim.lr=0.01", f"gradient_checkpointing={again}"]
+    line += ["prompt_length.value=4"] if "method=ptv2" in words else []
+    line += [] if any(word.startswith("backbone=") for word in words) else ["backbone=tiny_encoder"]
+    s = settings(*line, *words)
+    assert build.assemble([s], build.leaf(s.task)).apart == build.runs_in_threads(s)
 
 
 def test_memory_of_rows_and_layers(job):

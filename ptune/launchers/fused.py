@@ -75,7 +75,7 @@ class FusedLauncher(Sweep):
 
         most = self.runs or 2**10
         fitting = int((self.memory * 1e9 if self.memory else free(settings)) / needed(settings))
-        if build.apart(settings) and fitting >= undivided():  # no more passes than threads go on at once
+        if build.runs_in_threads(settings) and fitting >= undivided():  # no more passes than threads go on at once
             return most
         return max(1, min(most, fitting))
 
@@ -89,7 +89,7 @@ def grouped(jobs: Sequence[Job], fit: Callable[[Train], int]) -> tuple[list[list
     kin: dict[str, list[Job]] = {}
     for job in jobs:
         s = job.spec.settings
-        if why := apart(s):
+        if why := unfused_reason(s):
             reasons.setdefault(why, []).append(job)
         else:
             kin.setdefault(shared(s), []).append(job)
@@ -107,7 +107,7 @@ def grouped(jobs: Sequence[Job], fit: Callable[[Train], int]) -> tuple[list[list
     return groups, reasons
 
 
-def apart(s: Train) -> str:
+def unfused_reason(s: Train) -> str:
     """Why a job cannot share a pass with any other; nothing where it can."""
     from ptune.leaves import target
 
