@@ -67,7 +67,7 @@ def stored(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
     packages: those that the command line lists. A run folder may be a stranger's, so that what it lists itself allows
     nothing. Raises PtuneError for classes of others, and for what is no configuration.
     """
-    from ptune.source import made
+    from ptune.data.source import made
 
     problems = [*_unlike(Train, config)]
     if problems:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ptune.batch import Draw, Example
+from ptune.data.rendered import Rendered
 from ptune.heads.verbalizer import Verbalizer
 from ptune.model import Model
-from ptune.rendered import Rendered
 
 CONTENT_FREE = ("N/A", "", "[MASK]")  # what every field says in turn
 

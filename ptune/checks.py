@@ -13,7 +13,7 @@ from ptune.adapters import ADAPTERS, problems
 from ptune.config import Optim, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 PROCEDURES = ("task", "backbone", "method.procedure")  # what a procedure has to have, to say that a task is not for it
@@ -213,9 +213,9 @@ def check_transfer(s: Train) -> Iterator[str]:
 
 def check_together(s: Train) -> Iterator[str]:
     """What fits on its own but not together; each leaf's class speaks for itself through `problems`."""
-    from ptune.data import check_classes
-    from ptune.source import source_problems
-    from ptune.track import problems as tracker_problems
+    from ptune.data.sampling import check_classes
+    from ptune.data.source import source_problems
+    from ptune.runs.track import problems as tracker_problems
 
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
     yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))

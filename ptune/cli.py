@@ -81,7 +81,7 @@ def resumable(arguments: Sequence[str]) -> Iterator[None]:
     """Inside, a scheduler that asks a command to end which can be told again is answered 75, whatever it is at.
 
     The process ends at once: what is raised in the middle of others' code comes out as other errors, or not at all.
-    Where a run has begun it listens itself, see ptune.halt.
+    Where a run has begun it listens itself, see ptune.runs.halt.
     """
     if not {*arguments[:1]} & {"train", "reproduce"} or threading.current_thread() is not threading.main_thread():
         yield
@@ -344,7 +344,7 @@ class Job:
         from hydra.errors import HydraException
 
         from ptune.explain import explain
-        from ptune.jobs import kind_of
+        from ptune.sweeps.jobs import kind_of
 
         self.failed[number] = kind_of(error)
         print(f"job {number} ({' '.join(overrides)}) failed:", file=sys.stderr)
@@ -430,7 +430,7 @@ def check_resumed(words: Sequence[str]) -> None:
     for word in words:
         key, _, value = word.partition("=")
         if key == "resume" and value not in ("", "null") and not {*value} & {*"'\"$\\"} and not Path(value).is_dir():
-            from ptune.run import no_run
+            from ptune.runs.folder import no_run
 
             raise no_run(Path(value))
 

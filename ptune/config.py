@@ -331,7 +331,7 @@ def _settings(*, _root_: Any) -> str:
 
 
 def _folder(words: Any) -> str:
-    from ptune.naming import folder_name
+    from ptune.runs.naming import folder_name
 
     return folder_name([str(word) for word in words])
 

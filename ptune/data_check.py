@@ -9,15 +9,15 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ptune import data
 from ptune.batch import Example
 from ptune.build import settings_of
 from ptune.config import DataCheck
+from ptune.data import corpora
+from ptune.data.source import made
 from ptune.data_info import Columns, compared, described, original, parts
 from ptune.errors import ConfigError, DataError
 from ptune.progress import Progress, table
 from ptune.readers import Reading
-from ptune.source import made
 from ptune.tasks import Task
 
 
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(["task: must be given: task=NAME; ptune ls task lists them"])
     task = made(s.task, s.packages)
     origin: dict[str, Any] = {}
-    sources = data.sources(task, s.data, origin)
+    sources = corpora.sources(task, s.data, origin)
     problems: list[str] = []
     ours, counts, read = {}, {}, {}
     unlabeled = []
@@ -40,20 +40,22 @@ def main(cfg: DictConfig) -> None:
             ours[split] = described(task, found)
             problems += reading.problems
             counts[split], read[split] = reading.examples, dict(reading.counts)
-            data.note(origin, split, reading)
+            corpora.note(origin, split, reading)
             if reading.labeled is False:
                 unlabeled.append(split)
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
         console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
-        if loud := data.unlike_original(task, counts) if origin["source"] != "demo" else "":
+        if loud := corpora.unlike_original(task, counts) if origin["source"] != "demo" else "":
             console.print(loud, style="bold yellow", markup=False)
-        sizes = [] if loud else data.others(task, counts)
+        sizes = [] if loud else corpora.others(task, counts)
         # a test split without labels is usual
-        without = [data.without_gold(task, split, sources[split]) for split in unlabeled if split in ("train", "dev")]
+        without = [
+            corpora.without_gold(task, split, sources[split]) for split in unlabeled if split in ("train", "dev")
+        ]
         for line in (*sizes, *without, *remarks(task, counts, origin)):
             console.print(line, style="yellow", markup=False)
-    if absent := data.missing(task, sources, origin):
+    if absent := corpora.missing(task, sources, origin):
         problems.append(absent)
     if problems := list(dict.fromkeys(problems)):  # a file may be read for two splits
         raise DataError(*problems, f"{len(problems):,} problem{'s' * (len(problems) > 1)}")
@@ -61,18 +63,18 @@ def main(cfg: DictConfig) -> None:
         console.print("no problems")
 
 
-def checked(task: Task, split: str, source: data.Source, reading: Reading) -> Iterator[Example]:
+def checked(task: Task, split: str, source: corpora.Source, reading: Reading) -> Iterator[Example]:
     """The examples of a split as far as it can be read; what is wrong is added to the problems of `reading`."""
     found = False
     try:
-        for example in data.examples(task, source, reading):
+        for example in corpora.examples(task, source, reading):
             found = True
             yield example
         source.files()
     except DataError as error:
         reading.problems.append(str(error))
     if not found and not reading.problems:
-        reading.problems.append(data.empty(task, split, source))
+        reading.problems.append(corpora.empty(task, split, source))
 
 
 def counted(columns: Columns) -> dict[str, dict[str, str]]:
@@ -85,13 +87,13 @@ def counted(columns: Columns) -> dict[str, dict[str, str]]:
 
 def remarks(task: Task, counts: dict[str, int], origin: dict[str, Any]) -> list[str]:
     """What is no problem and worth knowing: rows left out, splits that are not there."""
-    absent = [split for split in task.source["files"] if split not in counts and split not in data.required(task)]
+    absent = [split for split in task.source["files"] if split not in counts and split not in corpora.required(task)]
     said = task.source.get("statistics", {}).get("from")
     return [
         *(
             f"left out of {split}: {count:,} rows (task.source.leave_out)"
             for split, count in origin.get("left_out", {}).items()
         ),
-        *(f"no {split} data; looked for {data.looked_for(task, [split])}" for split in absent),
+        *(f"no {split} data; looked for {corpora.looked_for(task, [split])}" for split in absent),
         *([f"original: {said}"] if said else []),
     ]

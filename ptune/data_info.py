@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ptune import data
 from ptune.batch import Example
 from ptune.build import settings_of
-from ptune.cache import Cache
 from ptune.config import DataInfo
+from ptune.data import corpora
+from ptune.data.cache import Cache
+from ptune.data.source import made
 from ptune.errors import UnavailableError
 from ptune.progress import Progress, table
-from ptune.source import made
 from ptune.tasks import Task
 
 WIDEST = 1000  # characters of a table that is measured
@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     task = made(s.task, s.packages)
     try:
         with Progress() as progress:
-            corpus = data.load(task, s.data, Cache(data.cache_folder, progress, s.data.cache))
+            corpus = corpora.load(task, s.data, Cache(corpora.cache_folder, progress, s.data.cache))
     except UnavailableError:  # what is known of it tells how to get it
         if theirs := original(task):
             show({}, theirs, console)
@@ -107,15 +107,15 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     s.data = settings_of(cfg, DataInfo).data
     assert s.task is not None
     task = made(s.task, s.packages)
-    for split in set(data.SPLITS) - set(task.source["files"]):  # a size is for the tasks that have the split
+    for split in set(corpora.SPLITS) - set(task.source["files"]):  # a size is for the tasks that have the split
         setattr(s.data.demo, split, None)
     try:
-        corpus = data.load(task, s.data)
-        ours = [f"{len(corpus.splits[split]):,}" if split in corpus.splits else "-" for split in data.SPLITS]
+        corpus = corpora.load(task, s.data)
+        ours = [f"{len(corpus.splits[split]):,}" if split in corpus.splits else "-" for split in corpora.SPLITS]
     except UnavailableError:
-        ours = ["-"] * len(data.SPLITS)
+        ours = ["-"] * len(corpora.SPLITS)
     theirs = original(task)
-    return [[task.name, *ours, *(theirs.get(split, {}).get("examples", "-") for split in data.SPLITS)]]
+    return [[task.name, *ours, *(theirs.get(split, {}).get("examples", "-") for split in corpora.SPLITS)]]
 
 
 def described(task: Task, examples: Iterable[Example]) -> dict[str, str]:

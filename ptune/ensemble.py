@@ -13,13 +13,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ptune.config import Data, Eval
+from ptune.data.stored import Stored, plain
 from ptune.errors import ConfigError, PtuneError
 from ptune.progress import Progress, bracketed
-from ptune.stored import Stored, plain
 
 if TYPE_CHECKING:
-    from ptune.data import Corpus
-    from ptune.restore import Restored
+    from ptune.data.corpora import Corpus
+    from ptune.runs.restore import Restored
     from ptune.tasks import Prediction
 
 
@@ -27,14 +27,14 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     """Print the scores of the runs' vote beside each run's own, and keep them in the first one's folder as
     ensemble_SPLIT.json. Raises ConfigError, and PtuneError for runs that cannot vote.
     """
-    from ptune.asked import changed
-    from ptune.cache import Cache
-    from ptune.corpus import SYNTHETIC, read_corpus
-    from ptune.data import cache_folder
+    from ptune.data.cache import Cache
+    from ptune.data.corpora import cache_folder
+    from ptune.data.rendered import Rendered
+    from ptune.data.splits import SYNTHETIC, read_corpus
+    from ptune.data.stored import account
     from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
-    from ptune.rendered import Rendered
-    from ptune.restore import together
-    from ptune.stored import account
+    from ptune.runs.asked import changed
+    from ptune.runs.restore import together
 
     if s.task is not None or s.data is not None:
         raise ConfigError(["task: runs vote on their own task; leave out task and data"])

@@ -13,7 +13,7 @@ from ptune.errors import ConfigError
 from ptune.progress import Progress, bracketed
 
 if TYPE_CHECKING:
-    from ptune.restore import Restored
+    from ptune.runs.restore import Restored
 
 
 def main(cfg: DictConfig) -> None:
@@ -22,22 +22,22 @@ def main(cfg: DictConfig) -> None:
     A run that has one tells its W&B run, too. Several runs, parted by commas, vote, see ptune.ensemble.
     """
     from ptune.build import settings_of
-    from ptune.source import task_problems
+    from ptune.data.source import task_problems
 
     s = settings_of(cfg, Eval)
     of_task = task_problems(s.task, s.packages) if s.task is not None else []
     if problems := [*too_small({"batch_size": s.batch_size}), *of_task]:
         raise ConfigError(problems)
-    from ptune.asked import another, changed, unsized
     from ptune.breakdown import breakdown, tables
-    from ptune.cache import Cache
-    from ptune.corpus import SYNTHETIC, read_corpus, suit
-    from ptune.data import cache_folder, load
+    from ptune.data.cache import Cache
+    from ptune.data.corpora import cache_folder, load
+    from ptune.data.rendered import Rendered
+    from ptune.data.splits import SYNTHETIC, read_corpus, suit
+    from ptune.data.stored import account
     from ptune.ensemble import ensemble
     from ptune.evaluate import Asked, constant, evaluate, prediction_rows
-    from ptune.rendered import Rendered
-    from ptune.restore import folders, restore
-    from ptune.stored import account
+    from ptune.runs.asked import another, changed, unsized
+    from ptune.runs.restore import folders, restore
 
     with Progress(s.quiet) as progress:
         if len(paths := folders(s.run)) > 1:
@@ -121,7 +121,7 @@ def track(
     progress: Progress,
 ) -> None:
     """Tell the run's own W&B run of an evaluation, or say that there is none."""
-    from ptune.track import tracker_again
+    from ptune.runs.track import tracker_again
 
     tracker = tracker_again(run.settings.tracker, run.folder.path, progress.warn)
     if tracker is None:

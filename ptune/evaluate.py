@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptune import halt, memory, ranks
+from ptune import memory, ranks
 from ptune.batch import Draw, Example, RowOutput
+from ptune.data.rendered import Rendered, fitting
 from ptune.errors import DivergedError, NoMemoryError
 from ptune.model import Model
-from ptune.rendered import Rendered, fitting
+from ptune.runs import halt
 from ptune.tasks import Prediction, Task
 from ptune.threads import at_once
 

@@ -18,7 +18,7 @@ from ptune.progress import Progress
 
 if TYPE_CHECKING:
     from ptune.batch import Example
-    from ptune.restore import Restored
+    from ptune.runs.restore import Restored
 
 PLACES = ("peft", "folder", "hub")
 OF_HUB = ("repo", "confirm", "content", "private")  # settings
@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"out: {out} is a file; name a new folder"])
     if out is not None and out.exists() and any(out.iterdir()):
         raise ConfigError([f"out: {out} is not empty; name a new folder"])
-    from ptune.restore import restore
+    from ptune.runs.restore import restore
 
     content = s.content if s.to == "hub" else s.to
     progress = Progress()
@@ -54,7 +54,7 @@ def main(cfg: DictConfig) -> None:
             os.replace(made, out)
             progress.say(f"written to {out}")
             return
-        from ptune.upload import upload
+        from ptune.exports.upload import upload
 
         upload(made, s, progress)
 
@@ -96,9 +96,9 @@ def valid(repo: str) -> bool:
 
 
 def peft(run: Restored, out: Path, license: str | None = None) -> str:
-    """Write an adapter of PEFT, see ptune.peft_adapter, with a model card; returns what is to be known of it."""
-    from ptune.card import card
-    from ptune.peft_adapter import refuse, usage, write
+    """Write an adapter of PEFT, see `exports.peft_adapter`, with a model card; returns what is to be known of it."""
+    from ptune.exports.card import card
+    from ptune.exports.peft_adapter import refuse, usage, write
 
     refuse(run)  # before examples are looked for
     adapter = write(run, probes(run), out)
@@ -133,7 +133,7 @@ def probes(run: Restored) -> list[Example]:
 
 def of_corpus(run: Restored) -> list[Example]:
     """The first examples of the run's corpus, without their labels. Raises PtuneError where there are none."""
-    from ptune.data import examples, sources
+    from ptune.data.corpora import examples, sources
     from ptune.readers import Reading
 
     s, task = run.settings, run.task
@@ -155,9 +155,9 @@ def of_corpus(run: Restored) -> list[Example]:
 
 def folder(run: Restored, out: Path, license: str | None = None) -> str:
     """Write a run folder that predicts and evaluates anywhere, with a model card; returns what is to be known of it."""
-    from ptune import shots
-    from ptune.card import card, named, portable, without_paths
-    from ptune.run import RunFolder
+    from ptune.exports.card import card, named, portable, without_paths
+    from ptune.runs import shots
+    from ptune.runs.folder import RunFolder
     from ptune.templates import Showing
 
     given, new = run.folder, RunFolder(out)

@@ -31,7 +31,7 @@ from ptune.errors import ConfigError, PtuneError
 CALLED = ("_target_", "()", "class", "factory")  # keys whose values Hydra, and logging, import and call
 PARTS = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")  # of Hydra's own, where it calls
 CLASSES = (
-    *("ptune.sweep.Summary", "hydra.experimental.callbacks.LogJobReturnCallback", "colorlog.ColoredFormatter"),
+    *("ptune.sweeps.summary.Summary", "hydra.experimental.callbacks.LogJobReturnCallback", "colorlog.ColoredFormatter"),
     *("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"),
 )
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")

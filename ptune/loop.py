@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ptune import halt, memory, ranks
+from ptune import memory, ranks
 from ptune.batch import Batch
 from ptune.errors import DivergedError, Interrupted, NoMemoryError
+from ptune.runs import halt
 from ptune.seeds import mix
 from ptune.threads import at_once
 from ptune.training_run import Run

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from omegaconf import DictConfig
 
-from ptune import schemes
 from ptune.checks import too_small
 from ptune.config import Predict
+from ptune.data import schemes
 from ptune.errors import ConfigError, DataError, nearest
 from ptune.progress import Progress
 from ptune.readers import Record, decoded
 from ptune.readers.jsonl import parse
 
 if TYPE_CHECKING:
-    from ptune.restore import Restored
+    from ptune.runs.restore import Restored
     from ptune.tasks import Task
 
 CHUNK = 16  # batches read ahead, so that rows of similar length meet
@@ -46,11 +46,11 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
     if s.output != "-" and s.input != "-" and Path(s.output).exists() and Path(s.output).samefile(s.input):
         raise ConfigError([f"output: {s.output} is the input; name another file"])
-    from ptune.restore import folders, together
+    from ptune.runs.restore import folders, together
 
     paths = folders(s.run)
     if s.submission:
-        from ptune.submission import submit
+        from ptune.exports.submission import submit
 
         if len(paths) > 1:
             raise ConfigError(["run: a submission takes a single run"])
@@ -115,7 +115,7 @@ def misplaced(s: Predict) -> Iterator[str]:
     """Settings that are out of range, or go with a submission and are given without one, and the other way round."""
     yield from too_small({"batch_size": s.batch_size})
     if s.submission:
-        from ptune.source import task_problems
+        from ptune.data.source import task_problems
 
         if s.task is not None:
             yield from task_problems(s.task, s.packages)
@@ -179,8 +179,8 @@ def unlabeled(record: Record, task: Task) -> Record:
 
 def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: TextIO, scheme: str | None = None) -> None:
     """Predict a chunk and write it in its order, tags in `scheme` if one is given."""
+    from ptune.data.rendered import Rendered
     from ptune.evaluate import Asked, predict_together
-    from ptune.rendered import Rendered
 
     runs = {run.member: run for run, _ in chunk}
     places = {member: [i for i, (run, _) in enumerate(chunk) if run.member == member] for member in runs}

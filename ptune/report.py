@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ptune import formats, tables
-from ptune.compare import Comparison, compare
 from ptune.config import Report
 from ptune.errors import ConfigError, nearest
-from ptune.expected import expected
 from ptune.progress import NARROW, UNLIMITED, table
-from ptune.resample import RESAMPLES
-from ptune.results import TUNED, Group, Run, below, chosen, grouped, pruned, runs
-from ptune.superglue import Average, averages
-from ptune.tables import Sheet
+from ptune.reports import formats, tables
+from ptune.reports.compare import Comparison, compare
+from ptune.reports.expected import expected
+from ptune.reports.resample import RESAMPLES
+from ptune.reports.results import TUNED, Group, Run, below, chosen, grouped, pruned, runs
+from ptune.reports.superglue import Average, averages
+from ptune.reports.tables import Sheet
 
 TEXT = ("method", "task", "backbone", "settings", "against", "metric", "run")  # give way on a narrow terminal
 SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "trained")  # left out, in this order, for room
@@ -180,7 +180,7 @@ def as_json(told: Told) -> None:
 
 def page(told: Told) -> None:
     """A page for browsers; its path is printed."""
-    from ptune import html
+    from ptune.reports import html
 
     folder = Path(told.settings.runs)
     path = Path(told.settings.out or folder / "report.html")
@@ -191,7 +191,7 @@ def page(told: Told) -> None:
 
 def draw_figures(told: Told, folder: Path) -> None:
     """The figures as files, whose paths are printed."""
-    from ptune import charts, figures
+    from ptune.reports import charts, figures
 
     for path in figures.save(charts.drawings(told.every), folder):
         print(path)

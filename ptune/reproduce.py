@@ -16,14 +16,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ptune import ledger
 from ptune.config import Reproduce
 from ptune.errors import ConfigError, PtuneError, nearest
 from ptune.lock import lock
 from ptune.paper import found, plan, show
 from ptune.paper.table import SCALES, Cell, Table, cells, names, overrides, parse, selected
 from ptune.progress import Progress
-from ptune.run import write_atomically
+from ptune.runs.folder import write_atomically
+from ptune.sweeps import ledger
 
 LOCK = "lock"
 TABLE = "table"  # of files with the table, before their suffix
@@ -280,8 +280,8 @@ class Reproduction:
 
     def draw(self, progress: Progress, cells: Sequence[found.Found]) -> None:
         """Store what was published as a figure as one, too: a file a panel; says so where that takes matplotlib."""
-        from ptune import figures
         from ptune.paper.draw import charts
+        from ptune.reports import figures
 
         if made := charts(self.table, cells):
             try:

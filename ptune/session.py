@@ -8,20 +8,21 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ptune import build, halt, ranks
-from ptune.accounting import accounting, reading
+from ptune import build, ranks
 from ptune.batch import Example
 from ptune.checks import check
 from ptune.config import Train
-from ptune.corpus import SYNTHETIC, read_corpus
+from ptune.data.splits import SYNTHETIC, read_corpus
 from ptune.errors import ConfigError
 from ptune.leaves import leaf, target
 from ptune.progress import Progress
-from ptune.run import RunFolder, environment, sha256
-from ptune.stages import Child, changed, differences
+from ptune.runs import halt
+from ptune.runs.accounting import accounting, reading
+from ptune.runs.folder import RunFolder, environment, sha256
+from ptune.runs.stages import Child, changed, differences
 
 if TYPE_CHECKING:
-    from ptune.evaluations import Evaluations
+    from ptune.runs.evaluations import Evaluations
     from ptune.tasks import Prediction
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,9 @@ class Session:
         """corpora: those that were read for runs beside this one, by their settings; runs: how many, with this one;
         stage: of another run that this one is.
         """
-        from ptune.cache import Cache
-        from ptune.data import cache_folder
-        from ptune.stored import account
+        from ptune.data.cache import Cache
+        from ptune.data.corpora import cache_folder
+        from ptune.data.stored import account
 
         self.cache = Cache(cache_folder, progress, settings.data.cache)
         self.settings, self.folder, self.progress = settings, folder, progress
@@ -117,7 +118,7 @@ class Session:
             self.progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
 
     def _tracker(self) -> Any:
-        from ptune.track import tracker
+        from ptune.runs.track import tracker
 
         s = self.settings
         return tracker(
@@ -137,14 +138,14 @@ class Session:
 
     def _group(self) -> str | None:
         """What the tracker files the run under: its sweep, unless the settings say it; else the preset."""
-        from ptune.naming import sweep_of
+        from ptune.runs.naming import sweep_of
 
         sweep = sweep_of(self.folder.path)
         return self.settings.tracker.group or (self.settings.experiment if sweep is None else sweep.name)
 
     def _name(self) -> str:
         """What the tracker calls the run: it ends with what differs in its sweep."""
-        from ptune.naming import own_words
+        from ptune.runs.naming import own_words
 
         if self.stage is not None:
             return f"{run_name(self.settings)} {self.stage.name}"
@@ -200,8 +201,8 @@ class Session:
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         """What the model of the run says of examples: the one at hand, else the one that its folder keeps."""
+        from ptune.data.rendered import Rendered
         from ptune.evaluate import Asked, predict
-        from ptune.rendered import Rendered
 
         s = self.settings
         if self.model is None:
@@ -238,7 +239,7 @@ class Session:
 
     def untrained(self) -> dict[str, Any]:
         """Report the model as it is."""
-        from ptune.evaluations import unmoved
+        from ptune.runs.evaluations import unmoved
 
         s = self.settings
         self.take(build.assemble([s], self.task))
@@ -270,7 +271,7 @@ class Session:
     ) -> dict[str, Any]:
         """Report what was found without a model of this run: predictions on the selecting and the reported split.
 
-        parameters: of the models that found it, see ptune.accounting.
+        parameters: of the models that found it, see ptune.runs.accounting.
         """
         select = self.evaluations.by(lambda examples: list(on_select), self.settings.select_on)
         report = self.evaluations.by(lambda examples: list(on_report), self.report_on)
@@ -288,7 +289,7 @@ class Session:
     @property
     def evaluations(self) -> Evaluations:
         """What evaluates the run, with its settings as they are now."""
-        from ptune.evaluations import Evaluations
+        from ptune.runs.evaluations import Evaluations
 
         return Evaluations(self.settings, self.task, self.corpus, self.report_on, self.folder, self.tracker)
 
@@ -296,7 +297,7 @@ class Session:
 
     def take(self, model: Any, member: int = 0) -> None:
         """Take a place in a model; a template that shows training examples learns them, and they are kept for later."""
-        from ptune import shots
+        from ptune.runs import shots
         from ptune.templates import Showing
 
         self.model, self.member = model, member
@@ -308,7 +309,7 @@ class Session:
 
     def render(self, split: str, examples: Sequence[Example] | None = None) -> Any:
         """A split, or other examples in its place, as the template lays it out; says what has no room."""
-        from ptune.rendered import Rendered
+        from ptune.data.rendered import Rendered
 
         template = self.model.member(self.member).template
         most = self.settings.data.tokens
@@ -327,7 +328,7 @@ class Session:
         return rendered
 
     def account(self) -> dict[str, Any]:
-        """Store what was trained; what it comes to, see ptune.accounting."""
+        """Store what was trained; what it comes to, see ptune.runs.accounting."""
         about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
         tensors = self.model.stored(self.member)
         return accounting(self.model, self.member, tensors, self.folder.write_tensors(tensors, about))

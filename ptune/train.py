@@ -10,14 +10,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ptune import build, forms, halt, ranks
+from ptune import build, ranks
 from ptune.config import Train
 from ptune.errors import FULL, ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
 from ptune.progress import Progress, bracketed
-from ptune.run import RunFolder
+from ptune.runs import forms, halt
+from ptune.runs.folder import RunFolder
+from ptune.runs.stages import differences
 from ptune.session import Session
-from ptune.stages import differences
 from ptune.where import Where, here
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def look(settings: Train) -> None:
 
     Raises UnavailableError or DataError; what is wrong with the settings themselves is told afterwards.
     """
-    from ptune.source import task_problems
+    from ptune.data.source import task_problems
 
     procedure = settings.method.get("procedure")
     if not isinstance(procedure, Mapping) or [
@@ -72,9 +73,9 @@ def look(settings: Train) -> None:
 
 def look_for_data(settings: Train) -> None:
     """See whether the task's data can be had, see `look`."""
-    from ptune import data
+    from ptune.data import corpora
 
-    data.look(leaf(settings.task, settings.packages), settings.data)
+    corpora.look(leaf(settings.task, settings.packages), settings.data)
 
 
 def look_for_weights(settings: Train) -> None:

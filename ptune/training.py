@@ -15,23 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from ptune import build, flop, loop, memory, optim, ranks, training_run
-from ptune.accounting import reading
 from ptune.breakdown import tables
-from ptune.cache import plain, said
 from ptune.checks import below
 from ptune.config import Train
+from ptune.data.cache import plain, said
+from ptune.data.rendered import Drawn, Rendered, SideBySide, Stream
 from ptune.errors import DivergedError, PrunedError, PtuneError
 from ptune.leaves import leaf
 from ptune.model import Model
-from ptune.rendered import Drawn, Rendered, SideBySide, Stream
-from ptune.run import breakdown_file, intact, read_checkpoint
+from ptune.runs.accounting import reading
+from ptune.runs.folder import breakdown_file, intact, read_checkpoint
 from ptune.training_run import Run, Source, Stopper
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ptune.progress import Progress
-    from ptune.run import RunFolder
+    from ptune.runs.folder import RunFolder
     from ptune.session import Beside, Session
 
 log = logging.getLogger(__name__)

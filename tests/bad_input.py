@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from ptune import data
 from ptune.config import Data
-from ptune.data import Corpus
+from ptune.data import corpora
+from ptune.data.corpora import Corpus
 from ptune.errors import DataError, UnavailableError
 from ptune.hub import Files
 from ptune.leaves import leaf
@@ -745,7 +745,7 @@ def load(form: Form, folder: Path, train: bytes | None, packed: bool = False, le
         (folder / path).write_bytes(content)
     task.lay_out(form.layout)
     task.source["files"] = {"train": [name], "dev": [form.dev]}
-    return data.load(task, Data(source="local", root=str(folder), layout=form.layout, lenient=lenient))
+    return corpora.load(task, Data(source="local", root=str(folder), layout=form.layout, lenient=lenient))
 
 
 def from_hub(form: Form, folder: Path, train: bytes | None, lenient: bool) -> Corpus:
@@ -759,7 +759,7 @@ def from_hub(form: Form, folder: Path, train: bytes | None, lenient: bool) -> Co
         mock.patch.object(Files, "fetched", return_value=folder),
         mock.patch.object(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache")),
     ):
-        return data.load(task, Data(source="hub", lenient=lenient))
+        return corpora.load(task, Data(source="hub", lenient=lenient))
 
 
 def good(form: Form, folder: Path) -> Corpus:

@@ -653,7 +653,7 @@ class Wired:
 def wire(examples) -> Callable[..., Wired]:
     """wire(settings, ...): one model for all of them, a run each, on the hand-made examples of their task."""
     from ptune import build, training
-    from ptune.rendered import Rendered, SideBySide
+    from ptune.data.rendered import Rendered, SideBySide
 
     def connect(*several: Any, data: Sequence[Any] | None = None, recorder: Any = None) -> Wired:
         task = build.leaf(several[0].task)

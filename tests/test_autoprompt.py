@@ -19,14 +19,14 @@ from ptune import build, train, training, training_run
 from ptune.batch import IGNORED, Batch, Draw, Example, Hidden, Row, RowOutput, collate
 from ptune.errors import ConfigError
 from ptune.heads.verbalizer import Verbalizer
-from ptune.hotflip import Budget, HotFlip
 from ptune.injection import Shape, Vocabulary
 from ptune.leaves import leaf
 from ptune.procedures.autoprompt import takeable
+from ptune.procedures.projected_words import projection, words_of
 from ptune.progress import Progress
-from ptune.projected_words import projection, words_of
+from ptune.prompts.hotflip import Budget, HotFlip
 from ptune.prompts.trigger import Trigger
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 from ptune.seeds import mix
 from ptune.tokens import Tokens
 from ptune.where import Where
@@ -360,7 +360,7 @@ def test_labels_are_searched_first_and_once(go, ptune, tmp_path, monkeypatch) ->
     assert config["task"]["verbalizers"]["searched"] == words
     assert config["method"]["head"]["name"] == "searched"
     (tmp_path / "run/result.json").unlink()
-    monkeypatch.setattr("ptune.projected_words.projection", None)  # not again
+    monkeypatch.setattr("ptune.procedures.projected_words.projection", None)  # not again
     assert figures(go(tmp_path / "run")) == figures(result)
     assert ptune("eval", str(tmp_path / "run")).code == 0
     again = json.loads((tmp_path / "run/eval_dev.json").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import bad_input
 import pytest
 from bad_input import CLASSES, EMPTY, FORMS, GZIP, MISSING, Cell, Form, Kept, Refused, Same
 
-from ptune.data import Corpus
+from ptune.data.corpora import Corpus
 
 ROOT = Path(__file__).parents[1]
 CELLS = [

@@ -11,7 +11,7 @@ from command_line import call
 
 from ptune import demo
 from ptune.config import Data
-from ptune.data import load
+from ptune.data.corpora import load
 from ptune.errors import DataError
 from ptune.readers import Record, jsonl
 from ptune.tasks.classify import Classify

@@ -20,15 +20,16 @@ import torch
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from ptune import arrow, build, cache, encoded, progress
+from ptune import build, progress
 from ptune.batch import Draw, Example, Extent, Row, Windows
-from ptune.cache import Cache, key
 from ptune.config import Data, Demo
-from ptune.data import load
-from ptune.encoded import Encoded
+from ptune.data import arrow, cache, encoded
+from ptune.data.cache import Cache, key
+from ptune.data.corpora import load
+from ptune.data.encoded import Encoded
+from ptune.data.rendered import Rendered, Stream
 from ptune.errors import DataError
 from ptune.progress import Progress
-from ptune.rendered import Rendered, Stream
 from ptune.tasks.tag import Tag
 from ptune.templates import Part, Parts
 from ptune.templates.pattern import Pattern
@@ -386,7 +387,7 @@ def test_key_is_that_of_another_process(bert_folder, tmp_path):
 import sys
 from transformers import AutoTokenizer
 from ptune.batch import Example
-from ptune.cache import key
+from ptune.data.cache import key
 from ptune.tasks.tag import Tag
 from ptune.templates.plain import Plain
 from ptune.tokens import Tokens

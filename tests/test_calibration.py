@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from ptune import build, calibration
 from ptune.batch import Draw, Example, Hidden, Row, collate
+from ptune.data.rendered import Rendered
 from ptune.heads.verbalizer import Verbalizer
 from ptune.injection import Shape
 from ptune.leaves import leaf
-from ptune.rendered import Rendered
 
 SHAPE = Shape(layers=1, heads=1, head_dim=4, hidden=4, embed=4, positions=16, vocab=9, lm_head=True, pooler=False)
 WORDS = {"set": {"bad": ["poor"], "good": ["fine", "great"]}}

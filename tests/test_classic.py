@@ -17,10 +17,10 @@ from ptune.backbones.bilstm import BiLSTM, word_tokenizer
 from ptune.batch import Row, collate
 from ptune.errors import ConfigError, DataError
 from ptune.injection import Injection
+from ptune.procedures.word_vectors import vectors
 from ptune.progress import Progress
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 from ptune.where import Where
-from ptune.word_vectors import vectors
 
 SMALL = ("data.demo.train=24", "data.demo.dev=12", "data.demo.test=12", "tracker=none", "quiet=true", "batch_size=8")
 SIZES = ("method.encoder.embed=16", "method.encoder.hidden=16", "optim.lr=0.02")

@@ -19,8 +19,8 @@ from hydra_plugins.ptune import submitit as launcher
 from hydra_plugins.ptune.submitit import SubmititLauncher
 
 from ptune.errors import ConfigError, PtuneError
-from ptune.jobs import Outcome
-from ptune.ledger import events
+from ptune.sweeps.jobs import Outcome
+from ptune.sweeps.ledger import events
 
 SMALL = [
     "train",

@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptune import data
 from ptune.config import Data
+from ptune.data import corpora
+from ptune.data.schemes import from_iob2, spans
 from ptune.errors import DataError
 from ptune.leaves import leaf
 from ptune.readers import array, columns, gold_conll, props
-from ptune.schemes import from_iob2, spans
 
 ROOT = Path(__file__).parents[1]
 TAGGED = {"tokens": 0, "tags": 1}
@@ -87,7 +87,7 @@ def test_wikiann(tmp_path):
             (folder / split).write_text(WIKIANN.replace("Anna", split), encoding="utf-8")
     for root in ("flat", "apart"):
         task = leaf(yaml.safe_load((ROOT / "conf/task/wikiann_en.yaml").read_text(encoding="utf-8")))
-        found = data.load(task, Data(source="local", root=str(tmp_path / root)))
+        found = corpora.load(task, Data(source="local", root=str(tmp_path / root)))
         assert {split: len(examples) for split, examples in found.splits.items()} == {"train": 2, "dev": 2, "test": 2}
         assert found.splits["dev"][0].fields == {"tokens": ["dev", "sees", "en:Oslo"]}
         assert found.splits["dev"][0].gold == ["B-PER", "O", "B-LOC"]
@@ -265,7 +265,7 @@ def test_both_layouts_are_of_one_corpus(shared):
     """Most documents are the same to the word; what one trains on the other has in test."""
     found = {}
     for layout in ("columns", "json"):
-        corpus = data.load(conll04(), Data(source="local", root=str(shared / "data"), layout=layout))
+        corpus = corpora.load(conll04(), Data(source="local", root=str(shared / "data"), layout=layout))
         found[layout] = Counter(
             tuple(example.fields["tokens"]) for examples in corpus.splits.values() for example in examples
         )
@@ -275,7 +275,7 @@ def test_both_layouts_are_of_one_corpus(shared):
     train, test = (
         {
             tuple(e.fields["tokens"])
-            for e in data.load(conll04(), Data("local", str(shared / "data"), layout)).splits[split]
+            for e in corpora.load(conll04(), Data("local", str(shared / "data"), layout)).splits[split]
         }
         for layout, split in (("columns", "train"), ("json", "test"))
     )
@@ -285,7 +285,7 @@ def test_both_layouts_are_of_one_corpus(shared):
 def test_demo_layouts_say_the_same(tmp_path, monkeypatch):
     """The demo writes both: the same words, the same entities."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
-    found = [data.load(conll04(), Data(source="demo", layout=layout)).splits for layout in (None, "json")]
+    found = [corpora.load(conll04(), Data(source="demo", layout=layout)).splits for layout in (None, "json")]
     assert found[0] == found[1]
 
 

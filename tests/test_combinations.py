@@ -11,9 +11,9 @@ import torch
 from ptune import build
 from ptune.batch import IGNORED, Draw
 from ptune.errors import ConfigError, PtuneError
-from ptune.peft_adapter import refuse
-from ptune.restore import Restored
-from ptune.run import RunFolder
+from ptune.exports.peft_adapter import refuse
+from ptune.runs.folder import RunFolder
+from ptune.runs.restore import Restored
 
 PROMPTS = ("none", "soft", "pseudo", "deep", "deep_mlp")
 TUNES = ("none", "all", "bias", "lora")

@@ -16,8 +16,8 @@ from command_line import call
 from safetensors.torch import load_file, save_file
 
 from ptune import report
-from ptune.run import RunFolder, sha256
-from ptune.schemes import from_iob2, spans, to_iob2
+from ptune.data.schemes import from_iob2, spans, to_iob2
+from ptune.runs.folder import RunFolder, sha256
 
 
 @pytest.fixture(scope="module")
@@ -391,7 +391,7 @@ def test_predict_into_what_is_no_file(ptune, runs, tmp_path, monkeypatch):
     assert ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=pipe").code == 0
     assert json.loads(os.read(reader, 9999))["hypothesis"] == "b"
     os.close(reader)
-    monkeypatch.setattr("ptune.restore.together", lambda *given, **named: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("ptune.runs.restore.together", lambda *given, **named: pytest.fail("a model was loaded"))
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", f"output={tmp_path}")
     assert (found.code, found.err) == (1, f"{tmp_path}: is a directory; choose another place or free some space there")
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=in.txt/out.jsonl")
@@ -537,9 +537,9 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
     peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
     from transformers import AutoModelForTokenClassification
 
+    from ptune.data.rendered import Rendered
     from ptune.evaluate import EVALUATION
-    from ptune.rendered import Rendered
-    from ptune.restore import restore
+    from ptune.runs.restore import restore
 
     folder = runs / "finished" / "ner"
     found = ptune("export", str(folder), "out=adapter")
@@ -559,7 +559,7 @@ def test_export_peft(ptune, runs, bert_folder, tmp_path):
     ours = restore(str(folder), "cpu")
     base = AutoModelForTokenClassification.from_pretrained(str(bert_folder), num_labels=len(ours.task.labels))
     theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
-    from ptune.corpus import read_corpus
+    from ptune.data.splits import read_corpus
 
     examples = read_corpus(ours.settings, ours.task)[0].splits["test"]
     rendered = Rendered(examples, ours.task, ours.model.member(0).template, 24)
@@ -660,10 +660,10 @@ def equals_peft(run: Path, adapter: Path, checkpoint: Path) -> None:
     peft = pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
     from transformers import AutoModelForQuestionAnswering
 
-    from ptune.corpus import read_corpus
+    from ptune.data.rendered import Rendered
+    from ptune.data.splits import read_corpus
     from ptune.evaluate import EVALUATION
-    from ptune.rendered import Rendered
-    from ptune.restore import restore
+    from ptune.runs.restore import restore
 
     ours = restore(str(run), "cpu")
     base = AutoModelForQuestionAnswering.from_pretrained(str(checkpoint))

@@ -13,13 +13,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from ptune import data, demo
+from ptune import demo
 from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
-from ptune.data import Corpus, drawn, hold_out
+from ptune.data import corpora
+from ptune.data.corpora import Corpus
+from ptune.data.rendered import Rendered, Stream, fitting
+from ptune.data.sampling import drawn
+from ptune.data.splits import hold_out
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.leaves import leaf
-from ptune.rendered import Rendered, Stream, fitting
 from ptune.tasks import Prediction
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
@@ -77,7 +80,7 @@ def test_local_files(rte, tmp_path, folder):
     write(tmp_path / folder / "train.jsonl", 6)
     write(tmp_path / folder / "dev.jsonl", 3)
     write(tmp_path / folder / "test.jsonl", 4, labeled=False)
-    corpus = data.load(rte, local(tmp_path))
+    corpus = corpora.load(rte, local(tmp_path))
     assert {split: len(examples) for split, examples in corpus.splits.items()} == {
         "train": 6,
         "dev": 3,
@@ -100,7 +103,7 @@ def test_limits(rte, tmp_path):
     """data.max_SPLIT takes the first so many; more than there are is all."""
     for name in ("train", "val", "test"):
         write(tmp_path / f"{name}.jsonl", 6)
-    corpus = data.load(rte, local(tmp_path, max_train=2, max_test=9))
+    corpus = corpora.load(rte, local(tmp_path, max_train=2, max_test=9))
     assert [example.id for example in corpus.splits["train"]] == ["0", "1"]
     assert {split: len(examples) for split, examples in corpus.splits.items()} == {
         "train": 2,
@@ -113,26 +116,26 @@ def test_limits(rte, tmp_path):
 def test_missing(rte, conll03, tmp_path):
     """The message says where it looked and for what."""
     with pytest.raises(UnavailableError) as caught:
-        data.load(rte, local(tmp_path / "no"))
+        corpora.load(rte, local(tmp_path / "no"))
     assert str(caught.value) == (
         f"data.root: {tmp_path / 'no'} is not a folder; name the one that holds rte's original files"
     )
     with pytest.raises(UnavailableError) as caught:
-        data.load(rte, local(tmp_path))
+        corpora.load(rte, local(tmp_path))
     assert str(caught.value) == (
         f"rte: no train and no dev data in {tmp_path}; looked for train.jsonl; val.jsonl or dev.jsonl"
     )
     write(tmp_path / "train.jsonl", 2)
     with pytest.raises(UnavailableError) as caught:
-        data.load(rte, local(tmp_path))
+        corpora.load(rte, local(tmp_path))
     assert str(caught.value) == f"rte: no dev data in {tmp_path}; looked for val.jsonl or dev.jsonl"
     (tmp_path / "val.jsonl").write_text("\n")
     with pytest.raises(DataError) as caught:
-        data.load(rte, local(tmp_path))
+        corpora.load(rte, local(tmp_path))
     assert str(caught.value) == f"{tmp_path / 'val.jsonl'}: no records; is this the dev file of rte?"
     (tmp_path / "train.txt").write_text("a b c I-PER\nb c d B-PERS\n")
     with pytest.raises(DataError) as caught:
-        data.load(conll03, local(tmp_path))
+        corpora.load(conll03, local(tmp_path))
     assert str(caught.value) == (
         f"{tmp_path / 'train.txt'}:2: 'B-PERS' (token 2) is not a type of conll03; did you mean 'PER'?"
     )
@@ -152,7 +155,7 @@ def test_real_corpora(shared, settings, task, counts):
 
     folder = shared / "data" / ("superglue" if task in ("rte", "cb") else "")
     found = settings(f"task={task}", "data=local", f"data.root={folder}", "method=majority")
-    corpus = data.load(build.leaf(found.task), found.data)
+    corpus = corpora.load(build.leaf(found.task), found.data)
     assert {split: len(examples) for split, examples in corpus.splits.items()} == counts
     assert [corpus.labeled(split) for split in counts] == [True, True, task == "wnut17"]
 
@@ -169,16 +172,16 @@ def test_demo_data(conll03, tmp_path, monkeypatch):
 
     monkeypatch.setattr(demo, "write", watched)
     small = Demo(train=12, dev=5, test=4)
-    corpus = data.load(conll03, Data(source="demo", demo=small))
+    corpus = corpora.load(conll03, Data(source="demo", demo=small))
     assert corpus.synthetic
     assert corpus.origin["examples"] == {"train": 12, "dev": 5, "test": 4}
     root = Path(corpus.origin["root"])
     assert root.parent == tmp_path / "cache" / "demo"
     assert root.name.startswith("conll03-0-")
     assert [path.name for path in root.parent.iterdir()] == [root.name]
-    assert data.load(conll03, Data(source="demo", demo=small)).splits == corpus.splits
-    assert data.load(conll03, Data(source="demo", seed=1, demo=small)).splits != corpus.splits
-    assert data.load(conll03, Data(source="demo", demo=replace(small, noise=1.0))).splits != corpus.splits
+    assert corpora.load(conll03, Data(source="demo", demo=small)).splits == corpus.splits
+    assert corpora.load(conll03, Data(source="demo", seed=1, demo=small)).splits != corpus.splits
+    assert corpora.load(conll03, Data(source="demo", demo=replace(small, noise=1.0))).splits != corpus.splits
     easy = {"noise": 0.0, "distractors": 2, "length": 4}
     sizes = {"train": 12, "dev": 5, "test": 4}
     assert written == [(0, sizes, easy), (1, sizes, easy), (0, sizes, {**easy, "noise": 1.0})]
@@ -188,10 +191,10 @@ def test_draw(conll03, tmp_path, monkeypatch):
     """data.draw chooses data.max_train examples by a seed, in the file's order, and says which; dev stays as it is."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
     small = Demo(train=40, dev=10, test=4)
-    whole = data.load(conll03, Data(source="demo", demo=small)).splits
+    whole = corpora.load(conll03, Data(source="demo", demo=small)).splits
     seen = []
     for seed in (1, 2, 1):
-        corpus = data.load(conll03, Data(source="demo", demo=small, draw=seed, max_train=8, max_dev=5))
+        corpus = corpora.load(conll03, Data(source="demo", demo=small, draw=seed, max_train=8, max_dev=5))
         chosen = corpus.splits["train"]
         assert len(chosen) == 8
         assert [whole["train"].index(example) for example in chosen] == sorted(map(whole["train"].index, chosen))
@@ -206,7 +209,7 @@ def test_a_draw_of_nothing(limits, conll03, settings):
     """data.draw says which examples are taken, where not all are."""
     said = "data.draw: is only used with data.max_train=N or data.per_class=K; set one of them"
     with pytest.raises(ConfigError) as caught:
-        data.load(conll03, Data(source="demo", draw=1, **limits))
+        corpora.load(conll03, Data(source="demo", draw=1, **limits))
     assert caught.value.problems == [said]
     with pytest.raises(ConfigError) as caught:
         settings("task=conll03", "data=demo", "method=majority", "data.draw=1")
@@ -244,7 +247,7 @@ def test_demo_data_that_could_not_be_written(error, conll03, tmp_path, monkeypat
 
     monkeypatch.setattr(demo, "write", write)
     with pytest.raises(type(error)):
-        data.load(conll03, Data(source="demo"))
+        corpora.load(conll03, Data(source="demo"))
     assert [*tmp_path.glob("demo/*")] == []
 
 
@@ -253,21 +256,21 @@ def test_demo_without_the_task(conll03, tmp_path, monkeypatch):
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
     conll03.name = "muc7"
     with pytest.raises(UnavailableError) as caught:
-        data.load(conll03, Data(source="demo"))
+        corpora.load(conll03, Data(source="demo"))
     assert str(caught.value) == f"data=demo: the demo world has no muc7; it has {', '.join(demo.tasks())}"
 
 
 def test_cache_folder(tmp_path, monkeypatch):
     """PTUNE_CACHE as it is, else ptune in the user's cache, else a temporary folder."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "mine"))
-    assert data.cache_folder() == tmp_path / "mine"
+    assert corpora.cache_folder() == tmp_path / "mine"
     monkeypatch.delenv("PTUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    assert data.cache_folder() == tmp_path / "user" / "ptune"
+    assert corpora.cache_folder() == tmp_path / "user" / "ptune"
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
-    assert data.cache_folder() == tmp_path / "temporary" / "ptune"
+    assert corpora.cache_folder() == tmp_path / "temporary" / "ptune"
 
 
 # Held-out splits
@@ -359,7 +362,7 @@ def test_documents_are_held_out_whole(settings, name, shared):
 
     found = settings(f"task={name}", "method=majority", "data=demo")
     task = build.leaf(found.task)
-    examples = data.load(task, found.data).splits["train"]
+    examples = corpora.load(task, found.data).splits["train"]
     texts = [str(e.fields[shared]) for e in examples]
     assert len({*texts}) < len(texts)
     for document in (task.document, None):
@@ -382,7 +385,7 @@ def test_what_is_asked_about_one_text_stays_together(settings, name, shared):
 
     found = settings(f"task={name}", "method=majority", "data=demo")
     task = build.leaf(found.task)
-    once = data.load(task, found.data).splits["train"][:300]
+    once = corpora.load(task, found.data).splits["train"][:300]
     examples = [replace(e, id=f"{e.id} {i}") for e in once for i in (1, 2)]
     made = Corpus({"train": examples})
     hold_out(made, "train", 0.5, 1, task.document)
@@ -443,8 +446,8 @@ def test_no_question_of_multirc_is_torn_apart(shared, settings):
     root = f"data.root={shared / 'data' / 'superglue'}"
     found = settings("task=multirc", "data=local", root, "method=majority", "data.max_dev=100", "data.max_train=50")
     task = build.leaf(found.task)
-    complete = data.load(task, replace(found.data, max_dev=None)).splits["dev"]
-    assert whole(data.load(task, found.data).splits["dev"], complete)
+    complete = corpora.load(task, replace(found.data, max_dev=None)).splits["dev"]
+    assert whole(corpora.load(task, found.data).splits["dev"], complete)
     made = Corpus({"dev": complete})
     hold_out(made, "dev", 0.5, seed=1)
     assert not {e.group for e in made.splits["dev"]} & {e.group for e in made.splits["held_out"]}
@@ -454,7 +457,7 @@ def test_no_question_of_multirc_is_torn_apart(shared, settings):
 @pytest.mark.parametrize("source", ["train", "dev"])
 def test_held_out_protocol(rte, tmp_path, settings, source):
     """protocol=held_out selects on the new split and still reports on the official one."""
-    from ptune.corpus import read_corpus
+    from ptune.data.splits import read_corpus
 
     write(tmp_path / "train.jsonl", 30)
     write(tmp_path / "val.jsonl", 10)
@@ -488,7 +491,7 @@ def balanced(rte, tmp_path):
     """balanced(...): the corpus of seven and five training examples with these settings of data."""
     labeled(tmp_path / "train.jsonl", *["entailment", "not_entailment"] * 5, "entailment", "entailment")
     labeled(tmp_path / "val.jsonl", "entailment", "not_entailment")
-    return lambda few_shot=False, **given: data.load(rte, local(tmp_path, **given), few_shot=few_shot)
+    return lambda few_shot=False, **given: corpora.load(rte, local(tmp_path, **given), few_shot=few_shot)
 
 
 def test_per_class(balanced):
@@ -509,7 +512,7 @@ def test_per_class(balanced):
 
 def test_few_shot(balanced, settings, rte, tmp_path):
     """As many others of each class to select on, and the original dev to report on."""
-    from ptune.corpus import read_corpus
+    from ptune.data.splits import read_corpus
 
     found = balanced(few_shot=True, per_class=2, draw=13)
     train, held = found.splits["train"], found.splits["held_out"]
@@ -574,7 +577,7 @@ def test_halves_of_a_scale_are_drawn_from(settings, tmp_path):
         text = "\n".join(["sentence1\tsentence2\tscore", *rows]) + "\n"
         (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
     s = settings("experiment=few_shot_lmbff", "task=stsb", "method=finetune", "seed=13")
-    found = data.load(
+    found = corpora.load(
         leaf(s.task), local(tmp_path, draw=13, draw_order=s.data.draw_order, per_class=2), few_shot=True
     ).splits
     train, dev = shuffled_lines(list(enumerate(scores)), 13, 2, lambda line: line[1] >= 2.5)
@@ -625,7 +628,7 @@ def test_per_class_beside_other_settings(settings):
 
 def test_splits_of_the_labeled_examples(settings, rte, tmp_path):
     """FewNLU's: held_out_seed draws other halves of the same training examples, whatever the run's seed."""
-    from ptune.corpus import read_corpus
+    from ptune.data.splits import read_corpus
 
     labeled(tmp_path / "train.jsonl", *["entailment", "not_entailment"] * 8)
     labeled(tmp_path / "val.jsonl", "entailment")
@@ -667,7 +670,7 @@ def test_fewglue(shared, settings, task):
 
     root = f"data.root={shared / 'data' / 'fewglue'}"
     s = settings(f"task={task}", "data=local", root, "data.layout=fewglue", "method=majority")
-    corpus = data.load(build.leaf(s.task), s.data)
+    corpus = corpora.load(build.leaf(s.task), s.data)
     sizes = tuple(len(corpus.splits[split]) if split in corpus.splits else None for split in CUT)
     assert sizes == FEWGLUE[task]
     taken = task in ("cb", "rte")  # from the training set, for want of a file of their own
@@ -681,7 +684,7 @@ def test_fewglue_is_not_superglue(shared, settings):
 
     root = f"data.root={shared / 'data' / 'superglue'}"
     s = settings("task=rte", "data=local", root, "data.layout=fewglue", "method=majority")
-    (warning,) = data.load(build.leaf(s.task), s.data).warnings
+    (warning,) = corpora.load(build.leaf(s.task), s.data).warnings
     assert warning.startswith("NOT THE USUAL RTE: 2,490 in train where the original has 32")
 
 
@@ -693,12 +696,12 @@ def test_fewglue_of_the_demo(settings, task, tmp_path, monkeypatch):
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
     line = "data=demo data.layout=fewglue data.demo.train=6 data.demo.dev=4 data.demo.test=8 method=majority"
     s = settings(f"task={task}", *line.split())
-    corpus = data.load(build.leaf(s.task), s.data)
+    corpus = corpora.load(build.leaf(s.task), s.data)
     assert corpus.synthetic
     assert list(corpus.splits) == CUT
     assert [corpus.labeled(split) for split in CUT] == [True, True, False]
     assert task == "multirc" or len(corpus.splits["train"]) == 6
-    cut = data.load(build.leaf(s.task), replace(s.data, max_dev=2, max_test=2))
+    cut = corpora.load(build.leaf(s.task), replace(s.data, max_dev=2, max_test=2))
     assert len(cut.splits["dev"]) < len(corpus.splits["dev"])
     assert cut.splits["unlabeled"] == corpus.splits["unlabeled"]
 

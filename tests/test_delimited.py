@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptune import data
 from ptune.config import Data
+from ptune.data import corpora
 from ptune.errors import DataError
 from ptune.leaves import leaf
 from ptune.readers import delimited
@@ -68,7 +68,7 @@ def test_the_demo_in_tables(settings, task, tmp_path, monkeypatch):
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path))
     found = settings(f"task={task}", "data=demo", "data.demo.train=60", "data.demo.dev=30", "data.demo.test=10",
                      "backbone=tiny_encoder", "method=majority")  # fmt: skip
-    corpus = data.load(build.leaf(found.task), found.data)
+    corpus = corpora.load(build.leaf(found.task), found.data)
     assert corpus.origin["examples"] == {"train": 60, "dev": 30, "test": 10}
     assert {example.gold for example in corpus.splits["train"]} == set(found.task["labels"])
     assert corpus.labeled("test") == (task == "agnews")
@@ -82,11 +82,11 @@ def test_paws(tmp_path):
     for split in ("train", "dev", "test"):
         rows = f'1\t"{split}" is A , not B .\tB is {split} .\t0\n2\tA is B .\tB is A .\t1\n'
         (tmp_path / "final" / f"{split}.tsv").write_text(header + rows, encoding="utf-8")
-    found = data.load(task, Data(source="local", root=str(tmp_path)))
+    found = corpora.load(task, Data(source="local", root=str(tmp_path)))
     for split in ("train", "dev", "test"):
         first, second = found.splits[split]
         assert first.fields == {"sentence1": f'"{split}" is A , not B .', "sentence2": f"B is {split} ."}
         assert (first.gold, second.gold) == ("different", "paraphrase")
     (tmp_path / "final" / "dev.tsv").write_text(header + "1\tA .\tB .\t2\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"dev\.tsv:2: '2' in column 'label'; one of: 0, 1"):
-        data.load(task, Data(source="local", root=str(tmp_path)))
+        corpora.load(task, Data(source="local", root=str(tmp_path)))

@@ -12,9 +12,9 @@ from transformers import AutoTokenizer
 
 from ptune import build
 from ptune.batch import Draw, Example
+from ptune.data.rendered import Rendered, Stream
 from ptune.evaluate import EVALUATION, Asked, predict
 from ptune.leaves import leaf
-from ptune.rendered import Rendered, Stream
 from ptune.templates.demonstrations import Demonstrations
 from ptune.templates.pattern import Pattern
 from ptune.tokens import Tokens

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from command_line import call
 
-from ptune import card
 from ptune.config import Train
+from ptune.exports import card
 
 KEY = "hf_" + "Abcd1234" * 5
 

@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 
 from ptune import build, loop, train, training, training_run
 from ptune.errors import PrunedError
-from ptune.jobs import Job
 from ptune.progress import Progress
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
+from ptune.sweeps.jobs import Job
 from ptune.where import Where
 
 SMALL = [

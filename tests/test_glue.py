@@ -15,7 +15,7 @@ from scipy.stats import pearsonr, spearmanr
 from ptune import metrics
 from ptune.batch import IGNORED, Example, Hidden, Row, RowOutput, collate
 from ptune.config import Data
-from ptune.data import load
+from ptune.data.corpora import load
 from ptune.errors import DataError
 from ptune.heads.linear import Linear
 from ptune.heads.verbalizer import Verbalizer

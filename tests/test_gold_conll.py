@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptune import data
 from ptune.config import Data
+from ptune.data import corpora
 from ptune.errors import ConfigError, DataError
 from ptune.leaves import leaf
 from ptune.readers import gold_conll, indexed, props, roles
@@ -327,7 +327,7 @@ def tree(write, sentences: dict[str, int]) -> Path:
 def test_ontonotes_from_its_folders(write):
     """Without the New Testament; the checksum is of every file; other counts than the usual are a loud warning."""
     root = tree(write, {"train": 3, "dev": 2, "test": 1})
-    corpus = data.load(task("ontonotes"), Data(source="local", root=str(root)))
+    corpus = corpora.load(task("ontonotes"), Data(source="local", root=str(root)))
     assert corpus.origin["examples"] == {"train": 3, "dev": 2, "test": 1}
     path = root / "data/train/data/english/annotations"
     assert corpus.origin["files"]["train"]["path"] == str(path)
@@ -347,11 +347,11 @@ def test_counts_are_those_of_the_files(shared):
     """Fewer examples by data.max_train are no other corpus; a corpus of its usual size has no warning."""
     for layout, counts in (("columns", (910, 243, 288)), ("json", (922, 231, 288))):
         settings = Data(source="local", root=str(shared / "data"), layout=layout, max_train=10)
-        corpus = data.load(task("conll04"), settings)
+        corpus = corpora.load(task("conll04"), settings)
         assert "warning" not in corpus.origin
         assert corpus.origin["layout"] == layout
         assert corpus.origin["examples"] == {"train": 10, "dev": counts[1], "test": counts[2]}
-        corpus = data.load(task("conll04"), Data(source="local", root=str(shared / "data"), layout=layout))
+        corpus = corpora.load(task("conll04"), Data(source="local", root=str(shared / "data"), layout=layout))
         assert tuple(corpus.origin["examples"].values()) == counts
 
 
@@ -362,5 +362,5 @@ def test_layouts_are_named():
         ("conll03", "json", "data.layout: conll03 has no layout 'json'; its files have only one; leave it out"),
     ):
         with pytest.raises(ConfigError) as caught:
-            data.load(task(name), Data(source="demo", layout=layout))
+            corpora.load(task(name), Data(source="demo", layout=layout))
         assert str(caught.value) == said

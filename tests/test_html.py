@@ -20,8 +20,10 @@ import pytest
 import yaml
 from chromium import Chromium
 
-from ptune import charts, figures, forms, html, report, results, superglue
+from ptune import report
 from ptune.config import Report
+from ptune.reports import charts, figures, html, results, superglue
+from ptune.runs import forms
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>\'&$x_$\u202e'

@@ -20,8 +20,9 @@ import datasets
 import pytest
 import yaml
 
-from ptune import data, demo
+from ptune import demo
 from ptune.config import Data
+from ptune.data import corpora
 from ptune.errors import UnavailableError
 from ptune.hub import PROBE_SECONDS
 from ptune.leaves import leaf
@@ -368,7 +369,8 @@ LOOK = """
 import json, sys
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
-from ptune import config, data
+from ptune import config
+from ptune.data import corpora
 from ptune.config import Data
 from ptune.errors import UnavailableError
 from ptune.leaves import leaf
@@ -377,7 +379,7 @@ config.register()
 with initialize_config_module("ptune.conf", version_base="1.3"):
     for name in sys.argv[1:]:
         task = leaf(OmegaConf.to_container(compose("train", overrides=[f"task={name}"]).task, resolve=True))
-        for found in (data.look, data.load):
+        for found in (corpora.look, corpora.load):
             try:
                 corpus = found(task, Data(source="hub"))
                 print(json.dumps(corpus and corpus.origin["examples"]))
@@ -622,7 +624,7 @@ BOTH = """
 import json, sys
 from hydra import compose, initialize_config_module
 from ptune.config import Data
-from ptune.data import load
+from ptune.data.corpora import load
 from ptune.leaves import leaf
 from omegaconf import OmegaConf
 from ptune import config
@@ -695,14 +697,14 @@ def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
     ):
         task = leaf(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")))
         with pytest.raises(UnavailableError) as caught:
-            data.load(task, Data(source="hub"))
+            corpora.load(task, Data(source="hub"))
         first, local, *demos = str(caught.value).splitlines()
         assert first == f"data=hub: {name} is not on the Hub. {ways}:"
         assert local == f"  local: data=local data.root=DIR, with {task.source['obtain']}"
         assert demos == ["  demo:  data=demo, a synthetic corpus in the same format"] * (name in demo.tasks())
         del task.source["obtain"]
         with pytest.raises(UnavailableError, match=r"with its original files \("):
-            data.load(task, Data(source="hub"))
+            corpora.load(task, Data(source="hub"))
 
 
 @pytest.mark.parametrize("name", PINNED)

@@ -1,4 +1,4 @@
-"""ptune/jobs.py, ledger.py and view.py: names, kinds of failures, the record, what a person sees."""
+"""ptune/sweeps/jobs.py, ledger.py and view.py: names, kinds of failures, the record, what a person sees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ptune import build, jobs, ledger, threads
+from ptune import build, threads
 from ptune.errors import (
     ConfigError,
     DataError,
@@ -25,11 +25,12 @@ from ptune.errors import (
     PtuneError,
     UnavailableError,
 )
-from ptune.jobs import Job, Outcome, ended, failure
-from ptune.naming import LONGEST, folder_name
 from ptune.progress import Progress
-from ptune.run import RunFolder
-from ptune.view import Latest, View, spoken
+from ptune.runs.folder import RunFolder
+from ptune.runs.naming import LONGEST, folder_name
+from ptune.sweeps import jobs, ledger
+from ptune.sweeps.jobs import Job, Outcome, ended, failure
+from ptune.sweeps.view import Latest, View, spoken
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_the_live_view(sweep, tmp_path):
 def test_the_time_left_follows_from_steps(settings, tmp_path, monkeypatch):
     """Of running jobs, before any has ended; a job that trains nothing says nothing of those that do."""
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr("ptune.view.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("ptune.sweeps.view.time.monotonic", lambda: clock.now)
     quick, slow = settings("experiment=demo_majority"), settings("experiment=demo", "epochs=2", "max_steps=30")
     jobs = [Job(n, None, [], tmp_path / str(n), quick if n == 0 else slow, name=str(n)) for n in range(4)]
     with View(tmp_path, jobs, Progress(stream=io.StringIO())) as view:

@@ -11,13 +11,14 @@ import pytest
 import torch
 import yaml
 
-from ptune import build, data, demo
+from ptune import build, demo
 from ptune.batch import Draw, Example, Hidden, RowOutput, collate
 from ptune.config import Data
+from ptune.data import corpora, splits
+from ptune.data.rendered import Rendered
 from ptune.errors import ConfigError, DataError
 from ptune.leaves import leaf
 from ptune.readers import Record, facts
-from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def lines(path: Path, rows) -> None:
 def test_every_fact_is_read_with_its_relation(folder, layout):
     """Reader round trip: as many records as lines, each with what its line and its relation's line say."""
     made = task()
-    corpus = data.load(made, Data(source="local", root=str(folder), layout=layout))
+    corpus = corpora.load(made, Data(source="local", root=str(folder), layout=layout))
     assert list(corpus.splits) == (["train", "dev", "test"] if layout is None else ["test"])
     templates = {row["relation"]: row for row in objects(folder / "relations.jsonl")}
     for split, examples in corpus.splits.items():
@@ -369,11 +370,11 @@ def test_another_run_keeps_its_relations(settings):
 
 def test_no_answer_is_one_token(settings):
     s = settings("method=zero_shot", "task=lama", "backbone=tiny_encoder", "data=demo")
-    corpus = data.Corpus({"test": [fact("P1", "a", "Hippopotamus")]}, {"examples": {"test": 1}})
+    corpus = corpora.Corpus({"test": [fact("P1", "a", "Hippopotamus")]}, {"examples": {"test": 1}})
     with pytest.raises(
         DataError, match="test: no answer is a single token of the backbone; the first one is 'Hippopotamus'"
     ):
-        data.answerable(corpus, leaf(s.backbone).tokens())
+        splits.answerable(corpus, leaf(s.backbone).tokens())
 
 
 def test_build_makes_a_prompt_for_each_relation(settings):

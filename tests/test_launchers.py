@@ -20,11 +20,11 @@ import planted
 import pytest
 from hydra_plugins.ptune.sweep import Course
 
-from ptune import ledger
 from ptune.errors import PtuneError
-from ptune.jobs import Job, Outcome
 from ptune.progress import Progress
-from ptune.view import View
+from ptune.sweeps import ledger
+from ptune.sweeps.jobs import Job, Outcome
+from ptune.sweeps.view import View
 
 SMALL = [f"data.demo.{split}=8" for split in ("train", "dev", "test")]
 SWEEP = [

@@ -11,10 +11,11 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
-from ptune import data, likely_words
 from ptune.batch import Draw, Example
+from ptune.data import corpora
 from ptune.errors import ConfigError
 from ptune.leaves import leaf
+from ptune.procedures import likely_words
 from ptune.progress import Progress
 from ptune.tokens import Tokens
 
@@ -117,8 +118,10 @@ def planted(monkeypatch) -> dict[str, str]:
 
 
 def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted, monkeypatch) -> None:
-    folder, loads, load = tmp_path / "run", list[str](), data.load
-    monkeypatch.setattr(data, "load", lambda task, *rest, **more: loads.append(task.name) or load(task, *rest, **more))
+    folder, loads, load = tmp_path / "run", list[str](), corpora.load
+    monkeypatch.setattr(
+        corpora, "load", lambda task, *rest, **more: loads.append(task.name) or load(task, *rest, **more)
+    )
     line = ["train", "method=lmbff_auto", "task=sst2", "backbone=tiny_encoder", "max_steps=2", *FEW]
     more = ["method.procedure.n_pairs=2", "method.template.samples=2", "method.procedure.k_likely=12"]
     done = ptune(*line, *more, f"hydra.run.dir={folder}")

@@ -17,13 +17,13 @@ import yaml
 from ptune import build, loop, optim, ranks, training
 from ptune.backbones import Backbone
 from ptune.config import Optim
+from ptune.data.rendered import Rendered, Stream
 from ptune.errors import DivergedError, NoMemoryError
 from ptune.evaluate import Asked, predict
-from ptune.jobs import kind_of
 from ptune.model import Model
-from ptune.rendered import Rendered, Stream
-from ptune.run import RunFolder, read_checkpoint
-from ptune.stages import changed
+from ptune.runs.folder import RunFolder, read_checkpoint
+from ptune.runs.stages import changed
+from ptune.sweeps.jobs import kind_of
 from ptune.threads import CUBLAS, determinism
 
 NO_DROPOUT = ("+backbone.dropout=0.0", "+backbone.attention_dropout=0.0")

@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptune import build, calibration, encoded
+from ptune import build, calibration
 from ptune.batch import IGNORED, Batch, Draw, Example, Hidden, Row, collate
+from ptune.data import encoded
+from ptune.data.rendered import Rendered, Stream
 from ptune.errors import ConfigError, DataError
 from ptune.evaluate import Asked, predict, predict_together
 from ptune.heads.masks import decoded, hinge, one_by_one, trimmed
 from ptune.heads.verbalizer import Verbalizer
 from ptune.injection import KV, Injection, Shape
 from ptune.leaves import leaf
-from ptune.rendered import Rendered, Stream
 from ptune.tasks.wsc import agree
 from ptune.templates import Part, Parts
 

@@ -12,12 +12,13 @@ import torch
 import yaml
 from command_line import call
 
-from ptune import build, loop, stages
+from ptune import build, loop
 from ptune.checks import check
+from ptune.data.rendered import Drawn, shares
 from ptune.leaves import leaf
 from ptune.procedures.multitask import Multitask, further
-from ptune.rendered import Drawn, shares
-from ptune.run import RunFolder, read_checkpoint
+from ptune.runs import stages
+from ptune.runs.folder import RunFolder, read_checkpoint
 from ptune.session import SINGLE
 
 TINY = [

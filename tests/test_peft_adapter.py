@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ptune import peft_adapter
 from ptune.errors import PtuneError
 from ptune.evaluate import EVALUATION
-from ptune.restore import Restored
-from ptune.run import RunFolder
+from ptune.exports import peft_adapter
+from ptune.runs.folder import RunFolder
+from ptune.runs.restore import Restored
 
 pytest.importorskip("peft", reason="the extra ptune[peft] is not installed")
 

@@ -14,20 +14,21 @@ import pytest
 import torch
 import yaml
 
-from ptune import build, data, loop, train
+from ptune import build, loop, train
 from ptune.batch import Draw, Example, SoftLabel
+from ptune.data import corpora
+from ptune.data.rendered import Rendered
+from ptune.data.stored import runs
 from ptune.errors import ConfigError, PtuneError
 from ptune.heads import divergence
 from ptune.leaves import leaf
 from ptune.procedures.ipet import Ipet
 from ptune.procedures.pet import Scored, decoded, merged, softened, table
 from ptune.progress import Progress
-from ptune.rendered import Rendered
-from ptune.restore import restore
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
+from ptune.runs.restore import restore
+from ptune.runs.stages import changed
 from ptune.session import Session
-from ptune.stages import changed
-from ptune.stored import runs
 from ptune.where import Where
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,7 +218,7 @@ def splits(folder: Path) -> dict[str, Sequence[Example]]:
     """The splits of a run's corpus."""
     s = train.resumed(folder, Where(folder))
     task = leaf(s.task)
-    return data.load(task, s.data).splits
+    return corpora.load(task, s.data).splits
 
 
 def test_the_classifier_learns_soft_labels_of_the_unlabeled_examples_alone(go, taught, tmp_path) -> None:
@@ -402,8 +403,8 @@ def test_settings_that_cannot_be(settings) -> None:
 def unlabeled(s: Any) -> tuple[list[Example], str, dict[str, Sequence[Example]]]:
     """Those of some settings, where they are from, and the corpus."""
     task = leaf(s.task)
-    corpus = data.load(task, s.data)
-    return *data.without_labels(task, s.data, corpus), corpus.splits
+    corpus = corpora.load(task, s.data)
+    return *corpora.without_labels(task, s.data, corpus), corpus.splits
 
 
 def test_unlabeled_examples_are_the_file_or_the_rest_of_train(settings) -> None:
@@ -411,10 +412,10 @@ def test_unlabeled_examples_are_the_file_or_the_rest_of_train(settings) -> None:
     assert (len(found), which) == (200, "RTE/unlabeled.jsonl")
     small = ["task=rte", "data=demo", "data.demo.train=40", "backbone=tiny_encoder"]
     found, which, corpus = unlabeled(settings(*small, "data.max_train=8", "data.draw=3"))
-    texts = [data.said(e) for e in corpus["train"]]
+    texts = [corpora.said(e) for e in corpus["train"]]
     assert (len(corpus["train"]), which) == (8, "the rest of train")
     assert 0 < len(found) <= 32
-    assert not {data.said(e) for e in found} & {*texts}
+    assert not {corpora.said(e) for e in found} & {*texts}
     assert {e.gold for e in found} == {None}
 
 
@@ -464,7 +465,7 @@ def test_unlabeled_examples_of_the_real_files(shared, settings, task, which, cou
     found, said, corpus = unlabeled(s)
     assert said == which
     assert {e.gold for e in found} == {None}
-    assert not {data.said(e) for e in found} & {data.said(e) for e in corpus["train"]}
+    assert not {corpora.said(e) for e in found} & {corpora.said(e) for e in corpus["train"]}
     assert count is None or len(found) == count
 
 

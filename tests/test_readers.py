@@ -141,7 +141,7 @@ def test_columns_details(file):
 
 
 def test_empty_files(file):
-    """No records, no error: `ptune.data` says which file is empty."""
+    """No records, no error: `ptune.data.corpora` says which file is empty."""
     assert sentences(file("")) == sentences(file("\n\n")) == []
     assert list(jsonl.read(file(""))) == list(jsonl.read(file("\n  \n"))) == []
 

@@ -346,7 +346,7 @@ def test_glm_columns_say_why(hydra: None, tmp_path: Path) -> None:
 def test_a_figure_is_drawn(hydra: None, tmp_path: Path) -> None:
     """A panel a task, a line an encoder, prompt lengths in their order."""
     pytest.importorskip("matplotlib")
-    from ptune import figures
+    from ptune.reports import figures
 
     table = load("ptv2_length")
     every = cells(table, "demo")

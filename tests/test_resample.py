@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from finished import RESULT, Write, writer
 
-from ptune import formats, metrics, resample, tables
-from ptune.compare import at_most, compare, holm, two_sided
+from ptune import metrics
 from ptune.errors import ConfigError, PtuneError
 from ptune.evaluate import prediction_row
-from ptune.expected import best_of, budgets
 from ptune.leaves import leaf
 from ptune.readers import Record
-from ptune.resample import counts, picks
-from ptune.results import Run, grouped, runs
+from ptune.reports import formats, resample, tables
+from ptune.reports.compare import at_most, compare, holm, two_sided
+from ptune.reports.expected import best_of, budgets
+from ptune.reports.resample import counts, picks
+from ptune.reports.results import Run, grouped, runs
 from ptune.sums import Ranked, Sums
 from ptune.tasks import Prediction
 

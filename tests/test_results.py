@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from finished import RESULT, Write, writer
 
-from ptune import tables
 from ptune.errors import PtuneError
-from ptune.results import chosen, grouped, pruned, runs, told_apart
+from ptune.reports import tables
+from ptune.reports.results import chosen, grouped, pruned, runs, told_apart
 
 
 @pytest.fixture

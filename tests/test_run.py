@@ -21,8 +21,8 @@ from ptune import train, training
 from ptune.errors import ConfigError, DiskError, Interrupted, PtuneError
 from ptune.model import Model
 from ptune.progress import Progress
-from ptune.run import RunFolder, code_version, intact, sha256, write_atomically
-from ptune.track import NoTracker
+from ptune.runs.folder import RunFolder, code_version, intact, sha256, write_atomically
+from ptune.runs.track import NoTracker
 from ptune.where import Where
 from ptune.words import quote
 
@@ -594,7 +594,7 @@ def test_the_tracker_hears_of_an_end_that_is_asked_to_end(go, tmp_path, monkeypa
             os.kill(os.getpid(), signal.SIGTERM)
             told.append(summary["score"])
 
-    monkeypatch.setattr("ptune.track.tracker", lambda *_, **__: Slow())
+    monkeypatch.setattr("ptune.runs.track.tracker", lambda *_, **__: Slow())
     assert [go(tmp_path, "epochs=1")["score"]] == told
     assert RunFolder(tmp_path).finished
 

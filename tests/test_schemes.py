@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ptune.data.schemes import LETTERS, SchemeError, from_iob2, spans, to_iob2
 from ptune.errors import DataError
 from ptune.readers import Record
-from ptune.schemes import LETTERS, SchemeError, from_iob2, spans, to_iob2
 from ptune.tasks.tag import Tag
 
 steadily = settings(deadline=None, derandomize=True)

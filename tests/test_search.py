@@ -12,9 +12,10 @@ import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ptune import config, search, space
+from ptune import config
 from ptune.errors import ConfigError, PtuneError
-from ptune.search import Search, Settings, Trial
+from ptune.sweeps import search, space
+from ptune.sweeps.search import Search, Settings, Trial
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -399,7 +400,7 @@ WRONG = {
     "hydra.sweeper.n_jobs=two": "hydra.sweeper.n_jobs: 'two' is not a valid integer",
     "hydra.sweeper.n_trials=many": "hydra.sweeper.n_trials: 'many' is not a valid integer",
     "hydra.sweeper.params=5": "hydra.sweeper.params: 5 is not a valid dictionary",
-    "+hydra.sweeper.nope=1": "hydra.sweeper.nope: not a setting of ptune.search.Settings; "
+    "+hydra.sweeper.nope=1": "hydra.sweeper.nope: not a setting of ptune.sweeps.search.Settings; "
     "one of: n_trials, sampler, seed, pruner, startup, warmup",
 }
 

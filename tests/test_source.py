@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ptune.data.source import made, readers
 from ptune.errors import ConfigError
-from ptune.source import made, readers
 
 TASKS = Path(__file__).parents[1] / "conf/task"
 Edit = Callable[[dict[str, Any]], Any]

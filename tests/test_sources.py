@@ -12,10 +12,10 @@ from memory import Memory
 
 from ptune import build, loop, optim, training_run
 from ptune.batch import Example
+from ptune.data.rendered import Rendered, SideBySide, Stream
 from ptune.model import Model
 from ptune.progress import Progress
-from ptune.rendered import Rendered, SideBySide, Stream
-from ptune.run import RunFolder, read_checkpoint
+from ptune.runs.folder import RunFolder, read_checkpoint
 from ptune.session import Beside, Session
 
 

@@ -19,12 +19,12 @@ from transformers import AutoTokenizer
 from ptune import metrics
 from ptune.batch import NOWHERE, Draw, Example, Extent, Hidden, RowOutput
 from ptune.config import Data
-from ptune.data import load
+from ptune.data.corpora import load
+from ptune.data.rendered import Rendered
 from ptune.errors import DataError
 from ptune.heads.linear import Linear
 from ptune.injection import Shape
 from ptune.readers import Record, squad
-from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 from ptune.tasks.span import Span, best_pairs, candidates
 from ptune.templates import lost_labels, tokens_of

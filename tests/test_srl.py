@@ -19,10 +19,10 @@ from transformers import AutoTokenizer
 from ptune import demo, metrics
 from ptune.batch import Draw, Example, RowOutput
 from ptune.config import Data
-from ptune.data import load
+from ptune.data.corpora import load
+from ptune.data.rendered import Rendered
 from ptune.errors import DataError
 from ptune.readers import Record, props
-from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 from ptune.tasks.roles import Roles
 from ptune.templates.plain import Plain

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from ptune import data, loop, track, train, training_run
+from ptune import loop, train, training_run
 from ptune.batch import SoftLabel
+from ptune.data import corpora
 from ptune.errors import ConfigError
 from ptune.procedures import Procedure, Stage
 from ptune.progress import Progress
-from ptune.results import runs
-from ptune.run import RunFolder
+from ptune.reports.results import runs
+from ptune.runs import track
+from ptune.runs.folder import RunFolder
+from ptune.runs.stages import changed, differences
 from ptune.session import Session
-from ptune.stages import changed, differences
 from ptune.where import Where
 
 SMALL = [
@@ -76,8 +78,10 @@ def figures(result: dict) -> dict:
 
 def test_stages_are_runs_of_their_own(go, tmp_path, monkeypatch) -> None:
     loads: list[str] = []
-    read = data.load
-    monkeypatch.setattr(data, "load", lambda task, *rest, **more: loads.append(task.name) or read(task, *rest, **more))
+    read = corpora.load
+    monkeypatch.setattr(
+        corpora, "load", lambda task, *rest, **more: loads.append(task.name) or read(task, *rest, **more)
+    )
     result = go(tmp_path)
     assert loads == ["rte"]  # the corpus is read once, by all of them
     names = [stage["name"] for stage in result["stages"]]

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from ptune import build, cache, data, demo, progress
-from ptune.cache import Cache
+from ptune import build, demo, progress
 from ptune.config import Data, Demo
-from ptune.data import Corpus, hold_out, load
+from ptune.data import cache, corpora
+from ptune.data.cache import Cache
+from ptune.data.corpora import Corpus, load
+from ptune.data.splits import hold_out
+from ptune.data.stored import Stored, account, chosen, name, runs
 from ptune.errors import DataError
 from ptune.progress import Progress
 from ptune.readers import Record
-from ptune.stored import Stored, account, chosen, name, runs
 from ptune.tasks.classify import Classify
 from ptune.tasks.tag import Tag
 
@@ -30,7 +32,7 @@ TASKS = sorted({path.stem for path in CONF.glob("*.yaml")} & set(demo.tasks()))
 @pytest.fixture(autouse=True)
 def three_are_many(monkeypatch):
     """Splits of three examples and more are stored."""
-    monkeypatch.setattr(data, "LISTED", 3)
+    monkeypatch.setattr(corpora, "LISTED", 3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -248,7 +250,7 @@ def test_broken_records_are_named(rows, kept):
 
 def test_records_that_are_not_what_json_makes_of_them(rows, kept, monkeypatch):
     """They stay in memory."""
-    columns = data.import_module("ptune.readers.columns")
+    columns = corpora.import_module("ptune.readers.columns")
     reader = columns.read
 
     def with_numbers(path: Path, **given: Any) -> Any:
@@ -289,7 +291,7 @@ def test_runs_are_the_same(ptune, tmp_path, monkeypatch):
     common += " epochs=2 batch_size=8 optim.lr=0.01 tracker=none seed=3 data.max_length=200 protocol=held_out"
     said = {}
     for run, listed in (("listed", 2**14), ("stored", 3)):
-        monkeypatch.setattr(data, "LISTED", listed)
+        monkeypatch.setattr(corpora, "LISTED", listed)
         monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / run / "cache"))
         assert ptune(*common.split(), f"hydra.run.dir={run}").code == 0
         assert ptune("eval", run).code == 0

@@ -12,11 +12,11 @@ import yaml
 
 from ptune import metrics
 from ptune.batch import Example
-from ptune.data import examples as examples_of
-from ptune.data import file_sources
+from ptune.data.corpora import examples as examples_of
+from ptune.data.corpora import file_sources
+from ptune.exports.submission import FORMATS, squad
 from ptune.leaves import leaf
 from ptune.readers import Reading
-from ptune.submission import FORMATS, squad
 from ptune.tasks import Prediction, Task
 
 ROOT = Path(__file__).parents[1]

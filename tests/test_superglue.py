@@ -17,13 +17,13 @@ from transformers import AutoTokenizer
 from ptune import metrics
 from ptune.batch import Draw, Example, Extent, Hidden, Row, RowOutput, collate
 from ptune.config import Data
-from ptune.data import load
+from ptune.data.corpora import load
+from ptune.data.rendered import Rendered, fitting
 from ptune.demo import superglue_axb
 from ptune.errors import DataError
 from ptune.heads.spans import Spans
 from ptune.leaves import check_leaf, leaf
 from ptune.readers import Record, multirc, record
-from ptune.rendered import Rendered, fitting
 from ptune.tasks import Prediction
 from ptune.templates.plain import Plain
 from ptune.tokens import Tokens

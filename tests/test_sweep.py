@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptune.naming import differences
+from ptune.runs.naming import differences
 
 
 def test_differences():

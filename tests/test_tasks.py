@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptune import data, demo, metrics
+from ptune import demo, metrics
 from ptune.batch import Example, RowOutput
 from ptune.config import Data, Demo
+from ptune.data import corpora
 from ptune.errors import DataError
 from ptune.leaves import leaf
 from ptune.readers import Record
@@ -274,7 +275,7 @@ def test_an_interval_is_of_the_score_that_it_stands_beside(name, settings, monke
     words = ["method=majority", "data=demo"] if name != "superglue_axg" else ["method=majority"]
     task = leaf(settings(f"task={name}", *words).task)
     sizes = {split: 30 for split in ("train", "dev", "test") if split in demo.splits(name)}
-    corpus = data.load(task, Data(source="demo", demo=Demo(**sizes)))
+    corpus = corpora.load(task, Data(source="demo", demo=Demo(**sizes)))
     examples = corpus.splits["dev" if "dev" in corpus.splits else "test"]
     predictions = said(task, examples)
     scores = task.score(examples, predictions)

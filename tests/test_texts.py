@@ -15,18 +15,19 @@ from command_line import call
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from ptune import build, encoded, metrics
+from ptune import build, metrics
 from ptune.backbones.encoder_decoder import EncoderDecoder
 from ptune.batch import IGNORED, Draw, Example, Hidden, Row, RowOutput, collate
 from ptune.config import Data
-from ptune.encoded import Encoded, Laid
+from ptune.data import encoded
+from ptune.data.encoded import Encoded, Laid
+from ptune.data.rendered import Rendered
 from ptune.ensemble import of_all, vote
 from ptune.errors import ConfigError, DataError
 from ptune.heads.generate import Generate
 from ptune.leaves import leaf
 from ptune.prompts.soft import Soft
 from ptune.readers import e2e, webnlg
-from ptune.rendered import Rendered
 from ptune.tasks import Prediction
 from ptune.templates import Part, Parts
 from ptune.templates.pattern import Pattern
@@ -361,7 +362,7 @@ def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
     stored = build.stored(yaml.safe_load((runs / "1" / "config.yaml").read_text(encoding="utf-8")))
     backbone = leaf(stored.backbone)
     prompt = Soft(backbone.shape, None, 4, from_run=str(runs / "1"))
-    from ptune.run import RunFolder
+    from ptune.runs.folder import RunFolder
 
     torch.testing.assert_close(prompt.table.detach(), RunFolder(runs / "1").read_tensors()["prompt.embeddings"])
     with pytest.raises(ConfigError, match=r"has 4 virtual tokens of width 128, but this one 5 of 128"):

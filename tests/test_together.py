@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ptune.backbones import Backbone
-from ptune.restore import folders
+from ptune.runs.restore import folders
 
 RUNS = {
     "stars": ["method=ptv2", "task=sst2", "prompt_length.value=5"],

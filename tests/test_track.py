@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from wandb_server import Server
 
-from ptune import track, train
+from ptune import train
 from ptune.config import Tracker
 from ptune.progress import Progress
-from ptune.run import RunFolder
+from ptune.runs import track
+from ptune.runs.folder import RunFolder
 from ptune.where import Where
 
 CANARY = "canary-5f1c3a"

@@ -15,11 +15,11 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from ptune.batch import Example
 from ptune.errors import ConfigError
+from ptune.procedures.writer import LONGEST, Gap, Writer, layouts, patterns, search
 from ptune.progress import Progress
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 from ptune.session import Session
 from ptune.templates.pattern import parse
-from ptune.writer import LONGEST, Gap, Writer, layouts, patterns, search
 
 FEW = ("data=demo", "data.demo.train=16", "data.demo.dev=12", "data.demo.test=8", "tracker=none", "quiet=true")
 GAPS = [Gap("The old mill.", "Yes", ""), Gap("Anna Berg works for Nordwind in Oslo.", "No", "A dog sleeps.")]
@@ -195,8 +195,8 @@ def test_the_written_pattern_is_the_methods_own(settings, tmp_path, monkeypatch)
     """LM-BFF's, where another's stands first in the task's yaml."""
     s = settings("method=lmbff_auto", "task=rte", "backbone=tiny_encoder", *FEW)
     session = Session(s, RunFolder(tmp_path), [], Progress(True))
-    monkeypatch.setattr("ptune.writer.patterns", lambda *_: ["{premise} {mask} {hypothesis}"])
-    monkeypatch.setattr("ptune.writer.Writer", lambda *_: None)
+    monkeypatch.setattr("ptune.procedures.writer.patterns", lambda *_: ["{premise} {mask} {hypothesis}"])
+    monkeypatch.setattr("ptune.procedures.writer.Writer", lambda *_: None)
     kept = search(session, {"name": None}, "folder", 2, 20)
     assert next(iter(s.task["patterns"])).startswith("pet")
     assert kept["written"] == {"text": s.task["patterns"]["lmbff"]["text"]}

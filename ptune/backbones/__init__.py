@@ -28,7 +28,7 @@ from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
 from ptune.injection import KV, Injection, Shape
 from ptune.leaves import Chance
-from ptune.run import sha256
+from ptune.runs.folder import sha256
 from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Backbone(nn.Module, ABC):
 
     checkpoint, revision: on the Hub; path: a folder instead (pkg://package/folder for a shipped one).
     dropout, attention_dropout: null keeps the checkpoint's; they act while training, on a frozen backbone too.
-    quantize: in how many bits linear layers are kept, see ptune.quantized; of a frozen backbone; null: as they are.
+    quantize: in how many bits a frozen backbone's linear layers are kept, see ptune.quantized; null: as they are.
     sha256: of model.safetensors, for a checkpoint that no revision pins.
     weights: safetensors, or bin for an old checkpoint that has nothing else (loaded weights-only, never unpickled).
 

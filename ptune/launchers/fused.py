@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from hydra_plugins.ptune.local import at_once
 from hydra_plugins.ptune.sweep import Group, Sweep, numbers
 
-from ptune.jobs import Job, Process
+from ptune.sweeps.jobs import Job, Process
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.config import Train
-    from ptune.view import View
+    from ptune.sweeps.view import View
 
 SHARE = 0.6  # of the memory that is free, which a group may fill
 KEPT = 14  # values of the hidden width that a frozen layer keeps of a token for the backward pass

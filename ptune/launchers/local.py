@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from hydra_plugins.ptune.sweep import Group, Sweep
 
-from ptune.jobs import Job, Process
+from ptune.sweeps.jobs import Job, Process
 
 if TYPE_CHECKING:
-    from ptune.view import View
+    from ptune.sweeps.view import View
 
 BYTES_OF_A_JOB = 4e9  # of the memory that is free, for each job that runs at once
 

@@ -15,10 +15,10 @@ from hydra.core.utils import JobReturn
 from hydra_plugins.ptune.sweep import Group, Sweep
 
 from ptune.errors import ConfigError, PtuneError
-from ptune.jobs import Job, Outcome, Spec, attempt, failure, fingerprint, log_to
+from ptune.sweeps.jobs import Job, Outcome, Spec, attempt, failure, fingerprint, log_to
 
 if TYPE_CHECKING:
-    from ptune.view import View
+    from ptune.sweeps.view import View
 
 
 class RayLauncher(Sweep):

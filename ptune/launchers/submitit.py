@@ -20,10 +20,10 @@ from hydra_plugins.ptune.sweep import Group, Sweep
 
 from ptune import ranks
 from ptune.errors import ConfigError, PtuneError
-from ptune.jobs import Job, Outcome, Spec, attempt, fingerprint, log_to
+from ptune.sweeps.jobs import Job, Outcome, Spec, attempt, fingerprint, log_to
 
 if TYPE_CHECKING:
-    from ptune.view import View
+    from ptune.sweeps.view import View
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at one job, on a file system that may be far away
 PATIENCE = 15.0  # seconds until what an ended job has written is surely seen here

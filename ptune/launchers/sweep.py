@@ -21,14 +21,14 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from ptune import halt
 from ptune.errors import ConfigError, PtuneError
-from ptune.jobs import Job, Outcome, composed, failure, interrupt, without_hydra
-from ptune.ledger import Ledger, events
-from ptune.run import RunFolder
+from ptune.runs import halt
+from ptune.runs.folder import RunFolder
+from ptune.sweeps.jobs import Job, Outcome, composed, failure, interrupt, without_hydra
+from ptune.sweeps.ledger import Ledger, events
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
-    from ptune.view import View
+    from ptune.sweeps.view import View
 
 SECONDS_BETWEEN_LOOKS = 0.1
 GRACE = 30.0  # seconds that jobs have to end in once they are told to
@@ -107,7 +107,7 @@ class Sweep(Launcher):
         A failed job returns NaN, and so does one that an observer has ended. Raises PtuneError where the sweep has
         nothing to hope for, Interrupted and KeyboardInterrupt when it is told to end, after its jobs have.
         """
-        from ptune.view import View
+        from ptune.sweeps.view import View
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)

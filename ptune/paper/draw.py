@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ptune.figures import Chart, Point, Series
 from ptune.paper.found import Found, shared
 from ptune.paper.table import Table
+from ptune.reports.figures import Chart, Point, Series
 
 
 def charts(table: Table, cells: Sequence[Found]) -> list[Chart]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ptune import results
 from ptune.paper.plan import BEGUN, FINISHED, Place, Work
 from ptune.paper.table import Cell
+from ptune.reports import results
 
 NOT_RUN = "not run"  # why a cell is missing that nothing stands in the way of
 OK, MISSING, FAILED, RUNNING, NOT_COMPARABLE = "ok", "missing", "failed", "running", "not comparable"

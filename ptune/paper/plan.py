@@ -24,7 +24,7 @@ from ptune.config import Train
 from ptune.errors import PtuneError, UnavailableError
 from ptune.leaves import leaf
 from ptune.paper.table import Cell, Words, counted, overrides, trials
-from ptune.run import RunFolder, code_version
+from ptune.runs.folder import RunFolder, code_version
 from ptune.where import of_hydra
 
 FINISHED, BEGUN, NOTHING = "finished", "begun", "nothing"
@@ -294,7 +294,7 @@ def other_data(works: Iterable[Work]) -> Iterator[str]:
 
 def checksums(s: Train) -> dict[str, Any] | None:
     """The checksums of a corpus's files by split; None where they are not there."""
-    from ptune.data import missing, sources
+    from ptune.data.corpora import missing, sources
 
     task, origin = leaf(s.task, s.packages), dict[str, Any]()
     try:
@@ -308,7 +308,7 @@ def checksums(s: Train) -> dict[str, Any] | None:
 
 def told(files: Any) -> Any:
     """What is known of files but where they are."""
-    from ptune.results import without_paths
+    from ptune.reports.results import without_paths
 
     return without_paths(files)
 

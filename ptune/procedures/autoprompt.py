@@ -88,8 +88,8 @@ class AutoPrompt(Procedure):
         """Find the label words, which the run's configuration says from then on."""
         from ptune import build
         from ptune.batch import Draw
-        from ptune.projected_words import mask_states, projection, words_of
-        from ptune.rendered import Rendered, fitting
+        from ptune.data.rendered import Rendered, fitting
+        from ptune.procedures.projected_words import mask_states, projection, words_of
         from ptune.seeds import mix
 
         s, task = session.settings, session.task
@@ -124,8 +124,8 @@ class AutoPrompt(Procedure):
 
     def adapt(self, session: Any, run: Any) -> None:
         """Let the loop's run search: its stepper, how long it goes on, and when it is evaluated."""
-        from ptune.hotflip import Budget, HotFlip
-        from ptune.rendered import Stream
+        from ptune.data.rendered import Stream
+        from ptune.prompts.hotflip import Budget, HotFlip
         from ptune.seeds import mix
 
         s, member = session.settings, session.model.member(session.member)

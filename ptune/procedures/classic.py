@@ -75,7 +75,7 @@ class Classic(Procedure):
     def words(self, session: Any) -> dict[str, Any]:
         """Write the tokenizer, and the vectors of its words that the file has."""
         from ptune.backbones.bilstm import pieces, word_tokenizer
-        from ptune.run import write_atomically
+        from ptune.runs.folder import write_atomically
 
         task, train = session.task, session.corpus.splits["train"]
         whole = task.readout != "token"
@@ -98,7 +98,7 @@ class Classic(Procedure):
 
     def read(self, train: set[str], lowercase: bool, progress: Any) -> dict[str, Any]:
         """Vectors by word, of the words of the training set and of the file's first."""
-        from ptune.word_vectors import vectors
+        from ptune.procedures.word_vectors import vectors
 
         needed = train | {word.lower() for word in train}
         found: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def write_vectors(path: Path, tokenizer: Any, words: Iterable[str], found: dict[
     import numpy as np
     from safetensors.numpy import save
 
-    from ptune.run import write_atomically
+    from ptune.runs.folder import write_atomically
 
     rows = [(tokenizer.token_to_id(word), found.get(word, found.get(word.lower()))) for word in words]
     there = [(index, vector) for index, vector in rows if vector is not None]

@@ -85,7 +85,7 @@ class LmBff(Procedure):
 
     def find_template(self, session: Any) -> dict[str, Any]:
         """The pattern by which training goes best, of those that the writer has written."""
-        from ptune.writer import search
+        from ptune.procedures.writer import search
 
         def written() -> dict[str, Any]:
             return search(session, self.rendering(session), self.writer, self.beam, self.length)
@@ -109,8 +109,8 @@ class LmBff(Procedure):
 
     def vote(self, session: Any) -> dict[str, Any]:
         """Train as the method does with each of the templates that rank best; the mean of their logits answers."""
-        from ptune.accounting import together
         from ptune.procedures.pet import decoded, merged, scores_of
+        from ptune.runs.accounting import together
 
         best = sorted(self.results["template"]["ranked"], key=lambda each: -float(each["selected"]))
         best = best[: self.ensemble]
@@ -137,7 +137,7 @@ class LmBff(Procedure):
 
     def find_words(self, session: Any) -> dict[str, Any]:
         """The label words by which training goes best, of those by which the untrained model does."""
-        from ptune.likely_words import search
+        from ptune.procedures.likely_words import search
 
         kept = self.kept(session, "label_words.json", lambda: search(session, self.rendering(session), *self.limits))
 

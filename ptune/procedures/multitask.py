@@ -13,7 +13,7 @@ from ptune.checks import check_positions, unset_length
 from ptune.errors import PtuneError
 from ptune.leaves import leaf
 from ptune.procedures import Procedure, Stage
-from ptune.run import RunFolder, intact, read_checkpoint
+from ptune.runs.folder import RunFolder, intact, read_checkpoint
 
 if TYPE_CHECKING:
     from ptune.config import Train

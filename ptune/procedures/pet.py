@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ptune.accounting import together
 from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
 from ptune.leaves import target, with_defaults
 from ptune.procedures import Procedure, Stage, Work
+from ptune.runs.accounting import together
 from ptune.seeds import mix
 from ptune.tasks import OwnTexts
 from ptune.templates.pattern import Pattern
@@ -33,7 +33,7 @@ UNTRAINED = {"procedure": {"_target_": "ptune.procedures.zero_shot.ZeroShot"}, "
 class Scored(NamedTuple):
     """A trained pattern: its score in percent on the reported split, and what it says there, of the selecting split
     and of the unlabeled examples: log-probabilities [C] of each one's labels or candidates, whose means are those of
-    logits but for a constant. rep: 0 where untrained; parameters: see ptune.accounting."""
+    logits but for a constant. rep: 0 where untrained; parameters: see ptune.runs.accounting."""
 
     pattern: str
     rep: int
@@ -183,7 +183,8 @@ class Pet(Procedure):
 
     def without_labels(self, session: Session) -> tuple[list[Example], dict[str, Any]]:
         """The unlabeled examples, and where they are from; none where nothing asks for them."""
-        from ptune.data import shuffled, without_labels
+        from ptune.data.corpora import without_labels
+        from ptune.data.sampling import shuffled
 
         if not self.asks:
             return [], {}
@@ -254,8 +255,8 @@ class Pet(Procedure):
 
     def beside(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> Beside:
         """The unlabeled examples as a source of batches whose hidden tokens a stage learns to tell."""
+        from ptune.runs.stages import changed
         from ptune.session import Beside
-        from ptune.stages import changed
 
         assert self.alpha is not None
         template = {**self.auxiliary["template"], "name": pattern}

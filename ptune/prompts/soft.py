@@ -14,7 +14,7 @@ from ptune.errors import ConfigError
 from ptune.injection import Injection, Shape, Vocabulary
 from ptune.leaves import Chance
 from ptune.prompts import Prompt
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 
 COMMON = 5000  # Lester et al. sample from the 5,000 most common tokens, the first ids of their vocabulary
 

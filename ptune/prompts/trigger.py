@@ -13,7 +13,7 @@ from ptune.prompts import Prompt
 
 
 class Trigger(Prompt):
-    """`tokens` tokens, each the mask at first; a step puts others in their place (see ptune.hotflip), none is trained.
+    """`tokens` tokens, each the mask at first; a step puts others in their place (see `hotflip`), none is trained.
 
     Their embeddings are a parameter, so that they get a gradient; it holds rows of the backbone's at all times.
     """

@@ -19,10 +19,10 @@ from hydra_plugins.ptune.sweep import counts
 from omegaconf import DictConfig, OmegaConf
 
 from ptune.errors import ConfigError, PtuneError
-from ptune.ledger import last
+from ptune.sweeps.ledger import last
 
 if TYPE_CHECKING:  # Hydra imports every sweeper each time it starts
-    from ptune.search import Planned, Search
+    from ptune.sweeps.search import Planned, Search
 
 FIRST = 3  # trials that fail, none of the search ending otherwise, end it
 
@@ -47,8 +47,8 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Search, going on where an earlier call has ended; raises what a job of this call has failed with."""
         from ptune.progress import Progress
-        from ptune.search import Search, Settings, told
-        from ptune.space import read, words
+        from ptune.sweeps.search import Search, Settings, told
+        from ptune.sweeps.space import read, words
 
         self.check()
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -74,7 +74,7 @@ class OptunaSweeper(Sweeper):
     def check(self) -> None:
         """Raises ConfigError for settings that are not of their kind."""
         from ptune.leaves import check_settings
-        from ptune.search import Settings
+        from ptune.sweeps.search import Settings
 
         given = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
         assert isinstance(given, dict)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ptune import metrics as metric
-from ptune import schemes
 from ptune.batch import Example, RowOutput
+from ptune.data import schemes
 from ptune.errors import DataError, nearest
 from ptune.readers import Record
 from ptune.sums import Sums

@@ -158,7 +158,7 @@ def run_ptune(s: Side) -> None:
     from ptune import build, config, training
     from ptune.evaluate import Asked, evaluate
     from ptune.progress import Progress
-    from ptune.run import RunFolder
+    from ptune.runs.folder import RunFolder
     from ptune.session import Session
 
     leave_out(s.eager)

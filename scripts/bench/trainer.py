@@ -131,13 +131,14 @@ def read(name: str, shared: Path, **most: int) -> tuple[Any, Any]:
     """A task of ptune's and its corpus, of each split so many examples: both sides read the same."""
     import yaml
 
-    from ptune import build, data
+    from ptune import build
     from ptune.config import Data
+    from ptune.data import corpora
 
     task = build.leaf(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text()))
     with tempfile.TemporaryDirectory() as base:
         root = str(data_folder(name, shared, Path(base)))
-        return task, data.load(task, Data(source="local", root=root, **most))
+        return task, corpora.load(task, Data(source="local", root=root, **most))
 
 
 def data_folder(name: str, shared: Path, base: Path) -> Path:

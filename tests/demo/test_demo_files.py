@@ -15,7 +15,8 @@ import rendering
 import yaml
 from formats import FOLDERS, SUPERGLUE, TEST_ONLY, contents, split_of
 
-from ptune import conf, data, demo
+from ptune import conf, demo
+from ptune.data import corpora
 from ptune.demo import copa, lexicon, recipe, roles, world
 from ptune.demo.grammar import Passage
 from ptune.readers import Reading
@@ -30,7 +31,7 @@ NAMELESS = ("superglue_axg",)  # it tells of jobs
 def records(task: str, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """A corpus as the project reads it."""
     node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
-    found = data.file_sources(SimpleNamespace(name=task, source=node["source"], inputs=[], label=None), folder, {})
+    found = corpora.file_sources(SimpleNamespace(name=task, source=node["source"], inputs=[], label=None), folder, {})
     return {split: [record.values for record in source.records(Reading())] for split, source in found.items()}
 
 
@@ -120,9 +121,9 @@ def test_the_project_reads_it(task: str, root: Path) -> None:
 
     node = yaml.safe_load((CONF / f"{task}.yaml").read_text(encoding="utf-8"))
     made = leaf(node)
-    found = data.file_sources(made, root / task, {})
+    found = corpora.file_sources(made, root / task, {})
     for split, source in found.items():
-        examples = list(data.examples(made, source, Reading()))
+        examples = list(corpora.examples(made, source, Reading()))
         gold = [example.gold for example in examples]
         if "labels" in node and any(label is not None for label in gold):
             assert set(gold) == set(node["labels"]), split

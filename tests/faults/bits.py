@@ -16,7 +16,7 @@ import cases
 from cases import require
 from kit import Server
 
-from ptune.run import CHECKPOINT, RunFolder
+from ptune.runs.folder import CHECKPOINT, RunFolder
 
 SMALL = (
     *("data=demo", "data.demo.train=40", "data.demo.dev=8", "data.demo.test=8", "batch_size=8", "max_steps=6"),

@@ -14,7 +14,7 @@ from typing import Any
 from kit import Server, left, litter
 
 from ptune.errors import PtuneError
-from ptune.run import CHECKPOINT, RunFolder
+from ptune.runs.folder import CHECKPOINT, RunFolder
 
 SAVES = 64  # system calls of the tiny run's checkpoints
 EVENTS = 24  # lines of its history

@@ -31,16 +31,16 @@ from bad_input import FORMS, Form, lines_of  # noqa: E402
 from cases import Wrong, require  # noqa: E402
 from mutate import mutated  # noqa: E402
 
-from ptune import data  # noqa: E402
 from ptune.config import Data  # noqa: E402
+from ptune.data import corpora  # noqa: E402
 from ptune.errors import PtuneError  # noqa: E402
 from ptune.leaves import leaf  # noqa: E402
 from ptune.predict import parsed, unlabeled  # noqa: E402
+from ptune.procedures.word_vectors import vectors  # noqa: E402
 from ptune.readers import Reading, decoded, hub  # noqa: E402
-from ptune.resample import units  # noqa: E402
-from ptune.results import Run  # noqa: E402
-from ptune.results import read as read_run  # noqa: E402
-from ptune.word_vectors import vectors  # noqa: E402
+from ptune.reports.resample import units  # noqa: E402
+from ptune.reports.results import Run  # noqa: E402
+from ptune.reports.results import read as read_run  # noqa: E402
 
 SECONDS, MEGABYTES = 2.0, 200  # of a case at most: of computing, and of memory beside what the process had
 LONGEST = 1000  # characters of a message
@@ -152,11 +152,11 @@ def of_form(form: Form, packed: bool) -> Reader:
         files = {name: gzip.compress(text, mtime=0) for name, text in files.items()}
 
     @cache
-    def source(folder: Path) -> tuple[Any, data.Source]:
+    def source(folder: Path) -> tuple[Any, corpora.Source]:
         task = task_of(form.task)
         task.lay_out(form.layout)
         task.source["files"] = {"train": [name]}
-        return task, data.sources(task, Data(source="local", root=str(folder), layout=form.layout), {})["train"]
+        return task, corpora.sources(task, Data(source="local", root=str(folder), layout=form.layout), {})["train"]
 
     def read(folder: Path, lenient: bool) -> list[str]:
         task, train = source(folder)
@@ -165,10 +165,10 @@ def of_form(form: Form, packed: bool) -> Reader:
     return Reader(files, read, () if form.document else (*files,))
 
 
-def through(task: Any, train: data.Source, lenient: bool) -> list[str]:
+def through(task: Any, train: corpora.Source, lenient: bool) -> list[str]:
     """Read all records; the problems that a lenient reading goes on after."""
     reading = Reading(lenient)
-    for _ in data.records(task, train, reading):
+    for _ in corpora.records(task, train, reading):
         pass
     require(lenient or not reading.problems, reading.problems)
     return reading.problems
@@ -186,7 +186,7 @@ def from_hub(form: Form) -> Callable[[Path, bool], list[str]]:
         with tempfile.TemporaryDirectory() as cached:
             before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, cached
             try:
-                return through(task_of(form.task), data.Source("", files, dict), lenient)
+                return through(task_of(form.task), corpora.Source("", files, dict), lenient)
             finally:
                 datasets.config.HF_DATASETS_CACHE = before
 

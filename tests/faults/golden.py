@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 from kit import Server  # noqa: E402
 
-from ptune.run import RunFolder  # noqa: E402
+from ptune.runs.folder import RunFolder  # noqa: E402
 
 FILE = ROOT / "tests/golden_losses.json"
 TOLERANCE = 1e-4  # relative

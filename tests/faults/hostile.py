@@ -28,7 +28,7 @@ from cases import require
 from kit import SECRET, TINY, Server
 from safetensors.torch import save_file
 
-from ptune.run import CHECKPOINT, RunFolder, sha256
+from ptune.runs.folder import CHECKPOINT, RunFolder, sha256
 
 SECONDS = 2.0  # beyond those that the same command takes with an honest file
 LIMIT = 8  # of the processor, after which a process is stopped
@@ -618,7 +618,7 @@ CORPUS: Sequence[Hostile] = [
         config(
             "resume",
             observer=lambda p: {
-                "_target_": "ptune.search.Trial",
+                "_target_": "ptune.sweeps.search.Trial",
                 "study": str(p.outside / "precious.txt"),
                 "number": 0,
             },
@@ -628,7 +628,7 @@ CORPUS: Sequence[Hostile] = [
     Hostile("packages: a module that says something", config("eval", packages=["this"], task___target_="this.This")),
     Hostile(
         "_target_: a class of ours that is no leaf",
-        config("eval", task=lambda p: {"_target_": "ptune.ledger.Ledger", "folder": str(p.outside / "new")}),
+        config("eval", task=lambda p: {"_target_": "ptune.sweeps.ledger.Ledger", "folder": str(p.outside / "new")}),
     ),
     Hostile(
         "_target_: a class that a module of ours imports",

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 
 TINY = (
     "task=rte",

@@ -215,7 +215,7 @@ die = sent(signal.SIGKILL)
 
 def folder() -> Any:
     """The class of run folders."""
-    from ptune.run import RunFolder
+    from ptune.runs.folder import RunFolder
 
     return RunFolder
 
@@ -253,10 +253,10 @@ def on_disk(number: int, happen: Any = die) -> None:
 
 def no_room(number: int) -> None:
     """From the numberth write of a whole file on there is no room for any: the system refuses every byte."""
-    import ptune.run
+    import ptune.runs.folder
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    real, calls = ptune.run.write_atomically, 0
+    real, calls = ptune.runs.folder.write_atomically, 0
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
     def full(path: Any, data: bytes) -> None:
@@ -270,7 +270,7 @@ def no_room(number: int) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-    ptune.run.write_atomically = full
+    ptune.runs.folder.write_atomically = full
 
 
 def no_memory(number: int) -> None:
@@ -344,7 +344,7 @@ def in_step(number: int, happen: Any = die) -> None:
 def in_pass(number: int, happen: Any = die) -> None:
     """In the numberth pass through a model, whatever it is for; those of a T5 that writes templates too."""
     from ptune.model import Model
-    from ptune.writer import Writer
+    from ptune.procedures.writer import Writer
 
     at(Model, "hidden", "in_pass", number, happen)
     at(Writer, "_next", "in_pass", number, happen)
@@ -357,7 +357,7 @@ def after_event(number: int, happen: Any = die) -> None:
 
 def in_sweep(number: int, happen: Any = die) -> None:
     """In the process of a sweep, before the numberth event of its ledger is written."""
-    from ptune.ledger import Ledger
+    from ptune.sweeps.ledger import Ledger
 
     at(Ledger, "add", "in_sweep", number, happen)
 

@@ -16,8 +16,8 @@ import two_ranks
 from cases import Wrong, finish, require, spread
 from kit import TINY, Ended, Server, left, litter
 
-from ptune import ledger
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
+from ptune.sweeps import ledger
 
 FEW = ("data=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "tracker=none", "quiet=true")
 SMALL = (*FEW, "backbone=tiny_encoder", "data.max_length=48", "batch_size=8", "eval_every=2")

@@ -12,7 +12,7 @@ import cases
 import pytest
 from kit import left
 
-from ptune.run import RunFolder
+from ptune.runs.folder import RunFolder
 
 ALL = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("faults")  # one server for all of them

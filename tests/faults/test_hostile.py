@@ -12,7 +12,7 @@ import yaml
 
 from ptune import bounded
 from ptune.errors import PtuneError
-from ptune.ledger import events
+from ptune.sweeps.ledger import events
 
 ROOT = Path(__file__).parents[2]
 ALL = pytest.mark.slow

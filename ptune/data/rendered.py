@@ -1,0 +1,318 @@
+"""A split as rows of a template, and the stream of training batches, a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from ptune.batch import Batch, Draw, Example, Row, collate
+from ptune.data.cache import Cache
+from ptune.data.encoded import FIGURES, Laid
+from ptune.data.stored import Stored, name
+from ptune.errors import DataError
+from ptune.seeds import mix
+from ptune.templates import Parts, Template, lost_labels
+
+T = TypeVar("T")
+
+
+class Rendered:
+    """A split laid out as rows by a template; parts are read from the cache, and rows made of them when asked for.
+
+    Rows of the examples that are asked for first are kept if nothing is drawn and they have no candidates, whose rows
+    repeat the same long text.
+    """
+
+    KEPT = 2**18  # tokens of rows, some 15 MB
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        task: Any,
+        template: Template,
+        max_len: int,
+        cache: Cache | None = None,
+        split: str = "",
+    ) -> None:
+        self.template, self.max_len = template, max_len
+        self.examples = examples
+        self._rows: dict[int, list[Row]] = {}
+        self._room = 0 if template.drawn or template.masked != "label" else self.KEPT
+
+        def laid() -> Iterable[Laid]:
+            made = (self._lay(task, index, example) for index, example in enumerate(examples))
+            return cache.progress.follow(f"{split}: encoding", made, len(examples)) if cache else made
+
+        self.parts: Sequence[list[Parts]]
+        if cache and (kept := cache.encoded(laid, examples, task, template, max_len)):
+            self.parts, figures = kept, kept.figures
+        else:
+            every = list(laid())
+            self.parts = [each.parts for each in every]
+            figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
+        self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
+        self.counts: list[int] = figures["rows"].tolist()  # rows of an example
+        self.learned_lengths: list[int] = figures["learned_length"].tolist()  # as `lengths`, in training
+        self.learned_counts: list[int] = figures["learned_rows"].tolist()  # as `counts`, in training
+        self.dropped: list[int] = figures["dropped"].tolist()  # training examples that a row of it has no room for
+        self.taught: list[int] = figures["labels"].tolist()  # labels of an example
+        self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
+        self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
+        if self.soft:
+            self.labels = len(self) if task.grouped else sum(self.learned_counts)
+
+    def _lay(self, task: Any, index: int, example: Example) -> Laid:
+        own = self.template.masked != "label"
+        parts = [
+            replace(
+                self.template.laid(index, shown, target),
+                candidate=number,
+                grouped=task.grouped and not own,
+                prompt=shown.prompt,
+            )
+            for number, (shown, target) in enumerate([task.options(example)] if own else task.candidates(example))
+        ]
+        rows = self._made(parts, Draw(0, 0))
+        taught = self._made(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows
+        return Laid(
+            parts,
+            length=max(len(row.ids) + len(row.output) for row in ((*rows, *taught) if own else rows)),
+            rows=len(rows),
+            labels=sum(row.labels for row in taught),
+            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
+            cut=any(row.cut for row in rows),
+            dropped=max(row.dropped for row in rows),
+            learned_length=max(len(row.ids) + len(row.output) for row in taught),
+            learned_rows=len(taught),
+        )
+
+    def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
+        return [row for each in parts for row in self.template.rows(each, draw, self.max_len)]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def reading(self) -> dict[str, float]:
+        """How much is read: examples that are cut, also in percent, gold labels lost, and windows an example or
+        candidate, of a text that is too long for one row; samples: how often an evaluation reads each of them, beside
+        other training examples.
+        """
+        shown = sum(len(parts) for parts in self.parts) * self.template.sets
+        return {
+            "cut": self.cut,
+            "cut_percent": 100 * self.cut / len(self),
+            "windows": sum(self.counts) / shown if self.template.masked == "label" else 1.0,
+            "samples": self.template.sets,
+            "lost_labels": self.lost,
+        }
+
+    @property
+    def teaching(self) -> list[int]:
+        """The examples to train on: all, or where masks stand for their own texts those that say what belongs there.
+
+        Raises DataError where none does.
+        """
+        if self.template.masked == "label":
+            return list(range(len(self)))
+        found = [index for index, labels in enumerate(self.taught) if labels]
+        if not found:
+            raise DataError(f"none of the {len(self)} examples to train on says what belongs at its masks")
+        return found
+
+    def size(self, index: int) -> tuple[int, int]:
+        """An example's rows in evaluation, and the tokens of the longest one."""
+        return self.counts[index], self.lengths[index]
+
+    def learned(self, index: int) -> tuple[int, int]:
+        """An example's rows in training, and the tokens of the longest of any, since each epoch may draw others."""
+        return self.learned_counts[index], max(self.lengths[index], self.learned_lengths[index])
+
+    def rows(self, index: int, draw: Draw) -> list[Row]:
+        """The rows of one example, those of its candidates side by side."""
+        if index in self._rows:
+            return self._rows[index]
+        rows = self._made(parts := self.parts[index], draw)
+        if self._room > 0 and len(parts) == 1:
+            self._rows[index] = rows
+            self._room -= sum(len(row.ids) for row in rows)
+        return rows
+
+    def batch(self, indices: Sequence[int], draw: Draw, source: str) -> Batch:
+        """The rows of several examples as one batch."""
+        rows = [row for index in indices for row in self.rows(index, draw)]
+        batch = collate(
+            rows, self.template.tokens.pad_id, names=[name(self.examples, i) for i in indices], source=source
+        )
+        if self.soft:
+            given = [label for row in rows if (label := self.examples[row.example].soft) is not None]
+            each = [torch.tensor(label.probabilities) for label in given]
+            batch.soft = torch.nn.utils.rnn.pad_sequence(each, batch_first=True)
+            batch.temperature = given[0].temperature
+        return batch
+
+
+class Stream:
+    """Training batches: whole examples, shuffled anew each epoch, of similar length when `bucket`; nothing is kept.
+
+    The batches of a step depend on (seed, step) alone, which is what makes resuming exact.
+    """
+
+    BLOCK = 32  # batches that are sorted by length together
+
+    def __init__(
+        self,
+        rendered: Rendered,
+        batch_size: int,
+        accumulate: int,
+        seed: int,
+        bucket: bool,
+        tokens: int | None = None,
+        source: str = "train",
+    ) -> None:
+        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further.
+
+        source: the name of the batches.
+        """
+        self.rendered, self.batch_size, self.accumulate, self.source = rendered, batch_size, accumulate, source
+        self.seed, self.bucket, self.tokens = seed, bucket, tokens
+        self.parts = 1
+        self.indices = rendered.teaching
+        self.steps_per_epoch = -(-len(self.indices) // batch_size)
+        self._order: tuple[int, list[list[int]]] = (-1, [])
+
+    @property
+    def expected_labels(self) -> float:
+        """How many labels a step holds on average over full batches, of all examples where they are fewer."""
+        return self.rendered.labels / len(self.indices) * min(self.batch_size, len(self.indices))
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """Example indices of every batch of an epoch."""
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
+            order = [self.indices[i] for i in torch.randperm(len(self.indices), generator=generator).tolist()]
+            if self.bucket:
+                block = self.BLOCK * self.batch_size
+                order = [
+                    i
+                    for start in range(0, len(order), block)
+                    for i in sorted(order[start : start + block], key=lambda i: self.rendered.lengths[i])
+                ]
+            batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+            if self.bucket:
+                batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+            self._order = (epoch, batches)
+        return self._order[1]
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        indices = self.epoch(epoch)[index]
+        size = -(-len(indices) // (self.accumulate * self.parts))
+        draw = Draw(self.seed, epoch, training=True)
+        parts = (indices[start : start + size] for start in range(0, len(indices), size))
+        micro = [few for part in parts for few in fitting(part, self.rendered.learned, sys.maxsize, self.tokens)]
+        return [self.rendered.batch(few, draw, self.source) for few in micro]
+
+    def divide(self, parts: int) -> bool:
+        """Give each micro-batch in so many parts from now on; says whether they had more than one example."""
+        size = -(-self.batch_size // (self.accumulate * self.parts))
+        self.parts = parts
+        return size > 1
+
+
+class SideBySide:
+    """The micro-batches of a step of every stream, those of the first one in front."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self.streams = streams
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        return [batch for stream in self.streams for batch in stream(step)]
+
+    def divide(self, parts: int) -> bool:
+        """See Stream."""
+        divided = [stream.divide(parts) for stream in self.streams]
+        return any(divided)
+
+
+class Drawn:
+    """Batches of several streams, those of one stream a step: which one is a pure function of (seed, step).
+
+    An epoch has as many steps as theirs have together. Of these a stream has a share in proportion to its own to the
+    power of 1/temperature: at 1 each batch comes once, at more the shares are more alike, and the same where it is None
+    (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2); their order is drawn.
+    """
+
+    def __init__(self, streams: Sequence[Stream], seed: int, temperature: float | None = 1.0) -> None:
+        self.streams, self.seed = streams, seed
+        sizes = [stream.steps_per_epoch for stream in streams]
+        self.steps_per_epoch = sum(sizes)
+        self.shares = shares(sizes, 0.0 if temperature is None else 1 / temperature)
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def order(self, epoch: int) -> list[int]:
+        """The number of the stream of every step of an epoch."""
+        if self._order[0] != epoch:
+            each = [number for number, share in enumerate(self.shares) for _ in range(share)]
+            generator = torch.Generator().manual_seed(mix(self.seed, "sources", epoch))
+            self._order = (epoch, [each[i] for i in torch.randperm(len(each), generator=generator).tolist()])
+        return self._order[1]
+
+    def taken(self, steps: int, stream: int) -> int:
+        """How many of the first steps are of a stream."""
+        epoch, index = divmod(steps, self.steps_per_epoch)
+        return epoch * self.shares[stream] + self.order(epoch)[:index].count(stream)
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of a step (counted from 0)."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        number = self.order(epoch)[index]
+        return self.streams[number](self.taken(step, number))
+
+    def divide(self, parts: int) -> bool:
+        """See Stream."""
+        divided = [stream.divide(parts) for stream in self.streams]
+        return any(divided)
+
+
+def shares(sizes: Sequence[int], power: float) -> list[int]:
+    """The sum of the sizes, divided in proportion to their powers by largest remainders, each at least 1."""
+    weights = [size**power for size in sizes]
+    exact = [sum(sizes) * weight / sum(weights) for weight in weights]
+    found = [max(1, math.floor(share)) for share in exact]
+    while (missing := sum(sizes) - sum(found)) != 0:
+        sign = 1 if missing > 0 else -1
+        open_ = [i for i, share in enumerate(found) if sign > 0 or share > 1]
+        found[max(open_, key=lambda i: sign * (exact[i] - found[i]))] += sign
+    return found
+
+
+def fitting(
+    items: Iterable[T],
+    size: Callable[[T], tuple[int, int]],
+    rows: int,
+    tokens: int | None = None,
+    padding: float = math.inf,
+) -> list[list[T]]:
+    """Items as they come in batches of at most so many rows, tokens, and tokens of padding among them; or of one item.
+
+    size: an item's rows and the longest one's tokens.
+    """
+    batches: list[list[T]] = []
+    count = longest = used = 0
+    for item in items:
+        more, length = size(item)
+        count, longest, used = count + more, max(longest, length), used + more * length
+        whole = count * longest
+        if not batches or count > rows or (tokens is not None and whole > tokens) or whole - used > padding:
+            batches.append([])
+            count, longest, used = more, length, more * length
+        batches[-1].append(item)
+    return batches

@@ -1,0 +1,123 @@
+"""What evaluations leave of a run: predictions and breakdowns in its folder, tables for its tracker, points to report.
+
+A point is one moment of training: the scores of the selecting and of the reported split, with their intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ptune.breakdown import breakdown, figures, tables
+from ptune.config import Train
+from ptune.evaluate import Asked, Evaluation, evaluate, prediction_rows, told
+from ptune.runs.accounting import COUNTED, reading
+from ptune.runs.folder import RunFolder, breakdown_file
+
+if TYPE_CHECKING:
+    from ptune.data.corpora import Corpus
+    from ptune.data.rendered import Rendered
+    from ptune.model import Model
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Those of a run, or of a stage of one."""
+
+    settings: Train
+    task: Any
+    corpus: Corpus
+    report_on: str
+    folder: RunFolder
+    tracker: Any
+
+    def of(self, model: Model, member: int, rendered: Mapping[str, Rendered], split: str) -> Evaluation:
+        """A split, by a member of the model."""
+        s = self.settings
+        asked = Asked(member, self.task, self.corpus.splits[split], rendered[split])
+        return evaluate(model, asked, split, s.eval_batch_size, s.batch_tokens)
+
+    def by(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Evaluation:
+        """A split, by a function from examples to predictions."""
+        return told(self.task, predict, split, self.corpus.splits[split])
+
+    def event(self, model: Model, member: int, rendered: Mapping[str, Rendered], step: int) -> dict[str, Any]:
+        """What the history is told of the selecting split after a step."""
+        found = self.of(model, member, rendered, self.settings.select_on)
+        metric = str(self.settings.metric)
+        return {
+            "split": found.split,
+            "metric": metric,
+            "selected": found.scores[metric],
+            "scores": found.scores,
+            "breakdown": figures(self._break_down(found, step)),
+            "seconds": found.seconds,
+        }
+
+    def point(
+        self, model: Model, member: int, rendered: Mapping[str, Rendered], event: Mapping[str, Any], keep: bool = False
+    ) -> dict[str, Any]:
+        """The moment of an event; keep: with its predictions, and with the further splits that the task reports."""
+        beside: dict[str, dict[str, float]] = {}
+        intervals: dict[str, Any] = {}
+        step = event["step"]
+        for split in self.corpus.beside(self.report_on) if keep else ():
+            found = self.of(model, member, rendered, split)
+            beside[split] = found.scores
+            intervals[split] = found.interval(self.task, self.settings.metric)
+            self._break_down(found, step)
+        report = self.of(model, member, rendered, self.report_on)
+        self._break_down(report, step)
+        if keep:
+            self._keep(report)
+        return {
+            **({"beside": beside, "beside_intervals": intervals} if beside else {}),
+            "step": step,
+            "epoch": event["epoch"],
+            "select": event["scores"],
+            "report": report.scores,
+            "interval": report.interval(self.task, self.settings.metric),
+            "breakdowns": {s: breakdown_file(s, step) for s in (self.settings.select_on, self.report_on, *beside)},
+        }
+
+    def once(self, select: Evaluation, report: Evaluation, learned: int = 0) -> dict[str, Any]:
+        """The figures of a run that has been evaluated once, without training here; learned: its parameters."""
+        for found in (select, report):
+            self._break_down(found, 0)
+        self._keep(report)
+        point = {
+            "step": 0,
+            "epoch": 0.0,
+            "select": select.scores,
+            "report": report.scores,
+            "interval": report.interval(self.task, self.settings.metric),
+            "breakdowns": {found.split: breakdown_file(found.split, 0) for found in (select, report)},
+        }
+        return {
+            **unmoved(point, select.scores[str(self.settings.metric)]),
+            **reading({}),
+            "parameters": {**dict.fromkeys(COUNTED, 0), "trained": learned, "head": learned},
+        }
+
+    def _break_down(self, found: Evaluation, step: int) -> dict[str, Any]:
+        """Write where an evaluation's score comes from, and tell the tracker."""
+        broken_down = breakdown(self.task, found, self.settings.metric)
+        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **broken_down})
+        self.tracker.tables(found.split, step, tables(broken_down))
+        return broken_down
+
+    def _keep(self, report: Evaluation) -> None:
+        self.folder.write_jsonl("predictions.jsonl", prediction_rows(report))
+
+
+def unmoved(point: Mapping[str, Any], selected: float) -> dict[str, Any]:
+    """The figures of a run whose first point is its last."""
+    return {
+        "best": point,
+        "last": point,
+        "steps": 0,
+        "epochs": 0.0,
+        "selected": selected,
+        "seconds": {"training": 0.0},
+    }

@@ -1,0 +1,1 @@
+"""Many runs of one command: its jobs, their ledger and view, and searches."""
