@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ptune.errors import PtuneError
-from ptune.leaves import signature_model, told
+from ptune.leaves import finding_message, signature_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +61,10 @@ def problems(kind: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         model.model_validate(dict(given), strict=True)
     except ValidationError as error:
         for problem in error.errors():
-            yield ".".join(str(part) for part in problem["loc"]), told(problem, ADAPTERS[kind], model.model_fields)
+            yield (
+                ".".join(str(part) for part in problem["loc"]),
+                finding_message(problem, ADAPTERS[kind], model.model_fields),
+            )
         return
     if given.get("r", 1) < 1:
         yield "r", f"{given['r']} is too small; at least 1"

@@ -28,12 +28,12 @@ def breakdown(task: Task, evaluation: Evaluation, metric: str | None = None) -> 
         "examples": len(examples),
         "metric": metric or task.headline,
         **task.report(examples, predictions),
-        "by": {name: scored(task, evaluation, values) for name, values in told_apart(task, examples).items()},
+        "by": {name: scores_by_value(task, evaluation, values) for name, values in told_apart(task, examples).items()},
         "errors": [
-            {"right": round(right, 4), **shown(examples[i], predictions[i])}
+            {"right": round(right, 4), **shortened(examples[i], predictions[i])}
             for i, right in worst(task, examples, predictions)
         ],
-        "predictions": [shown(*both) for both in zip(examples[:EXAMPLES], predictions[:EXAMPLES], strict=True)],
+        "predictions": [shortened(*both) for both in zip(examples[:EXAMPLES], predictions[:EXAMPLES], strict=True)],
     }
 
 
@@ -52,13 +52,13 @@ def told_apart(task: Task, examples: Sequence[Example]) -> dict[str, list[str]]:
     }
 
 
-def scored(task: Task, evaluation: Evaluation, values: Sequence[str]) -> list[dict[str, Any]]:
+def scores_by_value(task: Task, evaluation: Evaluation, values: Sequence[str]) -> list[dict[str, Any]]:
     """The scores of the examples of each value, with their number; numbers in their order, then words."""
     parts: dict[str, list[int]] = {}
     for i, value in enumerate(values):
         parts.setdefault(value, []).append(i)
     rows = []
-    for value, indices in sorted(parts.items(), key=lambda part: numbered(part[0])):
+    for value, indices in sorted(parts.items(), key=lambda part: numbers_first(part[0])):
         some = [evaluation.examples[i] for i in indices]
         scores = task.score(some, [evaluation.predictions[i] for i in indices])
         kept = {name: score for name, score in scores.items() if name in task.score_names}
@@ -66,7 +66,7 @@ def scored(task: Task, evaluation: Evaluation, values: Sequence[str]) -> list[di
     return rows
 
 
-def numbered(value: str) -> tuple[float, str]:
+def numbers_first(value: str) -> tuple[float, str]:
     """Puts values that begin with a number in its order, before the others."""
     first = value.partition("-")[0].rstrip("+")
     return (int(first) if first.isdecimal() else float("inf")), value
@@ -87,7 +87,7 @@ def sureness(prediction: Prediction) -> float:
     return scores.get(said, scores.get("probability", 0.0))
 
 
-def shown(example: Example, prediction: Prediction) -> dict[str, Any]:
+def shortened(example: Example, prediction: Prediction) -> dict[str, Any]:
     """A prediction as in predictions.jsonl; of long texts and lists the beginning."""
     return {name: cut(value) for name, value in prediction_row(example, prediction).items()}
 

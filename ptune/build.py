@@ -61,13 +61,13 @@ def settings_of(cfg: DictConfig, kind: type[T]) -> T:
     return found
 
 
-def stored(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
+def settings_from_file(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
     """Settings from a run folder's config.yaml, read as data: no interpolation, no composition.
 
     packages: those that the command line lists. A run folder may be a stranger's, so that what it lists itself allows
     nothing. Raises PtuneError for classes of others, and for what is no configuration.
     """
-    from ptune.data.source import made
+    from ptune.data.source import make_task
 
     problems = [*_unlike(Train, config)]
     if problems:
@@ -83,7 +83,7 @@ def stored(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
     problems = [line for key, node in leaves.items() for line in check_leaf(key, node, s.packages)]
     if problems:
         raise PtuneError(f"config.yaml: {problems[0]}")
-    made(s.task, s.packages)
+    make_task(s.task, s.packages)
     return s
 
 
@@ -217,7 +217,7 @@ def resolve_tasks(s: Train) -> Iterator[str]:
         except PtuneError as error:
             yield f"method.procedure.tasks: {error}"
         else:
-            compat.of_task(s, found)
+            compat.apply_to_task(s, found)
             tasks[str(found.get("name", name))] = found
             yield from check_leaf(f"method.procedure.tasks.{name}", found, s.packages)
     procedure["tasks"] = tasks
@@ -248,7 +248,7 @@ def identity(s: Train) -> str:
 
 
 def runs_in_threads(s: Train) -> bool:
-    """Whether micro-batches are trained on at once, as Model.apart says when it is there."""
+    """Whether micro-batches are trained on at once, as Model.runs_in_threads says when it is there."""
     if s.method["tune"] == "all" or s.gradient_checkpointing or s.backbone.get("quantize"):
         return False
     return target(s.backbone["_target_"], s.packages).threads and device(s.device).type == "cpu"
@@ -267,9 +267,9 @@ def micro_batches(s: Train, runs: int = 1) -> int:
     """
     if s.accumulate is not None or not runs_in_threads(s):
         return s.accumulate or ranks.count()
-    from ptune.threads import undivided
+    from ptune.threads import all_threads
 
-    of_rank = min(ranks.told(undivided) // runs, s.batch_size // ranks.count() // LEAST)
+    of_rank = min(ranks.on_first_rank(all_threads) // runs, s.batch_size // ranks.count() // LEAST)
     return ranks.count() * max(1, of_rank)
 
 

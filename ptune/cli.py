@@ -118,7 +118,7 @@ def run(arguments: list[str]) -> None:
     elif first in commands():
         dispatch(first, rest)
     else:
-        fail(2, f"ptune: {unknown(first)}")
+        fail(2, f"ptune: {unknown_command(first)}")
 
 
 def commands() -> dict[str, str]:
@@ -163,7 +163,7 @@ def overview() -> str:
     return f"{title}\n\n{usage}\n\nCommands:\n{lines}\n\n{EXAMPLES}".rstrip()
 
 
-def unknown(word: str) -> str:
+def unknown_command(word: str) -> str:
     """What is wrong with a first word that is no command."""
     from ptune.errors import nearest
 
@@ -197,10 +197,10 @@ def dispatch(command: str, rest: list[str]) -> None:
     from ptune.config import register
     from ptune.errors import CLOSED, FULL, Interrupted
     from ptune.explain import explain
-    from ptune.secrets import in_word
+    from ptune.secrets import find_secret_in_word
 
     register()
-    if command != "train" and ranks.started().count > 1:
+    if command != "train" and ranks.rank_from_environment().count > 1:
         fail(2, f"ptune {command}: runs in one process; torchrun is only for ptune train")
     if command in ("train", "reproduce"):
         from hydra_plugins.ptune import register as register_launchers
@@ -212,7 +212,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     typed = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        if told := next((told for word in rest if (told := in_word(word))), None):
+        if told := next((told for word in rest if (told := find_secret_in_word(word))), None):
             raise LineError(
                 f"the command line contains what looks like a secret ({told}), which would be saved with the run; "
                 "pass it through the environment instead"
@@ -222,7 +222,7 @@ def dispatch(command: str, rest: list[str]) -> None:
             spare_copies()
         # As if HYDRA_FULL_ERROR=1 were set, for this process alone: Hydra passes errors on, and we show them.
         vars(utils)["_is_env_set"] = lambda name: True
-        with guard.on(rest), folded(command) if "--help" in sys.argv else nullcontext():
+        with guard.on(rest), fold_option_lists(command) if "--help" in sys.argv else nullcontext():
             hydra.main(config_path=f"pkg://{CONFIGS}", config_name=file_name(command), version_base="1.3")(job)()
         if job.error:
             raise job.error
@@ -268,7 +268,7 @@ def cut_off(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def folded(command: str) -> Iterator[None]:
+def fold_option_lists(command: str) -> Iterator[None]:
     """Fold the lines that list a group's options, which Hydra prints as they are, to the width of the terminal, and
     leave out the groups that only other commands take.
     """

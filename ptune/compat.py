@@ -34,7 +34,7 @@ def apply(settings: Train) -> None:
         settings.backbone["embed_pads"] = True  # the library's class, as used without a prefix, does not
     if compat.batches == "published":
         settings.loss.normalize, settings.data.bucket = "batch", False
-    for key, value in of_task(settings, settings.task).items():
+    for key, value in apply_to_task(settings, settings.task).items():
         setattr(settings, key, value)
     if compat.overflow == "published" and "overflow" in published:
         settings.data.overflow = published["overflow"]
@@ -43,7 +43,7 @@ def apply(settings: Train) -> None:
         settings.optim.gamma = 0.95
 
 
-def of_task(settings: Train, task: dict[str, Any]) -> dict[str, Any]:
+def apply_to_task(settings: Train, task: dict[str, Any]) -> dict[str, Any]:
     """Put what was published of a task into its settings: the run's, or those of another that is trained beside it.
 
     Returns what was published of a run of it: metric, select_on and report_on, as far as the bundle says them.

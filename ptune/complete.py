@@ -76,10 +76,10 @@ def after(command: str, before: list[str], last: str) -> list[str]:
     answer = io.StringIO()
     with redirect_stdout(answer):
         ask_hydra(command, [*folders, "query=bash"])
-    return relevant(command, answer.getvalue().split(), last)
+    return relevant_candidates(command, answer.getvalue().split(), last)
 
 
-def relevant(command: str, found: list[str], last: str) -> list[str]:
+def relevant_candidates(command: str, found: list[str], last: str) -> list[str]:
     """Hydra's candidates without the groups that a command does not compose and, unless begun, its own."""
     from ptune.explain import groups, keys
 

@@ -13,8 +13,8 @@ from ptune.batch import Example
 from ptune.build import settings_of
 from ptune.config import DataCheck
 from ptune.data import corpora
-from ptune.data.source import made
-from ptune.data_info import Columns, compared, described, original, parts
+from ptune.data.source import make_task
+from ptune.data_info import Columns, comparison_rows, describe_split, original, parts
 from ptune.errors import ConfigError, DataError
 from ptune.progress import Progress, table
 from ptune.readers import Reading
@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> None:
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         raise ConfigError(["task: must be given: task=NAME; ptune ls task lists them"])
-    task = made(s.task, s.packages)
+    task = make_task(s.task, s.packages)
     origin: dict[str, Any] = {}
     sources = corpora.sources(task, s.data, origin)
     problems: list[str] = []
@@ -36,8 +36,8 @@ def main(cfg: DictConfig) -> None:
     with Progress(s.quiet) as progress:
         for split, source in sources.items():
             reading = Reading(lenient=True)
-            found = progress.follow(f"{split}: reading", checked(task, split, source, reading))
-            ours[split] = described(task, found)
+            found = progress.follow(f"{split}: reading", read_through(task, split, source, reading))
+            ours[split] = describe_split(task, found)
             problems += reading.problems
             counts[split], read[split] = reading.examples, dict(reading.counts)
             corpora.note(origin, split, reading)
@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> None:
                 unlabeled.append(split)
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
-        console.print(table(*compared(counted(parts(ours, read)), counted(original(task)))))
+        console.print(table(*comparison_rows(without_lengths(parts(ours, read)), without_lengths(original(task)))))
         if loud := corpora.unlike_original(task, counts) if origin["source"] != "demo" else "":
             console.print(loud, style="bold yellow", markup=False)
         sizes = [] if loud else corpora.others(task, counts)
@@ -63,7 +63,7 @@ def main(cfg: DictConfig) -> None:
         console.print("no problems")
 
 
-def checked(task: Task, split: str, source: corpora.Source, reading: Reading) -> Iterator[Example]:
+def read_through(task: Task, split: str, source: corpora.Source, reading: Reading) -> Iterator[Example]:
     """The examples of a split as far as it can be read; what is wrong is added to the problems of `reading`."""
     found = False
     try:
@@ -77,7 +77,7 @@ def checked(task: Task, split: str, source: corpora.Source, reading: Reading) ->
         reading.problems.append(corpora.empty(task, split, source))
 
 
-def counted(columns: Columns) -> dict[str, dict[str, str]]:
+def without_lengths(columns: Columns) -> dict[str, dict[str, str]]:
     """The counts alone; lengths and shares are for `ptune data info`."""
     return {
         split: {name: value for name, value in column.items() if not name.startswith(("words of ", "% "))}

@@ -20,7 +20,7 @@ from ptune.build import settings_of
 from ptune.config import DataInfo
 from ptune.data import corpora
 from ptune.data.cache import Cache
-from ptune.data.source import made
+from ptune.data.source import make_task
 from ptune.errors import UnavailableError
 from ptune.progress import Progress, table
 from ptune.tasks import Task
@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> None:
         rows = [line for name in task_names() for line in one_line(name, cfg)]
         console.print(table(["task", "train", "dev", "test", "original train", "dev", "test"], rows))
         return
-    task = made(s.task, s.packages)
+    task = make_task(s.task, s.packages)
     try:
         with Progress() as progress:
             corpus = corpora.load(task, s.data, Cache(corpora.cache_folder, progress, s.data.cache))
@@ -51,7 +51,7 @@ def main(cfg: DictConfig) -> None:
         console.print("SYNTHETIC: ptune invented this corpus", style="bold yellow")
     for line in corpus.warnings:
         console.print(line, style="bold yellow")
-    ours = {split: described(task, examples) for split, examples in corpus.splits.items()}
+    ours = {split: describe_split(task, examples) for split, examples in corpus.splits.items()}
     show(parts(ours, corpus.origin.get("parts", {})), original(task), console)
     for split, count in corpus.origin.get("left_out", {}).items():
         console.print(f"left out of {split}: {count:,} rows (task.source.leave_out)")
@@ -75,11 +75,11 @@ def about(task: Task) -> dict[str, str]:
 
 def show(ours: Columns, theirs: Columns, console: Console) -> None:
     """Print the statistics of both side by side, or one below the other where there is no room."""
-    whole = table(*compared(ours, theirs))
+    whole = table(*comparison_rows(ours, theirs))
     if console.measure(whole, options=console.options.update(width=WIDEST)).maximum <= console.width:
         console.print(whole)
         return
-    for columns in (compared(ours, {}), compared({}, theirs)):
+    for columns in (comparison_rows(ours, {}), comparison_rows({}, theirs)):
         console.print(table(*columns), "")
 
 
@@ -106,7 +106,7 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     s = settings_of(compose("data_info", overrides=[f"task={name}"]), DataInfo)
     s.data = settings_of(cfg, DataInfo).data
     assert s.task is not None
-    task = made(s.task, s.packages)
+    task = make_task(s.task, s.packages)
     for split in set(corpora.SPLITS) - set(task.source["files"]):  # a size is for the tasks that have the split
         setattr(s.data.demo, split, None)
     try:
@@ -118,7 +118,7 @@ def one_line(name: str, cfg: DictConfig) -> list[list[str]]:
     return [[task.name, *ours, *(theirs.get(split, {}).get("examples", "-") for split in corpora.SPLITS)]]
 
 
-def described(task: Task, examples: Iterable[Example]) -> dict[str, str]:
+def describe_split(task: Task, examples: Iterable[Example]) -> dict[str, str]:
     """Number of examples, words a field on average, and the share of each label in percent."""
     count, lengths, labels = 0, Counter[str](), Counter[str]()
     for example in examples:
@@ -151,7 +151,7 @@ def words(value: Any) -> int:
 
 
 def original(task: Task) -> dict[str, dict[str, str]]:
-    """What the task's yaml says of the original, as `described` says it of ours: split -> statistic -> value."""
+    """What the task's yaml says of the original, as `describe_split` says it of ours: split -> statistic -> value."""
     found: dict[str, dict[str, str]] = {}
     for name, values in task.source.get("statistics", {}).items():
         if isinstance(values, dict):
@@ -160,7 +160,7 @@ def original(task: Task) -> dict[str, dict[str, str]]:
     return found
 
 
-def compared(ours: Columns, theirs: Columns) -> tuple[list[str], list[list[str]]]:
+def comparison_rows(ours: Columns, theirs: Columns) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table: each statistic by split, ours and then the original's."""
     names = dict.fromkeys(name for column in (*ours.values(), *theirs.values()) for name in column)
     header = ["", *ours, *(f"original {split}" for split in theirs)]

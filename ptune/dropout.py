@@ -3,8 +3,8 @@
 `torch.nn.functional.dropout` draws each element by itself, which takes a CPU longer than a small layer's matrix
 products do. What is drawn here has the same distribution, p being rounded to a multiple of 2**-15 (bfloat16) or 2**-31.
 
-Prompts and heads drop with it too: inside `seeded` a thread has random numbers of its own, so that runs that train side
-by side draw what they would alone.
+Prompts and heads drop with it too: inside `seeded_generator` a thread has random numbers of its own, so that runs that
+train side by side draw what they would alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OF_THREAD = threading.local()
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded_generator(seed: int) -> Iterator[None]:
     """Draw from random numbers of this thread's own; torch's are left alone."""
     OF_THREAD.generator = torch.Generator().manual_seed(seed)
     try:
@@ -37,10 +37,10 @@ def dropout(values: Tensor, p: float) -> Tensor:
     """`values` with elements set to 0 with probability p, the others scaled to keep the mean (Hinton et al. 2012)."""
     if values.device.type != "cpu" or values.dtype not in LANES or not 0.0 < p < 1.0:
         return F.dropout(values, p)
-    return values * kept(values.shape, p, values.dtype)
+    return values * keep_factors(values.shape, p, values.dtype)
 
 
-def kept(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
+def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     """What dropout multiplies by: 0 with probability p, else 1 / (1 - p)."""
     lane, bits = LANES[dtype]
     size = torch.Size(shape).numel()

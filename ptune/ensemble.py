@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ptune.config import Data, Eval
 from ptune.data.stored import Stored, plain
 from ptune.errors import ConfigError, PtuneError
-from ptune.progress import Progress, bracketed
+from ptune.progress import Progress, interval_text
 
 if TYPE_CHECKING:
     from ptune.data.corpora import Corpus
@@ -33,15 +33,18 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     from ptune.data.splits import SYNTHETIC, read_corpus
     from ptune.data.stored import account
     from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
-    from ptune.runs.asked import changed
-    from ptune.runs.restore import together
+    from ptune.runs.asked import split_changed
+    from ptune.runs.restore import restore_together
 
     if s.task is not None or s.data is not None:
         raise ConfigError(["task: runs vote on their own task; leave out task and data"])
-    runs = together(paths, s.device, packages=s.packages)
+    runs = restore_together(paths, s.device, packages=s.packages)
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):
-        if (run.settings.task, of_all(run.settings.data)) != (first.settings.task, of_all(first.settings.data)):
+        if (run.settings.task, common_data(run.settings.data)) != (
+            first.settings.task,
+            common_data(first.settings.data),
+        ):
             raise PtuneError(
                 f"{path}: its task or data differ from those of {paths[0]}; runs that vote must share both"
             )
@@ -61,7 +64,7 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
         progress.say(SYNTHETIC, style="bold yellow")
     examples = corpus.splits[split]
     checksum = account(examples)["sha256"]
-    other = changed(first, split, checksum, progress)
+    other = split_changed(first, split, checksum, progress)
     asked = []
     for run in runs:
         most = run.settings.data.tokens
@@ -99,10 +102,10 @@ def rows(runs: Sequence[Restored], each: Sequence[float], voted: float, interval
     """Each run's score, their mean, the best, and that of the vote."""
     own = [[str(run.folder.path), f"{score:.2f}", ""] for run, score in zip(runs, each, strict=True)]
     summary = [["mean", f"{fmean(each):.2f}", ""], ["best", f"{max(each):.2f}", ""]]
-    return [*own, *summary, [f"vote of {len(runs)}", f"{voted:.2f}", bracketed(interval) if interval else ""]]
+    return [*own, *summary, [f"vote of {len(runs)}", f"{voted:.2f}", interval_text(interval) if interval else ""]]
 
 
-def of_all(data: Data) -> Data:
+def common_data(data: Data) -> Data:
     """What runs that vote have alike of their data: the length of a text is a run's own, as that of its prompt is."""
     return replace(data, max_length=None, bucket=True, cache=True)
 
@@ -113,7 +116,7 @@ def unlike(runs: Sequence[Restored], corpus: Corpus, split: str) -> str:
     """
     examples = corpus.splits[split]
     scored = {*(examples.texts("id") if isinstance(examples, Stored) else (example.id for example in examples))}
-    known = [seen(run, corpus, split, scored) for run in runs]
+    known = [ids_seen(run, corpus, split, scored) for run in runs]
     for run, own in zip(runs, known, strict=True):
         for other, theirs in zip(runs, known, strict=True):
             for what, ids in own.items():
@@ -125,7 +128,7 @@ def unlike(runs: Sequence[Restored], corpus: Corpus, split: str) -> str:
     return ""
 
 
-def seen(run: Restored, corpus: Corpus, split: str, scored: set[str]) -> dict[str, set[str]]:
+def ids_seen(run: Restored, corpus: Corpus, split: str, scored: set[str]) -> dict[str, set[str]]:
     """Which of the ids of a split are those of examples that the run was trained on, and selected on.
 
     Raises PtuneError where its folder does not tell.

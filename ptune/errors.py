@@ -29,11 +29,11 @@ class ConfigError(PtuneError):
 class DataError(PtuneError):
     """A file that is not what its format promises; each message begins with file:line or the place in it.
 
-    A message is one line, whatever the file has in the place that is shown of it, see `shown`.
+    A message is one line, whatever the file has in the place that is shown of it, see `one_line`.
     """
 
     def __init__(self, *messages: str) -> None:
-        super().__init__("\n".join(shown(message) for message in messages))
+        super().__init__("\n".join(one_line(message) for message in messages))
 
 
 class UnreadableError(DataError):
@@ -78,7 +78,7 @@ class PrunedError(PtuneError):
     """An observer has ended the run before its end: nothing is wrong with it, and it has no result."""
 
 
-def shown(message: str) -> str:
+def one_line(message: str) -> str:
     """A message as one line of at most 1,000 characters, with escapes for those that a terminal would obey."""
     if not message.isprintable():
         message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)

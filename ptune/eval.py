@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from ptune.checks import too_small
 from ptune.config import Eval
 from ptune.errors import ConfigError
-from ptune.progress import Progress, bracketed
+from ptune.progress import Progress, interval_text
 
 if TYPE_CHECKING:
     from ptune.runs.restore import Restored
@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.data.stored import account
     from ptune.ensemble import ensemble
     from ptune.evaluate import Asked, constant, evaluate, prediction_rows
-    from ptune.runs.asked import another, changed, unsized
+    from ptune.runs.asked import another, split_changed, without_limits
     from ptune.runs.restore import folders, restore
 
     with Progress(s.quiet) as progress:
@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> None:
         task, prefix = run.task, ""
         if s.task is not None:
             task = another(s.task, run)
-            corpus = load(task, s.data or unsized(run.settings.data, task), cache)
+            corpus = load(task, s.data or without_limits(run.settings.data, task), cache)
             suit(run.settings, task, corpus)
             reported, prefix = "test", f"{task.name}_"
         else:
@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> None:
             progress.warn(line)
         examples = corpus.splits[split]
         checksum = account(examples)["sha256"]
-        other = s.task is None and changed(run, split, checksum, progress)
+        other = s.task is None and split_changed(run, split, checksum, progress)
         template, most = run.model.member(0).template, run.settings.data.tokens
         rendered = Rendered(examples, task, template, most, cache, split)
         found = evaluate(run.model, Asked(0, task, examples, rendered), split, s.batch_size)
@@ -104,7 +104,7 @@ def main(cfg: DictConfig) -> None:
                 [
                     name,
                     f"{value:.2f}",
-                    bracketed(interval) if name == metric else "",
+                    interval_text(interval) if name == metric else "",
                     f"{majority.scores[name]:.2f}",
                 ]
                 for name, value in found.scores.items()

@@ -19,7 +19,7 @@ from ptune.errors import DivergedError, NoMemoryError
 from ptune.model import Model
 from ptune.runs import halt
 from ptune.tasks import Prediction, Task
-from ptune.threads import at_once
+from ptune.threads import parallel_map
 
 log = logging.getLogger(__name__)
 Batch = Sequence[tuple[int, int]]  # of several that are asked the number, and of its examples
@@ -107,7 +107,7 @@ def predict_together(
         log.warning("out of memory with %d examples; continuing with %d at a time", len(batch), room)
         return said(batch)
 
-    with evaluating(model), at_once(model.threads) as mapped:
+    with evaluating(model), parallel_map(model.threads) as mapped:
         mine = []
         for found in mapped(said, ranks.share(batches)):
             halt.check_alone()
@@ -135,10 +135,10 @@ def evaluate(model: Model, asked: Asked, split: str, batch_size: int, tokens: in
 def constant(task: Task, train: Sequence[Example], split: str, examples: Sequence[Example]) -> Evaluation:
     """The score of the class seen most in training: what any model must beat."""
     majority = task.majority(train)
-    return told(task, lambda these: [majority(example) for example in these], split, examples)
+    return evaluate_predictor(task, lambda these: [majority(example) for example in these], split, examples)
 
 
-def told(
+def evaluate_predictor(
     task: Task, predict: Callable[[Sequence[Example]], list[Prediction]], split: str, examples: Sequence[Example]
 ) -> Evaluation:
     """The score of a predictor that is no model of ours."""

@@ -48,11 +48,11 @@ def explain(error: Exception, command: str) -> str:
     if isinstance(cause, InterpolationKeyError) and (without := re.search(r"key '(\w+)\.name'", str(cause.msg))):
         return f"{without[1]}.name: must be given: name: NAME in the yaml of the {without[1]}"
     if isinstance(cause, OmegaConfBaseException):
-        return f"{place}{cause.full_key or cause.key}: {converted(str(cause.msg or cause).splitlines()[0])}"
+        return f"{place}{cause.full_key or cause.key}: {conversion_message(str(cause.msg or cause).splitlines()[0])}"
     return no_group(str(error), command) or tidy(str(error))
 
 
-def converted(said: str) -> str:
+def conversion_message(said: str) -> str:
     """OmegaConf's text of a value of another type, in our words; other texts as they are."""
     if found := re.fullmatch(r"Value (.*) of type '\w+' could not be converted to (Integer|Float)", said):
         return f"{found[1]} is not a {'whole number' if found[2] == 'Integer' else 'number'}"
@@ -179,7 +179,7 @@ def tidy(text: str) -> str:
 
 def check_complete(cfg: DictConfig) -> None:
     """Refuse a configuration with settings that there are not, that must be given and are not, or point nowhere."""
-    problems = [*unknown(cfg)]
+    problems = [*unknown_keys(cfg)]
     for path, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
         if value == "???":
             problems.append(f"{path}: must be given: {path}={'DIR' if path in FOLDERS else 'VALUE'}")
@@ -192,7 +192,7 @@ def check_complete(cfg: DictConfig) -> None:
         raise ConfigError(problems)
 
 
-def unknown(cfg: DictConfig) -> Iterator[str]:
+def unknown_keys(cfg: DictConfig) -> Iterator[str]:
     """Keys that + added to a node whose keys are its schema's; where any are right (task, method) the leaves tell."""
     kind = OmegaConf.get_type(cfg)
     known = [field.name for field in fields(kind)] if is_dataclass(kind) else [str(key) for key in cfg]
@@ -201,7 +201,7 @@ def unknown(cfg: DictConfig) -> Iterator[str]:
             place = ".".join(part for part in (cfg._get_full_key(None), str(key)) if part)
             yield f"{place}: no such setting; {nearest(key, known)}"
         elif is_dataclass(OmegaConf.get_type(cfg, str(key))) and isinstance(node := cfg._get_node(key), DictConfig):
-            yield from unknown(node)
+            yield from unknown_keys(node)
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

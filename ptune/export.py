@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.build import settings_of
 
     s = settings_of(cfg, Export)
-    if problems := [*misplaced(s)]:
+    if problems := [*misplaced_settings(s)]:
         raise ConfigError(problems)
     out = None if s.out is None else Path(s.out)
     if out is not None and out.is_file():
@@ -59,7 +59,7 @@ def main(cfg: DictConfig) -> None:
         upload(made, s, progress)
 
 
-def misplaced(s: Export) -> Iterator[str]:
+def misplaced_settings(s: Export) -> Iterator[str]:
     """Settings that are wrong, lacking, or of another place."""
     if s.to not in PLACES:
         yield f"to: '{s.to}' is not a choice; {nearest(s.to, PLACES)}"
@@ -73,7 +73,7 @@ def misplaced(s: Export) -> Iterator[str]:
             yield "repo: must be given, as repo=NAME/REPOSITORY"
         elif s.repo.count("/") != 1 or not all(s.repo.split("/")):
             yield f"repo: '{s.repo}' is not a repository; write NAME/REPOSITORY"
-        elif not valid(s.repo):
+        elif not is_valid_name(s.repo):
             yield (
                 f"repo: '{s.repo}' is not a name on the Hub; use letters, digits, '-', '_' and '.', as NAME/REPOSITORY"
             )
@@ -83,7 +83,7 @@ def misplaced(s: Export) -> Iterator[str]:
     yield from (f"{name}: is only used with to=hub" for name in OF_HUB if getattr(s, name) != getattr(Export(), name))
 
 
-def valid(repo: str) -> bool:
+def is_valid_name(repo: str) -> bool:
     """Whether the Hub takes the name of a repository."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ def probes(run: Restored) -> list[Example]:
 
     Raises PtuneError where that is out of reach.
     """
-    from ptune.predict import parsed, unlabeled
+    from ptune.predict import parse_lines, without_label
     from ptune.readers import Record
 
     task, folder = run.task, run.folder
@@ -125,13 +125,13 @@ def probes(run: Restored) -> list[Example]:
             records = [Record(f"predictions.jsonl:{i}", row) for i, row in enumerate(rows[:PROBES], 1)]
         else:
             lines = [("probe", "\t".join([text] * len(task.inputs))) for text in TEXTS]
-            records = [*parsed(lines, task)]
-        return [task.example(unlabeled(record, task), i) for i, record in enumerate(records)]
+            records = [*parse_lines(lines, task)]
+        return [task.example(without_label(record, task), i) for i, record in enumerate(records)]
     except DataError:
-        return of_corpus(run)
+        return corpus_inputs(run)
 
 
-def of_corpus(run: Restored) -> list[Example]:
+def corpus_inputs(run: Restored) -> list[Example]:
     """The first examples of the run's corpus, without their labels. Raises PtuneError where there are none."""
     from ptune.data.corpora import examples, sources
     from ptune.readers import Reading
@@ -155,7 +155,7 @@ def of_corpus(run: Restored) -> list[Example]:
 
 def folder(run: Restored, out: Path, license: str | None = None) -> str:
     """Write a run folder that predicts and evaluates anywhere, with a model card; returns what is to be known of it."""
-    from ptune.exports.card import card, named, portable, without_paths
+    from ptune.exports.card import card, portable, without_folders, without_paths
     from ptune.runs import shots
     from ptune.runs.folder import RunFolder
     from ptune.templates import Showing
@@ -167,7 +167,9 @@ def folder(run: Restored, out: Path, license: str | None = None) -> str:
         result[point].pop("breakdowns", None)  # which tell single examples
     new.write_json("result.json", result)
     env = given.read_json("env.json")
-    new.write_json("env.json", {**without_paths(env), "overrides": [named(word) for word in env["overrides"]]})
+    new.write_json(
+        "env.json", {**without_paths(env), "overrides": [without_folders(word) for word in env["overrides"]]}
+    )
     words = getattr(run.model.member(run.member).head, "label_words", None)
     new.write_json("labels.json", {"labels": list(run.task.labels), **({"words": dict(words)} if words else {})})
     kept = ["tuned.safetensors", "splits.jsonl"]

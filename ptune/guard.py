@@ -98,11 +98,11 @@ def wrong(config: DictConfig, typed: Sequence[str]) -> Iterator[str]:
     for name in (config.hydra.job.env_set or ()) if "hydra" in config else ():
         if f"hydra.job.env_set.{name}" not in keys:
             yield f"hydra.job.env_set: a yaml sets {name}; set environment variables where ptune is started instead"
-    if more := [each for each in chosen(config, "packages") or () if str(each) not in trusted(typed)]:
+    if more := [each for each in value_at(config, "packages") or () if str(each) not in listed_packages(typed)]:
         told = ",".join(map(str, more))
         yield f"packages: a yaml lists {told}; if you trust them, add packages=[{told}] to the command line"
     for key in FOLDERS:
-        if (name := chosen(config, key)) is not None and not plain(name):
+        if (name := value_at(config, key)) is not None and not plain(name):
             yield f"{key}: {name!r} {UNNAMABLE}"
 
 
@@ -135,7 +135,7 @@ def references(node: Any, key: Any, place: str) -> Iterator[str]:
             yield from references(value, number, f"{place}.{number}")
 
 
-def trusted(words: Iterable[str]) -> set[str]:
+def listed_packages(words: Iterable[str]) -> set[str]:
     """The packages that words of a command line list, those of ptune reproduce for its cells among them."""
     found: set[str] = set()
     for word in words:
@@ -147,7 +147,7 @@ def trusted(words: Iterable[str]) -> set[str]:
                 continue  # which Hydra says
             value = parsed.value()
             listed = [str(each) for each in (value if isinstance(value, list) else [value])]
-            found |= {*listed} if key == "packages" else trusted(listed)
+            found |= {*listed} if key == "packages" else listed_packages(listed)
     return found
 
 
@@ -161,7 +161,7 @@ def leaves(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
             yield f"{key}.{name}", str(name), value
 
 
-def chosen(config: DictConfig, key: str) -> Any:
+def value_at(config: DictConfig, key: str) -> Any:
     """The value at a key; None where there is none, which others tell."""
     try:
         return OmegaConf.select(config, key)

@@ -17,11 +17,11 @@ COLUMN = 30  # where meanings begin, behind settings that are not longer
 def settings(cfg: DictConfig) -> str:
     """A line or more for each setting of a command, as Hydra's help takes them: a $ is doubled."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-    lines = [line for shown, meaning in described(cfg) for line in folded(shown, meaning, width)]
+    lines = [line for shown, meaning in described_settings(cfg) for line in setting_lines(shown, meaning, width)]
     return "\n".join(lines).replace("$", "$$")
 
 
-def described(node: DictConfig, indent: str = "") -> Iterator[tuple[str, str]]:
+def described_settings(node: DictConfig, indent: str = "") -> Iterator[tuple[str, str]]:
     """(key and value, meaning) of each setting of a node that says what it means, those in it after it."""
     kind = OmegaConf.get_type(node)
     values = OmegaConf.to_container(node, resolve=False)
@@ -33,7 +33,7 @@ def described(node: DictConfig, indent: str = "") -> Iterator[tuple[str, str]]:
         inner = node._get_node(field.name)
         if isinstance(inner, DictConfig) and not inner._is_none() and is_dataclass(OmegaConf.get_type(inner)):
             yield f"{indent}{field.name}:", field.metadata["help"]
-            yield from described(inner, f"{indent}  ")
+            yield from described_settings(inner, f"{indent}  ")
         else:
             yield f"{indent}{field.name}: {plain(values[field.name])}", field.metadata["help"]
 
@@ -45,7 +45,7 @@ def plain(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
 
 
-def folded(shown: str, meaning: str, width: int) -> Iterator[str]:
+def setting_lines(shown: str, meaning: str, width: int) -> Iterator[str]:
     """A setting with its meaning as comment, on lines of its own where there is no room beside it."""
     room = max(width - COLUMN - 2, 20)
     first, *more = textwrap.wrap(meaning, room, break_on_hyphens=False)

@@ -51,7 +51,7 @@ class Files(NamedTuple):
     whole: Callable[[Path], bool]
     kind: str = "model"
 
-    def cached(self) -> Path | None:
+    def find_cached(self) -> Path | None:
         """Their folder in the cache; None where one of them is not there."""
         from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -62,17 +62,17 @@ class Files(NamedTuple):
         return folder if self._listed() or self.whole(folder) else None  # by a list nothing is missing
 
     def within_reach(self) -> bool:
-        """Whether `fetched` would find them in the cache or a Hub to ask; fetches nothing."""
-        return self.cached() is not None or reachable()
+        """Whether `fetch` would find them in the cache or a Hub to ask; fetches nothing."""
+        return self.find_cached() is not None or reachable()
 
-    def fetched(self) -> Path | None:
+    def fetch(self) -> Path | None:
         """Their folder: from the cache, else fetched; None when neither can be.
 
         Raises UnavailableError where the Hub answers with something else.
         """
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-        if (folder := self.cached()) is not None:
+        if (folder := self.find_cached()) is not None:
             return folder
         if not reachable():
             return None

@@ -39,13 +39,13 @@ def target(path: str, packages: Iterable[str] = ()) -> Any:
         )
         raise PtuneError(f"there is no module '{module}'{where}") from None
     kind = getattr(loaded, name, None)
-    if not isinstance(kind, type) or not of_leaves(kind, allowed):
+    if not isinstance(kind, type) or not is_leaf_class(kind, allowed):
         classes = [n for n, v in vars(loaded).items() if isinstance(v, type) and v.__module__ == module]
         raise PtuneError(f"'{module}' has no class '{name}'; {nearest(name, classes)}")
     return kind
 
 
-def of_leaves(kind: type, allowed: Iterable[str]) -> bool:
+def is_leaf_class(kind: type, allowed: Iterable[str]) -> bool:
     """Whether a class may be one of a configuration's."""
     package, *inside = kind.__module__.split(".")
     if package == "ptune":
@@ -81,7 +81,7 @@ def check_settings(key: str, kind: Any, given: Mapping[str, Any]) -> Iterator[st
         model.model_validate(given, strict=True)
     except ValidationError as error:
         for problem in error.errors():
-            yield f"{key}.{path_of(problem)}: {told(problem, kind, model.model_fields)}"
+            yield f"{key}.{path_of(problem)}: {finding_message(problem, kind, model.model_fields)}"
 
 
 def path_of(problem: Any) -> str:
@@ -90,7 +90,7 @@ def path_of(problem: Any) -> str:
     return ".".join(str(part) for part in (found[:-2] if found[-1] == "[key]" else found))
 
 
-def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
+def finding_message(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
     """One of pydantic's findings in our words."""
     if problem["type"] == "extra_forbidden":
         return f"not a setting of {kind.__module__}.{kind.__name__}; {nearest(problem['loc'][-1], fields)}"
@@ -102,11 +102,11 @@ def told(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
     if problem["type"] == "sequence_str":
         return f"{problem['input']!r} is not a list"
     if problem["type"] == "string_type" and isinstance(value := problem["input"], bool | int | float):
-        return unquoted(value)
+        return quoting_hint(value)
     return f"{problem['input']!r} is not {problem['msg'].removeprefix('Input should be ')}"
 
 
-def unquoted(value: float) -> str:
+def quoting_hint(value: float) -> str:
     """That a text is needed, of one that YAML takes for something else unless it is quoted."""
     if not isinstance(value, bool):
         return f"{value} is a number where a text is needed; quote it in the yaml: '{value}'"

@@ -22,7 +22,7 @@ from ptune.batch import Batch
 from ptune.errors import DivergedError, Interrupted, NoMemoryError
 from ptune.runs import halt
 from ptune.seeds import mix
-from ptune.threads import at_once
+from ptune.threads import parallel_map
 from ptune.training_run import Run
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Trainable(Protocol):
     """The model as the loop sees it."""
 
     @property
-    def apart(self) -> bool:
+    def runs_in_threads(self) -> bool:
         """Whether each micro-batch takes a pass of its own; several may go on at once."""
 
     def losses(self, work: Work) -> AbstractContextManager[Losses]:
@@ -62,13 +62,13 @@ def fit(
     Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which
     is made when the run goes on.
     """
-    with at_once(model.apart) as mapped, halt.guarded():
+    with parallel_map(model.runs_in_threads) as mapped, halt.guarded():
         try:
             for run in runs:
                 if run.due:
                     tried(runs, run, lambda run: assess(run, evaluate))
             live = staying(runs, pruned)
-            joint = len(live) > 1 and not model.apart
+            joint = len(live) > 1 and not model.runs_in_threads
             if joint:
                 save_together(live)
             while live:
@@ -174,7 +174,7 @@ def gradients(
     scales = {id(run): run.divisors(batches[id(run)]) for run in live}
     most = max(len(of_run) for of_run in batches.values())
     joint = [[(run, i) for run in live if i < len(batches[id(run)])] for i in range(most)]
-    passes = [[one] for items in joint for one in items] if model.apart else joint
+    passes = [[one] for items in joint for one in items] if model.runs_in_threads else joint
 
     def taken(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
         first, index = items[0]
@@ -187,7 +187,7 @@ def gradients(
             scaled = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in both]
             total = torch.stack(scaled).sum()
             found: Sequence[Tensor | None] = ()
-            if model.apart:
+            if model.runs_in_threads:
                 found = torch.autograd.grad(total, list(first.trained.values()), allow_unused=True)
             else:
                 total.backward()
@@ -229,7 +229,9 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
         raise DivergedError(
             f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {few}. {CURE}"
         )
-    with memory.needed("for the optimizer's step", "optim=adafactor or a lower prompt_length.value needs less"):
+    with memory.out_of_memory_guard(
+        "for the optimizer's step", "optim=adafactor or a lower prompt_length.value needs less"
+    ):
         rate = run.stepper.step(lambda: losses_of(run, model, batches), run.step)
     run.step += 1
     run.recorder.record(
@@ -265,7 +267,7 @@ def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     if broken:
         raise DivergedError(f"step {run.step}: {broken[0]} is not finite. {CURE}")
     event = dict(evaluate(run))
-    selected = ranks.told(lambda: float(event["selected"]))
+    selected = ranks.on_first_rank(lambda: float(event["selected"]))
     if not math.isfinite(selected):
         raise DivergedError(f"step {run.step}: the selecting {event.get('metric', 'score')} is {selected}. {CURE}")
     event["best"] = run.stopper.note(selected, run.step)
@@ -274,7 +276,7 @@ def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     run.recorder.record(event)
     if run.observer is not None:  # before the checkpoint: behind a kill it is told again, not left out
         observer = run.observer
-        why = ranks.told(lambda: observer.evaluated(run.history))
+        why = ranks.on_first_rank(lambda: observer.evaluated(run.history))
         if run.step < run.steps and not run.stopper.stop:
             run.stopper.pruned = why
     run.save()

@@ -107,7 +107,7 @@ class Catalog:
 
     def tasks(self) -> Table:
         """The tasks: kind, examples of each split as published, headline metric, and its license in short."""
-        return [(name, *of_task(self.node(f"task/{name}"))) for name in self.names("task", CONFIG)]
+        return [(name, *task_columns(self.node(f"task/{name}"))) for name in self.names("task", CONFIG)]
 
     def node(self, path: str) -> Any:
         """The value of an option's yaml. Raises PtuneError for one that is none, or beyond all bounds."""
@@ -127,7 +127,7 @@ class Catalog:
         return merged | {key: value for key, value in body.items() if not isinstance(value, dict)}
 
 
-def of_task(node: Any) -> tuple[str, ...]:
+def task_columns(node: Any) -> tuple[str, ...]:
     """A task's columns from its yaml; a dash for what that does not say."""
     node = node if isinstance(node, dict) else {}
     source = node.get("source") or {}

@@ -22,7 +22,7 @@ def spare() -> None:
 
 
 @contextmanager
-def needed(why: str, less: str) -> Iterator[None]:
+def out_of_memory_guard(why: str, less: str) -> Iterator[None]:
     """Inside, memory is needed once, as it is; raises NoMemoryError with `less`, what takes less, where it runs out."""
     try:
         yield

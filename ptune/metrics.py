@@ -48,17 +48,17 @@ def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Linear correlation, times 100: GLUE's metric of STS-B; 0 where one side is constant."""
     from scipy.stats import pearsonr
 
-    return 100.0 * float(pearsonr(gold, predicted).statistic) if varied(gold) and varied(predicted) else 0.0
+    return 100.0 * float(pearsonr(gold, predicted).statistic) if varies(gold) and varies(predicted) else 0.0
 
 
 def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Correlation of ranks, times 100: GLUE's second metric of STS-B; 0 where one side is constant."""
     from scipy.stats import spearmanr
 
-    return 100.0 * float(spearmanr(gold, predicted).statistic) if varied(gold) and varied(predicted) else 0.0
+    return 100.0 * float(spearmanr(gold, predicted).statistic) if varies(gold) and varies(predicted) else 0.0
 
 
-def varied(numbers: Sequence[float]) -> bool:
+def varies(numbers: Sequence[float]) -> bool:
     """Whether there are two different numbers, as a correlation needs."""
     return len(set(numbers)) > 1
 
@@ -150,7 +150,7 @@ def answer_ratios(counts: np.ndarray) -> np.ndarray:
 def f1_of_ratios(sums: np.ndarray) -> np.ndarray:
     """`f1_of_means` from sums [..., 3] of `answer_ratios`."""
     precision, recall, n = np.moveaxis(sums, -1, 0)
-    return 100.0 * 2 * divided(precision * recall, (precision + recall) * n)
+    return 100.0 * 2 * ratio(precision * recall, (precision + recall) * n)
 
 
 def answer_counts(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> np.ndarray:
@@ -205,7 +205,7 @@ def span_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
         warnings.simplefilter("ignore")
         report = classification_report(*both, output_dict=True, zero_division=0)
     means = ("micro avg", "macro avg", "weighted avg")
-    return [reported(kind, row) for kind, row in report.items() if kind not in means]
+    return [report_row(kind, row) for kind, row in report.items() if kind not in means]
 
 
 def span_confusions(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -225,10 +225,10 @@ def label_report(gold: Sequence[str], predicted: Sequence[str], labels: Sequence
     from sklearn.metrics import classification_report
 
     report = classification_report(gold, predicted, labels=list(labels), output_dict=True, zero_division=0)
-    return [reported(label, report[label]) for label in labels]
+    return [report_row(label, report[label]) for label in labels]
 
 
-def reported(label: str, row: Mapping[str, float]) -> dict[str, Any]:
+def report_row(label: str, row: Mapping[str, float]) -> dict[str, Any]:
     """A row of scikit-learn's or seqeval's report, in percent."""
     figures = {name: 100.0 * float(row[key]) for name, key in zip(REPORTED, REPORT_KEYS, strict=True)}
     return {"label": label, "gold": int(row["support"]), **figures}
@@ -337,7 +337,7 @@ def arguments(tags: Sequence[str]) -> set[tuple[str, tuple[tuple[int, int], ...]
     return {(role, tuple(spans)) for role, spans in found if role != "V"}
 
 
-def divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Ratios; 0 where there is nothing to divide by."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
@@ -345,7 +345,7 @@ def divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def share(sums: np.ndarray) -> np.ndarray:
     """The first of sums [..., 2] as a share of the second, in percent."""
-    return 100.0 * divided(sums[..., 0], sums[..., 1])
+    return 100.0 * ratio(sums[..., 0], sums[..., 1])
 
 
 def shares(each: np.ndarray) -> np.ndarray:
@@ -356,17 +356,17 @@ def shares(each: np.ndarray) -> np.ndarray:
 def f1_of_counts(sums: np.ndarray) -> np.ndarray:
     """F1 in percent of sums [..., 3] of `span_counts`."""
     correct, found, wanted = np.moveaxis(sums, -1, 0)
-    return 100.0 * 2 * divided(correct, found + wanted)
+    return 100.0 * 2 * ratio(correct, found + wanted)
 
 
 def precision_of_counts(sums: np.ndarray) -> np.ndarray:
     """Precision in percent of sums [..., 3] of `span_counts`."""
-    return 100.0 * divided(sums[..., 0], sums[..., 1])
+    return 100.0 * ratio(sums[..., 0], sums[..., 1])
 
 
 def recall_of_counts(sums: np.ndarray) -> np.ndarray:
     """Recall in percent of sums [..., 3] of `span_counts`."""
-    return 100.0 * divided(sums[..., 0], sums[..., 2])
+    return 100.0 * ratio(sums[..., 0], sums[..., 2])
 
 
 def answer_words(text: str) -> list[str]:
@@ -492,11 +492,11 @@ def macro_of_confusion(sums: np.ndarray) -> np.ndarray:
     classes = math.isqrt(sums.shape[-1])
     table = sums.reshape(*sums.shape[:-1], classes, classes)
     both = table.sum(-1) + table.sum(-2)
-    f1 = 2 * divided(np.diagonal(table, axis1=-2, axis2=-1), both)
-    return 100.0 * divided(f1.sum(-1), (both > 0).sum(-1))
+    f1 = 2 * ratio(np.diagonal(table, axis1=-2, axis2=-1), both)
+    return 100.0 * ratio(f1.sum(-1), (both > 0).sum(-1))
 
 
 def mean_of_shares(sums: np.ndarray) -> np.ndarray:
     """`mean_of_means` from sums [..., 2 * G]: what is right of each group, then how many there are of each."""
     right, n = np.split(sums, 2, axis=-1)
-    return 100.0 * divided(divided(right, n).sum(-1), (n > 0).sum(-1))
+    return 100.0 * ratio(ratio(right, n).sum(-1), (n > 0).sum(-1))

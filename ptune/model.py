@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ptune.backbones import Backbone
 from ptune.batch import Batch, Hidden, RowOutput, concatenate
-from ptune.dropout import seeded
+from ptune.dropout import seeded_generator
 from ptune.errors import PtuneError
 from ptune.heads import Head
 from ptune.injection import Injection, join
@@ -59,7 +59,7 @@ class Model(nn.Module):
         return self.device.type == "cpu" and self.backbone.threads and not alone
 
     @property
-    def apart(self) -> bool:
+    def runs_in_threads(self) -> bool:
         """Whether micro-batches are trained on at once; not where each would have gradients of a whole backbone."""
         return self.threads and not all(p.requires_grad for p in self.backbone.parameters())
 
@@ -67,7 +67,7 @@ class Model(nn.Module):
     def drawing(self, seed: int) -> Iterator[None]:
         """Dropout is drawn from this seed inside; from torch's own random numbers where no passes go on at once."""
         if self.threads:
-            with seeded(seed):
+            with seeded_generator(seed):
                 yield
         else:  # a GPU has no others, and with them a pass that is computed again draws the same
             torch.manual_seed(seed)

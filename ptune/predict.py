@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.build import settings_of
 
     s = settings_of(cfg, Predict)
-    if problems := [*misplaced(s)]:
+    if problems := [*misplaced_settings(s)]:
         raise ConfigError(problems)
     if s.input != "-" and not Path(s.input).is_file():
         raise ConfigError([f"input: there is no file {s.input}; name one, or - for standard input"])
@@ -46,7 +46,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
     if s.output != "-" and s.input != "-" and Path(s.output).exists() and Path(s.output).samefile(s.input):
         raise ConfigError([f"output: {s.output} is the input; name another file"])
-    from ptune.runs.restore import folders, together
+    from ptune.runs.restore import folders, restore_together
 
     paths = folders(s.run)
     if s.submission:
@@ -54,13 +54,13 @@ def main(cfg: DictConfig) -> None:
 
         if len(paths) > 1:
             raise ConfigError(["run: a submission takes a single run"])
-        (run,) = together(paths, s.device, packages=s.packages)
+        (run,) = restore_together(paths, s.device, packages=s.packages)
         with Progress(s.quiet) as progress:
             submit(s, run, progress)
         return
     with ExitStack() as files:
-        target = sys.stdout if s.output == "-" else files.enter_context(replaced(Path(s.output)))
-        runs = together(paths, s.device, packages=s.packages)
+        target = sys.stdout if s.output == "-" else files.enter_context(replacing(Path(s.output)))
+        runs = restore_together(paths, s.device, packages=s.packages)
         for run in runs:
             if s.scheme and run.task.readout != "token":
                 raise ConfigError([f"scheme: {run.task.name} predicts no tags; leave it out"])
@@ -69,13 +69,13 @@ def main(cfg: DictConfig) -> None:
         if len(runs) > 1:
             records = sorted_out(lines, dict(zip(paths, runs, strict=True)))
         else:
-            records = ((runs[0], record) for record in parsed(lines, runs[0].task))
+            records = ((runs[0], record) for record in parse_lines(lines, runs[0].task))
         while chunk := list(islice(records, CHUNK * s.batch_size)):
             write(chunk, s.batch_size, target, s.scheme)
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[TextIO]:
+def replacing(path: Path) -> Iterator[TextIO]:
     """A file that takes the place of `path` at the end, which stays as it is where there is an error before."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,11 +107,11 @@ def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -
         if not isinstance(name, str) or name not in known:
             said = f"{name!r} is not one of the runs" if name is not None else 'no "run" to say which run answers'
             raise DataError(f"{where}: {said}; {nearest(str(name), runs)}")
-        for record in parsed([(where, text)], known[name].task):
+        for record in parse_lines([(where, text)], known[name].task):
             yield known[name], Record(record.where, {"run": name, **record.values})
 
 
-def misplaced(s: Predict) -> Iterator[str]:
+def misplaced_settings(s: Predict) -> Iterator[str]:
     """Settings that are out of range, or go with a submission and are given without one, and the other way round."""
     yield from too_small({"batch_size": s.batch_size})
     if s.submission:
@@ -129,7 +129,7 @@ def misplaced(s: Predict) -> Iterator[str]:
         )
 
 
-def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
+def parse_lines(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
     """The fields of each line, JSON object or text; blank lines are skipped. Raises DataError with file:line.
 
     Where the first line names the task's fields, texts stand in columns of these names; others are passed on.
@@ -145,15 +145,15 @@ def parsed(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record]:
             else:
                 yield Record(where, values)
             continue
-        if number == 0 and (columns := named(text, task)):
+        if number == 0 and (columns := header_names(text, task)):
             continue
         try:
-            yield Record(where, in_columns(text, columns) if columns else task.parse(text))
+            yield Record(where, row_fields(text, columns) if columns else task.parse(text))
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
 
 
-def named(text: str, task: Task) -> list[str]:
+def header_names(text: str, task: Task) -> list[str]:
     """Our names of the columns, of a first line that names all of the task's fields; else none."""
     from ptune.tasks import Task as Plain
 
@@ -164,7 +164,7 @@ def named(text: str, task: Task) -> list[str]:
     return columns if {*task.inputs} <= {*columns} and len({*columns}) == len(columns) else []
 
 
-def in_columns(text: str, columns: Sequence[str]) -> dict[str, str]:
+def row_fields(text: str, columns: Sequence[str]) -> dict[str, str]:
     """A row's texts by their columns' names. Raises DataError where they are not as many."""
     texts = text.split("\t")
     if len(texts) != len(columns):
@@ -172,7 +172,7 @@ def in_columns(text: str, columns: Sequence[str]) -> dict[str, str]:
     return dict(zip(columns, texts, strict=True))
 
 
-def unlabeled(record: Record, task: Task) -> Record:
+def without_label(record: Record, task: Task) -> Record:
     """The record's fields alone: a gold label in the input is passed on, and changes nothing."""
     return Record(record.where, {name: record.values[name] for name in task.inputs if name in record.values})
 
@@ -187,7 +187,7 @@ def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: Tex
     asked = []
     for member, run in runs.items():
         records = [chunk[i][1] for i in places[member]]
-        examples = [run.task.example(unlabeled(record, run.task), i) for i, record in enumerate(records)]
+        examples = [run.task.example(without_label(record, run.task), i) for i, record in enumerate(records)]
         rendered = Rendered(examples, run.task, run.model.member(member).template, run.settings.data.tokens)
         asked.append(Asked(member, run.task, examples, rendered))
     found = predict_together(next(iter(runs.values())).model, asked, batch_size)

@@ -213,6 +213,6 @@ def printable(text: str) -> str:
     return CONTROL.sub("\ufffd", text)
 
 
-def bracketed(interval: Sequence[float] | None) -> str:
+def interval_text(interval: Sequence[float] | None) -> str:
     """An interval as tables show it; nothing for a score that has none."""
     return f"[{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""

@@ -41,7 +41,7 @@ class Ended(SystemExit):
     """Another rank has met an error, and tells it."""
 
 
-def started() -> Place:
+def rank_from_environment() -> Place:
     """Which rank this process is to be, as it was started; the only one where nothing says so."""
     if not all(name in os.environ for name in STARTED):
         return Place()
@@ -60,26 +60,26 @@ def first() -> bool:
 
 def tells() -> bool:
     """Whether this is the rank that tells what has ended them all; what each meets by itself, the first one tells."""
-    return speaks or started().number == 0
+    return speaks or rank_from_environment().number == 0
 
 
 def aside(words: Sequence[str]) -> list[str]:
     """A command line as the other ranks go by it: to Hydra they have no folder and no log."""
-    if started().number == 0:
+    if rank_from_environment().number == 0:
         return list(words)
     logs = ("hydra/job_logging", "hydra/hydra_logging")
     return [*(word for word in words if not word.startswith(logs)), "hydra.run.dir=.", *(f"{log}=none" for log in logs)]
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Work with the other ranks inside, on gloo, and on NCCL for what is on a GPU.
 
     An error ends all of them. The one that meets it first tells it; in the others Ended is raised, as what they meet is
     most often that the first one has gone.
     """
     global place, speaks
-    wanted = started()
+    wanted = rank_from_environment()
     if wanted.count == 1:
         yield
         return
@@ -150,7 +150,7 @@ def gather(items: T) -> list[T]:
     return found
 
 
-def told(compute: Callable[[], T]) -> T:
+def on_first_rank(compute: Callable[[], T]) -> T:
     """What the first rank computes, and no other; where that raises an error, all do."""
     if place.count == 1:
         return compute()
@@ -176,12 +176,12 @@ def read(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def by_first(*args: P.args, **kwargs: P.kwargs) -> T:
-        return told(lambda: method(*args, **kwargs))
+        return on_first_rank(lambda: method(*args, **kwargs))
 
     return by_first
 
 
-def written(method: Callable[P, None]) -> Callable[P, None]:
+def on_first_rank_only(method: Callable[P, None]) -> Callable[P, None]:
     """A function that the first rank alone goes through."""
 
     @wraps(method)
@@ -193,7 +193,7 @@ def written(method: Callable[P, None]) -> Callable[P, None]:
     return by_first
 
 
-def summed(values: Sequence[float]) -> list[float]:
+def sum_over_ranks(values: Sequence[float]) -> list[float]:
     """The sum of each value over all ranks."""
     if place.count == 1:
         return list(values)
@@ -216,7 +216,7 @@ def add_up(parameters: Sequence[nn.Parameter], losses: Mapping[int, float]) -> d
     from torch import distributed
 
     # Which parameters have a gradient anywhere: the others keep none, and the optimizer passes them over.
-    sums = summed([*losses.values(), *(float(p.grad is not None) for p in parameters)])
+    sums = sum_over_ranks([*losses.values(), *(float(p.grad is not None) for p in parameters)])
     going = []
     for parameter, owners in zip(parameters, sums[len(losses) :], strict=True):
         if owners:

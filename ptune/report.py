@@ -19,7 +19,7 @@ from ptune.reports import formats, tables
 from ptune.reports.compare import Comparison, compare
 from ptune.reports.expected import expected
 from ptune.reports.resample import RESAMPLES
-from ptune.reports.results import TUNED, Group, Run, below, chosen, grouped, pruned, runs
+from ptune.reports.results import TUNED, Group, Run, below, best_trials, group_runs, pruned_folders, runs
 from ptune.reports.superglue import Average, averages
 from ptune.reports.tables import Sheet
 
@@ -56,11 +56,11 @@ class Told:
     def sheets(self) -> list[Sheet]:
         """The tables, without those that would be empty."""
         if self.by == "run":
-            return [tables.of_runs([run.row for run in self.runs], self.groups)]
+            return [tables.runs_table([run.row for run in self.runs], self.groups)]
         found = [
-            tables.of_groups(self.groups, [], self.pruned),
-            tables.of_comparisons(self.groups, self.comparisons, self.settings.margin),
-            tables.of_budgets(self.groups),
+            tables.groups_table(self.groups, [], self.pruned),
+            tables.comparisons_table(self.groups, self.comparisons, self.settings.margin),
+            tables.budgets_table(self.groups),
         ]
         return [sheet.without([*sheet.empty, "space"]) for sheet in found if sheet.rows]
 
@@ -80,15 +80,15 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"margin: {s.margin:g} is not above 0; give points, such as margin=1.0"])
     if s.out is not None and s.format != "html":
         raise ConfigError([f"out: only used with format=html; format={s.format} is printed"])
-    told = gathered(s)
+    told = gather(s)
     if s.figures is not None:
         draw_figures(told, Path(s.figures))
     FORMATS[s.format](told)
 
 
-def gathered(s: Report) -> Told:
+def gather(s: Report) -> Told:
     """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
-    found = in_order(runs(s.runs, s.packages), s.sort, lambda run: run.row)
+    found = sort_rows(runs(s.runs, s.packages), s.sort, lambda run: run.row)
     keys = {key for run in found for key in run.settings}
     if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
         groups = sorted({key.partition(".")[0] for key in keys})
@@ -98,15 +98,15 @@ def gathered(s: Report) -> Told:
                 for name in wrong
             ]
         )
-    every, left = grouped(found, s.tuned), pruned(s.runs, found)
+    every, left = group_runs(found, s.tuned), pruned_folders(s.runs, found)
     compares = s.compare not in (None, NONE) or s.margin is not None
     by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
-    best = in_order(chosen(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
+    best = sort_rows(best_trials(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
     return Told(s, by, found, best, compared, averages([run for group in best for run in group.runs]), left)
 
 
-def in_order(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:
+def sort_rows(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:
     """Runs or groups by folder, by name, or the best score first."""
     return sorted(found, key=lambda one: row(one)[sort] if sort != "score" else -row(one)[sort])
 
@@ -143,7 +143,7 @@ def latex(told: Told) -> None:
 
 def comma_separated(told: Told) -> None:
     """One CSV table: of runs, or of groups with their differences; SuperGLUE's averages are rows of it."""
-    first = told.sheets[0] if told.by == "run" else tables.of_groups(told.groups, told.comparisons)
+    first = told.sheets[0] if told.by == "run" else tables.groups_table(told.groups, told.comparisons)
     rows = [[average.cells.get(column, "") for column in first.columns] for average in told.averages]
     print(formats.comma_separated(first._replace(rows=[*first.rows, *rows])), end="")
 
@@ -184,7 +184,7 @@ def page(told: Told) -> None:
 
     folder = Path(told.settings.runs)
     path = Path(told.settings.out or folder / "report.html")
-    averages = [tables.of_averages(told.averages)] if told.averages else []
+    averages = [tables.averages_table(told.averages)] if told.averages else []
     html.write(told.every, [*told.sheets[1:], *averages], folder, path)
     print(path)
 
@@ -214,7 +214,7 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
     columns that stay on one line, to be copied, as long as leaving out others makes room for them.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
-    sheet, told = formats.shared(Sheet("", list(columns), [list(row) for row in rows], []))
+    sheet, told = formats.factor_out_shared(Sheet("", list(columns), [list(row) for row in rows], []))
     kept = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
     left_out: list[str] = []
     least = {column: cells for column, cells in kept.items() if column not in SPARED}

@@ -20,7 +20,7 @@ from ptune.config import Reproduce
 from ptune.errors import ConfigError, PtuneError, nearest
 from ptune.lock import lock
 from ptune.paper import found, plan, show
-from ptune.paper.table import SCALES, Cell, Table, cells, names, overrides, parse, selected
+from ptune.paper.table import SCALES, Cell, Table, cells, matching_cells, names, overrides, parse
 from ptune.progress import Progress
 from ptune.runs.folder import write_atomically
 from ptune.sweeps import ledger
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     name = choice("table").replace("/", "_")
     table = parse(name, s.table)
     every = cells(table, s.scale, words(s.overrides), s.seeds)
-    chosen = selected(every, patterns(s.cells)) if s.cells else every
+    chosen = matching_cells(every, patterns(s.cells)) if s.cells else every
     reproduction = Reproduction(name, table, s, every, chosen)
     with Progress(s.quiet) as progress:
         if s.dry_run:
@@ -51,7 +51,7 @@ def main(cfg: DictConfig) -> None:
             failures = reproduction.run(progress)
             seen = reproduction.show(progress, failures)
     if failed := [each.cell.name for each in seen if each.state == found.FAILED]:
-        raise PtuneError(f"{len(failed)} of {len(chosen)} cells failed: {plan.listed(failed)}")
+        raise PtuneError(f"{len(failed)} of {len(chosen)} cells failed: {plan.first_names(failed)}")
 
 
 def wrong(s: Reproduce) -> Iterator[str]:
@@ -103,7 +103,7 @@ def alone(root: Path) -> Iterator[None]:
         os.close(file)
 
 
-def held(root: Path) -> bool:
+def is_running(root: Path) -> bool:
     """Whether somebody reproduces the table now."""
     try:
         with alone(root):
@@ -124,7 +124,7 @@ class Reproduction:
         for cell in every:
             if cell.missing is None:
                 self.owners.setdefault(cell.key, cell)
-        self.works = plan.planned(chosen, self.owners, self.root)
+        self.works = plan.plan_cells(chosen, self.owners, self.root)
         self.reach = reach = plan.Reach()
         for work in self.works.values():
             if work.settings is not None:
@@ -132,22 +132,22 @@ class Reproduction:
 
     def states(self, failures: Mapping[str, str], going: bool = False) -> list[found.Found]:
         """What has become of each cell."""
-        return [found.found(cell, self.works, failures, going, self.root) for cell in self.chosen]
+        return [found.cell_state(cell, self.works, failures, going, self.root) for cell in self.chosen]
 
     def others(self) -> dict[str, plan.Work]:
-        """The works of cells that were not chosen, by key, where there is something of them; see `planned`."""
+        """The works of cells that were not chosen, by key, where there is something of them; see `plan_cells`."""
         there = {key for key, cell in self.owners.items() if (self.root / cell.name).is_dir()} - {*self.works}
-        works = plan.planned([cell for cell in self.every if cell.key in there], self.owners, self.root)
+        works = plan.plan_cells([cell for cell in self.every if cell.key in there], self.owners, self.root)
         for work in works.values():
             if work.settings is not None:
                 work.take_seeds_that_ended()
         return works
 
-    def whole(self, chosen: Sequence[found.Found], others: Mapping[str, plan.Work]) -> list[found.Found]:
+    def states_of_table(self, chosen: Sequence[found.Found], others: Mapping[str, plan.Work]) -> list[found.Found]:
         """What has become of each cell of the table; of those that were not chosen, what their folders tell."""
         seen, failures = {each.cell.name: each for each in chosen}, failed_before(self.root)
         works = {**self.works, **others}
-        return [seen.get(cell.name) or found.found(cell, works, failures, False, self.root) for cell in self.every]
+        return [seen.get(cell.name) or found.cell_state(cell, works, failures, False, self.root) for cell in self.every]
 
     def notes(self, works: Collection[plan.Work]) -> list[str]:
         """What has changed since cells were run."""
@@ -180,7 +180,7 @@ class Reproduction:
 
     def waiting(self) -> list[plan.Place]:
         """The runs that have not ended, and can run now."""
-        able = [work for work in self.works.values() if not work.hindered]
+        able = [work for work in self.works.values() if not work.obstacle]
         return [place for work in able for place in work.every if place.state != plan.FINISHED]
 
     def again(self) -> set[str]:
@@ -198,12 +198,12 @@ class Reproduction:
         """
         wanted = self.again()
         for work in self.works.values():
-            if work.hindered:
+            if work.obstacle:
                 if work.cell.key in wanted:
-                    progress.warn(f"{work.cell.name} is not run again: {work.hindered}")
+                    progress.warn(f"{work.cell.name} is not run again: {work.obstacle}")
                 continue
             for place in work.every:
-                if work.cell.key in wanted or (place.state == plan.BEGUN and place.changed):
+                if work.cell.key in wanted or (place.state == plan.BEGUN and place.settings_changed):
                     if place.state != plan.NOTHING:
                         progress.say(f"{self.key(place)} starts again; what was there is kept in {plan.REPLACED}")
                     place.put_aside(self.root)
@@ -215,7 +215,7 @@ class Reproduction:
         from ptune.paper import estimate
 
         again = self.again()
-        going = self.root.is_dir() and held(self.root)
+        going = self.root.is_dir() and is_running(self.root)
         cells = self.states(failed_before(self.root), going)
         total = estimate.Cost(0.0, 0.0)
         rows = []
@@ -228,7 +228,7 @@ class Reproduction:
             runs, hours, disk = "", "", ""
             if work is not None and work.settings is not None and each.by is None:
                 one = estimate.cost(work.settings)
-                anew = each.cell.key in again and not work.hindered
+                anew = each.cell.key in again and not work.obstacle
                 ended = 0 if anew else sum(place.state == plan.FINISHED for place in work.every)
                 left = work.number - ended
                 total = estimate.Cost(*(a + b for a, b in zip(total, one.times(left), strict=True)))
@@ -258,7 +258,7 @@ class Reproduction:
     def show(self, progress: Progress, failures: Mapping[str, str]) -> list[found.Found]:
         """Print the cells that were chosen, and store the whole table in each format; returns the former."""
         chosen, others = self.states(failures), self.others()
-        cells, notes = self.whole(chosen, others), self.notes([*self.works.values(), *others.values()])
+        cells, notes = self.states_of_table(chosen, others), self.notes([*self.works.values(), *others.values()])
         document = show.as_json(self.name, self.table, self.s.scale, cells, notes)
         files = {
             "md": show.markdown(self.table, self.s.scale, cells, notes),
@@ -272,7 +272,7 @@ class Reproduction:
             from ptune.report import draw
 
             draw(show.COLUMNS, show.rows(chosen))
-            for line in [*show.told(self.table, self.s.scale, chosen), *notes]:
+            for line in [*show.table_notes(self.table, self.s.scale, chosen), *notes]:
                 print(line)
         print(f"{self.root / TABLE}.md, .csv and .json")
         self.draw(progress, cells)

@@ -15,7 +15,7 @@ IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 LEAST = 12  # characters of a variable's value that is looked for; a shorter one may stand anywhere
 
 
-def found(text: str) -> str | None:
+def find_secret(text: str) -> str | None:
     """What is a secret in a text, in words that do not tell it; None where there is nothing."""
     if match := KEYS.search(text):
         return f"{match[0][:4]}..."
@@ -27,17 +27,19 @@ def found(text: str) -> str | None:
     return None
 
 
-def in_word(word: str) -> str | None:
-    """What is a secret in a word of the command line, see `found`: a key that is called so tells that its value is."""
+def find_secret_in_word(word: str) -> str | None:
+    """What is a secret in a word of the command line: a key that is called so tells that its value is."""
     name, _, value = word.partition("=")
-    return name.lstrip("+~") if value and NAMES.search(name) and value not in ("null", "''", '""') else found(word)
+    return (
+        name.lstrip("+~") if value and NAMES.search(name) and value not in ("null", "''", '""') else find_secret(word)
+    )
 
 
 def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
     """One line for each setting that holds a secret."""
     for name, value in values.items():
         place = f"{key}.{name}" if key else str(name)
-        if told := found(str(name)):
+        if told := find_secret(str(name)):
             named = f"{key or 'the settings'}: one of the names contains what looks like a secret ({told})"
             yield f"{named}, which would be saved with the run"
         elif isinstance(value, Mapping):
@@ -47,7 +49,7 @@ def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
                 f"{place}: the name suggests a secret (API key or token), which would be saved with the run; remove it "
                 "and set it in the environment"
             )
-        elif told := next((told for text in texts(value) if (told := found(text))), None):
+        elif told := next((told for text in texts(value) if (told := find_secret(text))), None):
             yield (
                 f"{place}: contains what looks like a secret ({told}), which would be saved with the run; "
                 "W&B and the Hub read theirs from the environment"

@@ -19,7 +19,7 @@ from ptune.progress import Progress
 from ptune.runs import halt
 from ptune.runs.accounting import accounting, reading
 from ptune.runs.folder import RunFolder, environment, sha256
-from ptune.runs.stages import Child, changed, differences
+from ptune.runs.stages import Child, differences, with_changes
 
 if TYPE_CHECKING:
     from ptune.runs.evaluations import Evaluations
@@ -187,7 +187,7 @@ class Session:
         figures stand in this run's result under "stages". Raises ConfigError for changes that do not fit together.
         """
         method = {"procedure": SINGLE, **changes.get("method", {})}
-        s: Train = changed(self.settings, {**changes, "method": method})
+        s: Train = with_changes(self.settings, {**changes, "method": method})
         differing = differences(asdict(self.settings), asdict(s))
         if s.held_out_seed is None:
             s.held_out_seed = self.settings.seed
@@ -214,7 +214,7 @@ class Session:
 
     def settle(self, **changes: Any) -> None:
         """Change settings for good, see `child`, as a search has found them: the folder tells the run with these."""
-        self.settings = changed(self.settings, changes)
+        self.settings = with_changes(self.settings, changes)
         self.task = leaf(self.settings.task, self.settings.packages)
         self.folder.write_config(build.as_config(self.settings))
 
@@ -229,7 +229,7 @@ class Session:
         examples: to train on in place of the corpus's; changes: of the settings, see `child`.
         """
         self.examples = self.examples if examples is None else examples
-        self.settings = changed(self.settings, changes)
+        self.settings = with_changes(self.settings, changes)
         from ptune.training import train
 
         (found,) = train([self])
@@ -395,7 +395,7 @@ def micro_batches(settings: Train, folder: RunFolder, runs: int) -> int:
         return folder.read_config().get("accumulate") if folder.file("config.yaml").is_file() else None
 
     if settings.accumulate is None:
-        settings.accumulate = ranks.told(begun)
+        settings.accumulate = ranks.on_first_rank(begun)
     found = build.micro_batches(settings, runs)
     if found < ranks.count():
         text = f"{found} micro-batches a step cannot be divided among {ranks.count()} processes"

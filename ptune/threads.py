@@ -21,7 +21,7 @@ def divide(processes: int) -> None:
     torch.set_num_threads(max(1, _whole // processes))
 
 
-def undivided() -> int:
+def all_threads() -> int:
     """Torch's threads as they would be alone: what figures depend on is chosen by this number."""
     return _whole or torch.get_num_threads()
 
@@ -38,7 +38,7 @@ def determinism(wanted: bool) -> None:
 
 
 @contextmanager
-def at_once(allowed: bool) -> Iterator[Callable[..., Iterable[Any]]]:
+def parallel_map(allowed: bool) -> Iterator[Callable[..., Iterable[Any]]]:
     """`map` over a list of things to compute, at once where that is allowed: torch's threads are shared among them."""
     total = torch.get_num_threads()
     pools: dict[int, ThreadPoolExecutor] = {}

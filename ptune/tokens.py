@@ -135,7 +135,7 @@ class Tokens:
             if list(back) == [i] and any(letter.isalnum() for letter in word)
         }
 
-    def named(self, word: str) -> list[int]:
+    def word_ids(self, word: str) -> list[int]:
         """As `words` of one word; of the name of a special token that token."""
         special = word in self.tokenizer.all_special_tokens
         return [int(self.tokenizer.convert_tokens_to_ids(word))] if special else self.words([word])[0]

@@ -14,12 +14,12 @@ from ptune import build, ranks
 from ptune.config import Train
 from ptune.errors import FULL, ConfigError, DiskError, Interrupted, PrunedError
 from ptune.leaves import check_leaf, leaf, target
-from ptune.progress import Progress, bracketed
+from ptune.progress import Progress, interval_text
 from ptune.runs import forms, halt
 from ptune.runs.folder import RunFolder
 from ptune.runs.stages import differences
 from ptune.session import Session
-from ptune.where import Where, here
+from ptune.where import Where, current_job
 
 log = logging.getLogger(__name__)
 DECIDED = ("report_on", "accumulate")  # settings that are decided in a run, where nothing is said
@@ -28,15 +28,15 @@ SHOWN = 4  # settings that differ, of a message
 
 def main(cfg: DictConfig) -> float | None:
     """Train as configured; returns the selecting score, for sweepers. None of a run that an observer has ended."""
-    with ranks.joined():
-        return trained(cfg)
+    with ranks.process_group():
+        return train_on_rank(cfg)
 
 
-def trained(cfg: DictConfig) -> float | None:
+def train_on_rank(cfg: DictConfig) -> float | None:
     """As `main`, on one rank of the run."""
-    where = ranks.told(here)
+    where = ranks.on_first_rank(current_job)
     if cfg.get("resume"):
-        settings = resumed(Path(str(cfg.resume)), where, list(cfg.packages))
+        settings = stored_settings(Path(str(cfg.resume)), where, list(cfg.packages))
         settings.quiet = bool(cfg.get("quiet"))
         if again := RunFolder(where.folder).pruned:
             settings.observer = {}  # which has ended it, and would again
@@ -91,7 +91,7 @@ def look_for_weights(settings: Train) -> None:
         raise hub.no_checkpoint(str(name), str(repo))
 
 
-def resumed(path: Path, where: Where, packages: Sequence[str] = ()) -> Train:
+def stored_settings(path: Path, where: Where, packages: Sequence[str] = ()) -> Train:
     """The settings stored in a run folder.
 
     Raises ConfigError when the command line names others, or another folder, and for a stage, which only the run that
@@ -106,7 +106,7 @@ def resumed(path: Path, where: Where, packages: Sequence[str] = ()) -> Train:
     if (whole := whole_of(path.resolve())) != path.resolve():
         on = RunFolder(whole).resuming
         raise ConfigError([f"resume: {path} is a stage of a run; resume the whole run: ptune train {on}"])
-    return build.stored(RunFolder(path).read_config(), packages)
+    return build.settings_from_file(RunFolder(path).read_config(), packages)
 
 
 def whole_of(path: Path) -> Path:
@@ -149,7 +149,7 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress, ag
         return folder.read_json("result.json")
     if folder.pruned and not again:
         raise pruned_before(folder)
-    with begun(settings, [folder]):
+    with claimed_folders(settings, [folder]):
         session = Session(settings, folder, where.overrides, progress)
         if again:
             folder.file("pruned.json").unlink(missing_ok=True)
@@ -159,7 +159,7 @@ def run(settings: Train, folder: RunFolder, where: Where, progress: Progress, ag
     return result
 
 
-def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list[float | Exception]:
+def train_together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list[float | Exception]:
     """Take runs that share a backbone (settings, folder, overrides) to their end side by side, in one process.
 
     Returns each one's selecting score, or what ended it; of one that has ended before, what it ended with.
@@ -169,7 +169,7 @@ def together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -> list
     ends: list[float | Exception] = []
     corpora: dict[str, Any] = {}
     folders = [RunFolder(folder) for _, folder, _ in jobs]
-    with begun(jobs[0][0], folders), Progress(quiet) as progress:
+    with claimed_folders(jobs[0][0], folders), Progress(quiet) as progress:
         sessions = {
             folder.path: Session(settings, folder, overrides, progress, corpora, len(jobs))
             for folder, (settings, _, overrides) in zip(folders, jobs, strict=True)
@@ -195,7 +195,7 @@ def pruned_before(folder: RunFolder) -> PrunedError:
 
 
 @contextmanager
-def begun(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
+def claimed_folders(settings: Train, folders: Sequence[RunFolder]) -> Iterator[None]:
     """Inside, runs in these folders go on: nobody else's do, and this process may be asked to end.
 
     Raises Interrupted, saying how the runs go on, DiskError, or PtuneError where a folder is another process's.
@@ -233,7 +233,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     tuned = tuned if parameters["backbone_total"] else "no backbone"
     share = f"{parameters['percent']:.3f}% of the backbone's size"
     rows = [
-        [f"{split} {metric}", scored(result["score"], result["interval"]) + marked],
+        [f"{split} {metric}", score_with_interval(result["score"], result["interval"]) + marked],
         ["last epoch", f"{result['last']['report'][metric]:.2f}"],
         ["majority class", f"{result['majority']:.2f}"],
         [
@@ -250,7 +250,9 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         ["training", f"{result['seconds']['training']:.1f} s"],
     ]
     for name, scores in reversed(result["best"].get("beside", {}).items()):
-        rows.insert(1, [name, f"{metric} {scored(scores[metric], result['best']['beside_intervals'][name])}"])
+        rows.insert(
+            1, [name, f"{metric} {score_with_interval(scores[metric], result['best']['beside_intervals'][name])}"]
+        )
     for name, each in result.get("tasks", {}).items():
         figures = f"{each['metric']} {each['joint']:.2f} with the others, then {each['continued']:.2f} alone"
         rows.append([name, f"{figures}; {each['joint_steps']} + {each['continued_steps']} steps"])
@@ -260,7 +262,7 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     if "caveat" in result:
         rows.insert(1, ["note", result["caveat"]])
     for name, value in result.get("found", {}).items():
-        rows.insert(1, [name, told(value)])
+        rows.insert(1, [name, search_outcome(value)])
     title = f"{result['method']} on {result['task']}"
     title += f" with {result['backbone']}" if parameters["backbone_total"] else ""
     title += " (synthetic)" if result["synthetic"] else ""
@@ -270,13 +272,13 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     progress.tell(str(folder))
 
 
-def told(found: Any) -> str:
+def search_outcome(found: Any) -> str:
     """What a search has found, in a line: words, or those of each label."""
     if isinstance(found, Mapping):
-        return "; ".join(f"{name}: {told(value)}" for name, value in found.items())
+        return "; ".join(f"{name}: {search_outcome(value)}" for name, value in found.items())
     return found if isinstance(found, str) else " ".join(found)
 
 
-def scored(score: float, interval: Sequence[float] | None) -> str:
+def score_with_interval(score: float, interval: Sequence[float] | None) -> str:
     """A score with its interval, where it has one."""
-    return f"{score:.2f}  {bracketed(interval)}".rstrip()
+    return f"{score:.2f}  {interval_text(interval)}".rstrip()

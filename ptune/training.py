@@ -18,7 +18,7 @@ from ptune import build, flop, loop, memory, optim, ranks, training_run
 from ptune.breakdown import tables
 from ptune.checks import below
 from ptune.config import Train
-from ptune.data.cache import plain, said
+from ptune.data.cache import plain, template_settings
 from ptune.data.rendered import Drawn, Rendered, SideBySide, Stream
 from ptune.errors import DivergedError, PrunedError, PtuneError
 from ptune.leaves import leaf
@@ -70,21 +70,24 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     """
     first = sessions[0]
     beside = [(each.settings, each.task) for each in first.beside]
-    with memory.needed("for the backbone", WEIGHTS):
+    with memory.out_of_memory_guard("for the backbone", WEIGHTS):
         model = build.assemble([session.settings for session in sessions], first.task, beside)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached and run without dropout")
     shared: Splits = {}
-    runs = [begun(session, model, member, shared) for member, session in enumerate(sessions)]
-    if not model.apart:
+    runs = [prepare_run(session, model, member, shared) for member, session in enumerate(sessions)]
+    if not model.runs_in_threads:
         level(sessions, runs)
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
     loop.fit(
-        runs, model, lambda run: evaluated(sessions[run.member], run.step), lambda run: prune(sessions[run.member], run)
+        runs,
+        model,
+        lambda run: evaluation_event(sessions[run.member], run.step),
+        lambda run: prune(sessions[run.member], run),
     )
     first.progress.end()
-    return [ended(session, run, len(runs)) for session, run in zip(sessions, runs, strict=True)]
+    return [figures_or_failure(session, run, len(runs)) for session, run in zip(sessions, runs, strict=True)]
 
 
 def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
@@ -95,7 +98,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     them: how many had a batch of its task; None of one that has ended before.
     """
     sessions = [first, *others]
-    with memory.needed("for the backbone", WEIGHTS):
+    with memory.out_of_memory_guard("for the backbone", WEIGHTS):
         model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
     names = [session.task.name for session in sessions]
     laid_out = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
@@ -106,7 +109,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     restore(first, run)
 
     def event(run: Run) -> dict[str, Any]:
-        each = {name: evaluated(session, run.step) for name, session in zip(names, sessions, strict=True)}
+        each = {name: evaluation_event(session, run.step) for name, session in zip(names, sessions, strict=True)}
         mean = statistics.fmean(found["selected"] for found in each.values())
         return {**each[names[0]], "selected": mean, "tasks": each}
 
@@ -115,7 +118,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     first.progress.end()
     views = [replace(run, history=[{**found, **found["tasks"][name]} for found in run.history]) for name in names]
     going_on = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
-    last = {session: point(session, view.history[-1]) for session, view in going_on.items()}
+    last = {session: evaluation_point(session, view.history[-1]) for session, view in going_on.items()}
     load_best(first, run)
     return [
         {**figures(session, view, last[session], 1), "own_steps": drawn.taken(run.step, member)}
@@ -128,7 +131,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
 # The beginning
 
 
-def begun(session: Session, model: Model, member: int, shared: Splits) -> Run:
+def prepare_run(session: Session, model: Model, member: int, shared: Splits) -> Run:
     """The session's run as the loop takes it, from its newest checkpoint if it has one.
 
     member: its number among the runs of the model; shared: splits as runs with the same settings see them.
@@ -147,7 +150,7 @@ def begun(session: Session, model: Model, member: int, shared: Splits) -> Run:
 
 
 def lay_out(session: Session, model: Model, member: int, shared: Splits) -> Rendered:
-    """Take the session's place in a model, see `begun`; returns what it trains on as its template lays it out."""
+    """Take the session's place in a model, see `prepare_run`; returns what it trains on as its template lays it out."""
     s = session.settings
     session.take(model, member)
     own = None if session.examples is None else session.render("train", session.examples)
@@ -164,7 +167,7 @@ def laid_out(session: Session, split: str, shared: Splits) -> Rendered:
     seed = s.seed if s.held_out_seed is None else s.held_out_seed
     held_out = [s.protocol, s.held_out_from, s.held_out_share, seed] if s.protocol != "standard" else None
     try:
-        key = json.dumps([split, said(template), asdict(s.data), held_out], default=plain)
+        key = json.dumps([split, template_settings(template), asdict(s.data), held_out], default=plain)
     except TypeError:  # a template of somebody's own that cannot be written down
         key = f"{split} {session.member}"
     if key not in shared:
@@ -271,7 +274,7 @@ def level(sessions: Sequence[Session], runs: Sequence[Run]) -> None:
     for session, run in zip(sessions, runs, strict=True):
         if run.step > behind:
             path = session.folder.file("checkpoints") / f"{behind:08d}"
-            if ranks.told(partial(intact, path)):
+            if ranks.on_first_rank(partial(intact, path)):
                 restore(session, run, path)
 
 
@@ -286,12 +289,12 @@ def record(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[d
 # Evaluations
 
 
-def evaluated(session: Session, step: int) -> dict[str, Any]:
+def evaluation_event(session: Session, step: int) -> dict[str, Any]:
     """What the loop is told of an evaluation."""
     return session.evaluations.event(session.model, session.member, session.rendered, step)
 
 
-def point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dict[str, Any]:
+def evaluation_point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dict[str, Any]:
     """The model as it is, see `Evaluations.point`."""
     return session.evaluations.point(session.model, session.member, session.rendered, event, keep)
 
@@ -299,21 +302,21 @@ def point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dic
 # The end
 
 
-def ended(session: Session, run: Run, runs: int) -> dict[str, Any] | Exception:
-    """The figures of a run, see `concluded`, or what it has ended with in their place."""
+def figures_or_failure(session: Session, run: Run, runs: int) -> dict[str, Any] | Exception:
+    """The figures of a run, see `final_figures`, or what it has ended with in their place."""
     if run.failure is not None:
         return run.failure
     if run.stopper.pruned is not None:
-        return pruned(session, run)
+        return report_pruned(session, run)
     try:
-        return concluded(session, run, runs)
+        return final_figures(session, run, runs)
     except DivergedError as error:  # on the reported split; runs beside it have figures
         return error
 
 
-def concluded(session: Session, run: Run, runs: int) -> dict[str, Any]:
+def final_figures(session: Session, run: Run, runs: int) -> dict[str, Any]:
     """The figures of a run that the loop has ended; so many runs trained together."""
-    last = point(session, run.history[-1])
+    last = evaluation_point(session, run.history[-1])
     load_best(session, run)
     return figures(session, run, last, runs)
 
@@ -323,7 +326,7 @@ def load_best(session: Session, run: Run) -> None:
     if run.stopper.best_step == run.step:
         return
     path = session.folder.file("checkpoints") / f"{run.stopper.best_step:08d}"
-    if not ranks.told(lambda: intact(path)):
+    if not ranks.on_first_rank(lambda: intact(path)):
         raise PtuneError(f"{path}, the best of the run, is damaged; train again, in a new folder")
     parameters, _, _ = read_checkpoint(path)
     with torch.no_grad():
@@ -332,11 +335,11 @@ def load_best(session: Session, run: Run) -> None:
 
 
 def figures(session: Session, run: Run, last: Mapping[str, Any], runs: int) -> dict[str, Any]:
-    """See `concluded`; the model is as it was at its best."""
+    """See `final_figures`; the model is as it was at its best."""
     best_event = next(event for event in run.history if event["step"] == run.stopper.best_step)
     for split in session.corpus.beside(session.report_on):
         session.rendered[split] = session.render(split)
-    best = point(session, best_event, keep=True)
+    best = evaluation_point(session, best_event, keep=True)
     parameters, recorder = session.account(), run.recorder
     assert isinstance(recorder, Recorder)
     examples = sum(event["examples"] for _, event in recorder.folder.metrics() if event["event"] == "step")
@@ -396,7 +399,7 @@ def prune(session: Session, run: Run) -> None:
     session.folder.write_json("pruned.json", told)
 
 
-def pruned(session: Session, run: Run) -> PrunedError:
+def report_pruned(session: Session, run: Run) -> PrunedError:
     """Tell the tracker that an observer has ended the run; what to raise then."""
     told, best = session.folder.read_json("pruned.json"), run.stopper
     session.tracker.finish({"pruned": True, **told}, {})

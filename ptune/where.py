@@ -28,7 +28,7 @@ class Where:
 def option(group: str, name: str) -> dict[str, Any]:
     """The settings of an option by itself, as data. Raises PtuneError where there is none."""
     try:
-        composed = compose(f"{group}/{name}", of_hydra("hydra.searchpath="))
+        composed = compose(f"{group}/{name}", hydra_flags("hydra.searchpath="))
     except MissingConfigException:
         known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
         raise PtuneError(f"no {group} '{name}'; {nearest(name, known)}") from None
@@ -37,7 +37,7 @@ def option(group: str, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def unobserved(overrides: Iterable[str]) -> list[str]:
+def without_observer(overrides: Iterable[str]) -> list[str]:
     """Overrides as a run keeps them: who observes it, as a search does its trials, is no setting of its own."""
     return [word for word in overrides if word.lstrip("+").partition("=")[0] != "observer"]
 
@@ -47,15 +47,15 @@ def choice(group: str) -> str:
     return str(HydraConfig.get().runtime.choices[group])
 
 
-def of_hydra(*keys: str) -> list[str]:
+def hydra_flags(*keys: str) -> list[str]:
     """The words of the command line that are for Hydra and begin with one of these."""
     told = list(HydraConfig.get().overrides.hydra) if HydraConfig.initialized() else []
     return [word for word in told if word.startswith(keys)]
 
 
-def here() -> Where:
+def current_job() -> Where:
     """The current job's place; the current folder outside of Hydra."""
     if not HydraConfig.initialized():
         return Where(Path.cwd())
     config = HydraConfig.get()
-    return Where(Path(config.runtime.output_dir), unobserved(config.overrides.task))
+    return Where(Path(config.runtime.output_dir), without_observer(config.overrides.task))

@@ -57,7 +57,7 @@ def test_lora_is_a_low_rank_update(assembled):
     learns = {name for name, p in model.backbone.named_parameters() if p.requires_grad}
     assert {name.split(".")[-4] for name in learns} == {"query", "value"} - {None}
     assert len(learns) == 4 * 2 * 2
-    assert model.apart, "micro-batches of so few gradients go on at once"
+    assert model.runs_in_threads, "micro-batches of so few gradients go on at once"
 
 
 def test_seeds_draw_an_adapter(assembled):

@@ -135,7 +135,7 @@ def test_a_planted_token_is_found() -> None:
     by_hand = sorted(gain, key=lambda i: -gain[i])[:5]
     assert PLANTED in by_hand
     step = stepper(model, candidates=5)
-    assert step.ranked(gradient, MASK) == by_hand
+    assert step.rank_candidates(gradient, MASK) == by_hand
     assert step.step(lambda: torch.zeros(()), 0) == 0.0
     assert prompt.ids[place] == PLANTED
     assert [token for i, token in enumerate(prompt.ids) if i != place] == [MASK]
@@ -171,7 +171,9 @@ def test_tokens_that_are_not_allowed_are_never_tried() -> None:
     allowed[PLANTED] = False
     model.loss().backward()
     step = stepper(model, 12, allowed=allowed)
-    assert sorted(step.ranked(prompt.table.grad[place], MASK)) == [i for i in range(12) if i not in (MASK, PLANTED)]
+    assert sorted(step.rank_candidates(prompt.table.grad[place], MASK)) == [
+        i for i in range(12) if i not in (MASK, PLANTED)
+    ]
     step.step(lambda: torch.zeros(()), 0)
     assert PLANTED not in prompt.ids
 
@@ -277,7 +279,7 @@ def go(settings) -> Callable[..., dict[str, Any]]:
 
     def start(folder: Path, *more: str) -> dict[str, Any]:
         stored = (folder / "config.yaml").is_file()
-        s = train.resumed(folder, Where(folder)) if stored else settings(*SMALL, *more)
+        s = train.stored_settings(folder, Where(folder)) if stored else settings(*SMALL, *more)
         return train.run(s, RunFolder(folder), Where(folder), Progress(True))
 
     return start
@@ -336,16 +338,16 @@ def test_a_search_that_goes_on_has_the_rest_of_its_budget(go, tmp_path, monkeypa
 def test_a_search_that_is_over_is_not_gone_on_with(go, tmp_path, monkeypatch) -> None:
     """Cut off behind its last evaluation, where its figures are put together."""
     monkeypatch.setattr(training_run.Run, "seconds", 5.0)
-    concluded = training.concluded
+    concluded = training.final_figures
 
     def cut(*_: Any) -> None:
         raise KeyboardInterrupt
 
     for put in (cut, cut):
-        monkeypatch.setattr(training, "concluded", put)
+        monkeypatch.setattr(training, "final_figures", put)
         with pytest.raises(KeyboardInterrupt):
             go(tmp_path / "cut", "method.procedure.seconds=3")
-    monkeypatch.setattr(training, "concluded", concluded)
+    monkeypatch.setattr(training, "final_figures", concluded)
     assert go(tmp_path / "cut")["steps"] == 1
 
 

@@ -17,7 +17,7 @@ from ptune.batch import Example
 from ptune.breakdown import ERRORS, EXAMPLES, breakdown, figures, tables
 from ptune.evaluate import Evaluation
 from ptune.leaves import leaf
-from ptune.tasks import Prediction, Task, asked, between
+from ptune.tasks import Prediction, Task, between, question_word
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +36,12 @@ def test_scales():
     """Every number is in one part, which says which ones are in it."""
     assert [between(n, (1, 2, 4)) for n in range(7)] == ["0", "1", "2", "3-4", "3-4", "5+", "5+"]
     assert [between(n, (8, 16)) for n in (0, 1, 8, 9, 16, 17)] == ["0", "1-8", "1-8", "9-16", "9-16", "17+"]
-    assert [asked(q) for q in ("In what year?", "Whose?", "Name it.", "HOW many")] == ["what", "whose", "other", "how"]
+    assert [question_word(q) for q in ("In what year?", "Whose?", "Name it.", "HOW many")] == [
+        "what",
+        "whose",
+        "other",
+        "how",
+    ]
 
 
 def rte(golds: str) -> list[Example]:

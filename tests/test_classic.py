@@ -33,7 +33,7 @@ def go(settings) -> Callable[..., dict[str, Any]]:
 
     def start(folder: Path, *more: str) -> dict[str, Any]:
         stored = (folder / "config.yaml").is_file()
-        s = train.resumed(folder, Where(folder)) if stored else settings("data=demo", *SMALL, *more)
+        s = train.stored_settings(folder, Where(folder)) if stored else settings("data=demo", *SMALL, *more)
         return train.run(s, RunFolder(folder), Where(folder), Progress(True))
 
     return start

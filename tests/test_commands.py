@@ -391,7 +391,9 @@ def test_predict_into_what_is_no_file(ptune, runs, tmp_path, monkeypatch):
     assert ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=pipe").code == 0
     assert json.loads(os.read(reader, 9999))["hypothesis"] == "b"
     os.close(reader)
-    monkeypatch.setattr("ptune.runs.restore.together", lambda *given, **named: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        "ptune.runs.restore.restore_together", lambda *given, **named: pytest.fail("a model was loaded")
+    )
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", f"output={tmp_path}")
     assert (found.code, found.err) == (1, f"{tmp_path}: is a directory; choose another place or free some space there")
     found = ptune("predict", str(runs / "finished" / "rte"), "input=in.txt", "output=in.txt/out.jsonl")

@@ -19,7 +19,7 @@ from ptune.config import Data, Demo
 from ptune.data import corpora
 from ptune.data.corpora import Corpus
 from ptune.data.rendered import Rendered, Stream, fitting
-from ptune.data.sampling import drawn
+from ptune.data.sampling import sample
 from ptune.data.splits import hold_out
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
 from ptune.leaves import leaf
@@ -422,18 +422,18 @@ def test_one_group_cannot_be_held_out():
 def test_groups_are_drawn_whole(seed, most, least):
     """As many groups as there is room for, and one at least; without a seed the first ones."""
     examples = grouped([3, 1, 4, 1, 5, 9, 2, 6])
-    found = drawn(examples, most, seed)
+    found = sample(examples, most, seed)
     assert whole(found, examples)
     assert [e for e in examples if e in found] == found
     assert least <= len(found) <= most or len({e.group for e in found}) == 1
     if seed is None and most == 7:
         assert {e.group for e in found} == {"g0", "g1"}
-    assert drawn(examples, most, seed) == found
+    assert sample(examples, most, seed) == found
 
 
 def test_draws_without_groups_are_those_of_recorded_runs():
     """A seed means the same examples for ever."""
-    assert ids(drawn(corpus(40).splits["train"], 6, 13)) == ["t20", "t21", "t24", "t26", "t28", "t35"]
+    assert ids(sample(corpus(40).splits["train"], 6, 13)) == ["t20", "t21", "t24", "t26", "t28", "t35"]
     made = corpus(40)
     hold_out(made, "train", 0.1, seed=3)
     assert ids(made.splits["held_out"]) == ["t17", "t25", "t31", "t32"]

@@ -20,7 +20,7 @@ HALVES = [torch.bfloat16, torch.float16, torch.float32]
 def test_what_is_dropped(dtype, p):
     """A share of p, within five standard deviations; the rest is scaled as torch scales it, and keeps its gradient."""
     ones = torch.ones(300, 1001, dtype=dtype, requires_grad=True)
-    with dropout.seeded(3):
+    with dropout.seeded_generator(3):
         dropped = dropout.dropout(ones, p)
     share = float((dropped == 0).float().mean())
     assert share == pytest.approx(p, abs=5 * (p * (1 - p) / ones.numel()) ** 0.5)
@@ -33,8 +33,8 @@ def test_what_is_dropped(dtype, p):
 @pytest.mark.parametrize("dtype", HALVES)
 def test_elements_are_dropped_independently(dtype):
     """Of neighbors, and of elements a word apart, p**2 are dropped together; every column loses its share."""
-    with dropout.seeded(8):
-        gone = (dropout.kept((2000, 400), 0.3, dtype) == 0).float()
+    with dropout.seeded_generator(8):
+        gone = (dropout.keep_factors((2000, 400), 0.3, dtype) == 0).float()
     for apart in (1, 2, 3, 4, 8):
         both = float((gone[:, apart:] * gone[:, :-apart]).mean())
         assert both == pytest.approx(0.09, abs=5 * (0.09 * 0.91 / gone.numel()) ** 0.5 * 2)
@@ -55,9 +55,9 @@ def test_threads_draw_their_own():
     found = {}
 
     def draw(seed, gate):
-        with dropout.seeded(seed):
+        with dropout.seeded_generator(seed):
             gate.wait()
-            found[seed] = [dropout.kept((50, 50), 0.5, torch.float32) for _ in range(20)]
+            found[seed] = [dropout.keep_factors((50, 50), 0.5, torch.float32) for _ in range(20)]
 
     gate = threading.Barrier(2)
     threads = [threading.Thread(target=draw, args=(seed, gate)) for seed in (1, 2)]

@@ -388,10 +388,10 @@ def test_a_text_begins_and_ends_as_the_tokenizer_has_it(folder, backbone):
     assert (whole[: len(opening)], whole[len(opening) :]) == (opening, [*tokens.encode(text), tokens.end_id])
     template = Plain(tokens, ["x"])
     template.generating([], 99)
-    (row,) = template.rows(template.laid(0, transformers_example("x", "y"), text), None, 40)
+    (row,) = template.rows(template.parts_with_text(0, transformers_example("x", "y"), text), None, 40)
     assert list(row.output) == whole
     template.generating([], 3)
-    (row,) = template.rows(template.laid(0, transformers_example("x", "y"), text), None, 40)
+    (row,) = template.rows(template.parts_with_text(0, transformers_example("x", "y"), text), None, 40)
     assert list(row.output) == whole[: len(opening) + 3]
 
 
@@ -523,7 +523,7 @@ def test_dropout_is_the_checkpoints_or_the_settings(folder):
 @of_families(*T5S)
 def test_t5_drops_from_random_numbers_of_its_thread(backbone):
     """In attention too, so that passes that go on at once draw what each would alone."""
-    from ptune.dropout import seeded
+    from ptune.dropout import seeded_generator
 
     for module in backbone.model.modules():
         if hasattr(module, "dropout") and isinstance(module.dropout, float):
@@ -533,7 +533,7 @@ def test_t5_drops_from_random_numbers_of_its_thread(backbone):
     batch = collate(rows, pad_id(backbone))
 
     def drawn(seed):
-        with seeded(seed), backbone.injected(injection):
+        with seeded_generator(seed), backbone.injected(injection):
             return backbone(batch, injection).states.detach()
 
     assert torch.equal(drawn(1), drawn(1))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra_plugins.ptune.fused import FusedLauncher, free, grouped, needed, told
+from hydra_plugins.ptune.fused import FusedLauncher, bytes_needed, free, group_jobs, group_lines
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
@@ -44,7 +44,7 @@ def job(settings, tmp_path):
 
 
 def plan(jobs: list[Job], most: int = 99) -> tuple[list[list[int]], dict[str, list[int]]]:
-    groups, reasons = grouped(jobs, lambda settings: most)
+    groups, reasons = group_jobs(jobs, lambda settings: most)
     return [[j.number for j in group] for group in groups], {why: [j.number for j in js] for why, js in reasons.items()}
 
 
@@ -80,7 +80,7 @@ def test_what_runs_alone(job):
         "not a single training run (majority)": [2],
         "tunes the backbone (bitfit)": [7],
     }
-    assert [*told(*grouped(jobs, lambda settings: 99))][:2] == [
+    assert [*group_lines(*group_jobs(jobs, lambda settings: 99))][:2] == [
         "jobs 0, 6: 2 runs side by side, conll03 with tiny_encoder",
         "job 1: alone (tunes the backbone (finetune))",
     ]
@@ -107,12 +107,15 @@ def test_memory_splits_a_group(job):
 def test_memory_of_a_run(job):
     """Twice the batch, or none of the layers forgotten, is twice the memory."""
     one = job(0, "data.max_length=64", "batch_size=8").settings
-    assert needed(job(0, "data.max_length=64", "batch_size=16").settings) == 2 * needed(one)
-    assert needed(job(0, "data.max_length=64", "batch_size=16", "accumulate=2").settings) == needed(one)
-    assert needed(job(0, "data.max_length=64", "batch_size=16", "batch_tokens=480").settings) == needed(one)
-    assert needed(job(0, "data.max_length=64", "batch_size=8", "precision=bfloat16").settings) == needed(one) / 2
-    assert needed(one) == 8 * 68 * (14 * 128 + 2 * 4 * 68) * 4 * 4
-    assert free(one) > needed(one)
+    assert bytes_needed(job(0, "data.max_length=64", "batch_size=16").settings) == 2 * bytes_needed(one)
+    assert bytes_needed(job(0, "data.max_length=64", "batch_size=16", "accumulate=2").settings) == bytes_needed(one)
+    assert bytes_needed(job(0, "data.max_length=64", "batch_size=16", "batch_tokens=480").settings) == bytes_needed(one)
+    assert (
+        bytes_needed(job(0, "data.max_length=64", "batch_size=8", "precision=bfloat16").settings)
+        == bytes_needed(one) / 2
+    )
+    assert bytes_needed(one) == 8 * 68 * (14 * 128 + 2 * 4 * 68) * 4 * 4
+    assert free(one) > bytes_needed(one)
 
 
 @pytest.mark.parametrize("again", ["false", "true"])
@@ -133,33 +136,33 @@ def test_settings_tell_what_the_model_does(settings, words, again):
     line += ["prompt_length.value=4"] if "method=ptv2" in words else []
     line += [] if any(word.startswith("backbone=") for word in words) else ["backbone=tiny_encoder"]
     s = settings(*line, *words)
-    assert build.assemble([s], build.leaf(s.task)).apart == build.runs_in_threads(s)
+    assert build.assemble([s], build.leaf(s.task)).runs_in_threads == build.runs_in_threads(s)
 
 
 def test_memory_of_rows_and_layers(job):
     """A row a candidate, layers of a decoder, and the words that are compared at each token that is written."""
-    one = needed(job(0, "task=rte", "data.max_length=64").settings)
-    assert needed(job(0, "task=copa", "data.max_length=64").settings) == 2 * one
-    assert needed(job(0, "task=record", "data.max_length=64").settings) == 12 * one
+    one = bytes_needed(job(0, "task=rte", "data.max_length=64").settings)
+    assert bytes_needed(job(0, "task=copa", "data.max_length=64").settings) == 2 * one
+    assert bytes_needed(job(0, "task=record", "data.max_length=64").settings) == 12 * one
     masks = ["method/head=verbalizer", "method/template=pattern", "data.max_length=64"]
-    assert needed(job(0, "task=record", *masks).settings) == one, "entities compete at the masks of a row"
+    assert bytes_needed(job(0, "task=record", *masks).settings) == one, "entities compete at the masks of a row"
     both = job(0, "task=rte", "backbone=tiny_encoder_decoder", "data.max_length=64").settings
     own = both.backbone
     of_layer = 68 * (14 * own["hidden"] + 2 * own["heads"] * 68) * 4
-    assert needed(both) == both.batch_size * of_layer * (own["layers"] + own["decoder_layers"])
+    assert bytes_needed(both) == both.batch_size * of_layer * (own["layers"] + own["decoder_layers"])
     writes = job(0, "task=rte", "backbone=tiny_encoder_decoder", "data.max_length=64", "method/head=generate").settings
-    assert needed(writes) == needed(both) + both.batch_size * 16 * own["vocab"] * 8
+    assert bytes_needed(writes) == bytes_needed(both) + both.batch_size * 16 * own["vocab"] * 8
 
 
 @pytest.mark.parametrize("threads", [2, 8])
 def test_passes_at_once_take_memory(job, monkeypatch, threads):
     """On a CPU one a thread, however many runs there are; where passes are joint, one a run."""
-    monkeypatch.setattr("ptune.threads.undivided", lambda: threads)
+    monkeypatch.setattr("ptune.threads.all_threads", lambda: threads)
     s = job(0, "device=cpu").settings
     joint = job(0, "device=cpu", "gradient_checkpointing=true").settings
-    found = {n: FusedLauncher(runs=30, memory=(n + 0.5) * needed(s) / 1e9).fit(s) for n in (0, 1, 4, 8, 40)}
+    found = {n: FusedLauncher(runs=30, memory=(n + 0.5) * bytes_needed(s) / 1e9).fit(s) for n in (0, 1, 4, 8, 40)}
     assert found == {0: 1, 1: 1, 4: 30 if threads == 2 else 4, 8: 30, 40: 30}
-    assert FusedLauncher(runs=30, memory=8.5 * needed(joint) / 1e9).fit(joint) == 8
+    assert FusedLauncher(runs=30, memory=8.5 * bytes_needed(joint) / 1e9).fit(joint) == 8
 
 
 def test_halves():
@@ -257,10 +260,10 @@ def test_what_has_ended_is_not_trained_again(settings, tmp_path):
     """In halves of a group that broke at its end, or where a search goes on: finished runs and pruned ones."""
     common = ["method=ptv2", "prompt_length.value=4", *SMALL, "max_steps=2", "optim.lr=0.01", "quiet=true"]
     jobs = [(settings(*common, f"seed={seed}"), tmp_path / str(seed), []) for seed in (1, 2, 3)]
-    (score,) = train.together(jobs[:1], True)
+    (score,) = train.train_together(jobs[:1], True)
     RunFolder(jobs[1][1]).write_json("pruned.json", {"why": "behind"})
     kept = (tmp_path / "1/result.json").read_bytes()
-    first, second, third = train.together(jobs, True)
+    first, second, third = train.train_together(jobs, True)
     assert first == score
     assert (tmp_path / "1/result.json").read_bytes() == kept
     assert isinstance(second, PrunedError)
@@ -303,9 +306,9 @@ def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, mo
 
     monkeypatch.setattr(loop, "update", cut)
     with pytest.raises(Stopped):
-        train.together(jobs, True)
+        train.train_together(jobs, True)
     monkeypatch.setattr(loop, "update", update)
-    first, second = train.together(jobs, True)
+    first, second = train.train_together(jobs, True)
     assert str(first) == "already pruned: behind"
     assert isinstance(second, float)
     assert [step for (step,) in lines(tmp_path / "1", "step", "step")] == [1, 2]
@@ -321,10 +324,10 @@ def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path
         "seed=2 eval_every=3 max_steps=7 prompt_length.value=9",
     )
     runs = [settings(*common, *words.split()) for words in given]
-    monkeypatch.setattr("ptune.model.Model.apart", False)
+    monkeypatch.setattr("ptune.model.Model.runs_in_threads", False)
 
     def together(folder: Path) -> None:
-        train.together([(deepcopy(s), folder / str(i), []) for i, s in enumerate(runs)], True)
+        train.train_together([(deepcopy(s), folder / str(i), []) for i, s in enumerate(runs)], True)
 
     together(tmp_path / "whole")
     save, left = RunFolder.save_checkpoint, [None] * (99 if saves is None else saves)
@@ -340,7 +343,7 @@ def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save_checkpoint", cut)
-        patch.setattr(training, "concluded", ended)
+        patch.setattr(training, "final_figures", ended)
         with pytest.raises(Stopped):
             together(tmp_path / "cut")
     taken: list[int] = []
@@ -359,7 +362,7 @@ def test_a_run_waits_for_one_that_is_new_beside_it(settings, tmp_path, monkeypat
     """It has been further, and is not trained again."""
     common = ["method=ptv2", "prompt_length.value=4", *SMALL, "max_steps=8", "eval_every=2", "quiet=true"]
     jobs = [(settings(*common, f"seed={seed}", "optim.lr=0.01"), tmp_path / str(seed), []) for seed in (1, 2)]
-    monkeypatch.setattr("ptune.model.Model.apart", False)
+    monkeypatch.setattr("ptune.model.Model.runs_in_threads", False)
     update = loop.update
 
     def cut(run: training_run.Run, *rest: Any) -> None:
@@ -369,10 +372,10 @@ def test_a_run_waits_for_one_that_is_new_beside_it(settings, tmp_path, monkeypat
 
     monkeypatch.setattr(loop, "update", cut)
     with pytest.raises(Stopped):
-        train.together(deepcopy(jobs[:1]), True)
+        train.train_together(deepcopy(jobs[:1]), True)
     before = lines(tmp_path / "1", "step", "step", "loss")[:6]
     monkeypatch.setattr(loop, "update", update)
-    train.together(jobs, True)
+    train.train_together(jobs, True)
     assert lines(tmp_path / "1", "step", "step", "loss")[:6] == before
     assert [len(lines(tmp_path / seed, "step", "step")) for seed in "12"] == [8, 8]
 
@@ -387,7 +390,7 @@ def test_a_pruned_run_is_known_by_its_checkpoint(settings, tmp_path, monkeypatch
         raise Stopped
 
     def go_on(again: bool = False) -> dict[str, Any]:
-        stored = train.resumed(folder.path, Where(folder.path), ["test_fused"])
+        stored = train.stored_settings(folder.path, Where(folder.path), ["test_fused"])
         if again:
             stored.observer = {}
         return train.run(stored, folder, Where(folder.path), Progress(True), again)

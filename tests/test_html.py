@@ -135,7 +135,7 @@ def folder(tmp_path_factory) -> Path:
 
 def write_page(folder: Path) -> Path:
     """The report of the runs below a folder."""
-    report.page(report.gathered(Report(runs=str(folder), format="html")))
+    report.page(report.gather(Report(runs=str(folder), format="html")))
     return folder / "report.html"
 
 
@@ -177,13 +177,13 @@ def read(page) -> Read:
 
 def shown(folder: Path) -> dict[str, charts.Shown]:
     """The groups of the first task by their names."""
-    groups = charts.shown(results.grouped(results.runs(folder)))
+    groups = charts.named_groups(results.group_runs(results.runs(folder)))
     return {each.label: each for each in groups if each.board.startswith("conll03")}
 
 
 def drawing(folder: Path, name: str) -> Any:
     """The drawing of a name."""
-    (found,) = (each for each in charts.drawings(results.grouped(results.runs(folder))) if each.name == name)
+    (found,) = (each for each in charts.drawings(results.group_runs(results.runs(folder))) if each.name == name)
     return found
 
 
@@ -259,7 +259,7 @@ def test_repeated_runs_are_shown_and_count_nowhere(tmp_path):
 
 
 def test_differences_to_a_baseline_are_those_of_the_other_formats(read, folder):
-    (sheet,) = report.gathered(Report(runs=str(folder))).sheets[1:]
+    (sheet,) = report.gather(Report(runs=str(folder))).sheets[1:]
     assert sheet.title == "differences"
     assert [text.strip() for text in sheet.rows[0]] in read.rows
     assert sheet.notes[0][1:] in read.text
@@ -331,7 +331,7 @@ def test_backbones_are_apart(tmp_path):
         for method in ("ptv2", "finetune"):
             write_run(tmp_path / f"{backbone}-{method}", score, backbone=backbone, method=method)
     boards = ["conll03 (synthetic), bert_large: test f1", "conll03 (synthetic), tiny_encoder: test f1"]
-    groups = charts.shown(results.grouped(results.runs(tmp_path)))
+    groups = charts.named_groups(results.group_runs(results.runs(tmp_path)))
     assert {(each.board, each.label) for each in groups} == {(b, m) for b in boards for m in ("ptv2", "finetune")}
     for forest, score in (("bert_large", 70.0), ("tiny_encoder", 50.0)):
         drawn = drawing(tmp_path, f"scores-conll03_synthetic_{forest}_test_f1")
@@ -360,14 +360,15 @@ def test_runs_on_other_data_are_never_ranked(tmp_path, one, two, heading):
     read = Read(write_page(tmp_path))
     first, second = ((told | told.get("data", {}))[heading.removeprefix("data.")] for told in (one, two))
     boards = [
-        f"conll03 (synthetic), tiny_encoder, {heading}={charts.said(value)}: test f1" for value in (first, second)
+        f"conll03 (synthetic), tiny_encoder, {heading}={charts.setting_value(value)}: test f1"
+        for value in (first, second)
     ]
     assert read.rows[0] == ["method", *boards]
     cells = {row[0]: row[1:] for row in read.rows[1:3]}
     assert [cell[:5] for cell in cells["ptv2"]] == ["52.50", "35.00"]
     assert [cell[:5] for cell in cells["linear_probe"]] == ["", "35.50"]
     assert not any("best of" in cell for row in read.rows for cell in row)
-    found = charts.drawings(results.grouped(results.runs(tmp_path)))
+    found = charts.drawings(results.group_runs(results.runs(tmp_path)))
     forests = {each.title: [row.label for row in each.rows] for each in found if isinstance(each, figures.Forest)}
     assert [*forests.values()] == [["ptv2"], ["linear_probe", "ptv2"]]
     assert all(heading in title for title in forests)
@@ -376,7 +377,7 @@ def test_runs_on_other_data_are_never_ranked(tmp_path, one, two, heading):
 def test_what_has_one_place_has_a_short_heading(tmp_path):
     write_run(tmp_path / "a", 52.5, data={"seed": 1})
     write_run(tmp_path / "b", 35.0, data={"seed": 1}, lr=0.5)
-    places = {each.board for each in charts.shown(results.grouped(results.runs(tmp_path)))}
+    places = {each.board for each in charts.named_groups(results.group_runs(results.runs(tmp_path)))}
     assert places == {"conll03 (synthetic), tiny_encoder: test f1"}
 
 
@@ -392,7 +393,9 @@ def test_no_cost_of_an_encoder_decoder_is_drawn(tmp_path):
     assert rows == {"finetune": "2.0e+12", "prefix": "1.0e+12", "ptv2": ""}
     for method in ("finetune", "prefix"):
         shutil.rmtree(tmp_path / method)
-    assert not [each.name for each in charts.drawings(results.grouped(results.runs(tmp_path))) if "flop" in each.name]
+    assert not [
+        each.name for each in charts.drawings(results.group_runs(results.runs(tmp_path))) if "flop" in each.name
+    ]
     write_page(tmp_path)
 
 
@@ -450,13 +453,13 @@ def test_parallel_coordinates_have_an_axis_a_setting_and_a_line_a_run(folder):
     [([1, 2, 4], ["1", "2", "4"]), ([10.0**-i for i in range(9)], ["1e-08", "1e-06", "0.0001", "0.01", "1"])],
 )
 def test_many_numbers_stand_by_their_size(values, ticks):
-    axis, places = charts.placed(values, "lr")
+    axis, places = charts.axis_positions(values, "lr")
     assert [text for _, text in axis.ticks] == ticks
     assert sorted(places) == pytest.approx(sorted(places, key=lambda place: values[places.index(place)]))
 
 
 def test_every_figure_is_written_as_svg_and_pdf_the_same_again(folder, tmp_path):
-    drawn = charts.drawings(results.grouped(results.runs(folder)))
+    drawn = charts.drawings(results.group_runs(results.runs(folder)))
     paths = figures.save(drawn, tmp_path / "figures")
     assert {path.name for path in paths} == {f"{each.name}.{kind}" for each in drawn for kind in ("svg", "pdf")}
     for path in paths:
@@ -577,7 +580,7 @@ def test_what_a_form_does_not_ask_for_may_be_missing(tmp_path, kind, by, capsys)
     for name, seed in (("a", 1), ("b", 2)):
         write_least(tmp_path, name, seed)
     write_run(tmp_path / "whole", 71.0, method="finetune", length=None)
-    report.FORMATS[kind](report.gathered(Report(runs=str(tmp_path), format=kind, by=by)))
+    report.FORMATS[kind](report.gather(Report(runs=str(tmp_path), format=kind, by=by)))
     assert capsys.readouterr().out
 
 

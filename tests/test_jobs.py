@@ -29,8 +29,8 @@ from ptune.progress import Progress
 from ptune.runs.folder import RunFolder
 from ptune.runs.naming import LONGEST, folder_name
 from ptune.sweeps import jobs, ledger
-from ptune.sweeps.jobs import Job, Outcome, ended, failure
-from ptune.sweeps.view import Latest, View, spoken
+from ptune.sweeps.jobs import Job, Outcome, failure, outcome_of_exit
+from ptune.sweeps.view import Latest, View, duration
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_folder_that_is_in_use_is_no_failure():
     ],
 )
 def test_ends_without_a_word(code, kernel, state, kind, message):
-    outcome = ended(code, kernel, 1.0)
+    outcome = outcome_of_exit(code, kernel, 1.0)
     assert (outcome.state, outcome.kind, outcome.message) == (state, kind, message)
 
 
@@ -275,7 +275,7 @@ def test_figures_of_a_run(tmp_path):
     assert str(history) == "step 200  dev f1 55.5"
     path.write_text(lines[1], encoding="utf-8")
     assert str(history) == "step 101"
-    assert [spoken(seconds) for seconds in (5, 89, 120, 7200)] == ["5 s", "89 s", "2 min", "2.0 h"]
+    assert [duration(seconds) for seconds in (5, 89, 120, 7200)] == ["5 s", "89 s", "2 min", "2.0 h"]
 
 
 def test_a_job_waits_for_one_that_a_killed_sweep_has_left(tmp_path, monkeypatch):
@@ -283,9 +283,9 @@ def test_a_job_waits_for_one_that_a_killed_sweep_has_left(tmp_path, monkeypatch)
     folder, kept = RunFolder(tmp_path / "run"), ExitStack()
     kept.enter_context(folder.locked())
     threading.Timer(0.5, kept.close).start()
-    jobs.outlived([folder])
+    jobs.wait_for_orphans([folder])
     with folder.locked():  # is free now
         monkeypatch.setattr(jobs, "ORPHANED", 0.1)
-        jobs.outlived([folder])
+        jobs.wait_for_orphans([folder])
         with pytest.raises(PtuneError, match="is in use by process"), folder.locked():
             pass

@@ -107,7 +107,7 @@ def test_the_file_names_the_relation_of_facts_that_do_not(tmp_path):
 def test_a_template_without_its_places(tmp_path, template):
     lines(tmp_path / "relations.jsonl", [{"relation": "P1", "template": template}])
     with pytest.raises(DataError, match=rf"relations.jsonl:1: {re.escape(repr(template))} must contain \[X\]"):
-        facts.described(tmp_path)
+        facts.describe_relations(tmp_path)
 
 
 @pytest.mark.parametrize("template", ["[X] is in Oslo .", "[Y] is [Y] of [X] .", ""])

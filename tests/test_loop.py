@@ -22,7 +22,7 @@ from ptune.errors import DivergedError, NoMemoryError
 from ptune.evaluate import Asked, predict
 from ptune.model import Model
 from ptune.runs.folder import RunFolder, read_checkpoint
-from ptune.runs.stages import changed
+from ptune.runs.stages import with_changes
 from ptune.sweeps.jobs import kind_of
 from ptune.threads import CUBLAS, determinism
 
@@ -112,7 +112,7 @@ SIDE_BY_SIDE = [
 @pytest.fixture(params=["one pass", "a pass each"])
 def passes(request, monkeypatch):
     """How runs are taken through the backbone: together, as on a GPU, or at once in two threads."""
-    monkeypatch.setattr(Model, "apart", request.param == "a pass each")
+    monkeypatch.setattr(Model, "runs_in_threads", request.param == "a pass each")
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield request.param
@@ -343,9 +343,9 @@ def test_the_figures_of_a_run_that_diverged_on_the_reported_split_alone(monkeypa
             raise error
         return {"steps": 3}
 
-    monkeypatch.setattr(training, "concluded", concluded)
+    monkeypatch.setattr(training, "final_figures", concluded)
     run = types.SimpleNamespace(failure=None, stopper=types.SimpleNamespace(pruned=None))
-    assert [training.ended(name, run, 2) for name in ("diverged", "well")] == [error, {"steps": 3}]
+    assert [training.figures_or_failure(name, run, 2) for name in ("diverged", "well")] == [error, {"steps": 3}]
 
 
 TINY = ("data=demo", "data.demo.train=16", "data.demo.dev=8", "data.demo.test=8", "backbone=tiny_encoder")
@@ -549,7 +549,7 @@ def test_micro_batches_at_once_are_those_one_after_the_other(train, wire, method
             wired = fitted(wire(train(*line, dropout=True)))
         finally:
             torch.set_num_threads(before)
-        assert wired.model.apart
+        assert wired.model.runs_in_threads
         assert len(wired.runs[0].stream(0)) == 3
         found.append((wired.losses(), parameters(wired)))
     assert found[0][0] == found[1][0]
@@ -732,7 +732,7 @@ def test_the_constant_of_few_examples_beside_a_runs_own(train, examples):
     """As PET's unlabeled ones, whose hidden tokens are its labels."""
     s = train("method=pattern_finetune", "method.template.name=pet4", "data.max_length=48", "batch_size=16")
     masked = {"template": {"_target_": "ptune.templates.masked.Masked", "name": "pet4", "share": 0.15}}
-    other = changed(s, {"method": {**masked, "head": {"_target_": "ptune.heads.mlm.Mlm"}}})
+    other = with_changes(s, {"method": {**masked, "head": {"_target_": "ptune.heads.mlm.Mlm"}}})
     task = build.leaf(s.task)
     model = build.assemble([s], task, [(other, task)])
     rendered = Rendered(examples["rte"][:3], task, model.member(1).template, 48)

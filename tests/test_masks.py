@@ -17,7 +17,7 @@ from ptune.data import encoded
 from ptune.data.rendered import Rendered, Stream
 from ptune.errors import ConfigError, DataError
 from ptune.evaluate import Asked, predict, predict_together
-from ptune.heads.masks import decoded, hinge, one_by_one, trimmed
+from ptune.heads.masks import decode_choices, hinge, one_by_one, trim_masks
 from ptune.heads.verbalizer import Verbalizer
 from ptune.injection import KV, Injection, Shape
 from ptune.leaves import leaf
@@ -114,7 +114,7 @@ KNOWN = {
 )
 def test_decodings_by_hand(decoding, expected):
     """Of a text of two tokens; that of one has one mask, in every decoding."""
-    scores = decoded(table(KNOWN), RUN, RUN.choices, 3, decoding)
+    scores = decode_choices(table(KNOWN), RUN, RUN.choices, 3, decoding)
     assert scores[0].exp().tolist() == pytest.approx([expected, 0.7])
 
 
@@ -150,7 +150,7 @@ def test_the_loss_of_labels_is_of_summed_log_probabilities():
 def test_trimmed_rows_keep_what_stands_behind():
     row = Row(0, [5, 9, 9, 9, 6, 7], [0, 0, 0, 0, 1, 1], {"cls": [0], "mask": [1, 2, 3]}, slots=[5])
     for side in ("left", "right"):
-        batch = trimmed(collate([row, Row(1, [5, 9, 7], [0] * 3, {"cls": [0], "mask": [1]})], 0, side=side), 1)
+        batch = trim_masks(collate([row, Row(1, [5, 9, 7], [0] * 3, {"cls": [0], "mask": [1]})], 0, side=side), 1)
         assert [batch.ids[i][batch.mask[i]].tolist() for i in (0, 1)] == [[5, 9, 6, 7], [5, 9, 7]]
         assert batch.types[0].tolist() == [0, 0, 1, 1]
         assert batch.read["mask"].tolist() == [[1], [1]]
@@ -165,7 +165,7 @@ def test_one_mask_is_the_single_mask(wired, decoding):
     head, batch = run.model.member(0).head, run.rendered.batch([0, 1], LOOK, "eval")
     with torch.inference_mode(), run.model.hidden([(0, batch)]) as ((_, hidden, moved),):
         texts = head.ids[:, None].expand(2, -1, -1)
-        scores = decoded(hidden, moved, texts, head.vocab, decoding)
+        scores = decode_choices(hidden, moved, texts, head.vocab, decoding)
         torch.testing.assert_close(scores.log_softmax(1), head.logits(hidden, moved).log_softmax(1))
     assert head.masks == 1
 
@@ -291,7 +291,7 @@ def test_labels_of_several_tokens(wired, monkeypatch, backbone, aggregate):
         if head.chained:
             alone = [one_by_one(hidden, moved, text, head.vocab, head.sentinels).sum(2) for text in texts]
         else:
-            alone = [decoded(hidden, moved, text, head.vocab, "confident") for text in texts]
+            alone = [decode_choices(hidden, moved, text, head.vocab, "confident") for text in texts]
         yes = torch.stack(alone[:2]).mean(0) if aggregate == "mean" else torch.logaddexp(*alone[:2])
         torch.testing.assert_close(head.logits(hidden, moved), torch.cat([yes, alone[2]], 1), atol=1e-4, rtol=1e-4)
     monkeypatch.setattr(calibration, "CONTENT_FREE", ("N/A",))

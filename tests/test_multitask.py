@@ -100,7 +100,7 @@ def test_each_task_reads_texts_of_its_own_length(settings, given, lengths):
     s = settings(*words, "method.procedure.tasks=[boolq,multirc]", *given)
     tasks, own = s.method["procedure"]["tasks"], SimpleNamespace(settings=s, task=leaf(s.task))
     found = [
-        stages.changed(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
+        stages.with_changes(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
     ]
     assert [[*check(each)] for each in found] == [[], []]
     for each in found:
@@ -114,7 +114,7 @@ def test_each_task_is_as_published_where_one_is(settings):
     s = settings(*words, "compat=ptv2_official", "method.procedure.tasks=[conll05,conll12,conll04]")
     tasks, own = s.method["procedure"]["tasks"], SimpleNamespace(settings=s, task=leaf(s.task))
     roles, entities = (
-        stages.changed(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
+        stages.with_changes(s, {**each, "method": {"procedure": SINGLE}}) for each in further(tasks, None, own).values()
     )
     assert [[*check(each)] for each in (roles, entities)] == [[], []]
     for each in (roles, entities):

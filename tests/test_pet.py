@@ -23,11 +23,11 @@ from ptune.errors import ConfigError, PtuneError
 from ptune.heads import divergence
 from ptune.leaves import leaf
 from ptune.procedures.ipet import Ipet
-from ptune.procedures.pet import Scored, decoded, merged, softened, table
+from ptune.procedures.pet import Scored, decode_logits, merge_logits, table, with_soft_labels
 from ptune.progress import Progress
 from ptune.runs.folder import RunFolder
 from ptune.runs.restore import restore
-from ptune.runs.stages import changed
+from ptune.runs.stages import with_changes
 from ptune.session import Session
 from ptune.where import Where
 
@@ -51,7 +51,7 @@ def go(settings) -> Callable[..., dict]:
 
     def start(folder: Path, *overrides: str) -> dict:
         stored = (folder / "config.yaml").is_file()
-        s = train.resumed(folder, Where(folder)) if stored else settings(*overrides)
+        s = train.stored_settings(folder, Where(folder)) if stored else settings(*overrides)
         return train.run(s, RunFolder(folder), Where(folder), Progress(True))
 
     return start
@@ -110,9 +110,9 @@ def by_hand(folder: Path, stages: Sequence[tuple[str, float]], temperature: floa
 
 def test_the_mean_is_of_logits_by_weight() -> None:
     one, other = np.array([[2.0, 0.0]]), np.array([[-1.0, 3.0]])
-    assert merged([one, other], [1.0, 1.0])[0] == pytest.approx(np.array([0.5, 1.5]))
-    assert merged([one, other], [0.75, 0.25])[0] == pytest.approx(np.array([1.25, 0.75]))
-    (soft,) = softened([Example("a", {}, "x")], np.array([[1.0, -1.0]]), 2.0)
+    assert merge_logits([one, other], [1.0, 1.0])[0] == pytest.approx(np.array([0.5, 1.5]))
+    assert merge_logits([one, other], [0.75, 0.25])[0] == pytest.approx(np.array([1.25, 0.75]))
+    (soft,) = with_soft_labels([Example("a", {}, "x")], np.array([[1.0, -1.0]]), 2.0)
     assert soft.gold is None
     assert soft.soft is not None
     assert soft.soft.probabilities == pytest.approx([np.e / (np.e + 1), 1 / (np.e + 1)])  # softmax of (0.5, -0.5)
@@ -173,9 +173,9 @@ def test_soft_labels_of_candidates(wire, settings, bert_folder, examples) -> Non
 def test_scores_become_answers(examples) -> None:
     copa = leaf(yaml.safe_load((ROOT / "conf/task/copa.yaml").read_text(encoding="utf-8")))
     scores = [np.log([0.3, 0.7]), np.log([0.9, 0.1])]
-    assert [p.value for p in decoded(copa, examples["copa"][:2], scores)] == [1, 0]
+    assert [p.value for p in decode_logits(copa, examples["copa"][:2], scores)] == [1, 0]
     rte = leaf(yaml.safe_load((ROOT / "conf/task/rte.yaml").read_text(encoding="utf-8")))
-    assert [p.value for p in decoded(rte, examples["rte"][:2], scores)] == [LABELS[1], LABELS[0]]
+    assert [p.value for p in decode_logits(rte, examples["rte"][:2], scores)] == [LABELS[1], LABELS[0]]
     written = [{"prediction": LABELS[1]}, {"prediction": LABELS[0], "scores": {LABELS[0]: -0.1, LABELS[1]: -2.4}}]
     assert [of_one.tolist() for of_one in table(written, rte)] == [[0.0, 1.0], [-0.1, -2.4]]
 
@@ -216,7 +216,7 @@ def test_every_score_on_the_way_is_reported(whole) -> None:
 
 def splits(folder: Path) -> dict[str, Sequence[Example]]:
     """The splits of a run's corpus."""
-    s = train.resumed(folder, Where(folder))
+    s = train.stored_settings(folder, Where(folder))
     task = leaf(s.task)
     return corpora.load(task, s.data).splits
 
@@ -412,10 +412,10 @@ def test_unlabeled_examples_are_the_file_or_the_rest_of_train(settings) -> None:
     assert (len(found), which) == (200, "RTE/unlabeled.jsonl")
     small = ["task=rte", "data=demo", "data.demo.train=40", "backbone=tiny_encoder"]
     found, which, corpus = unlabeled(settings(*small, "data.max_train=8", "data.draw=3"))
-    texts = [corpora.said(e) for e in corpus["train"]]
+    texts = [corpora.content_of(e) for e in corpus["train"]]
     assert (len(corpus["train"]), which) == (8, "the rest of train")
     assert 0 < len(found) <= 32
-    assert not {corpora.said(e) for e in found} & {*texts}
+    assert not {corpora.content_of(e) for e in found} & {*texts}
     assert {e.gold for e in found} == {None}
 
 
@@ -465,7 +465,7 @@ def test_unlabeled_examples_of_the_real_files(shared, settings, task, which, cou
     found, said, corpus = unlabeled(s)
     assert said == which
     assert {e.gold for e in found} == {None}
-    assert not {corpora.said(e) for e in found} & {corpora.said(e) for e in corpus["train"]}
+    assert not {corpora.content_of(e) for e in found} & {corpora.content_of(e) for e in corpus["train"]}
     assert count is None or len(found) == count
 
 
@@ -505,7 +505,7 @@ def test_examples_are_drawn_by_the_highest_probability_without_replacement() -> 
     drawn: Counter[str] = Counter()
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        new = ipet().grown(LABELS, of_numbers(100), said, {"pet0": 1.0}, [20, 10], 3, rng)
+        new = ipet().grow_training_set(LABELS, of_numbers(100), said, {"pet0": 1.0}, [20, 10], 3, rng)
         first = [e.id for e in new if e.gold == LABELS[0]]
         second = [int(e.id[4:]) for e in new if e.gold == LABELS[1]]
         assert (len(first), len({*first}), len({*second})) == (20, 20, 10)
@@ -518,13 +518,13 @@ def test_examples_are_drawn_by_the_highest_probability_without_replacement() -> 
 def test_too_few_examples_stand_for_several_and_the_likeliest_may_be_forced() -> None:
     said = [Scored("pet0", 1, 0.0, [], [], sure([0.9, 0.8, 0.7, 0.6]))]
     rng = np.random.default_rng(1)
-    new = ipet().grown(LABELS, of_numbers(4), said, {"pet0": 1.0}, [10, 3], 2, rng)
+    new = ipet().grow_training_set(LABELS, of_numbers(4), said, {"pet0": 1.0}, [10, 3], 2, rng)
     assert [e.gold for e in new] == [LABELS[0]] * 10  # none is given the other label
     assert {*Counter(e.id for e in new).values()} <= {2, 3}
-    new = ipet(n_most_likely=2).grown(LABELS, of_numbers(4), said, {"pet0": 1.0}, [2, 2], 2, rng)
+    new = ipet(n_most_likely=2).grow_training_set(LABELS, of_numbers(4), said, {"pet0": 1.0}, [2, 2], 2, rng)
     assert {e.id for e in new if e.gold == LABELS[0]} == {"new-0", "new-1"}
     assert {e.id for e in new if e.gold == LABELS[1]} == {"new-2", "new-3"}
-    new = ipet(n_most_likely=2).grown(LABELS, of_numbers(4), said, {"pet0": 1.0}, [2, 2], 3, rng)
+    new = ipet(n_most_likely=2).grow_training_set(LABELS, of_numbers(4), said, {"pet0": 1.0}, [2, 2], 3, rng)
     assert {e.gold for e in new} == {LABELS[0]}  # after the first generation alone
 
 
@@ -573,9 +573,9 @@ def test_ipet_distills_the_last_generation(go, taught, tmp_path) -> None:
 def test_a_share_of_models_that_weigh_nothing_labels_all_the_same() -> None:
     """Each alone is of a pattern that had no example right before training."""
     said = [Scored("pet0", 1, 0.0, [], [], sure([0.9] * 6 + [0.1] * 6))]
-    new = ipet().grown(LABELS, of_numbers(12), said, {"pet0": 0.0}, [3, 3], 3, np.random.default_rng(0))
+    new = ipet().grow_training_set(LABELS, of_numbers(12), said, {"pet0": 0.0}, [3, 3], 3, np.random.default_rng(0))
     assert Counter(example.gold for example in new) == dict.fromkeys(LABELS, 3)
-    np.testing.assert_allclose(merged([[np.array([1.0, 3.0])], [np.array([3.0, 5.0])]], [0.0, 0.0]), [[2.0, 4.0]])
+    np.testing.assert_allclose(merge_logits([[np.array([1.0, 3.0])], [np.array([3.0, 5.0])]], [0.0, 0.0]), [[2.0, 4.0]])
 
 
 def test_ipet_of_a_choice_draws_by_the_place_of_the_right_one(go, settings, tmp_path) -> None:
@@ -617,7 +617,7 @@ def masked(settings, bert_folder, examples) -> tuple[Any, Any, Any]:
         "template": {"_target_": "ptune.templates.masked.Masked", "name": "pet4", "share": 0.15},
         "head": {"_target_": "ptune.heads.mlm.Mlm"},
     }
-    other = changed(s, {"method": parts})
+    other = with_changes(s, {"method": parts})
     model = build.assemble([s], task, [(other, task)])
     return model, s, Rendered(examples["rte"], task, model.member(1).template, 48)
 

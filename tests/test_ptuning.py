@@ -16,7 +16,7 @@ from ptune.batch import Draw, Example
 from ptune.errors import ConfigError
 from ptune.leaves import leaf
 from ptune.prompts.pseudo import Pseudo
-from ptune.templates.pattern import Pattern, numbers, preferred
+from ptune.templates.pattern import Pattern, default_pattern, numbers
 from ptune.tokens import Tokens
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def test_every_task_of_labels_with_patterns_has_one_for_pseudo_tokens():
     labeled = [task for task in tasks if task.get("verbalizers")]
     assert len(labeled) > 20
     for task in labeled:
-        assert preferred(task["patterns"], 1, "ptuning") == "ptuning", task["name"]
+        assert default_pattern(task["patterns"], 1, "ptuning") == "ptuning", task["name"]
 
 
 @pytest.mark.parametrize(

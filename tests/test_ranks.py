@@ -132,13 +132,13 @@ def test_procedures_of_several_runs(ptune, tmp_path):
 def test_a_process_by_itself_is_all_ranks(monkeypatch):
     """Whatever the environment says in part."""
     monkeypatch.setenv("RANK", "3")
-    assert ranks.started() == ranks.Place(0, 1)
-    with ranks.joined():
+    assert ranks.rank_from_environment() == ranks.Place(0, 1)
+    with ranks.process_group():
         assert ranks.count() == 1
         assert ranks.share([1, 2, 3]) == [1, 2, 3]
         assert ranks.gather("a") == ["a"]
-        assert ranks.told(lambda: 5) == 5
-        assert ranks.summed([1.5, 2.0]) == [1.5, 2.0]
+        assert ranks.on_first_rank(lambda: 5) == 5
+        assert ranks.sum_over_ranks([1.5, 2.0]) == [1.5, 2.0]
     assert ranks.tells()
     assert ranks.aside(["a=b"]) == ["a=b"]
 

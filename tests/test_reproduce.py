@@ -26,7 +26,7 @@ from ptune import build, config
 from ptune.errors import ConfigError
 from ptune.leaves import target
 from ptune.paper import draw, estimate, found, plan, show
-from ptune.paper.table import Cell, Table, cells, overrides, parse, selected
+from ptune.paper.table import Cell, Table, cells, matching_cells, overrides, parse
 from ptune.procedures import Work
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -127,7 +127,11 @@ def test_a_script_is_what_the_cell_runs(hydra: None) -> None:
     assert script.settings.compat.pooler == "published"
     searched = plan.work(found["cb.bert_large.ptv2"], Path("x"))
     assert searched.number == 9
-    assert {tuple(place.words["optim.lr"] for place in searched.tried)[i] for i in (0, 3, 6)} == {5e-3, 7e-3, 1e-2}
+    assert {tuple(place.words["optim.lr"] for place in searched.search_trials)[i] for i in (0, 3, 6)} == {
+        5e-3,
+        7e-3,
+        1e-2,
+    }
     assert found["rte.glm_xlarge.ft"].missing == "no GLM backbone"
 
 
@@ -162,10 +166,10 @@ def test_words_of_the_command_line_come_last() -> None:
     (first, *_) = cells(table, "demo", {"data.demo.train": 9, "data.root": "a b/c"})
     assert overrides(first.words)[-1] == "data.root='a b/c'"
     assert "data.demo.train=9" in overrides(first.words)
-    assert [cell.name for cell in selected(cells(table, "demo"), ["rte"])] == ["rte.majority", "rte.probe"]
-    assert [cell.name for cell in selected(cells(table, "demo"), ["*.probe"])] == ["cb.probe", "rte.probe"]
+    assert [cell.name for cell in matching_cells(cells(table, "demo"), ["rte"])] == ["rte.majority", "rte.probe"]
+    assert [cell.name for cell in matching_cells(cells(table, "demo"), ["*.probe"])] == ["cb.probe", "rte.probe"]
     with pytest.raises(ConfigError, match=r"^cells: 'mnli' names no cell; one of: cb.majority"):
-        selected(cells(table, "demo"), ["mnli"])
+        matching_cells(cells(table, "demo"), ["mnli"])
 
 
 @pytest.mark.parametrize("scale", ["paper", "quick", "demo"])
@@ -283,7 +287,7 @@ def test_no_status_is_lost(states: list[found.Found]) -> None:
         "70 (a readme), 71.125 ± 1.5? (a paper)",
     ]
     assert [line[6] for line in lines] == ["+1.00?", "+0.50~", "", ""]
-    assert any(line.startswith("? unconfirmed") for line in show.told(table, "demo", states))
+    assert any(line.startswith("? unconfirmed") for line in show.table_notes(table, "demo", states))
     text = show.markdown(table, "demo", states, ["a note"])
     separated = show.comma_separated(states)
     for written in (text, separated):
@@ -310,10 +314,10 @@ def test_no_status_is_lost(states: list[found.Found]) -> None:
 def test_what_figures_are_beside_ours_is_said(states: list[found.Found]) -> None:
     """Whose they are where they are of several sources, and what a figure without a mark is."""
     table = parse("mine", MINE)
-    said = show.told(table, "demo", states)
+    said = show.table_notes(table, "demo", states)
     assert "sources of the published figures: a paper (2); a readme (1)" in said
     assert "no mark: read in the source itself" in said
-    alone = show.told(table, "demo", states[:2])
+    alone = show.table_notes(table, "demo", states[:2])
     assert not any("sources of" in line or "no mark" in line for line in alone)
     assert [line.partition(" ")[0] for line in alone[1:]] == ["~", "?", "^"]
 
@@ -328,8 +332,8 @@ def test_the_page_of_demo_tables_says_what_tables_say_of_themselves(hydra: None,
             by = first.setdefault(cell.key, cell.name) if cell.missing is None else cell.name
             figure = replace(ours(50.0), caveats=["synthetic data"])
             ended = found.Found(cell, found.NOT_COMPARABLE, "", figure, None if by == cell.name else by)
-            seen.append(found.found(cell, {}, {}, False, tmp_path) if cell.missing else ended)
-        title, *bullets = show.told(table, "demo", seen)
+            seen.append(found.cell_state(cell, {}, {}, False, tmp_path) if cell.missing else ended)
+        title, *bullets = show.table_notes(table, "demo", seen)
         at = page.index(f"## {title}") + 2
         assert page[at : page.index("", at)] == [f"- {line}" for line in bullets]
 
@@ -337,7 +341,9 @@ def test_the_page_of_demo_tables_says_what_tables_say_of_themselves(hydra: None,
 def test_glm_columns_say_why(hydra: None, tmp_path: Path) -> None:
     """In every format, and they need nothing."""
     table = load("ptv2_table2")
-    every = [found.found(cell, {}, {}, False, tmp_path) for cell in selected(cells(table, "demo"), ["glm_*"])]
+    every = [
+        found.cell_state(cell, {}, {}, False, tmp_path) for cell in matching_cells(cells(table, "demo"), ["glm_*"])
+    ]
     assert {show.state(each) for each in every} == {"missing: no GLM backbone"}
     assert "missing: no GLM backbone / 88.3~" in show.markdown(table, "demo", every, [])
     assert show.comma_separated(every).count("missing,no GLM backbone") == 48
@@ -500,7 +506,7 @@ def test_a_stage_chooses_its_own_trial(hydra: None, tmp_path: Path) -> None:
     """Of runs that tasks share each has the trial that its dev set chose, and its edge; further seeds go on from it."""
     some = [f"{task}.bert_large.mpt2" for task in ("conll03", "ontonotes", "conll04")]
     every = {cell.name: cell for cell in cells(load("ptv2_table3"), "paper", count=2) if cell.name in some}
-    works = plan.planned(every.values(), {each.key: each for each in reversed(every.values())}, tmp_path)
+    works = plan.plan_cells(every.values(), {each.key: each for each in reversed(every.values())}, tmp_path)
     (work,) = works.values()
     assert (work.stages, work.number) == ([None, "ontonotes", "conll04"], 6 + 3)
     best = {None: (1e-2, 32), "conll04": (5e-3, 128), "ontonotes": (1e-2, 32)}
@@ -525,7 +531,7 @@ def test_a_stage_chooses_its_own_trial(hydra: None, tmp_path: Path) -> None:
     assert not work.ended("conll04")
     for place in work.every:
         finish(place)
-    seen = {name: found.found(each, works, {}, False, tmp_path).ours for name, each in every.items()}
+    seen = {name: found.cell_state(each, works, {}, False, tmp_path).ours for name, each in every.items()}
     assert [each and (each.n, each.edge) for each in seen.values()] == [
         (2, {"optim.lr": "largest"}),  # two lengths have no edge
         (2, {"optim.lr": "largest"}),
@@ -557,7 +563,7 @@ def test_a_search_with_a_problem_has_no_trials(hydra: None) -> None:
     table = parse("mine", {**MINE, "cells": {"rte.probe": {"search": {"optim.lr": [1e-3, 1e-2], "no.such": [1]}}}})
     work = plan.work(next(cell for cell in cells(table, "paper") if cell.search), Path("x"))
     assert work.problem is not None
-    assert (work.tried, work.every, [*plan.other_data([work])]) == ([], [], [])
+    assert (work.search_trials, work.every, [*plan.other_data([work])]) == ([], [], [])
 
 
 @pytest.mark.parametrize("there", [("train", "val"), ("train",), (), None])
@@ -595,13 +601,13 @@ def test_synthetic_data_are_comparable_with_nothing(hydra: None, tmp_path: Path,
         (place.folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
         env = {"identity": build.identity(place.settings)}
         (place.folder / "env.json").write_text(json.dumps(env), encoding="utf-8")
-        seen = found.found(cell, {cell.key: work}, {}, False, tmp_path)
+        seen = found.cell_state(cell, {cell.key: work}, {}, False, tmp_path)
         reasons = [*cell.not_comparable, *(["synthetic data"] if synthetic else [])]
         assert (seen.state, seen.why) == ("not comparable" if reasons else "ok", "; ".join(reasons))
         assert ("synthetic" in seen.why) is synthetic
-        alike = [line for line in show.told(table, scale, [seen]) if "is comparable with" in line]
+        alike = [line for line in show.table_notes(table, scale, [seen]) if "is comparable with" in line]
         assert alike == [f"none of our figures is comparable with the published ones: {seen.why}"] * bool(reasons)
-        assert found.shared([seen, found.Found(cell, "ok", "", ours(70.0))]) == "; ".join(cell.not_comparable)
+        assert found.shared_reasons([seen, found.Found(cell, "ok", "", ours(70.0))]) == "; ".join(cell.not_comparable)
         assert (seen.difference is None) is bool(reasons)
 
 

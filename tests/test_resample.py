@@ -19,10 +19,10 @@ from ptune.evaluate import prediction_row
 from ptune.leaves import leaf
 from ptune.readers import Record
 from ptune.reports import formats, resample, tables
-from ptune.reports.compare import at_most, compare, holm, two_sided
+from ptune.reports.compare import compare, holm, share_at_most, two_sided
 from ptune.reports.expected import best_of, budgets
 from ptune.reports.resample import counts, picks
-from ptune.reports.results import Run, grouped, runs
+from ptune.reports.results import Run, group_runs, runs
 from ptune.sums import Ranked, Sums
 from ptune.tasks import Prediction
 
@@ -92,7 +92,7 @@ def test_paragraphs_and_sentences_are_documents(settings, tmp_path):
 def test_one_seed_is_as_wide_as_a_binomial(write):
     """A share's interval is that of the closed form, and of a resample as large as the sample."""
     folder = write("one", right=said(300))
-    (group,) = grouped(runs(folder))
+    (group,) = group_runs(runs(folder))
     assert group.interval is not None
     half = 100 * 1.96 * (0.75 * 0.25 / 400) ** 0.5
     assert group.interval == pytest.approx((75 - half, 75 + half), abs=0.6)
@@ -114,7 +114,7 @@ def test_a_group_is_resampled_over_seeds_and_examples(write):
     """Its variance is that of the examples and that of the seeds together."""
     for seed, rights in ((1, 280), (2, 300), (3, 330)):
         folder = write(f"s{seed}", right=said(rights), seed=seed)
-    (group,) = grouped(runs(folder))
+    (group,) = group_runs(runs(folder))
     seeds = stdev([70.0, 75.0, 82.5]) ** 2 / 3
     assert group.resampled is not None
     assert group.resampled.var() > seeds * 1.1
@@ -125,13 +125,13 @@ def test_without_what_was_predicted(write):
     """No interval where predictions are missing, or do not give the score."""
     write("a", {"score": 12.0})
     folder = write("b", seed=2, right=said(300))
-    (group,) = grouped(runs(folder))
+    (group,) = group_runs(runs(folder))
     assert group.interval is None
     (folder / "a" / "predictions.jsonl").write_bytes((folder / "b" / "predictions.jsonl").read_bytes())
-    assert grouped(runs(folder))[0].interval is None
+    assert group_runs(runs(folder))[0].interval is None
     (folder / "a" / "predictions.jsonl").write_text('{"id"\n', encoding="utf-8")
     with pytest.raises(PtuneError, match=r"predictions\.jsonl:1: damaged \(Expecting"):
-        _ = grouped(runs(folder))[0].interval
+        _ = group_runs(runs(folder))[0].interval
 
 
 # Differences
@@ -143,7 +143,7 @@ def test_a_difference_is_paired(write):
     better = "".join("1" if a == "1" or i % 10 == 0 else "0" for i, a in enumerate(said(200)))
     write("better", right=better)
     folder = write("same", {"method": "prefix"}, right=said(200), method__name="prefix")
-    up, same = compare(grouped(runs(folder)))
+    up, same = compare(group_runs(runs(folder)))
     assert {up.baseline.of["method"], same.baseline.of["method"]} == {"finetune"}
     assert up.difference == pytest.approx(100 * (better.count("1") - 200) / 400)
     assert up.interval is not None
@@ -159,7 +159,7 @@ def test_only_the_same_task_and_data_are_compared(write):
     write("c", data__max_train=32)
     write("d", {"method": "prefix"}, method__name="prefix", data__max_train=32)
     folder = write("e", {"task": "cb"})
-    groups = grouped(runs(folder))
+    groups = group_runs(runs(folder))
     found = [(c.group.runs[0].folder.name, c.baseline.runs[0].folder.name) for c in compare(groups)]
     assert found == [("b", "a"), ("d", "c")]
     found = [(c.group.runs[0].folder.name, c.baseline.runs[0].folder.name) for c in compare(groups, "prefix")]
@@ -177,7 +177,8 @@ def test_only_the_same_weights_of_a_backbone_are_compared(write):
     nothing = {"method": "majority", "weights": {"tuned": None, "backbone": None}}
     folder = write("majority", nothing, method__name="majority")
     found = [
-        (each.group.runs[0].folder.name, each.baseline.runs[0].folder.name) for each in compare(grouped(runs(folder)))
+        (each.group.runs[0].folder.name, each.baseline.runs[0].folder.name)
+        for each in compare(group_runs(runs(folder)))
     ]
     assert found == [("majority", "finetune_a"), ("ptv2_a", "finetune_a"), ("ptv2_b", "finetune_b")]
 
@@ -213,8 +214,8 @@ def test_differences_say_what_their_runs_were_made_with(ptune, write, one, two, 
     folder = write("c", {"task": "cb"})
     for name, environment in (("a", one), ("b", two), ("c", {"code": "third+changed"})):
         (folder / name / "env.json").write_text(json.dumps(environment), encoding="utf-8")
-    groups = grouped(runs(folder))
-    sheet = tables.of_comparisons(groups, compare(groups), None)
+    groups = group_runs(runs(folder))
+    sheet = tables.comparisons_table(groups, compare(groups), None)
     assert [note for note in sheet.notes if note.startswith(("the runs ", "some runs used"))] == notes
     printed = ptune("report", "runs", "compare=finetune").out.splitlines()
     assert [note for note in notes if note not in printed] == []
@@ -224,7 +225,7 @@ def test_non_inferiority(write):
     """Worse by less than the margin, or not shown to be."""
     write("base", {"method": "finetune", "tune": "all"}, right=said(360), method__name="finetune")
     folder = write("near", right="000" + said(360)[3:])
-    wide, narrow = (compare(grouped(runs(folder)), margin=margin)[0].worse_adjusted for margin in (5.0, 0.01))
+    wide, narrow = (compare(group_runs(runs(folder)), margin=margin)[0].worse_adjusted for margin in (5.0, 0.01))
     assert wide is not None
     assert narrow is not None
     assert wide < 0.025 < narrow
@@ -244,7 +245,7 @@ def test_holm():
 def test_p_values():
     """Never 0, never above 1, and below 0.05 where the interval is on one side of 0."""
     values = np.array([1.0] * 98 + [-1.0])
-    assert at_most(values, 0.0) == 2 / 100
+    assert share_at_most(values, 0.0) == 2 / 100
     assert two_sided(values) == two_sided(-values) == 0.04
     assert two_sided(np.zeros(9)) == 1.0
 

@@ -12,7 +12,7 @@ from finished import RESULT, Write, writer
 
 from ptune.errors import PtuneError
 from ptune.reports import tables
-from ptune.reports.results import chosen, grouped, pruned, runs, told_apart
+from ptune.reports.results import best_trials, distinct_settings, group_runs, pruned_folders, runs
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def weights(sha256: str | None, revision: str | None = None) -> dict[str, Any]:
 
 def names(folder: Path) -> list[list[str]]:
     """The runs of each group, by the names of their folders."""
-    return [[run.folder.name for run in group.runs] for group in grouped(runs(folder))]
+    return [[run.folder.name for run in group.runs] for group in group_runs(runs(folder))]
 
 
 def test_mean_and_deviation(write):
@@ -36,7 +36,7 @@ def test_mean_and_deviation(write):
     for seed, score in ((1, 60.0), (2, 64.0), (3, 71.0)):
         folder = write(f"s{seed}", {"score": score, "last": {"report": {"accuracy": score - seed}}}, seed)
     write("t", {"task": "cb"})
-    (group, single) = grouped(runs(folder))
+    (group, single) = group_runs(runs(folder))
     assert (group.n, group.mean, group.unit) == (3, 65.0, "seed")
     assert group.std == pytest.approx(((25 + 1 + 36) / 2) ** 0.5)
     assert group.last.mean == 63.0
@@ -65,8 +65,8 @@ def test_runs_that_are_never_mixed(write, changed):
     write("one", seed=1)
     folder = write("two", seed=2, **changed)
     assert names(folder) == [["one"], ["two"]]
-    groups = grouped(runs(folder))
-    assert told_apart(groups)[0] or groups[0].of != groups[1].of
+    groups = group_runs(runs(folder))
+    assert distinct_settings(groups)[0] or groups[0].of != groups[1].of
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,17 @@ def test_other_weights_of_a_backbone_are_another_backbone(write, one, two):
     write("two", {"weights": two}, seed=2)
     folder = write("three", {"weights": {**one, "tuned": "1"}}, seed=3)
     assert names(folder) == [["one", "three"], ["two"]]
-    groups = grouped(runs(folder))
-    assert [settings["weights"] for settings in told_apart(groups)] == [group.settings["weights"] for group in groups]
-    assert len(chosen(groups)) == 2
+    groups = group_runs(runs(folder))
+    assert [settings["weights"] for settings in distinct_settings(groups)] == [
+        group.settings["weights"] for group in groups
+    ]
+    assert len(best_trials(groups)) == 2
 
 
 def test_a_method_without_a_backbone_has_no_weights(write):
     """As a majority class."""
     folder = write("one", {"weights": {"tuned": None, "backbone": None}})
-    assert grouped(runs(folder))[0].settings["weights"] is None
+    assert group_runs(runs(folder))[0].settings["weights"] is None
 
 
 def test_accumulation_matters_to_a_mean_of_means(write):
@@ -129,7 +131,7 @@ def test_several_splits(write):
     """FewNLU: the mean over held-out splits, each the mean of its seeds."""
     for split, seed, score in ((1, 1, 60.0), (1, 2, 70.0), (2, 1, 75.0)):
         folder = write(f"{split}{seed}", {"score": score}, seed, protocol="held_out", held_out_seed=split)
-    (group,) = grouped(runs(folder))
+    (group,) = group_runs(runs(folder))
     assert (group.unit, group.n, group.mean) == ("split", 2, 70.0)
     assert group.std == pytest.approx(50**0.5)
 
@@ -146,7 +148,7 @@ def test_a_seed_counts_once(write, ended, mean, repeated):
     folder = write("c", {"score": 50.0}, seed=2)
     for name, when in zip("ab", ended, strict=True):
         os.utime(folder / name / "result.json", (when, when))
-    (group,) = grouped(runs(folder))
+    (group,) = group_runs(runs(folder))
     assert (group.n, group.mean) == (2, mean)
     assert [run.folder.name for run in group.repeated] == [repeated]
 
@@ -173,7 +175,7 @@ def test_no_cost_of_an_encoder_decoder_is_shown(write):
         "more": "2.0e+12",
         "causal": "2.0e+12",
     }
-    groups = {group.n: group for group in grouped(runs(folder))}
+    groups = {group.n: group for group in group_runs(runs(folder))}
     assert [tables.GROUPS["FLOP"](groups[n]) for n in (2, 1)] == ["", "2.0e+12"]
     assert tables.as_data(groups[2])["flop"] is None
     assert not any("FLOP" in note for note in tables.notes([groups[2]]))
@@ -184,7 +186,7 @@ def test_the_best_trial_is_chosen_by_what_selects(write):
     for lr, selected, score in ((0.01, 80.0, 50.0), (0.1, 81.0, 40.0), (0.001, 70.0, 99.0)):
         folder = write(f"lr{lr}", {"score": score, "selected": selected}, optim__lr=lr)
     write("more", {"score": 41.0, "selected": 60.0}, seed=2, optim__lr=0.1)  # another seed of the best, and a bad one
-    (best,) = chosen(grouped(runs(folder)))
+    (best,) = best_trials(group_runs(runs(folder)))
     assert (best.settings["optim.lr"], best.n, best.mean) == (0.1, 2, 40.5)
     assert (best.trials, best.space, best.edge) == (3, {"optim.lr": [0.001, 0.01, 0.1]}, {"optim.lr": "largest"})
 
@@ -193,7 +195,7 @@ def test_a_best_trial_inside_its_space(write):
     """No edge where smaller and larger values were worse."""
     for lr, selected in ((0.01, 80.0), (0.1, 70.0), (0.001, 70.0)):
         folder = write(f"lr{lr}", {"selected": selected}, optim__lr=lr)
-    (best,) = chosen(grouped(runs(folder)))
+    (best,) = best_trials(group_runs(runs(folder)))
     assert best.edge == {}
 
 
@@ -201,7 +203,7 @@ def test_an_equal_trial_inside_its_space_is_no_edge(write):
     """As in search.json: with it, it says nothing that one of them lies on the edge."""
     for lr, selected in ((0.001, 80.0), (0.01, 80.0), (0.1, 70.0)):
         folder = write(f"lr{lr}", {"selected": selected}, optim__lr=lr)
-    (best,) = chosen(grouped(runs(folder)))
+    (best,) = best_trials(group_runs(runs(folder)))
     assert (best.settings["optim.lr"], best.edge) == (0.001, {})
 
 
@@ -209,7 +211,7 @@ def test_of_two_values_none_is_an_edge(write):
     """They have no inside, see space.FEW."""
     for lr, selected in ((0.01, 80.0), (0.1, 70.0)):
         folder = write(f"lr{lr}", {"selected": selected}, optim__lr=lr)
-    (best,) = chosen(grouped(runs(folder)))
+    (best,) = best_trials(group_runs(runs(folder)))
     assert (best.trials, best.edge) == (2, {})
 
 
@@ -218,7 +220,7 @@ def test_of_equal_trials_the_first_counts_whatever_their_order(write):
     for name, score in (("a", 50.0), ("b", 99.0)):
         folder = write(name, {"score": score, "selected": 70.0}, optim__lr=score)
     for found in (runs(folder), runs(folder)[::-1]):
-        assert [group.runs[0].folder.name for group in chosen(grouped(found))] == ["a"]
+        assert [group.runs[0].folder.name for group in best_trials(group_runs(found))] == ["a"]
 
 
 LR = {"optim.lr": {"low": 0.0001, "high": 0.1, "whole": False, "log": True}}
@@ -241,13 +243,13 @@ def test_pruned_trials_count_and_widen_the_space(write):
     """What search.json tells: no edge where smaller values were tried, and pruned, and the search's own tie-break."""
     for name, lr, selected in (("a", 0.02, 80.0), ("b", 0.03, 80.0), ("c", 0.05, 70.0)):
         folder = write(name, {"selected": selected}, optim__lr=lr)
-    (without,) = chosen(grouped(runs(folder)))
+    (without,) = best_trials(group_runs(runs(folder)))
     assert (without.trials, without.runs[0].folder.name) == (3, "a")
     points = {"p": 0.0003, "b": 0.03, "q": 0.001, "a": 0.02, "c": 0.05}
     states = {name: "pruned" if name in "pq" else "complete" for name in points}
     tell(folder, LR, *((name, states[name], {"optim.lr": lr}) for name, lr in points.items()))
     found = runs(folder)
-    (best,) = chosen(grouped(found))
+    (best,) = best_trials(group_runs(found))
     assert (best.trials, best.family.counts) == (5, {"complete": 3, "pruned": 2})
     assert best.space == {"optim.lr": [0.0003, 0.001, 0.02, 0.03, 0.05]}
     assert best.edge == {}
@@ -255,10 +257,10 @@ def test_pruned_trials_count_and_widen_the_space(write):
     assert any(
         "best of 5 trials by dev (3 complete, 2 pruned); optim.lr 0.0003," in note for note in tables.notes([best])
     )
-    assert "of 3 trials with a result, without 2 that have none" in tables.of_budgets([best]).notes[1]
-    assert pruned(folder, found) == []
+    assert "of 3 trials with a result, without 2 that have none" in tables.budgets_table([best]).notes[1]
+    assert pruned_folders(folder, found) == []
     (folder / "search.json").unlink()
-    assert pruned(folder, runs(folder)) == [folder / "p", folder / "q"]
+    assert pruned_folders(folder, runs(folder)) == [folder / "p", folder / "q"]
 
 
 @pytest.mark.parametrize(("lr", "edge"), [(0.095, {"optim.lr": "largest"}), (0.05, {})])
@@ -269,7 +271,7 @@ def test_an_edge_is_that_of_the_space(write, lr, edge):
     tell(
         folder, LR, *((name, "complete", {"optim.lr": tried}) for name, tried in (("a", lr), ("b", 0.01), ("c", 0.001)))
     )
-    (best,) = chosen(grouped(runs(folder)))
+    (best,) = best_trials(group_runs(runs(folder)))
     assert best.edge == edge
     assert any("optim.lr 0.095 is the largest of its space" in note for note in tables.notes([best])) == bool(edge)
 
@@ -286,11 +288,11 @@ def test_pruned_trials_are_those_of_their_family(write):
         ("p", "pruned", {"+precision": "y", "method.lr": 0.001}),
         ("", "failed", {"+precision": "y", "method.lr": 0.002}),
     )
-    x, y = chosen(grouped(runs(folder)))
+    x, y = best_trials(group_runs(runs(folder)))
     assert (x.trials, y.trials) == (1, 3)
     assert y.family.counts == {"complete": 1, "pruned": 1, "failed": 1}
     assert y.space == {"optim.lr": [0.001, 0.002, 0.01]}
-    assert tables.of_budgets([y]).rows == []
+    assert tables.budgets_table([y]).rows == []
 
 
 def test_a_damaged_search(write):
@@ -310,8 +312,8 @@ def test_a_prompt_length_is_tuned_when_it_is_said_to_be(write):
             prompt_length__value=length,
             data__max_length=256 - length,
         )
-    assert len(chosen(grouped(runs(folder)))) == 3
-    (best,) = chosen(grouped(runs(folder), tuned=["prompt_length"]))
+    assert len(best_trials(group_runs(runs(folder)))) == 3
+    (best,) = best_trials(group_runs(runs(folder), tuned=["prompt_length"]))
     assert (best.space, best.edge) == ({"prompt_length.value": [5, 10, 20]}, {"prompt_length.value": "largest"})
 
 
@@ -326,7 +328,7 @@ def test_what_differs_with_the_prompt_length_is_said(write):
             data__max_length=256 - length,
             optim__lr=lr,
         )
-    groups = sorted(grouped(runs(folder)), key=lambda group: int(group.of["P"]))
+    groups = sorted(group_runs(runs(folder)), key=lambda group: int(group.of["P"]))
     assert tables.differing(groups) == ["optim.lr 0.01", "optim.lr 0.05"]
     assert tables.differing(groups[:1]) == [""]
 
@@ -335,7 +337,7 @@ def test_seconds_of_stages_are_no_runs(write):
     """What the last stage took is not what the run did: no cost is shown rather than a part of it."""
     folder = write("mpt2", {"method": "mpt2", "stages": [{"name": "joint", "folder": "stages/joint"}]})
     write("ptv2")
-    groups = grouped(runs(folder))
+    groups = group_runs(runs(folder))
     assert [tables.RUNS["seconds"](run.row) for run in runs(folder)] == ["", "1.5"]
     assert [tables.GROUPS["seconds"](group) for group in groups] == ["", "1.5"]
     assert [tables.as_data(group)["seconds"] for group in groups] == [None, 1.5]

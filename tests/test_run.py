@@ -75,7 +75,7 @@ def go(overrides, settings):
 
     def start(folder: Path, *more: str, quiet: bool = True) -> dict:
         stored = (folder / "config.yaml").is_file() and not more
-        s = train.resumed(folder, Where(folder)) if stored else settings(*overrides, *more)
+        s = train.stored_settings(folder, Where(folder)) if stored else settings(*overrides, *more)
         return train.run(s, RunFolder(folder), Where(folder), Progress(quiet))
 
     return start
@@ -229,7 +229,7 @@ def test_no_room_from_the_start(tmp_path, settings, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / ".lock"))
 
     monkeypatch.setattr("ptune.lock.os.open", full)
-    with pytest.raises(DiskError) as caught, train.begun(s, [RunFolder(tmp_path)]):
+    with pytest.raises(DiskError) as caught, train.claimed_folders(s, [RunFolder(tmp_path)]):
         pass
     assert str(caught.value) == (
         f"{tmp_path / '.lock'}: No space left on device; there was no checkpoint yet; free some space, then run the "
@@ -643,10 +643,10 @@ def test_finished(go, whole, capsys):
 def test_resume_with_other_settings(whole):
     """The stored settings are the run's; others are refused, by name."""
     with pytest.raises(ConfigError) as caught:
-        train.resumed(whole, Where(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"]))
+        train.stored_settings(whole, Where(whole, [f"resume={whole}", "seed=2", "quiet=true", "+optim.lr=1"]))
     assert str(caught.value) == "resume: a run resumes with its own settings; leave out seed=2 +optim.lr=1"
     with pytest.raises(PtuneError, match=r"^there is no folder .*/no$"):
-        train.resumed(whole / "no", Where(whole / "no"))
+        train.stored_settings(whole / "no", Where(whole / "no"))
 
 
 def test_resume_in_another_folder(ptune, whole, tmp_path, monkeypatch):
@@ -658,7 +658,7 @@ def test_resume_in_another_folder(ptune, whole, tmp_path, monkeypatch):
     )
     assert [*tmp_path.iterdir()] == []
     monkeypatch.chdir(whole.parent)
-    assert train.resumed(Path(whole.name), Where(whole)).seed == 1
+    assert train.stored_settings(Path(whole.name), Where(whole)).seed == 1
 
 
 def test_resume_of_a_folder_that_there_is_not(ptune, tmp_path):
@@ -680,7 +680,7 @@ def test_resume_of_a_stage(ptune, whole, tmp_path):
             f"resume={tmp_path / 'run'}",
         )
     by_that_name = tmp_path / "stages" / "run"
-    assert train.resumed(by_that_name, Where(by_that_name)).seed == 1
+    assert train.stored_settings(by_that_name, Where(by_that_name)).seed == 1
 
 
 # From the command line

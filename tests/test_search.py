@@ -221,7 +221,7 @@ def test_the_summary(tmp_path):
     assert edge["best"]["command"] == command
     assert json.loads((tmp_path / "search.json").read_text()) == edge
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())["command"] == command
-    said = [line for line, _ in search.told(edge)]
+    said = [line for line, _ in search.summary_lines(edge)]
     assert said[0] == "search: 4 complete"
     assert said[1] == "best: 90.00 with epochs=4, in last"
     assert said[2] == "ON THE EDGE: epochs is the largest of the space; better values may lie outside, so widen it"

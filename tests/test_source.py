@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ptune.data.source import made, readers
+from ptune.data.source import make_task, readers
 from ptune.errors import ConfigError
 
 TASKS = Path(__file__).parents[1] / "conf/task"
@@ -186,7 +186,7 @@ TYPOS = {
 
 def problems(config: dict[str, Any]) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        made(config)
+        make_task(config)
     return caught.value.problems
 
 
@@ -200,7 +200,7 @@ def test_message(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TASKS.glob("*.yaml")))
 def test_every_shipped_source_is_right(name: str) -> None:
-    assert made(node(name)).name == name
+    assert make_task(node(name)).name == name
 
 
 def test_readers_are_named_by_their_modules() -> None:

@@ -22,7 +22,7 @@ from ptune.session import Beside, Session
 @pytest.fixture(params=["one pass", "a pass each"])
 def passes(request, monkeypatch):
     """How micro-batches are taken through the backbone: one after the other, as on a GPU, or at once."""
-    monkeypatch.setattr(Model, "apart", request.param == "a pass each")
+    monkeypatch.setattr(Model, "runs_in_threads", request.param == "a pass each")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ptune.progress import Progress
 from ptune.reports.results import runs
 from ptune.runs import track
 from ptune.runs.folder import RunFolder
-from ptune.runs.stages import changed, differences
+from ptune.runs.stages import differences, with_changes
 from ptune.session import Session
 from ptune.where import Where
 
@@ -65,7 +65,7 @@ def go(settings) -> Callable[..., dict]:
 
     def start(folder: Path, *more: str, progress: Progress | None = None) -> dict:
         stored = (folder / "config.yaml").is_file()
-        s = train.resumed(folder, Where(folder), [__name__]) if stored else settings(*SMALL, *more)
+        s = train.stored_settings(folder, Where(folder), [__name__]) if stored else settings(*SMALL, *more)
         return train.run(s, RunFolder(folder), Where(folder), progress or Progress(True))
 
     return start
@@ -188,7 +188,7 @@ def test_changes_that_do_not_fit(settings, tmp_path) -> None:
 def test_changes_leave_the_given_settings_alone(settings) -> None:
     s = settings(*SMALL)
     leaf = {"_target_": "ptune.heads.verbalizer.Verbalizer"}
-    other = changed(s, {"method": {"head": leaf, "template": {"extra": 1}}, "data": {"max_train": 3}})
+    other = with_changes(s, {"method": {"head": leaf, "template": {"extra": 1}}, "data": {"max_train": 3}})
     assert other.method["head"] == leaf
     assert other.method["template"] == {**s.method["template"], "extra": 1}
     assert (s.data.max_train, other.data.max_train) == (None, 3)

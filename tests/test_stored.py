@@ -18,7 +18,7 @@ from ptune.data import cache, corpora
 from ptune.data.cache import Cache
 from ptune.data.corpora import Corpus, load
 from ptune.data.splits import hold_out
-from ptune.data.stored import Stored, account, chosen, name, runs
+from ptune.data.stored import Stored, account, name, runs, subset
 from ptune.errors import DataError
 from ptune.progress import Progress
 from ptune.readers import Record
@@ -160,7 +160,7 @@ def test_parts_of_a_split(rows, kept):
             for split in ("held_out", "train", "dev"):
                 assert [*stored.splits[split]] == [*listed.splits[split]], (more, source, split)
         assert stored.origin == listed.origin
-    some = chosen(chosen(stored.splits["train"], [3, 1, 4]), [2, 0])
+    some = subset(subset(stored.splits["train"], [3, 1, 4]), [2, 0])
     assert [*some] == [stored.splits["train"][i] for i in (4, 3)]
 
 
@@ -325,11 +325,11 @@ def test_accounts_are_the_same(rows, kept):
     told = account(listed)
     assert told == account(stored_) == {**told, "examples": 50, "ids": [[0, 49]]}
     some = [7, 3, 4, 5, 30]
-    assert account(chosen(listed, some)) == account(chosen(stored_, some))
-    assert account(chosen(listed, some))["ids"] == ["7", [3, 5], "30"]
+    assert account(subset(listed, some)) == account(subset(stored_, some))
+    assert account(subset(listed, some))["ids"] == ["7", [3, 5], "30"]
     sums = [
         told["sha256"],
-        account(chosen(listed, some))["sha256"],
+        account(subset(listed, some))["sha256"],
         account(listed[::-1])["sha256"],
         account([replace(listed[0], gold=["B-PER"]), *listed[1:]])["sha256"],
         account([replace(listed[0], fields={"tokens": ["other"]}), *listed[1:]])["sha256"],

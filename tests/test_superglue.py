@@ -196,7 +196,7 @@ def test_published_formats():
     assert copa.target(copa.example(Record(where, {**COPA, "label": "choice2"}), 0)) == [0, 1]
     line = {"idx": 3, "passage": {"text": "P.", "questions": [
         {"question": "Q?", "idx": 4, "answers": [{"text": "A.", "idx": 5, "label": 1}]}]}}  # fmt: skip
-    (row,) = multirc.flattened(line, where)
+    (row,) = multirc.line_records(line, where)
     answer = task_of("multirc").example(row, 0)
     assert rendered_texts(task_of("multirc"), answer) == [["P.", "Q? A."]]
     assert (answer.id, answer.group, answer.gold) == ("3-4-5", "3-4", "1")
@@ -218,7 +218,7 @@ def passage(**changes) -> dict:
 def test_record_candidates():
     """Each entity once, filled into the query; several may be right."""
     task = task_of("record")
-    (row,) = record.flattened(passage(), "x:1")
+    (row,) = record.line_records(passage(), "x:1")
     example = task.example(row, 0)
     assert example.id == "7"
     assert example.fields["entities"] == ["Anna", "Bo", "Bo Berg", "Oslo"]
@@ -590,7 +590,7 @@ def tokens(bert_folder) -> Tokens:
 
 def test_rows_of_candidates(tokens):
     """A row a candidate, side by side; one label an example, or one a candidate where each is asked for alone."""
-    (row,) = record.flattened(passage(), "x:1")
+    (row,) = record.line_records(passage(), "x:1")
     for loss, labels in (("softmax", 3), ("binary", 12)):
         task = task_of("record", loss=loss)
         examples = [task.example(row, i) for i in range(3)]

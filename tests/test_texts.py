@@ -22,7 +22,7 @@ from ptune.config import Data
 from ptune.data import encoded
 from ptune.data.encoded import Encoded, Laid
 from ptune.data.rendered import Rendered
-from ptune.ensemble import of_all, vote
+from ptune.ensemble import common_data, vote
 from ptune.errors import ConfigError, DataError
 from ptune.heads.generate import Generate
 from ptune.leaves import leaf
@@ -151,12 +151,12 @@ def test_a_source_ends_with_the_start_token_and_the_text_with_the_end(causal):
     template = Plain(causal, ["table"])
     template.generating([], 9)
     example = Example("0", {"table": "name : Anna"})
-    (taught,) = template.rows(template.laid(0, example, "Anna is a poet"), Draw(0, 0), 64)
-    (asked,) = template.rows(template.laid(0, example, None), Draw(0, 0), 64)
+    (taught,) = template.rows(template.parts_with_text(0, example, "Anna is a poet"), Draw(0, 0), 64)
+    (asked,) = template.rows(template.parts_with_text(0, example, None), Draw(0, 0), 64)
     assert taught.ids == asked.ids == [*causal.encode("name : Anna"), causal.start_id]
     assert list(taught.output) == [*causal.encode(" Anna is a poet"), causal.end_id]
     assert (taught.labels, asked.labels) == (len(taught.output), 0)
-    (cut,) = template.rows(template.laid(0, example, "Anna is a poet of the town"), Draw(0, 0), 64)
+    (cut,) = template.rows(template.parts_with_text(0, example, "Anna is a poet of the town"), Draw(0, 0), 64)
     assert list(cut.output) == causal.encode(" Anna is a poet of the town")[:9]
 
 
@@ -168,7 +168,7 @@ def test_a_pattern_is_gone_on_with_at_its_mask(causal):
     rows = []
     for template in (Pattern(causal, ["x"], patterns), Plain(causal, ["x"])):
         template.generating(["yes", "not at all"], 16)
-        (row,) = template.rows(template.laid(0, example, 1), Draw(0, 0), 64)
+        (row,) = template.rows(template.parts_with_text(0, example, 1), Draw(0, 0), 64)
         assert list(row.output) == [*causal.encode(" not at all"), causal.end_id]
         rows.append(row)
     assert list(rows[0].ids) == asked
@@ -181,7 +181,7 @@ def test_a_label_is_written_by_its_name(decoder):
     template = Text(decoder, ["premise", "hypothesis"])
     template.generating(["yes", "not at all"], 16)
     example = Example("0", {"premise": "Anna left .", "hypothesis": "She did ."})
-    (row,) = template.rows(template.laid(0, example, 1), Draw(0, 0), 64)
+    (row,) = template.rows(template.parts_with_text(0, example, 1), Draw(0, 0), 64)
     assert decoder.decode(row.ids) == "premise: Anna left . hypothesis: She did ."
     assert decoder.decode(row.output) == "not at all"
     assert row.output[-1] == decoder.end_id
@@ -325,8 +325,8 @@ def test_scores_of_a_vote_are_means_where_all_have_them():
 
 def test_runs_that_vote_may_read_texts_of_other_lengths():
     """What is left beside prompts of other lengths."""
-    assert of_all(Data(max_length=252, bucket=False)) == of_all(Data(max_length=236))
-    assert of_all(Data(max_train=10)) != of_all(Data())
+    assert common_data(Data(max_length=252, bucket=False)) == common_data(Data(max_length=236))
+    assert common_data(Data(max_train=10)) != common_data(Data())
 
 
 def test_prompts_vote_in_shared_passes(runs, ptune, monkeypatch):
@@ -359,7 +359,7 @@ def test_runs_of_other_tasks_do_not_vote(runs, ptune):
 
 
 def test_a_prompt_starts_from_a_finished_runs(runs, tmp_path, ptune):
-    stored = build.stored(yaml.safe_load((runs / "1" / "config.yaml").read_text(encoding="utf-8")))
+    stored = build.settings_from_file(yaml.safe_load((runs / "1" / "config.yaml").read_text(encoding="utf-8")))
     backbone = leaf(stored.backbone)
     prompt = Soft(backbone.shape, None, 4, from_run=str(runs / "1"))
     from ptune.runs.folder import RunFolder

@@ -425,7 +425,7 @@ def test_halved_micro_batches_are_told_once():
     wandb.run = type("Run", (), {"log": lambda self, figures, step: rows.append(figures)})()
     wandb.log(event)
     assert rows == [{"halved/step": 3, "halved/parts": 2}]
-    again = track.Wandb(wandb.run, print, 4, track.told({3: rows[0]}), 3)
+    again = track.Wandb(wandb.run, print, 4, track.logged_history({3: rows[0]}), 3)
     again.again([(event, {})])
     assert len(rows) == 1
 
@@ -433,7 +433,7 @@ def test_halved_micro_batches_are_told_once():
 def test_what_was_told_is_read_off_the_rows():
     """Events and tables by their step; a row of tables alone is no evaluation's figures."""
     table = {"_type": "table-file"}
-    assert track.told(
+    assert track.logged_history(
         {
             1: {"train/loss": 1.0, "train/step": 1},
             2: {"train/loss": 0.5, "train/step": 2, "dev/step": 2, "dev/selected": 3.0, "dev/labels": table},

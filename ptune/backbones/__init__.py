@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ptune import bounded, dropout, hub, quantized
 from ptune.adapters import ADAPTERS, inject
-from ptune.backbones.packing import packed, worth
+from ptune.backbones.packing import packed_masks, worth
 from ptune.batch import Batch, Hidden
 from ptune.bounded import plain
 from ptune.errors import ConfigError, PtuneError
@@ -52,9 +52,9 @@ class Source:
     in_front: int = 0
     order: Tensor | None = None
 
-    def own(self, states: Tensor) -> Tensor:
+    def text_states(self, states: Tensor) -> Tensor:
         """Of states [B, P+N, H] those of the rows' own tokens [B, N, H], in their order."""
-        states = states if self.order is None else taken(states, self.order.argsort(1))
+        states = states if self.order is None else reorder(states, self.order.argsort(1))
         return states[:, self.in_front :]
 
 
@@ -153,7 +153,7 @@ class Backbone(nn.Module, ABC):
         if self.path is not None:
             return checkpoint_folder(self.path)
         assert self.checkpoint is not None
-        found = hub.checkpoint(self.checkpoint, self.revision, self.weights).fetched()
+        found = hub.checkpoint(self.checkpoint, self.revision, self.weights).fetch()
         if found is None:
             raise hub.no_checkpoint(self.name, self.checkpoint)
         return found
@@ -318,7 +318,7 @@ class Backbone(nn.Module, ABC):
         ends = (self.pooler_key, self.pooler_key.replace("weight", "bias"))
         if self.weights == "bin":
             for file in sorted(self.folder.glob("pytorch_model*.bin")):
-                for key, tensor in unpickled(file, "cpu").items():
+                for key, tensor in load_bin(file, "cpu").items():
                     if key.endswith(ends):
                         found[key.rsplit(".", 1)[1]] = tensor.float()
             return found or None
@@ -451,11 +451,11 @@ class Backbone(nn.Module, ABC):
                 states = self.base(**inputs).last_hidden_state
         elif self.registered and (packing := worth(source.mask)) is not None:
             inputs = {name: packing.pack(given) for name, given in inputs.items()}
-            with packed(packing):
+            with packed_masks(packing):
                 states = packing.unpack(self.base(**inputs, packing=packing).last_hidden_state)
         else:
             states = self.base(**inputs).last_hidden_state
-        return Hidden(source.own(states), self.lm_logits)
+        return Hidden(source.text_states(states), self.lm_logits)
 
     def source(self, batch: Batch, injection: Injection) -> Source:
         """What the first layer is given: the rows of `batch`, with prompts in front of them and in their slots."""
@@ -476,7 +476,7 @@ class Backbone(nn.Module, ABC):
             return Source(embeds, mask, types, in_front)
         assert embeds is not None
         order = against_text(batch.mask, in_front)
-        return Source(taken(embeds, order), mask.gather(1, order), types.gather(1, order), in_front, order)
+        return Source(reorder(embeds, order), mask.gather(1, order), types.gather(1, order), in_front, order)
 
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """Word embeddings [B, N, E] with all that the model adds to them before its first layer."""
@@ -568,7 +568,7 @@ def against_text(mask: Tensor, in_front: int) -> Tensor:
     return torch.where(columns < empty, columns + in_front, prompt)
 
 
-def taken(values: Tensor, order: Tensor) -> Tensor:
+def reorder(values: Tensor, order: Tensor) -> Tensor:
     """values [B, N, H] in the order [B, N]."""
     return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1]))
 
@@ -615,7 +615,7 @@ def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
     names: set[str] = set()
     if weights == "bin":
         for file in sorted(folder.glob("pytorch_model*.bin")):
-            names.update(unpickled(file, "meta"))
+            names.update(load_bin(file, "meta"))
         return names
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -633,7 +633,7 @@ def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
     return names
 
 
-def unpickled(file: Path, device: str) -> dict[str, Tensor]:
+def load_bin(file: Path, device: str) -> dict[str, Tensor]:
     """The tensors of a .bin file, whose other objects are refused. Raises PtuneError where there are such."""
     try:
         return dict(torch.load(file, map_location=device, weights_only=True))

@@ -74,7 +74,7 @@ class EncoderDecoder(Backbone):
         source = self.source(batch, injection)
         embeds = self.embed(batch.ids) if source.embeds is None else source.embeds
         encoded = self.encode(embeds, source.mask, injection.offset)
-        states = self.states(batch, source.own(embeds), source.own(encoded), encoded, source.mask)
+        states = self.states(batch, source.text_states(embeds), source.text_states(encoded), encoded, source.mask)
         output = self.taught(batch.output, encoded, source.mask) if batch.output.shape[1] else None
 
         def generate(**how: Any) -> list[list[int]]:

@@ -73,7 +73,7 @@ _now = threading.local()
 
 
 @contextmanager
-def packed(packing: Packing) -> Iterator[None]:
+def packed_masks(packing: Packing) -> Iterator[None]:
     """Masks that transformers' models make inside are of the rows."""
     _now.packing = packing
     try:

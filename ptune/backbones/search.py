@@ -26,7 +26,7 @@ class Search(NamedTuple):
     banned: tuple[int, ...] = ()
     before: int = 0
 
-    def allowed(self, logits: Tensor, count: int) -> Tensor:
+    def allowed_log_likelihoods(self, logits: Tensor, count: int) -> Tensor:
         """Log-likelihoods [K, V] of what may come after `count` tokens; of the rest none, which has had its share."""
         logs = logits.float().log_softmax(-1)
         shut = [*self.banned, *([self.end] if count < self.least else ())]
@@ -48,7 +48,7 @@ def greedy(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     said: list[list[int]] = [[] for _ in logits]
     live = list(range(len(said)))
     for count in range(how.limit):
-        words = how.allowed(logits, count).argmax(-1).tolist()
+        words = how.allowed_log_likelihoods(logits, count).argmax(-1).tolist()
         going = [i for i, word in enumerate(words) if word != how.end]
         live = [live[i] for i in going]
         for row, i in zip(live, going, strict=True):
@@ -77,11 +77,11 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     found: list[list[tuple[float, list[int]]]] = [[] for _ in logits]
     live = {row: [Beam(0.0, [], row)] for row in range(len(found))}
     for count in range(how.limit):
-        logs = how.allowed(logits, count)
+        logs = how.allowed_log_likelihoods(logits, count)
         length, last = (how.before + count + 1) ** how.penalty, count + 1 == how.limit
         going: dict[int, list[Beam]] = {}
         for row, beams in live.items():
-            on, ended = extended(beams, logs, how)
+            on, ended = extend_beams(beams, logs, how)
             if last:  # texts that have not ended are taken as they are
                 ended += [(each.score, each.words) for each in on[: how.beams - len(ended)]]
             texts = found[row] + [(score / length, words) for score, words in ended]
@@ -101,7 +101,7 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     return [texts[0][1] for texts in found]
 
 
-def extended(beams: Sequence[Beam], logs: Tensor, how: Search) -> tuple[list[Beam], list[tuple[float, list[int]]]]:
+def extend_beams(beams: Sequence[Beam], logs: Tensor, how: Search) -> tuple[list[Beam], list[tuple[float, list[int]]]]:
     """The likeliest texts of one token more, and those that end here with a place among the best."""
     scores = torch.tensor([each.score for each in beams], device=logs.device)
     some = logs[[each.origin for each in beams]] + scores[:, None]

@@ -111,7 +111,7 @@ class Mapped:
         if number not in self._batches:
             with self._reading:  # Arrow's readers are of one thread
                 batch = self.reader.get_batch(number)
-            self._batches[number] = {name: viewed(batch.column(name)) for name in batch.schema.names}
+            self._batches[number] = {name: as_view(batch.column(name)) for name in batch.schema.names}
         return self._batches[number], place
 
     def column(self, name: str) -> np.ndarray:
@@ -137,7 +137,7 @@ class Lists(NamedTuple):
         return view
 
 
-def viewed(column: pa.Array) -> Any:
+def as_view(column: pa.Array) -> Any:
     """A column without a copy: an array of numbers, or lists of them; else as Arrow has it."""
     if column.type == INTEGERS:
         return Lists(column.offsets.to_numpy(), column.values.to_numpy())

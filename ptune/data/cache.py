@@ -121,8 +121,8 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
     told = {
         "format": encoded.FORMAT,
         "max_length": max_len,
-        "task": [named(task), vars(task)],
-        "template": said(template),
+        "task": [class_path(task), vars(task)],
+        "template": template_settings(template),
         "tokenizer": tokenizer(template.tokens),
         "code": {package: code(package) for package in sorted(packages(task, template, template.tokens))},
         "libraries": {library: metadata.version(library) for library in LIBRARIES},
@@ -145,18 +145,18 @@ def source_key(told: Mapping[str, Any], task: Any) -> str:
     """
     also = {
         "format": stored.FORMAT,
-        "task": [named(task), vars(task)],
+        "task": [class_path(task), vars(task)],
         "code": {package: code(package) for package in sorted(packages(task))},
     }
     return hashlib.sha256(json.dumps({**told, **also}, default=plain).encode()).hexdigest()
 
 
-def said(template: Any) -> list[Any]:
+def template_settings(template: Any) -> list[Any]:
     """A template as its settings, beside the tokenizer."""
-    return [named(template), {k: v for k, v in vars(template).items() if k not in THE_TEMPLATES_OWN}]
+    return [class_path(template), {k: v for k, v in vars(template).items() if k not in THE_TEMPLATES_OWN}]
 
 
-def named(thing: Any) -> str:
+def class_path(thing: Any) -> str:
     """The full name of a thing's class."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
@@ -167,19 +167,19 @@ def plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)
-    raise TypeError(f"a {named(value)} has no value that could be part of a key")
+    raise TypeError(f"a {class_path(value)} has no value that could be part of a key")
 
 
 def tokenizer(tokens: Tokens) -> list[Any]:
     """All that decides what a tokenizer makes of a text. Raises TypeError for one that cannot be written down."""
     inner = tokens.tokenizer
     if not hasattr(inner, "backend_tokenizer"):
-        raise TypeError(f"the tokenizer is a {named(inner)}, which cannot be written down")
+        raise TypeError(f"the tokenizer is a {class_path(inner)}, which cannot be written down")
     frames = {segments: asdict(frame) for segments, frame in tokens.frames.items()}
     splits = getattr(inner, "split_special_tokens", None)
     ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, tokens.end_id, inner.all_special_ids]
     kind = [tokens.causal, tokens.decodes]
-    return [named(tokens), named(inner), inner.backend_tokenizer.to_str(), splits, ids, kind, frames]
+    return [class_path(tokens), class_path(inner), inner.backend_tokenizer.to_str(), splits, ids, kind, frames]
 
 
 def packages(*things: Any) -> set[str]:

@@ -21,7 +21,7 @@ from typing import Any
 from ptune.batch import Example
 from ptune.config import Data, Demo
 from ptune.data.cache import Cache
-from ptune.data.sampling import by_class, check_classes, check_order, drawn
+from ptune.data.sampling import by_class, check_classes, check_order, sample
 from ptune.data.stored import Read
 from ptune.errors import ConfigError, DataError, UnavailableError
 from ptune.hub import Files, ways_on
@@ -93,7 +93,7 @@ class Source:
             else:
                 yield record
 
-    def told(self, lenient: bool) -> dict[str, Any]:
+    def cache_key(self, lenient: bool) -> dict[str, Any]:
         """All that its records depend on but the code, for a key."""
         reader = [self.read.func.__module__, self.read.func.__qualname__]
         given = [str(self.read.args), self.read.keywords, self.leave_out]
@@ -122,7 +122,7 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
         if split == "train" and settings.per_class is not None:
             splits |= by_class(task, found, settings, few_shot)
         else:
-            splits[split] = drawn(found, most, settings.draw if split == "train" else None, settings.draw_order)
+            splits[split] = sample(found, most, settings.draw if split == "train" else None, settings.draw_order)
     if message := missing(task, splits, origin):
         raise UnavailableError(message)
     if settings.draw is not None and "train" in splits:
@@ -158,8 +158,8 @@ def without_labels(
     else:
         found, which = (), ""
     labeled = ("train", "held_out") if scored is None else ("held_out", *scored)
-    known = {said(e) for split in labeled for e in corpus.splits.get(split, ())}
-    left = [replace(e, gold=None) for e in found if said(e) not in known]
+    known = {content_of(e) for split in labeled for e in corpus.splits.get(split, ())}
+    left = [replace(e, gold=None) for e in found if content_of(e) not in known]
     if not left:
         raise ConfigError(
             [
@@ -171,7 +171,7 @@ def without_labels(
     return left, which
 
 
-def said(example: Example) -> str:
+def content_of(example: Example) -> str:
     """What an example says, whatever its id and its label."""
     return json.dumps(example.fields, sort_keys=True, default=repr)
 
@@ -223,7 +223,7 @@ def read(
     found = [one.example for one in islice(each(reading), listed)]
     if not cache or listed is None or len(found) < listed:
         return found, reading
-    if kept := cache.stored(each, source.told(lenient), task):
+    if kept := cache.stored(each, source.cache_key(lenient), task):
         return kept, kept.reading
     reading = Reading(lenient)
     return [one.example for one in each(reading)], reading
@@ -419,7 +419,7 @@ def out_of_reach(task: Any) -> UnavailableError:
 
 def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
     """Each split's files on the Hub at the task's revision."""
-    folder = on_hub(task).fetched()
+    folder = on_hub(task).fetch()
     if folder is None:
         raise out_of_reach(task)
     from ptune.readers import hub as reader

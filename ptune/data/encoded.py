@@ -94,11 +94,11 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
             for parts in laid.parts:
                 if type(parts) is not Parts or any(type(part) is not Part for part in parts.parts):
                     raise NotPlain(f"the parts of example {parts.example} are not of the classes Parts and Part alone")
-                pieces = [numbered(part, sheets["parts"], numbers) for part in parts.parts]
+                pieces = [piece_number(part, sheets["parts"], numbers) for part in parts.parts]
                 sheets["shown"].add(
                     example=parts.example,
                     parts=pieces,
-                    **formed(parts.target),
+                    **target_columns(parts.target),
                     segments=parts.segments,
                     candidate=parts.candidate,
                     grouped=int(parts.grouped),
@@ -115,7 +115,7 @@ def write(folder: Path, split: Iterable[Laid]) -> None:
     seal(folder, SCHEMAS)
 
 
-def numbered(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
+def piece_number(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
     """The number of a piece: that of the same one before it, or of a new row."""
     offsets = integers(() if part.offsets is None else part.offsets)
     ids, starts, leads = (integers(values) for values in (part.ids, part.starts, part.leads))
@@ -144,7 +144,7 @@ def numbered(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
     return number
 
 
-def formed(target: float | Sequence[int] | Extent | None) -> dict[str, Any]:
+def target_columns(target: float | Sequence[int] | Extent | None) -> dict[str, Any]:
     """A target as columns."""
     if target is None:
         return {"form": NONE, "number": 0.0, "target": ()}
@@ -195,7 +195,7 @@ class Encoded(Sequence[list[Parts]]):
             bool(columns["grouped"][place]),
             tuple(columns["output"].at(place).tolist()),
             int(columns["prompt"][place]),
-            parted(columns["choices"].at(place).tolist(), columns["widths"].at(place).tolist()),
+            split_ids(columns["choices"].at(place).tolist(), columns["widths"].at(place).tolist()),
         )
 
     def _part(self, number: int) -> Part:
@@ -212,7 +212,7 @@ class Encoded(Sequence[list[Parts]]):
         )
 
 
-def parted(ids: Sequence[int], widths: Sequence[int]) -> Sequence[Sequence[int]]:
+def split_ids(ids: Sequence[int], widths: Sequence[int]) -> Sequence[Sequence[int]]:
     """Ids that stand one behind the other as texts of so many each."""
     ends = list(accumulate(widths))
     return [ids[end - width : end] for end, width in zip(ends, widths, strict=True)] if ends else ()

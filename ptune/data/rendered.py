@@ -71,7 +71,7 @@ class Rendered:
         own = self.template.masked != "label"
         parts = [
             replace(
-                self.template.laid(index, shown, target),
+                self.template.parts_with_text(index, shown, target),
                 candidate=number,
                 grouped=task.grouped and not own,
                 prompt=shown.prompt,

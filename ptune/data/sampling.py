@@ -9,7 +9,7 @@ import numpy as np
 
 from ptune.batch import Example
 from ptune.config import Data
-from ptune.data.stored import chosen
+from ptune.data.stored import subset
 from ptune.errors import DataError
 from ptune.seeds import mix
 
@@ -35,10 +35,10 @@ def check_order(settings: Data) -> Iterator[str]:
         yield f"data.draw: {settings.draw} is not a seed for numpy; use 0 to 4294967295"
 
 
-def drawn(
+def sample(
     examples: Sequence[Example], most: int | None, seed: int | None, order: str | None = None
 ) -> Sequence[Example]:
-    """The first `most` examples; with a seed a random choice of so many, see `permuted`, in the order of the file.
+    """The first `most` examples; with a seed a random choice of so many, see `permutation`, in the order of the file.
 
     Of examples that are scored together whole groups: as many as `most` has room for, one at least.
     """
@@ -46,12 +46,12 @@ def drawn(
         return examples
     units = groups(examples)
     count = len(examples if units is None else units)
-    numbers = permuted(count, seed, order)
-    return chosen(examples, sorted(numbers[:most] if units is None else fill([units[i] for i in numbers], most)))
+    numbers = permutation(count, seed, order)
+    return subset(examples, sorted(numbers[:most] if units is None else fill([units[i] for i in numbers], most)))
 
 
 def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: bool) -> dict[str, Sequence[Example]]:
-    """`train`: the first data.per_class examples of each class, with a seed in its order, see `permuted`; of fewer
+    """`train`: the first data.per_class examples of each class, with a seed in its order, see `permutation`; of fewer
     those of more.
 
     few_shot: and `held_out`, as many of each that come after them, as LM-BFF draws its development data (Gao et al.
@@ -61,7 +61,7 @@ def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: b
     count = settings.per_class or 0
     classes = [task.class_of(example) for example in examples]
     found: dict[str, list[int]] = {}
-    for index in permuted(len(classes), settings.draw, settings.draw_order):
+    for index in permutation(len(classes), settings.draw, settings.draw_order):
         if classes[index] is not None:
             found.setdefault(classes[index], []).append(index)
     wanted = 2 * count if few_shot else count
@@ -74,7 +74,7 @@ def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: b
     parts = {"train": slice(count), **({"held_out": slice(count, wanted)} if few_shot else {})}
     taken = {split: [index for indices in found.values() for index in indices[part]] for split, part in parts.items()}
     as_drawn = settings.draw is not None and settings.draw_order
-    return {split: chosen(examples, indices if as_drawn else sorted(indices)) for split, indices in taken.items()}
+    return {split: subset(examples, indices if as_drawn else sorted(indices)) for split, indices in taken.items()}
 
 
 def groups(examples: Sequence[Example]) -> list[list[int]] | None:
@@ -100,19 +100,19 @@ def by_document(examples: Sequence[Example], document: Callable[[Example], str |
     return list(found.values())
 
 
-def permuted(count: int, seed: int | None, order: str | None) -> Sequence[int]:
+def permutation(count: int, seed: int | None, order: str | None) -> Sequence[int]:
     """The numbers below `count` as examples are drawn: as they are without a seed, else as ptune shuffles them, or
     numpy, as in LM-BFF's code, a whole file's lines."""
     if seed is None:
         return range(count)
     if order is None:
-        return shuffled(count, seed, "draw")
+        return shuffle(count, seed, "draw")
     numbers = list(range(count))
     np.random.RandomState(seed).shuffle(numbers)
     return numbers
 
 
-def shuffled(count: int, seed: int, what: str) -> list[int]:
+def shuffle(count: int, seed: int, what: str) -> list[int]:
     """The numbers below `count` in an order that the seed, and what it is for, decide."""
     import torch
 

@@ -13,7 +13,7 @@ from ptune.bounded import UNNAMABLE, plain
 from ptune.data.corpora import NOT_THE_READERS, SPLITS
 from ptune.data.schemes import LETTERS
 from ptune.errors import ConfigError, nearest
-from ptune.leaves import check_leaf, leaf, path_of, signature_model, told
+from ptune.leaves import check_leaf, finding_message, leaf, path_of, signature_model
 from ptune.tasks import SHARED, Task
 
 NOT_OPTIONS = ("path", "reads", "each")
@@ -59,7 +59,7 @@ HUB_NEEDS = ("path", "revision", "splits")
 HUB_FORMATS = ("parquet", "jsonl")
 
 
-def made(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Task:
+def make_task(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Task:
     """The task of a yaml. Raises ConfigError with every mistake in it."""
     if problems := task_problems(config, packages):
         raise ConfigError(problems)
@@ -79,18 +79,18 @@ def source_problems(task: Task) -> Iterator[Problem]:
     """(setting, what is wrong with it) for the source of a task and each of its layouts, data.layout aside."""
     if not plain(task.name):
         yield "name", f"{task.name!r} {UNNAMABLE}"
-    yield from checked(task, task.source, "source")
+    yield from source_errors(task, task.source, "source")
     layouts = task.source.get("layouts")
     if isinstance(layouts, Mapping):
         for name, layout in layouts.items():
             if isinstance(layout, Mapping):
                 shared = {key: task.source[key] for key in SHARED if key in task.source and key != "layouts"}
-                yield from checked(task, {**shared, **layout}, f"source.layouts.{name}")
+                yield from source_errors(task, {**shared, **layout}, f"source.layouts.{name}")
             else:
                 yield f"source.layouts.{name}", f"{layout!r} is not a source of its own, with reader and files"
 
 
-def checked(task: Task, source: Mapping[str, Any], key: str) -> Iterator[Problem]:
+def source_errors(task: Task, source: Mapping[str, Any], key: str) -> Iterator[Problem]:
     """What is wrong with one source, which stands at `key`."""
     yield from kinds(source, KINDS, ("reader", "files"), key)
     if isinstance(source.get("files"), Mapping):
@@ -109,7 +109,7 @@ def checked(task: Task, source: Mapping[str, Any], key: str) -> Iterator[Problem
     if source.get("scheme") not in (None, *LETTERS):
         yield f"{key}.scheme", f"'{source['scheme']}' is not a choice; {nearest(source['scheme'], LETTERS)}"
     given = {name: value for name, value in source.items() if name not in NOT_THE_READERS}
-    found = [*options(source["reader"], given, key), *named(task, source, given, key)]
+    found = [*options(source["reader"], given, key), *misnamed_columns(task, source, given, key)]
     yield from found
     differs = source.get("differs")
     for split, changed in differs.items() if isinstance(differs, Mapping) and not found else ():
@@ -186,7 +186,7 @@ def hub(task: Task, given: Mapping[str, Any], key: str) -> Iterator[Problem]:
         yield f"{key}.format", f"'{given['format']}' is not a choice; {nearest(given['format'], HUB_FORMATS)}"
     if isinstance(given.get("leave_out"), Mapping):
         yield from lists(given["leave_out"], f"{key}.leave_out", "values")
-    yield from named(task, given, given, key)
+    yield from misnamed_columns(task, given, given, key)
 
 
 def options(reader: str, given: Mapping[str, Any], key: str) -> Iterator[Problem]:
@@ -206,10 +206,10 @@ def options(reader: str, given: Mapping[str, Any], key: str) -> Iterator[Problem
                 known = [*model.model_fields, *NOT_THE_READERS]
                 yield f"{key}.{path}", f"not a setting of a source with reader {reader}; {nearest(path, known)}"
             else:
-                yield f"{key}.{path}", told(problem, read, model.model_fields)
+                yield f"{key}.{path}", finding_message(problem, read, model.model_fields)
 
 
-def named(task: Task, source: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Iterator[Problem]:
+def misnamed_columns(task: Task, source: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Iterator[Problem]:
     """Columns under names that the task does not read, as `tag` for `tags`."""
     left_out = source.get("leave_out")
     known = [*task.inputs, task.label, *task.also, *(left_out if isinstance(left_out, Mapping) else ())]

@@ -12,8 +12,8 @@ from ptune.config import Train
 from ptune.data import corpora
 from ptune.data.cache import Cache
 from ptune.data.corpora import Corpus
-from ptune.data.sampling import by_document, fill, groups, shuffled
-from ptune.data.stored import chosen
+from ptune.data.sampling import by_document, fill, groups, shuffle
+from ptune.data.stored import subset
 from ptune.errors import ConfigError, DataError, PtuneError
 from ptune.leaves import leaf, target
 from ptune.tokens import Tokens
@@ -92,7 +92,7 @@ def answerable(corpus: Corpus, tokens: Tokens) -> None:
         told = {"examples": len(gold) - len(kept), "of": len(gold), "first": first}
         corpus.origin["unanswerable"] = {**corpus.origin.get("unanswerable", {}), split: told}
         corpus.origin["examples"][split] = len(kept)
-        corpus.splits[split] = chosen(examples, kept)
+        corpus.splits[split] = subset(examples, kept)
 
 
 def hold_out(
@@ -108,13 +108,13 @@ def hold_out(
     shared = document and examples and document(examples[0]) is not None
     units = by_document(examples, document) if document and shared else groups(examples)
     if units is None:
-        order = shuffled(len(examples), seed, "held_out")
+        order = shuffle(len(examples), seed, "held_out")
         taken, left = order[:count], order[count:]
     else:
-        taken = fill([units[i] for i in shuffled(len(units), seed, "held_out")], count)
+        taken = fill([units[i] for i in shuffle(len(units), seed, "held_out")], count)
         left = sorted({*range(len(examples))} - {*taken})
     if not taken or not left:
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves one side empty")
-    corpus.splits["held_out"] = chosen(examples, sorted(taken))
-    corpus.splits[source] = chosen(examples, sorted(left))
+    corpus.splits["held_out"] = subset(examples, sorted(taken))
+    corpus.splits[source] = subset(examples, sorted(left))
     corpus.origin["held_out"] = {"from": source, "examples": len(taken), "seed": seed}

@@ -111,7 +111,7 @@ class Stored(Sequence[Example]):
         return [self.key, hashlib.sha256(self._chosen.tobytes()).hexdigest()]
 
 
-def chosen(examples: Sequence[Example], indices: Sequence[int]) -> Sequence[Example]:
+def subset(examples: Sequence[Example], indices: Sequence[int]) -> Sequence[Example]:
     """Some of the examples, in the order of their indices."""
     return examples.chosen(indices) if isinstance(examples, Stored) else [examples[index] for index in indices]
 

@@ -14,7 +14,7 @@ import yaml
 from ptune.build import as_config
 from ptune.data.splits import SYNTHETIC
 from ptune.errors import PtuneError
-from ptune.progress import bracketed
+from ptune.progress import interval_text
 from ptune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def metadata(run: Restored, library: str, license: str | None) -> Any:
         pipeline_tag=kind,
         base_model=s.backbone.get("checkpoint"),
         datasets=[hub["path"]] if hub else None,
-        language=task.source.get("language") or ("en" if shipped(task.name) else None),
-        license=license or ("apache-2.0" if own(run) else "other"),
+        language=task.source.get("language") or ("en" if is_shipped_task(task.name) else None),
+        license=license or ("apache-2.0" if is_shipped_run(run) else "other"),
         tags=tags,
         eval_results=every,
     )
@@ -87,12 +87,12 @@ def title(result: Mapping[str, Any]) -> str:
     return f"{result['method']}{length} on {result['task']} with {result['backbone']}"
 
 
-def shipped(name: str) -> bool:
+def is_shipped_task(name: str) -> bool:
     """Whether a task is one of ptune's, which are English."""
     return resources.files("ptune.conf").joinpath("task", f"{name}.yaml").is_file()
 
 
-def own(run: Restored) -> bool:
+def is_shipped_run(run: Restored) -> bool:
     """Whether corpus and backbone are ptune's own."""
     return run.settings.data.source == "demo" and str(run.settings.backbone.get("path")).startswith("pkg://ptune")
 
@@ -110,7 +110,7 @@ def body(run: Restored, use: str, files: Sequence[str], license: str | None) -> 
         else "",
         "Training": training(run, result),
         "Data": data(run, result),
-        "Limits": LIMITS if license or own(run) else f"{LIMITS} No license was stated for these weights.",
+        "Limits": LIMITS if license or is_shipped_run(run) else f"{LIMITS} No license was stated for these weights.",
         "Files": "\n".join(f"- `{name}`" for name in files),
         "Configuration": f"<details><summary>all of it</summary>\n\n```yaml\n{config}```\n\n</details>",
     }
@@ -127,7 +127,7 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
         [
             f"**{name}**" if name == metric else name,
             f"{value:.2f}",
-            bracketed(result.get("interval")) if name == metric else "",
+            interval_text(result.get("interval")) if name == metric else "",
             n,
             f"{result['majority']:.2f}" if name == metric else "",
         ]
@@ -135,7 +135,7 @@ def results(run: Restored, result: Mapping[str, Any]) -> str:
         if value is not None
     ]
     rows += [
-        [f"{metric} ({name})", f"{scores[metric]:.2f}", bracketed(result["best"]["beside_intervals"][name]), "", ""]
+        [f"{metric} ({name})", f"{scores[metric]:.2f}", interval_text(result["best"]["beside_intervals"][name]), "", ""]
         for name, scores in result["best"].get("beside", {}).items()
     ]
     table = [["metric", split, "95% interval", "n", "majority class"], ["---", *["---:"] * 4], *rows]
@@ -181,10 +181,10 @@ def training(run: Restored, result: Mapping[str, Any]) -> str:
     env, parameters = run.folder.read_json("env.json"), result["parameters"]
     packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
     backbone = run.settings.backbone
-    where = backbone.get("checkpoint") or here(str(backbone.get("path")))
+    where = backbone.get("checkpoint") or last_path_part(str(backbone.get("path")))
     revision = f", revision `{backbone['revision']}`" if backbone.get("revision") else ""
     lines = [
-        f"```sh\nptune train {shlex.join(named(word) for word in env['overrides'])}\n```\n",
+        f"```sh\nptune train {shlex.join(without_folders(word) for word in env['overrides'])}\n```\n",
         f"- Backbone: `{where}`{revision}",
         f"- Learned: {parameters['trained']:,} parameters, {parameters['percent']:.3f}% of the backbone's; stored: "
         f"{parameters['stored']:,} ({parameters['bytes']:,} bytes)",
@@ -212,13 +212,13 @@ def data(run: Restored, result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def named(word: str) -> str:
+def without_folders(word: str) -> str:
     """A setting without the folders of the machine that it was given on: of an absolute path its last part."""
     key, equals, value = word.partition("=")
-    return f"{key}={here(value)}" if equals else here(word)
+    return f"{key}={last_path_part(value)}" if equals else last_path_part(word)
 
 
-def here(value: str) -> str:
+def last_path_part(value: str) -> str:
     """The last part of an absolute path, any other text as it is."""
     path = Path(value).expanduser() if value.startswith("~/") else Path(value)
     return path.name if path.is_absolute() and len(path.parts) > 2 else value
@@ -244,4 +244,4 @@ def without_paths(value: Any) -> Any:
         return {key: without_paths(each) for key, each in value.items()}
     if isinstance(value, list):
         return [without_paths(each) for each in value]
-    return here(value) if isinstance(value, str) else value
+    return last_path_part(value) if isinstance(value, str) else value

@@ -31,13 +31,13 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     from ptune.data.rendered import Rendered
     from ptune.data.splits import SYNTHETIC
     from ptune.evaluate import Asked, predict
-    from ptune.runs.asked import another, unsized
+    from ptune.runs.asked import another, without_limits
 
     task = run.task if s.task is None else another(s.task, run)
     told = task.source.get("submission")
     if told is None:
         raise ConfigError([f"submission: {task.name} has no leaderboard whose format is known; leave it out"])
-    ours = run.settings.data if s.task is None else unsized(run.settings.data, task)
+    ours = run.settings.data if s.task is None else without_limits(run.settings.data, task)
     cache = Cache(cache_folder, progress, (s.data or ours).cache)
     corpus = load(task, replace(s.data or ours, max_dev=None, max_test=None), cache)  # a part would not be taken
     folder = run.folder.file("submission") if s.output == "-" else Path(s.output)

@@ -22,7 +22,7 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in (path for path in files if path.suffix in TEXTS):
-        if found := secrets.found(path.read_bytes().decode("utf-8", "ignore")):
+        if found := secrets.find_secret(path.read_bytes().decode("utf-8", "ignore")):
             raise PtuneError(f"to=hub: {path.name} contains what looks like a secret ({found}); nothing was uploaded")
     rows = [[str(path.relative_to(folder)), f"{path.stat().st_size:,}"] for path in files]
     progress.table(["file", "bytes"], rows)

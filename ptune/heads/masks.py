@@ -30,7 +30,7 @@ def likelihoods(hidden: Hidden, states: Tensor, vocab: int) -> Tensor:
     return logits.log_softmax(-1).unflatten(0, states.shape[:2])
 
 
-def at_once(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int) -> Tensor:
+def score_in_parallel(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int) -> Tensor:
     """Log-probabilities [B, C, M] of each token of the texts while nothing is known of the others; 0 for padding.
 
     What training takes: one pass with the masks of the longest text, of which a shorter one takes the first.
@@ -41,24 +41,24 @@ def at_once(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int) -> Tensor:
 
 
 def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, sentinels: bool = False) -> Tensor:
-    """As `at_once` for models without runs of masks: each token after those before it, by the chain rule.
+    """As `score_in_parallel` for models without runs of masks: each token after those before it, by the chain rule.
 
     Of a causal model behind the row's last token; with sentinels behind the row's one, in the decoder.
     """
     there = texts != IGNORED
     if texts.shape[2] == 1:
-        return at_once(hidden, batch, texts, vocab)
+        return score_in_parallel(hidden, batch, texts, vocab)
     rows, places = there.any(2).nonzero(as_tuple=True)
     found = []
     for some in torch.arange(len(rows), device=rows.device).split(len(batch)):
         wanted, own = texts[rows[some], places[some]], batch.take(rows[some])
         if sentinels:
-            further = again(hidden, answered(own, wanted), rows[some])
+            further = again(hidden, with_answer(own, wanted), rows[some])
             assert further.output is not None
             said = likelihoods(hidden, further.output[:, 1:], vocab)
         else:
             positions = own.read["mask"] + torch.arange(texts.shape[2], device=rows.device)
-            further = again(hidden, continued(own, wanted), rows[some])
+            further = again(hidden, with_continuation(own, wanted), rows[some])
             said = everywhere(further, positions.where(wanted != IGNORED, -1), vocab)
         found.append(said.gather(2, wanted.clamp(min=0)[..., None])[..., 0])
     scores = torch.zeros(texts.shape, device=texts.device)
@@ -66,7 +66,7 @@ def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, sentinel
     return scores.masked_fill(~there, 0)
 
 
-def decoded(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, decoding: Decoding) -> Tensor:
+def decode_choices(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, decoding: Decoding) -> Tensor:
     """Log-probabilities [B, C] of the texts, -inf where there is none; each with as many masks as it has tokens.
 
     The tokens are filled in one after the other, the rest of the masks being looked at anew: the most confident first
@@ -79,7 +79,7 @@ def decoded(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, decoding: D
         rows, places = (lengths == length).nonzero(as_tuple=True)
         wanted = texts[rows, places, :length]
         own, of = rows.unique(return_inverse=True)
-        short = trimmed(batch.take(own), length)
+        short = trim_masks(batch.take(own), length)
         whole = len(own) == len(batch) and torch.equal(short.mask, batch.mask)
         said = everywhere(hidden if whole else again(hidden, short, own), short.read["mask"], vocab)
         parts = torch.arange(len(rows), device=rows.device).split(len(batch))
@@ -102,16 +102,16 @@ def _filled_in(
         found = said.gather(2, wanted[..., None])[..., 0]
         if decoding == "parallel":
             return found.sum(1)
-        at = chosen(found, waiting, decoding)
+        at = next_mask(found, waiting, decoding)
         scores = scores + found[each, at]
         waiting[each, at] = False
         if not waiting.any():
             return scores
-        batch = written(batch, masks[each, at], wanted[each, at])
+        batch = with_tokens(batch, masks[each, at], wanted[each, at])
         said = everywhere(again(hidden, batch, rows), masks, vocab)
 
 
-def spelled(hidden: Hidden, batch: Batch, vocab: int, decoding: Decoding) -> list[list[int]]:
+def most_likely_tokens(hidden: Hidden, batch: Batch, vocab: int, decoding: Decoding) -> list[list[int]]:
     """The tokens that the model itself writes at each row's masks, the likeliest each time."""
     masks = batch.read["mask"]
     waiting, each = masks >= 0, torch.arange(len(batch), device=masks.device)
@@ -122,10 +122,10 @@ def spelled(hidden: Hidden, batch: Batch, vocab: int, decoding: Decoding) -> lis
         if decoding == "parallel":
             out = tokens
             break
-        at = chosen(best, waiting, decoding)
+        at = next_mask(best, waiting, decoding)
         some = waiting.any(1)
         out[each[some], at[some]] = tokens[each[some], at[some]]
-        batch = written(batch, masks[each, at].where(some, -1), tokens[each, at])
+        batch = with_tokens(batch, masks[each, at].where(some, -1), tokens[each, at])
         waiting[each, at] = False
         if not waiting.any():
             break
@@ -133,7 +133,7 @@ def spelled(hidden: Hidden, batch: Batch, vocab: int, decoding: Decoding) -> lis
     return [row[mask >= 0].tolist() for row, mask in zip(out, masks, strict=True)]
 
 
-def chosen(scores: Tensor, waiting: Tensor, decoding: Decoding) -> Tensor:
+def next_mask(scores: Tensor, waiting: Tensor, decoding: Decoding) -> Tensor:
     """Which of the masks [B, M] that wait is next [B]: that of the highest score [B, M], or the first."""
     if decoding == "left_to_right":
         return waiting.long().argmax(1)
@@ -147,14 +147,14 @@ def again(hidden: Hidden, batch: Batch, rows: Tensor) -> Hidden:
     return further(batch, rows)
 
 
-def written(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
+def with_tokens(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
     """A batch with a token [B] at a place [B] of each row, -1: none."""
     ids, rows = batch.ids.clone(), (places >= 0).nonzero()[:, 0]
     ids[rows, places[rows]] = tokens[rows]
     return replace(batch, ids=ids)
 
 
-def trimmed(batch: Batch, count: int) -> Batch:
+def trim_masks(batch: Batch, count: int) -> Batch:
     """A batch with the first `count` masks of each row, what stands after the others moved up."""
     masks, keep = batch.read["mask"], batch.mask.clone()
     rows, places = (masks[:, count:] >= 0).nonzero(as_tuple=True)
@@ -175,7 +175,7 @@ def trimmed(batch: Batch, count: int) -> Batch:
     )
 
 
-def continued(batch: Batch, texts: Tensor) -> Batch:
+def with_continuation(batch: Batch, texts: Tensor) -> Batch:
     """A causal model's batch with a text [B, M] behind each row's last token, but for the text's own last."""
     rows, places = (texts[:, 1:] != IGNORED).nonzero(as_tuple=True)
     more = texts.shape[1] - 1
@@ -185,7 +185,7 @@ def continued(batch: Batch, texts: Tensor) -> Batch:
     return replace(batch, ids=ids, types=types, mask=mask)
 
 
-def answered(batch: Batch, texts: Tensor) -> Batch:
+def with_answer(batch: Batch, texts: Tensor) -> Batch:
     """A batch whose rows have a sentinel each: that, and a text [B, M] behind it, are what the decoder writes."""
     sentinel = batch.ids.gather(1, batch.read["mask"][:, :1])
     return replace(batch, read={}, output=torch.cat([sentinel, texts], 1))

@@ -17,7 +17,15 @@ from torch.nn.utils.rnn import pad_sequence
 from ptune.batch import IGNORED, Batch, Hidden, RowOutput
 from ptune.errors import nearest
 from ptune.heads import Head, scalar_outputs, scale_of, text_logits, text_loss
-from ptune.heads.masks import Decoding, at_once, decoded, everywhere, hinge, one_by_one, spelled
+from ptune.heads.masks import (
+    Decoding,
+    decode_choices,
+    everywhere,
+    hinge,
+    most_likely_tokens,
+    one_by_one,
+    score_in_parallel,
+)
 from ptune.injection import Shape
 from ptune.tokens import Tokens
 
@@ -41,7 +49,7 @@ class Verbalizer(Head):
     and written by the model itself to be compared (PET's COPA and ReCoRD, and its WSC; arXiv 2009.07118, section 4.1);
     without runs of masks it is generated, of at most `longest` tokens.
 
-    verbalizers: the task's sets; name: which of them, null for `preferred` (the pattern's own) or the first.
+    verbalizers: the task's sets; name: which of them, null for `default_pattern` (the pattern's own) or the first.
     """
 
     reads = "mask"
@@ -154,7 +162,7 @@ class Verbalizer(Head):
             scores = one_by_one(hidden, batch, texts, self.vocab, self.sentinels).sum(2)
             scores = scores.masked_fill((texts == IGNORED).all(2), -torch.inf)
         else:
-            scores = decoded(hidden, batch, texts, self.vocab, self.decoding)
+            scores = decode_choices(hidden, batch, texts, self.vocab, self.decoding)
         return scores if self.masked == "choice" else self._of_labels(scores)
 
     def _of_labels(self, words: Tensor) -> Tensor:
@@ -183,7 +191,7 @@ class Verbalizer(Head):
         if self.chained:
             found = one_by_one(hidden, batch, texts, self.vocab, self.sentinels)
         else:
-            found = at_once(hidden, batch, texts, self.vocab)
+            found = score_in_parallel(hidden, batch, texts, self.vocab)
         if self.masked == "choice":
             scores, target = found.sum(2) / (texts != IGNORED).sum(2).clamp(min=1), batch.target
         else:
@@ -203,7 +211,7 @@ class Verbalizer(Head):
         if self.masked == "text":
             assert self.decode is not None
             if self.search is None:
-                ids = spelled(hidden, batch, self.vocab, self.decoding)
+                ids = most_likely_tokens(hidden, batch, self.vocab, self.decoding)
             else:
                 assert hidden.generate is not None
                 ids = hidden.generate(**self.search)

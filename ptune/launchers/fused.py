@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from hydra_plugins.ptune.local import at_once
+from hydra_plugins.ptune.local import jobs_at_once
 from hydra_plugins.ptune.sweep import Group, Sweep, numbers
 
 from ptune.sweeps.jobs import Job, Process
@@ -53,11 +53,11 @@ class FusedLauncher(Sweep):
 
     def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
         """Groups of runs that share a pass, then those that cannot; says which and why."""
-        groups, reasons = grouped(jobs, self.fit)
-        for line in told(groups, reasons):
+        groups, reasons = group_jobs(jobs, self.fit)
+        for line in group_lines(groups, reasons):
             view.say(line)
         alone = [job for several in reasons.values() for job in several]
-        self.places = max(1, min(self.n_jobs or at_once(alone), len(alone)))
+        self.places = max(1, min(self.n_jobs or jobs_at_once(alone), len(alone)))
         return [*groups, *([job] for job in sorted(alone, key=lambda job: job.number))]
 
     def room(self, group: Group, running: Sequence[Group]) -> bool:
@@ -71,11 +71,11 @@ class FusedLauncher(Sweep):
     def fit(self, settings: Train) -> int:
         """How many runs like this one a group may have."""
         from ptune import build
-        from ptune.threads import undivided
+        from ptune.threads import all_threads
 
         most = self.runs or 2**10
-        fitting = int((self.memory * 1e9 if self.memory else free(settings)) / needed(settings))
-        if build.runs_in_threads(settings) and fitting >= undivided():  # no more passes than threads go on at once
+        fitting = int((self.memory * 1e9 if self.memory else free(settings)) / bytes_needed(settings))
+        if build.runs_in_threads(settings) and fitting >= all_threads():  # no more passes than threads go on at once
             return most
         return max(1, min(most, fitting))
 
@@ -83,7 +83,7 @@ class FusedLauncher(Sweep):
 # Which jobs train together
 
 
-def grouped(jobs: Sequence[Job], fit: Callable[[Train], int]) -> tuple[list[list[Job]], dict[str, list[Job]]]:
+def group_jobs(jobs: Sequence[Job], fit: Callable[[Train], int]) -> tuple[list[list[Job]], dict[str, list[Job]]]:
     """(groups of two jobs and more, the other jobs by the reason); fit(settings): how many fit in one group."""
     reasons: dict[str, list[Job]] = {}
     kin: dict[str, list[Job]] = {}
@@ -92,7 +92,7 @@ def grouped(jobs: Sequence[Job], fit: Callable[[Train], int]) -> tuple[list[list
         if why := unfused_reason(s):
             reasons.setdefault(why, []).append(job)
         else:
-            kin.setdefault(shared(s), []).append(job)
+            kin.setdefault(shared_settings(s), []).append(job)
     groups = []
     for family in kin.values():
         most = min(fit(job.spec.settings) for job in family)
@@ -120,7 +120,7 @@ def unfused_reason(s: Train) -> str:
     return ""
 
 
-def shared(s: Train) -> str:
+def shared_settings(s: Train) -> str:
     """What runs of a group have in common, as text."""
     from ptune import build
     from ptune.checks import below
@@ -132,7 +132,7 @@ def shared(s: Train) -> str:
     return json.dumps([values, build.twice(s), cached], sort_keys=True, default=str)
 
 
-def needed(s: Train) -> float:
+def bytes_needed(s: Train) -> float:
     """Bytes that a run's step keeps for its backward pass, every row being as long as rows may be, and a decoder's too.
 
     Not known before data are read: in how many windows a long text is read, and how many candidates an example has
@@ -169,7 +169,7 @@ def free(s: Train) -> float:
 # What is said
 
 
-def told(groups: Sequence[Sequence[Job]], reasons: dict[str, list[Job]]) -> Iterator[str]:
+def group_lines(groups: Sequence[Sequence[Job]], reasons: dict[str, list[Job]]) -> Iterator[str]:
     """A line for each group, and one for each reason to run alone."""
     for group in groups:
         s = group[0].spec.settings

@@ -28,7 +28,7 @@ class LocalLauncher(Sweep):
 
     def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
         """Each job by itself."""
-        self.places = max(1, min(self.n_jobs or at_once(jobs), len(jobs)))
+        self.places = max(1, min(self.n_jobs or jobs_at_once(jobs), len(jobs)))
         return [[job] for job in jobs]
 
     def room(self, group: Group, running: Sequence[Group]) -> bool:
@@ -40,7 +40,7 @@ class LocalLauncher(Sweep):
         return Process(group, self.places)
 
 
-def at_once(jobs: Sequence[Job]) -> int:
+def jobs_at_once(jobs: Sequence[Job]) -> int:
     """How many jobs this machine takes at once: one on a GPU, else one a core that there is memory for."""
     import psutil
 

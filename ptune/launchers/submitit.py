@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra_plugins.ptune.local import at_once
+from hydra_plugins.ptune.local import jobs_at_once
 from hydra_plugins.ptune.sweep import Group, Sweep
 
 from ptune import ranks
@@ -63,13 +63,13 @@ class SubmititLauncher(Sweep):
     def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
         """Each job by itself."""
         local = self.executor == "local"
-        self.submitter = self.made(Path(str(self.config.hydra.sweep.dir)).absolute() / "submitit")
-        self.places = max(1, min(self.n_jobs or (at_once(jobs) if local else len(jobs)), len(jobs)))
+        self.submitter = self.make_executor(Path(str(self.config.hydra.sweep.dir)).absolute() / "submitit")
+        self.places = max(1, min(self.n_jobs or (jobs_at_once(jobs) if local else len(jobs)), len(jobs)))
         if local:  # where jobs and their tasks share the threads; SLURM gives each its own
             self.beside = self.places * int(self.parameters.get("tasks_per_node") or 1)
         return [[job] for job in jobs]
 
-    def made(self, folder: Path) -> Any:
+    def make_executor(self, folder: Path) -> Any:
         """What submits. Raises ConfigError for settings that submitit does not know, and where there is no SLURM."""
         try:
             import submitit

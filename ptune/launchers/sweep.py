@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from ptune.errors import ConfigError, PtuneError
 from ptune.runs import halt
 from ptune.runs.folder import RunFolder
-from ptune.sweeps.jobs import Job, Outcome, composed, failure, interrupt, without_hydra
+from ptune.sweeps.jobs import Job, Outcome, compose_jobs, failure, interrupt, without_hydra
 from ptune.sweeps.ledger import Ledger, events
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
@@ -112,7 +112,7 @@ class Sweep(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
-        jobs = composed(self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx)
+        jobs = compose_jobs(self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx)
         if not jobs:
             return []
         with Ledger(folder) as ledger, View(folder, jobs) as view, told_to_end():
@@ -120,9 +120,9 @@ class Sweep(Launcher):
             course.run(jobs)
         if self.well and hasattr(self.task_function, "well"):
             self.task_function.well = True
-        return [self.returned(job, course.done[job.number]) for job in jobs]
+        return [self.hydra_return(job, course.done[job.number]) for job in jobs]
 
-    def returned(self, job: Job, outcome: Outcome) -> JobReturn:
+    def hydra_return(self, job: Job, outcome: Outcome) -> JobReturn:
         """What Hydra is to know of a job that has ended."""
         found = Returned(job.overrides, without_hydra(job.config), working_dir=os.getcwd(), task_name="train")
         found.hydra_cfg = OmegaConf.masked_copy(job.config, "hydra")
@@ -155,7 +155,7 @@ class Course:
                 for group, outcomes in self.ends():
                     self.full = False
                     if len(group) > 1 and any(outcome.shared and outcome.state == "failed" for outcome in outcomes):
-                        self.view.warn(f"{numbers(group)} together: {outcomes[0].message}; {retried(group)}")
+                        self.view.warn(f"{numbers(group)} together: {outcomes[0].message}; {outcomes_of_group(group)}")
                         waiting[:0] = halves(group)
                         self.view.back(group)
                         continue
@@ -176,21 +176,21 @@ class Course:
     def sorted_out(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are to run. The others have ended: finished before, refused, or the same as another."""
         written = ((event["identity"], self.ledger.folder / event["folder"]) for event in events(self.ledger.folder))
-        known = {identity: folder for identity, folder in written if finished(folder)}
+        known = {identity: folder for identity, folder in written if is_finished(folder)}
         folders: dict[Path, Job] = {}
         left = []
         for job in jobs:
-            wrong = job.error or refused(job, folders.get(job.folder))
+            wrong = job.error or folder_problem(job, folders.get(job.folder))
             folders.setdefault(job.folder, job)
             if wrong is not None:
                 self.end(job, wrong)
-            elif finished(job.folder):
+            elif is_finished(job.folder):
                 self.launcher.well = True
-                self.done[job.number] = Outcome("ok", score=selected(job.folder))
+                self.done[job.number] = Outcome("ok", score=selecting_score(job.folder))
                 self.view.found(job, self.done[job.number])
             elif (twin := known.get(job.identity)) is not None:
                 self.launcher.well = True
-                self.end(job, Outcome("ok", message=same(twin), score=selected(twin)))
+                self.end(job, Outcome("ok", message=same(twin), score=selecting_score(twin)))
             elif job.identity in self.same:
                 self.same[job.identity].append(job)
             else:
@@ -323,7 +323,7 @@ def counts(key: str, given: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{key}.{name}: {value} is too small; {words}"
 
 
-def refused(job: Job, first: Job | None) -> Outcome | None:
+def folder_problem(job: Job, first: Job | None) -> Outcome | None:
     """What is wrong with a job's folder: another job has it, or it holds a run of other settings."""
     environment, wrong = job.folder / "env.json", ""
     held = RunFolder(job.folder).read_json(environment.name) if environment.is_file() else {}
@@ -334,12 +334,12 @@ def refused(job: Job, first: Job | None) -> Outcome | None:
     return failure(PtuneError(wrong)) if wrong else None
 
 
-def finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
     """Whether a run has its final figures."""
     return (folder / "result.json").is_file()
 
 
-def selected(folder: Path) -> float:
+def selecting_score(folder: Path) -> float:
     """The selecting score of a finished run."""
     try:
         return float(RunFolder(folder).read_json("result.json")["selected"])
@@ -358,7 +358,7 @@ def halves(group: Group) -> list[list[Job]]:
     return [list(group[:middle]), list(group[middle:])]
 
 
-def retried(group: Group) -> str:
+def outcomes_of_group(group: Group) -> str:
     """What becomes of the jobs of a group that ended as a whole."""
     return "retrying them in halves" if len(group) > 2 else "retrying them one by one"
 

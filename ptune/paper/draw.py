@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ptune.paper.found import Found, shared
+from ptune.paper.found import Found, shared_reasons
 from ptune.paper.table import Table
 from ptune.reports.figures import Chart, Point, Series
 
@@ -15,7 +15,7 @@ def charts(table: Table, cells: Sequence[Found]) -> list[Chart]:
     if drawing is None:
         return []
     axes = [*table.rows, *table.columns]
-    reasons = shared(cells)
+    reasons = shared_reasons(cells)
     made = []
     for panel, entry in table.axes[drawing.panels].items():
         series = []

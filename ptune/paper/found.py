@@ -63,7 +63,7 @@ class Found:
         return [] if self.ours is None else list(dict.fromkeys([*self.cell.not_comparable, *self.ours.caveats]))
 
 
-def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], going: bool, root: Path) -> Found:
+def cell_state(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], going: bool, root: Path) -> Found:
     """What has become of a cell. failures: why runs have failed, by folder; going: whether somebody runs the table.
 
     A cell without a work was not asked for, and there is nothing of it.
@@ -78,9 +78,9 @@ def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], go
         return Found(cell, FAILED, work.problem, by=by)
     finished = [place for place in work.places(cell.stage) if place.state == FINISHED]
     ours = figure(cell, work, finished, root) if finished else None
-    if work.ended(cell.stage):
+    if work.has_figure(cell.stage):
         assert ours is not None
-        if any(place.changed for place in finished):
+        if any(place.settings_changed for place in finished):
             ours.caveats.append("its settings have changed since; rerun=true runs it again")
         ended = Found(cell, OK, "", ours, by)
         return replace(ended, state=NOT_COMPARABLE, why="; ".join(ended.reasons)) if ended.reasons else ended
@@ -92,7 +92,7 @@ def found(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str], go
     return Found(cell, *waiting(work, going), ours, by)
 
 
-def shared(cells: Sequence[Found]) -> str:
+def shared_reasons(cells: Sequence[Found]) -> str:
     """The reasons for which none of our figures compares with a published one; empty where they have none in common."""
     first, *others = [each.reasons for each in cells if each.ours] or [[]]
     return "; ".join(reason for reason in first if all(reason in other for other in others))
@@ -110,21 +110,23 @@ def waiting(work: Work, going: bool) -> tuple[str, str]:
 def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     """Our figure of a cell, from the finished runs that it is of."""
     mine = [results.read(place.of(cell.stage)) for place in places]
-    groups = results.grouped(mine)
+    groups = results.group_runs(mine)
     caveats = [str(run.result["caveat"]) for run in mine if "caveat" in run.result]
     if any(run.result["synthetic"] for run in mine):
         caveats.append("synthetic data")
     if len(groups) > 1:
-        apart = results.told_apart(groups)
+        apart = results.distinct_settings(groups)
         caveats.append(f"its runs differ in more than the seed: {', '.join(sorted(apart[0])) or 'their data'}")
     group = groups[0]
     result = mine[0].result
     metric = cell.metric or str(result["metric"])
     spread = group.spread(of(metric, cell.beside))
     tried, space, edge = 1, {}, {}
-    if work.tried:
-        search = results.grouped([results.read(place.of(cell.stage)) for place in work.tried], searched(work))[0]
-        tried, space, edge = len(work.tried), dict(work.cell.search), search.edge
+    if work.search_trials:
+        search = results.group_runs(
+            [results.read(place.of(cell.stage)) for place in work.search_trials], searched_settings(work)
+        )[0]
+        tried, space, edge = len(work.search_trials), dict(work.cell.search), search.edge
     return Ours(
         n=spread.n,
         mean=spread.mean,
@@ -143,7 +145,7 @@ def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     )
 
 
-def searched(work: Work) -> list[str]:
+def searched_settings(work: Work) -> list[str]:
     """The settings that a search tries, as run folders call them."""
     return [key.removesuffix(".value") for key in work.cell.search]
 

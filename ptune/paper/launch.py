@@ -11,8 +11,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 
 from ptune.paper.plan import Place
-from ptune.paper.table import overrides, said
-from ptune.where import of_hydra
+from ptune.paper.table import hydra_value, overrides
+from ptune.where import hydra_flags
 
 LAUNCHER = "hydra/launcher=fused"  # where the command line names no other
 
@@ -25,10 +25,15 @@ def launch(places: Sequence[Place], root: Path, quiet: bool) -> dict[Path, str]:
 
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    chosen = of_hydra("hydra/launcher=", "hydra.launcher.")
+    chosen = hydra_flags("hydra/launcher=", "hydra.launcher.")
     if not any(word.startswith("hydra/launcher=") for word in chosen):
         chosen = [LAUNCHER, *chosen]
-    of_all = [*of_hydra("hydra.searchpath="), *chosen, "hydra.mode=MULTIRUN", f"hydra.sweep.dir={said(str(root))}"]
+    of_all = [
+        *hydra_flags("hydra.searchpath="),
+        *chosen,
+        "hydra.mode=MULTIRUN",
+        f"hydra.sweep.dir={hydra_value(str(root))}",
+    ]
     config = hydra.compose_config("train", of_all, RunMode.MULTIRUN, from_shell=False, with_log_configuration=False)
     task = Job("train")
     launcher = Plugins.instance().instantiate_launcher(
@@ -38,18 +43,18 @@ def launch(places: Sequence[Place], root: Path, quiet: bool) -> dict[Path, str]:
     )
     folders = [place.folder.relative_to(root) for place in places]
     jobs = [
-        [*overrides(place.words), *(["quiet=true"] if quiet else []), f"hydra.sweep.subdir={said(str(folder))}"]
+        [*overrides(place.words), *(["quiet=true"] if quiet else []), f"hydra.sweep.subdir={hydra_value(str(folder))}"]
         for place, folder in zip(places, folders, strict=True)
     ]
     ends = launcher.launch(jobs, initial_job_idx=0)
     return {
-        place.folder: ended(end)
+        place.folder: failure_line(end)
         for place, end in zip(places, ends, strict=True)
         if not (place.folder / "result.json").is_file()
     }
 
 
-def ended(end: JobReturn) -> str:
+def failure_line(end: JobReturn) -> str:
     """What ended a run that has no result, in a line; launchers that keep a ledger say more there."""
     error = end._return_value
     if not isinstance(error, BaseException):

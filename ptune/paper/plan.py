@@ -23,9 +23,9 @@ from ptune import bounded, build, train
 from ptune.config import Train
 from ptune.errors import PtuneError, UnavailableError
 from ptune.leaves import leaf
-from ptune.paper.table import Cell, Words, counted, overrides, trials
+from ptune.paper.table import Cell, Words, overrides, seed_list, trials
 from ptune.runs.folder import RunFolder, code_version
-from ptune.where import of_hydra
+from ptune.where import hydra_flags
 
 FINISHED, BEGUN, NOTHING = "finished", "begun", "nothing"
 REPLACED = "replaced"  # where run folders go that are run again
@@ -41,7 +41,7 @@ class Place:
     @cached_property
     def settings(self) -> Train:
         """What its overrides compose to. Raises PtuneError or HydraException where they do not."""
-        return composed(self.words)
+        return compose_settings(self.words)
 
     @property
     def state(self) -> str:
@@ -51,7 +51,7 @@ class Place:
         return BEGUN if (self.folder / "config.yaml").is_file() else NOTHING
 
     @property
-    def changed(self) -> bool:
+    def settings_changed(self) -> bool:
         """Whether what is there was made with other settings than are asked for now."""
         return self.state != NOTHING and environment(self.folder).get("identity") != build.identity(self.settings)
 
@@ -87,16 +87,16 @@ class Work:
     known: dict[str, Place] = field(default_factory=dict)  # by the name of the folder; each composes once
 
     @cached_property
-    def tried(self) -> list[Place]:
+    def search_trials(self) -> list[Place]:
         """The trials of the search, with the first seed; none where there is a problem."""
         return [
-            self.place("search/" + named(trial), {**trial, "seed": seed})
+            self.place("search/" + trial_folder(trial), {**trial, "seed": seed})
             for trial in self.trials
             for seed in self.seeds[:1]
         ]
 
     @property
-    def hindered(self) -> str | None:
+    def obstacle(self) -> str | None:
         """Why it cannot run, if it cannot."""
         return self.problem or self.lacking
 
@@ -109,9 +109,9 @@ class Work:
         """The trial that the selecting score of a stage chose, null: the run's own, once all have ended; of equals the
         first.
         """
-        if not self.tried or any(place.state != FINISHED for place in self.tried):
+        if not self.search_trials or any(place.state != FINISHED for place in self.search_trials):
             return None
-        return max(self.tried, key=lambda place: selected(place.of(stage)))
+        return max(self.search_trials, key=lambda place: selecting_score(place.of(stage)))
 
     def places(self, stage: str | None = None) -> list[Place]:
         """The runs that a cell's figure is of, as far as they are known: with a search when it has ended.
@@ -124,14 +124,16 @@ class Work:
         best = self.best(stage)
         if best is None:
             return []
-        chosen = self.trials[self.tried.index(best)]
-        below = "" if best is self.best(None) else f"{named(chosen)}/"
+        chosen = self.trials[self.search_trials.index(best)]
+        below = "" if best is self.best(None) else f"{trial_folder(chosen)}/"
         return [best, *(self.place(f"{below}{seed}", {**chosen, "seed": seed}) for seed in self.seeds[1:])]
 
     @property
     def every(self) -> list[Place]:
         """The trials, and the runs that the figures of its cells are of."""
-        return list(dict.fromkeys([*self.tried, *(place for stage in self.stages for place in self.places(stage))]))
+        return list(
+            dict.fromkeys([*self.search_trials, *(place for stage in self.stages for place in self.places(stage))])
+        )
 
     @property
     def number(self) -> int:
@@ -147,17 +149,17 @@ class Work:
     def take_seeds_that_ended(self) -> None:
         """Count further seeds in, as far as they have been run: somebody has asked for them before."""
         assert self.settings is not None
-        self.seeds = counted(self.cell.seeds or [self.settings.seed], None)
+        self.seeds = seed_list(self.cell.seeds or [self.settings.seed], None)
         while (self.folder / str(further := max(self.seeds) + 1) / "result.json").is_file():
             self.seeds.append(further)
 
-    def ended(self, stage: str | None) -> bool:
+    def has_figure(self, stage: str | None) -> bool:
         """Whether the figure of a cell is there, see `places`."""
         places = self.places(stage)
         return bool(places) and all(place.state == FINISHED for place in places)
 
 
-def planned(cells: Iterable[Cell], owners: Mapping[str, Cell], root: Path) -> dict[str, Work]:
+def plan_cells(cells: Iterable[Cell], owners: Mapping[str, Cell], root: Path) -> dict[str, Work]:
     """What cells stand for, by their key; composes each once. owners: by key the cells whose folders have the runs."""
     found: dict[str, Work] = {}
     for cell in cells:
@@ -175,27 +177,27 @@ def work(cell: Cell, root: Path) -> Work:
     made = Work(cell, root / cell.name, stages=[cell.stage])
     first = trials(cell.search)[:1]
     try:
-        made.settings = composed({**cell.words, **(first[0] if first else {})})
+        made.settings = compose_settings({**cell.words, **(first[0] if first else {})})
     except (PtuneError, HydraException) as error:
         from ptune.explain import explain
 
         made.problem = explain(error, "train").splitlines()[0]
         return made
-    made.seeds = counted(cell.seeds or [made.settings.seed], cell.number)
+    made.seeds = seed_list(cell.seeds or [made.settings.seed], cell.number)
     return made
 
 
-def composed(words: Mapping[str, Any]) -> Train:
+def compose_settings(words: Mapping[str, Any]) -> Train:
     """The settings of a run. Raises PtuneError or HydraException for overrides that do not fit together."""
-    return build.settings(compose("train", [*of_hydra("hydra.searchpath="), *overrides(words)]))
+    return build.settings(compose("train", [*hydra_flags("hydra.searchpath="), *overrides(words)]))
 
 
-def selected(folder: Path) -> float:
+def selecting_score(folder: Path) -> float:
     """The score that a finished run's best evaluation was chosen by."""
     return float(RunFolder(folder).read_json("result.json")["selected"])
 
 
-def named(trial: Words) -> str:
+def trial_folder(trial: Words) -> str:
     """A trial as the name of its folder."""
     return ",".join(f"{key}={value}" for key, value in trial.items())
 
@@ -214,13 +216,13 @@ class Reach:
     def data(self, s: Train) -> str | None:
         """What is wrong with the task's data."""
         of_task = {name: s.task.get(name) for name in ("name", "source")}
-        return self.asked(json.dumps([of_task, asdict(s.data)], default=str), train.look_for_data, s)
+        return self.describe_availability(json.dumps([of_task, asdict(s.data)], default=str), train.look_for_data, s)
 
     def weights(self, s: Train) -> str | None:
         """What is wrong with the backbone's checkpoint."""
-        return self.asked(json.dumps(s.backbone, default=str), train.look_for_weights, s)
+        return self.describe_availability(json.dumps(s.backbone, default=str), train.look_for_weights, s)
 
-    def asked(self, key: str, look: Any, s: Train) -> str | None:
+    def describe_availability(self, key: str, look: Any, s: Train) -> str | None:
         """What a look says, in a line; nothing where all is there."""
         if key not in self.told:
             try:
@@ -251,7 +253,7 @@ def code(env: Mapping[str, Any]) -> str:
     return ", ".join([f"ptune {commit[:12]}{f'+{changed}' if changed else ''}", *told])
 
 
-def here() -> str:
+def current_provenance() -> str:
     """What a run would be made with now."""
     from importlib import metadata
 
@@ -263,14 +265,14 @@ def here() -> str:
 
 def other_code(works: Iterable[Work]) -> Iterator[str]:
     """A line for each version of the code, other than the one here, that finished runs are of."""
-    now = here()
+    now = current_provenance()
     found: dict[str, list[str]] = {}
     for each in works:
         for place in each.every:
             if place.state == FINISHED and (was := code(environment(place.folder))) != now:
                 found.setdefault(was, []).append(each.cell.name)
     for was, cells in found.items():
-        yield f"{listed(cells)}: run with {was}; here is {now}. rerun=true runs them again"
+        yield f"{first_names(cells)}: run with {was}; here is {now}. rerun=true runs them again"
 
 
 def other_data(works: Iterable[Work]) -> Iterator[str]:
@@ -285,11 +287,11 @@ def other_data(works: Iterable[Work]) -> Iterator[str]:
             key = json.dumps([s.task["name"], asdict(s.data)])
             if key not in now:
                 now[key] = checksums(s)
-            was = told(environment(place.folder).get("data", {}).get("files", {}))
+            was = files_without_paths(environment(place.folder).get("data", {}).get("files", {}))
             if now[key] not in (None, was):
                 found.setdefault(s.task["name"], []).append(each.cell.name)
     for task, cells in found.items():
-        yield f"{listed(cells)}: the files of {task} have changed since; rerun=true runs them again"
+        yield f"{first_names(cells)}: the files of {task} have changed since; rerun=true runs them again"
 
 
 def checksums(s: Train) -> dict[str, Any] | None:
@@ -303,17 +305,17 @@ def checksums(s: Train) -> dict[str, Any] | None:
         return None
     if missing(task, found, origin):
         return None
-    return told({split: source.files() for split, source in found.items()})
+    return files_without_paths({split: source.files() for split, source in found.items()})
 
 
-def told(files: Any) -> Any:
+def files_without_paths(files: Any) -> Any:
     """What is known of files but where they are."""
     from ptune.reports.results import without_paths
 
     return without_paths(files)
 
 
-def listed(cells: Sequence[str]) -> str:
+def first_names(cells: Sequence[str]) -> str:
     """Names of cells, the first few."""
     each = list(dict.fromkeys(cells))
     return ", ".join(each[:6]) + (f" and {len(each) - 6} more" if len(each) > 6 else "")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ptune.paper.found import Found, shared
+from ptune.paper.found import Found, shared_reasons
 from ptune.paper.table import CORROBORATED, READ, UNCONFIRMED, Published, Scale, Table, overrides
 
 MARKS = {READ: "", CORROBORATED: "~", UNCONFIRMED: "?"}
@@ -37,15 +37,15 @@ FIELDS = (
 )  # fmt: skip
 
 
-def marked(figure: Published) -> str:
+def with_marks(figure: Published) -> str:
     """A published figure with the marks of its status."""
     spread = "" if figure.std is None else f" ± {figure.std:g}"
     return f"{figure.value:g}{spread}{MARKS[figure.status]}{QUOTED * figure.quoted}"
 
 
-def published(found: Found) -> str:
+def published_figures(found: Found) -> str:
     """All published figures of a cell, each with its origin."""
-    return ", ".join(f"{marked(figure)} ({figure.origin.partition(',')[0]})" for figure in found.cell.published)
+    return ", ".join(f"{with_marks(figure)} ({figure.origin.partition(',')[0]})" for figure in found.cell.published)
 
 
 def difference(found: Found) -> str:
@@ -83,15 +83,15 @@ def rows(cells: Sequence[Found]) -> list[list[str]]:
             else [""] * 9
         )
         name = f"{each.cell.row} | {each.cell.column}"
-        lines.append([name, published(each), *figures, state(each)])
+        lines.append([name, published_figures(each), *figures, state(each)])
     return lines
 
 
-def told(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
+def table_notes(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
     """What is to be known of a table: its origin, its scale, what its marks mean, and what cells share."""
     of_scale = table.scales.get(scale, Scale())  # type: ignore[call-overload]
     figures = [figure for each in cells for figure in each.cell.published]
-    marks = {mark for figure in figures for mark in marked(figure) if mark in LEGEND}
+    marks = {mark for figure in figures for mark in with_marks(figure) if mark in LEGEND}
     marks |= {"no mark"} if any(not MARKS[figure.status] for figure in figures) else set()
     origins = Counter(each.cell.target.origin for each in cells if each.cell.target)
     lines = [f"{table.title}; {table.citation}; scale={scale}"]
@@ -101,7 +101,7 @@ def told(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
     lines += [
         f"{mark}: {LEGEND[mark]}" if " " in mark else f"{mark} {LEGEND[mark]}" for mark in LEGEND if mark in marks
     ]
-    if reasons := shared(cells):
+    if reasons := shared_reasons(cells):
         lines.append(f"none of our figures is comparable with the published ones: {reasons}")
     if sharing := sum(each.by is not None for each in cells):
         lines.append(f"{sharing} of {len(cells)} cells share another cell's runs")
@@ -110,14 +110,14 @@ def told(table: Table, scale: str, cells: Sequence[Found]) -> list[str]:
 
 def markdown(table: Table, scale: str, cells: Sequence[Found], notes: Sequence[str]) -> str:
     """The table as published, ours over theirs in each cell, then all that is to be said of each cell."""
-    first, *further = [*told(table, scale, cells), *notes]
+    first, *further = [*table_notes(table, scale, cells), *notes]
     columns = list(dict.fromkeys(each.cell.column for each in cells))
     lines = [f"# {first}", "", *(f"- {line}" for line in further), "", "Ours / published:", ""]
-    lines += [piped(["", *columns]), piped(["---", *(["---:"] * len(columns))])]
+    lines += [table_line(["", *columns]), table_line(["---", *(["---:"] * len(columns))])]
     for row in dict.fromkeys(each.cell.row for each in cells):
         here = {each.cell.column: each for each in cells if each.cell.row == row}
-        lines.append(piped([row, *(brief(here[column]) if column in here else "" for column in columns)]))
-    lines += ["", piped(COLUMNS), piped(["---"] * len(COLUMNS)), *(piped(line) for line in rows(cells))]
+        lines.append(table_line([row, *(brief(here[column]) if column in here else "" for column in columns)]))
+    lines += ["", table_line(COLUMNS), table_line(["---"] * len(COLUMNS)), *(table_line(line) for line in rows(cells))]
     return "\n".join(lines) + "\n"
 
 
@@ -128,10 +128,10 @@ def brief(found: Found) -> str:
         ours += f" ± {found.ours.std:.1f}"
     if not ours:
         ours = state(found) if found.cell.missing else found.state
-    return f"{ours} / {marked(found.cell.target) if found.cell.target else '-'}"
+    return f"{ours} / {with_marks(found.cell.target) if found.cell.target else '-'}"
 
 
-def piped(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
     """A line of a Markdown table."""
     return f"| {' | '.join(cell.replace('|', '·') for cell in cells)} |"
 
@@ -147,7 +147,7 @@ def comma_separated(cells: Sequence[Found]) -> str:
             "row": each.cell.row,
             "column": each.cell.column,
             "cell": each.cell.name,
-            "further_published": ", ".join(f"{marked(f)} ({f.origin})" for f in each.cell.published[1:]),
+            "further_published": ", ".join(f"{with_marks(f)} ({f.origin})" for f in each.cell.published[1:]),
             "difference": difference(each),
             "state": each.state,
             "why": each.why,
@@ -155,7 +155,7 @@ def comma_separated(cells: Sequence[Found]) -> str:
         }
         if target:
             line |= {
-                "published": marked(target),
+                "published": with_marks(target),
                 "published_status": target.status,
                 "published_quoted": target.quoted,
                 "published_origin": target.origin,
@@ -177,7 +177,7 @@ def as_json(name: str, table: Table, scale: str, cells: Sequence[Found], notes: 
         "title": table.title,
         "citation": table.citation,
         "scale": scale,
-        "told": told(table, scale, cells),
+        "told": table_notes(table, scale, cells),
         "notes": list(notes),
         "legend": LEGEND,
         "cells": [cell_as_json(each) for each in cells],
@@ -205,5 +205,5 @@ def cell_as_json(found: Found) -> dict[str, Any]:
 def figure_as_json(figure: Published) -> dict[str, Any]:
     """A published figure as data."""
     key = "unconfirmed_value" if figure.status == UNCONFIRMED else "value"
-    told = {"text": marked(figure), key: figure.value, "status": figure.status}
+    told = {"text": with_marks(figure), key: figure.value, "status": figure.status}
     return {**told, "quoted": figure.quoted, "origin": figure.origin, "std": figure.std}

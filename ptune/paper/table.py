@@ -125,7 +125,7 @@ class Published(NamedTuple):
 class Cell(NamedTuple):
     """A cell at a scale. name: its entries, joined by dots; words: its overrides.
 
-    seeds: of its runs; null: its settings' own. number: how many of them are asked for, see `counted`; null: these.
+    seeds: of its runs; null: its settings' own. number: how many of them are asked for, see `seed_list`; null: these.
     """
 
     name: str
@@ -269,14 +269,14 @@ def cell(
     of_scale = table.scales.get(scale, Scale())  # type: ignore[call-overload]
     scripts = [deltas for deltas in own if deltas.paper]
     paper = scripts or parts
-    search = merged(*(deltas.search for deltas in [*([] if scripts else parts), *own]))
-    words = merged(*(deltas.set for deltas in both))
+    search = merge_mappings(*(deltas.search for deltas in [*([] if scripts else parts), *own]))
+    words = merge_mappings(*(deltas.set for deltas in both))
     if scale == "demo":
-        words = merged(words, of_scale.set, *(deltas.demo for deltas in both))
+        words = merge_mappings(words, of_scale.set, *(deltas.demo for deltas in both))
     else:
-        words = merged(words, *(deltas.paper for deltas in paper), of_scale.set)
+        words = merge_mappings(words, *(deltas.paper for deltas in paper), of_scale.set)
         if scale == "quick":
-            words = merged(words, *(deltas.quick for deltas in (both if search else own)))
+            words = merge_mappings(words, *(deltas.quick for deltas in (both if search else own)))
     reasons = [*(deltas.not_comparable for deltas in both), of_scale.not_comparable]
     telling = {key: value for key, value in more.items() if not harmless(key)}
     reasons.append(f"with {' '.join(overrides(telling))}" if telling else None)
@@ -287,7 +287,7 @@ def cell(
         row=" ".join(part.label for part in rows),
         column=" ".join(part.label for part in columns),
         entries=entries,
-        words=merged(words, more),
+        words=merge_mappings(words, more),
         search=search if scale == "paper" else {},
         seeds=seeds,
         number=count,
@@ -306,7 +306,7 @@ def harmless(key: str) -> bool:
     return plain == "data" or any(plain == name or plain.startswith(f"{name}.") for name in HARMLESS)
 
 
-def merged(*several: Mapping[str, Any]) -> dict[str, Any]:
+def merge_mappings(*several: Mapping[str, Any]) -> dict[str, Any]:
     """Mappings as one; of a key that several have the last one's value, in the place of the first."""
     found: dict[str, Any] = {}
     for each in several:
@@ -319,12 +319,12 @@ def last(*values: Any) -> Any:
     return next((value for value in reversed(values) if value is not None), None)
 
 
-def counted(seeds: Sequence[int], count: int | None) -> list[int]:
+def seed_list(seeds: Sequence[int], count: int | None) -> list[int]:
     """So many seeds: the given ones, then those that follow the largest; null: the given ones."""
     return [*seeds] if count is None else [*seeds, *range(max(seeds) + 1, max(seeds) + 1 + count)][:count]
 
 
-def selected(found: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
+def matching_cells(found: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
     """The cells that one of the patterns names. Raises ConfigError for a pattern that names none."""
     problems = [
         f"cells: '{pattern}' names no cell; {nearest(pattern, [cell.name for cell in found][:8])}"
@@ -343,10 +343,10 @@ def names(cell: Cell, pattern: str) -> bool:
 
 def overrides(words: Mapping[str, Any]) -> list[str]:
     """The words of a command line."""
-    return [f"{key}={said(each)}" for key, each in words.items()]
+    return [f"{key}={hydra_value(each)}" for key, each in words.items()]
 
 
-def said(given: Any) -> str:
+def hydra_value(given: Any) -> str:
     """A value in Hydra's grammar of overrides."""
     from ptune.words import quote
 
@@ -355,9 +355,9 @@ def said(given: Any) -> str:
     if isinstance(given, bool):
         return str(given).lower()
     if isinstance(given, list | tuple):
-        return f"[{','.join(said(each) for each in given)}]"
+        return f"[{','.join(hydra_value(each) for each in given)}]"
     if isinstance(given, Mapping):
-        return f"{{{','.join(f'{key}:{said(each)}' for key, each in given.items())}}}"
+        return f"{{{','.join(f'{key}:{hydra_value(each)}' for key, each in given.items())}}}"
     text = str(given)
     plain = isinstance(given, int | float) or (text[:1].isalpha() and text.replace("_", "").isalnum())
     return text if plain else quote(text)

@@ -82,7 +82,7 @@ class Classic(Procedure):
         lowercase = whole if self.lowercase is None else self.lowercase
         pairs = whole and len(task.segments or task.fields) > 1
         split = pieces(whole, lowercase)
-        counts = Counter(piece for text in shown(task, train) for piece in split(text))
+        counts = Counter(piece for text in shown_texts(task, train) for piece in split(text))
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         known = [word for word, count in ordered if count >= self.min_count]
         found = self.read(set(known), lowercase, session.progress) if self.vectors else {}
@@ -127,7 +127,7 @@ def write_vectors(path: Path, tokenizer: Any, words: Iterable[str], found: dict[
     write_atomically(path, save(tensors))
 
 
-def shown(task: Any, examples: Iterable[Example]) -> Iterator[str]:
+def shown_texts(task: Any, examples: Iterable[Example]) -> Iterator[str]:
     """Every text that the plain template shows of some examples; of words that are tagged each one."""
     for example in examples:
         for candidate, _ in task.candidates(example):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ptune.batch import Example
 from ptune.leaves import with_defaults
-from ptune.procedures.pet import UNTRAINED, Pet, Scored, merged, pet_patterns, softmax, summary
+from ptune.procedures.pet import UNTRAINED, Pet, Scored, merge_logits, pet_patterns, softmax, summary
 from ptune.seeds import mix
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class Ipet(Pet):
                     name = f"generation{generation}-{pattern}-{rep}"
                     others = [each for each in last if each.pattern != pattern or each.rep not in (0, rep)]
                     rng = np.random.default_rng(mix(session.settings.seed, "grow", name))
-                    new = self.grown(session.task.answers, unlabeled, others, weights, counts, generation, rng)
+                    new = self.grow_training_set(
+                        session.task.answers, unlabeled, others, weights, counts, generation, rng
+                    )
                     found.append(self.train(session, name, pattern, rep, unlabeled, [*labeled, *new]))
             told.append({**summary(session, found, weights), "train": len(labeled) + len(new)})
         return found, {"generations": told, **{k: v for k, v in told[-1].items() if k != "train"}}
@@ -130,7 +132,7 @@ class Ipet(Pet):
         found = []
         for pattern in patterns:
             child = session.child(f"generation1-{pattern}", method=self.method(pattern, UNTRAINED))
-            found.append(self.scored(session, child, pattern, 0, unlabeled))
+            found.append(self.summarize_stage(session, child, pattern, 0, unlabeled))
         return found
 
     @property
@@ -145,7 +147,7 @@ class Ipet(Pet):
         seen = Counter(example.gold for example in labeled)
         return [int(seen[label] * (self.scale ** (generation - 1) - 1)) for label in labels]
 
-    def grown(
+    def grow_training_set(
         self,
         labels: Sequence[Any],
         unlabeled: Sequence[Example],
@@ -161,7 +163,7 @@ class Ipet(Pet):
         several.
         """
         asked = rng.choice(len(others), max(1, round(self.others * len(others))), replace=False)
-        logits = merged([others[i].unlabeled for i in asked], [weights[others[i].pattern] for i in asked])
+        logits = merge_logits([others[i].unlabeled for i in asked], [weights[others[i].pattern] for i in asked])
         probabilities = softmax(np.stack(logits))
         given, new = probabilities.argmax(1), list[Example]()
         for index, (label, count) in enumerate(zip(labels, counts, strict=True)):

@@ -20,7 +20,7 @@ from ptune.heads.verbalizer import Verbalizer
 from ptune.metrics import correlation, products
 from ptune.model import Model
 from ptune.progress import Progress
-from ptune.runs.stages import changed
+from ptune.runs.stages import with_changes
 from ptune.session import Session
 from ptune.tokens import Tokens
 
@@ -38,7 +38,7 @@ def search(
     rendering: the leaf that renders the examples. Raises ConfigError for a head that reads no words and for
     labels without words of their own, and DataError for a label without examples.
     """
-    s, task = changed(session.settings, {"method": {"template": rendering}}), session.task
+    s, task = with_changes(session.settings, {"method": {"template": rendering}}), session.task
     model = build.assemble([s], task)
     template, head = model.member(0).template, model.member(0).head
     if not isinstance(head, Verbalizer):

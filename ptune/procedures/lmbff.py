@@ -90,11 +90,11 @@ class LmBff(Procedure):
         def written() -> dict[str, Any]:
             return search(session, self.rendering(session), self.writer, self.beam, self.length)
 
-        kept = self.kept(session, "templates.json", written)
+        kept = self.search_once(session, "templates.json", written)
         self.verbalizer = kept["verbalizer"]
         alone = {"method": {"template": {"_target_": PATTERN, "name": FOUND}}}
         candidates = [{"text": text} for text in kept["texts"][: self.n_templates]]
-        ranked = self.ranked(
+        ranked = self.train_candidates(
             session, "template", candidates, kept["written"], lambda each: {**self.with_pattern(each["text"]), **alone}
         )
         self.tell(session, "template", ranked, lambda each: each["text"])
@@ -109,8 +109,8 @@ class LmBff(Procedure):
 
     def vote(self, session: Any) -> dict[str, Any]:
         """Train as the method does with each of the templates that rank best; the mean of their logits answers."""
-        from ptune.procedures.pet import decoded, merged, scores_of
-        from ptune.runs.accounting import together
+        from ptune.procedures.pet import decode_logits, merge_logits, scores_of
+        from ptune.runs.accounting import joint_account
 
         best = sorted(self.results["template"]["ranked"], key=lambda each: -float(each["selected"]))
         best = best[: self.ensemble]
@@ -126,12 +126,12 @@ class LmBff(Procedure):
             if not self.keep_weights:
                 child.drop_weights()
         select, report = (
-            decoded(session.task, session.corpus.splits[split], merged(said[split], [1.0] * len(best)))
+            decode_logits(session.task, session.corpus.splits[split], merge_logits(said[split], [1.0] * len(best)))
             for split in splits
         )
         scores = [result["score"] for result in results]
         told = {"templates": [each["text"] for each in best], "scores": scores, "mean": sum(scores) / len(scores)}
-        figures: dict[str, Any] = session.answered(select, report, together([r["parameters"] for r in results]))
+        figures: dict[str, Any] = session.answered(select, report, joint_account([r["parameters"] for r in results]))
         chosen = f"what is found, by the highest {session.settings.metric} on {session.settings.select_on}"
         return {**figures, "ensemble": told, "selection": chosen}
 
@@ -139,14 +139,16 @@ class LmBff(Procedure):
         """The label words by which training goes best, of those by which the untrained model does."""
         from ptune.procedures.likely_words import search
 
-        kept = self.kept(session, "label_words.json", lambda: search(session, self.rendering(session), *self.limits))
+        kept = self.search_once(
+            session, "label_words.json", lambda: search(session, self.rendering(session), *self.limits)
+        )
 
         def changes(each: Mapping[str, Any]) -> dict[str, Any]:
             found = with_words(each["words"])
             found["method"]["template"] = self.rendering(session)
             return found
 
-        ranked = self.ranked(session, "words", kept["combinations"], kept["written"], changes)
+        ranked = self.train_candidates(session, "words", kept["combinations"], kept["written"], changes)
         self.tell(session, "label words", ranked, lambda each: ", ".join(f"{k}: {v}" for k, v in each["words"].items()))
         session.settle(**with_words(ranked["found"]["words"]))
         self.results["label_words"] = ranked
@@ -156,19 +158,19 @@ class LmBff(Procedure):
         """The pattern that the method demonstrates, alone."""
         return {"_target_": PATTERN, "name": session.settings.method["template"].get("name")}
 
-    def kept(self, session: Any, name: str, search: Any) -> dict[str, Any]:
+    def search_once(self, session: Any, name: str, search: Any) -> dict[str, Any]:
         """What a search found, which is done once and stands in the run folder."""
         if not session.folder.file(name).is_file():
             session.folder.write_json(name, search())
         return dict(session.folder.read_json(name))
 
-    def ranked(
+    def train_candidates(
         self, session: Any, kind: str, candidates: Sequence[Mapping[str, Any]], written: Mapping[str, Any], changes: Any
     ) -> dict[str, Any]:
         """Train with each candidate, and with what is written beside them; the best, of equals the first."""
         session.expected = len(session.stages) + len(candidates) + 1
         scored = [
-            {**each, "selected": self.selected(session, f"{kind}_{name}", changes(each))}
+            {**each, "selected": self.selecting_score(session, f"{kind}_{name}", changes(each))}
             for name, each in [("written", written), *((f"{i:03d}", each) for i, each in enumerate(candidates))]
         ]
         return {
@@ -177,7 +179,7 @@ class LmBff(Procedure):
             "ranked": scored[1:],
         }
 
-    def selected(self, session: Any, name: str, changes: Mapping[str, Any]) -> float:
+    def selecting_score(self, session: Any, name: str, changes: Mapping[str, Any]) -> float:
         """The score that selects, of a training with some changes."""
         child = session.child(name, **changes)
         score = float(child.complete()["selected"])

@@ -63,12 +63,12 @@ class Multitask(Procedure):
         """The joint phase, then each task alone, the run's own last."""
         others = further(self.tasks, self.data, session)
         session.expected = 1 + len(others)
-        yield Stage(JOINT, partial(self.together, session))
+        yield Stage(JOINT, partial(self.train_jointly, session))
         for name in others:
             yield Stage(name, partial(self.alone, session, name, others))
         yield Stage("train", partial(self.own, session, others))
 
-    def together(self, session: Any) -> dict[str, Any]:
+    def train_jointly(self, session: Any) -> dict[str, Any]:
         """Train on all tasks."""
         settings = {"tasks": self.tasks, "temperature": self.temperature, "data": self.data}
         procedure = {"_target_": f"{Joint.__module__}.{Joint.__name__}", **settings}
@@ -150,7 +150,7 @@ def further(
     lengths = {"max_length": None} if usual else {}
     return {
         name: {
-            **{"task": task, "metric": None, "report_on": None, **compat.of_task(s, deepcopy(task))},
+            **{"task": task, "metric": None, "report_on": None, **compat.apply_to_task(s, deepcopy(task))},
             "data": {"layout": None, **lengths, **(data or {}).get(name, {})},
         }
         for name, task in tasks.items()

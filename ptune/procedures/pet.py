@@ -13,7 +13,7 @@ from ptune.batch import Example, RowOutput, SoftLabel
 from ptune.errors import nearest
 from ptune.leaves import target, with_defaults
 from ptune.procedures import Procedure, Stage, Work
-from ptune.runs.accounting import together
+from ptune.runs.accounting import joint_account
 from ptune.seeds import mix
 from ptune.tasks import OwnTexts
 from ptune.templates.pattern import Pattern
@@ -158,8 +158,8 @@ class Pet(Procedure):
         of_each = [weights[each.pattern] for each in teachers]
         said = {**told, "weights": weights, **scores}
         if self.distill:
-            logits = merged([each.unlabeled for each in teachers], of_each)
-            soft, changes = softened(unlabeled, logits, self.temperature), training(s, self.steps)
+            logits = merge_logits([each.unlabeled for each in teachers], of_each)
+            soft, changes = with_soft_labels(unlabeled, logits, self.temperature), training(s, self.steps)
             figures = session.train(soft, **changes)
             each = [figures["best"]["report"][str(s.metric)]]
             for number in range(2, self.sc_reps + 1):
@@ -170,8 +170,10 @@ class Pet(Procedure):
         else:
             both = [[each.selecting for each in teachers], [each.reported for each in teachers]]
             splits = (session.corpus.splits[split] for split in (s.select_on, session.report_on))
-            select, report = (decoded(session.task, e, merged(of, of_each)) for e, of in zip(splits, both, strict=True))
-            figures = session.answered(select, report, together([each.parameters for each in teachers]))
+            select, report = (
+                decode_logits(session.task, e, merge_logits(of, of_each)) for e, of in zip(splits, both, strict=True)
+            )
+            figures = session.answered(select, report, joint_account([each.parameters for each in teachers]))
             figures["selection"] = f"each model's evaluation with the highest {s.metric} on {s.select_on}"
         self.show(session, said)
         return {**figures, "pet": said}
@@ -184,7 +186,7 @@ class Pet(Procedure):
     def without_labels(self, session: Session) -> tuple[list[Example], dict[str, Any]]:
         """The unlabeled examples, and where they are from; none where nothing asks for them."""
         from ptune.data.corpora import without_labels
-        from ptune.data.sampling import shuffled
+        from ptune.data.sampling import shuffle
 
         if not self.asks:
             return [], {}
@@ -192,16 +194,16 @@ class Pet(Procedure):
         found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache, scored)
         found = [*found, *self.mirrored(session.task, found)]
         if self.unlabeled is not None and self.unlabeled < len(found):  # of a file that may be in any order
-            chosen = shuffled(len(found), session.settings.seed, "unlabeled")[: self.unlabeled]
+            chosen = shuffle(len(found), session.settings.seed, "unlabeled")[: self.unlabeled]
             found = [found[place] for place in sorted(chosen)]
         session.progress.say(f"{len(found):,} examples without labels: {which}")
         return found, {"unlabeled": {"from": which, "examples": len(found)}}
 
     def mirrored(self, task: Task, examples: Sequence[Example]) -> list[Example]:
         """The examples with their candidates in each other's places; none of a task where they have none."""
-        if not self.mirror or not examples or task.mirrored(examples[0]) is None:
+        if not self.mirror or not examples or task.swap_candidates(examples[0]) is None:
             return []
-        return [each for example in examples if (each := task.mirrored(example)) is not None]
+        return [each for example in examples if (each := task.swap_candidates(example)) is not None]
 
     def doubled(self, session: Session) -> list[Example] | None:
         """The training examples and those that are mirrored; None where there are none of these."""
@@ -217,12 +219,12 @@ class Pet(Procedure):
         """Each pattern's weight: 1, or its accuracy before it is trained on the examples that it learns from."""
         if self.weights == "uniform":
             return dict.fromkeys(patterns, 1.0)
-        train = taught(session.task, self.doubled(session) or session.corpus.splits["train"])
+        train = teaching_examples(session.task, self.doubled(session) or session.corpus.splits["train"])
         found = {}
         for pattern in patterns if train else ():
             child = session.child(f"{pattern}-untrained", method=self.method(pattern, UNTRAINED))
             child.complete()
-            said = decoded(session.task, train, scores_of(child, "train.jsonl", train))
+            said = decode_logits(session.task, train, scores_of(child, "train.jsonl", train))
             found[pattern] = float(np.mean(session.task.right(train, said)))
             self.done(child)
         return found if any(found.values()) else dict.fromkeys(patterns, 1.0)
@@ -251,19 +253,21 @@ class Pet(Procedure):
         child = session.child(name, examples, method=self.method(pattern, {"name": "pattern_finetune"}), **changes)
         if self.alpha is not None:
             child.beside, child.weight = [self.beside(child, pattern, unlabeled)], self.alpha
-        return self.scored(session, child, pattern, rep, unlabeled)
+        return self.summarize_stage(session, child, pattern, rep, unlabeled)
 
     def beside(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> Beside:
         """The unlabeled examples as a source of batches whose hidden tokens a stage learns to tell."""
-        from ptune.runs.stages import changed
+        from ptune.runs.stages import with_changes
         from ptune.session import Beside
 
         assert self.alpha is not None
         template = {**self.auxiliary["template"], "name": pattern}
-        settings = changed(child.settings, {"method": {**self.auxiliary, "template": template}})
+        settings = with_changes(child.settings, {"method": {**self.auxiliary, "template": template}})
         return Beside("unlabeled", settings, child.task, unlabeled, 1 - self.alpha)
 
-    def scored(self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]) -> Scored:
+    def summarize_stage(
+        self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]
+    ) -> Scored:
         """What a stage says at its end; its weights are of no more use."""
         result = child.complete()
         said = scores_of(child, UNLABELED, unlabeled)
@@ -308,7 +312,7 @@ def pet_patterns(task: Any) -> list[str]:
     return [name for name in task.patterns if name.startswith(PATTERN)]
 
 
-def taught(task: Task, examples: Sequence[Example]) -> Sequence[Example]:
+def teaching_examples(task: Task, examples: Sequence[Example]) -> Sequence[Example]:
     """The examples that patterns learn from: where a text is to be written, those whose text is the right one."""
     if not isinstance(task, OwnTexts) or task.masked != "text":
         return examples
@@ -339,7 +343,7 @@ def table(rows: Sequence[Mapping[str, Any]], task: Task) -> Said:
     return [np.array(list(scores.values())) for scores in told]
 
 
-def merged(scores: Sequence[Said], weights: Sequence[float]) -> Said:
+def merge_logits(scores: Sequence[Said], weights: Sequence[float]) -> Said:
     """The weighted mean of several models' logits, for each example; zeros throughout are uniform weights."""
     given = weights if any(weights) else None
     return [np.average(np.stack(of_one), axis=0, weights=given) for of_one in zip(*scores, strict=True)]
@@ -351,7 +355,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def softened(examples: Sequence[Example], logits: Said, temperature: float) -> list[Example]:
+def with_soft_labels(examples: Sequence[Example], logits: Said, temperature: float) -> list[Example]:
     """The examples with soft labels of their logits at a temperature."""
     return [
         replace(example, gold=None, soft=SoftLabel(softmax(of_one / temperature).tolist(), temperature))
@@ -359,7 +363,7 @@ def softened(examples: Sequence[Example], logits: Said, temperature: float) -> l
     ]
 
 
-def decoded(task: Task, examples: Sequence[Example], scores: Said) -> list[Prediction]:
+def decode_logits(task: Task, examples: Sequence[Example], scores: Said) -> list[Prediction]:
     """What a task makes of the scores of its labels, or of an example's candidates, which are rows of their own."""
     if task.readout != "choice":
         return [task.decode(e, [RowOutput(0, of_one)]) for e, of_one in zip(examples, scores, strict=True)]
@@ -377,8 +381,8 @@ def summary(session: Session, found: Sequence[Scored], weights: Mapping[str, flo
         by_pattern.setdefault(each.pattern, []).append(each.score)
     means = {name: float(np.mean(scores)) for name, scores in by_pattern.items()}
     best = max(means, key=means.__getitem__)
-    logits = merged([each.reported for each in found], [weights[each.pattern] for each in found])
-    scores = session.task.score(examples, decoded(session.task, examples, logits))
+    logits = merge_logits([each.reported for each in found], [weights[each.pattern] for each in found])
+    scores = session.task.score(examples, decode_logits(session.task, examples, logits))
     return {
         "patterns": {name: {"mean": means[name], "scores": scores} for name, scores in by_pattern.items()},
         "mean": float(np.mean([each.score for each in found])),

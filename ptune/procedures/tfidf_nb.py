@@ -70,13 +70,15 @@ class TfidfNB(Procedure):
 
         started = time.perf_counter()
         s, task = session.settings, session.task
-        texts, targets = shown(task, session.corpus.splits["train"])
+        texts, targets = texts_and_classes(task, session.corpus.splits["train"])
         vectorizer = TfidfVectorizer(ngram_range=(1, self.ngrams), min_df=self.min_count, sublinear_tf=self.sublinear)
         try:
             terms = vectorizer.fit_transform(texts)
         except ValueError as error:  # no term is left
             raise PtuneError(f"method {s.method['name']}: {error}; method.procedure.min_count=1 keeps all") from None
-        models = {alpha: Bayes(task, vectorizer, self.made(alpha).fit(terms, targets)) for alpha in self.smoothing}
+        models = {
+            alpha: Bayes(task, vectorizer, self.make_estimator(alpha).fit(terms, targets)) for alpha in self.smoothing
+        }
         scores = {a: session.evaluations.by(model, s.select_on).scores[s.metric] for a, model in models.items()}
         best = max(scores, key=lambda alpha: scores[alpha])
         told = {
@@ -88,7 +90,7 @@ class TfidfNB(Procedure):
         figures: dict[str, Any] = session.predicted(models[best], learned=models[best].size)
         return {**figures, **told}
 
-    def made(self, alpha: float) -> Any:
+    def make_estimator(self, alpha: float) -> Any:
         """scikit-learn's estimator with this smoothing."""
         from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
@@ -107,7 +109,7 @@ class Bayes:
         """A prediction for each example."""
         task = self.task
         counts = [sum(1 for _ in task.candidates(example)) for example in examples]
-        texts, _ = shown(task, examples)
+        texts, _ = texts_and_classes(task, examples)
         found = self.fitted.predict_log_proba(self.vectorizer.transform(texts))
         scores = np.full((len(texts), max(2, len(task.labels))), UNSEEN)
         scores[:, self.fitted.classes_] = np.maximum(found, UNSEEN)
@@ -121,7 +123,7 @@ class Bayes:
         return predictions
 
 
-def shown(task: Any, examples: Sequence[Example]) -> tuple[list[str], list[int]]:
+def texts_and_classes(task: Any, examples: Sequence[Example]) -> tuple[list[str], list[int]]:
     """The text of each example, or of each of its candidates, and its class (-1 where there is none)."""
     texts, targets = [], []
     for example in examples:

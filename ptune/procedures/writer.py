@@ -21,7 +21,7 @@ from ptune.leaves import leaf
 from ptune.procedures.likely_words import MARKERS, golden
 from ptune.progress import Progress
 from ptune.session import Session
-from ptune.templates.pattern import formed, preferred, usable
+from ptune.templates.pattern import apply_form, default_pattern, usable
 
 ROWS = 256  # of the decoder that are computed at once
 LONGEST = 256  # tokens of a text that the encoder reads, those next to the gaps
@@ -36,7 +36,7 @@ def search(session: Session, rendering: dict[str, Any], folder: str, beam: int, 
     found = layouts(task.fields)
     shape = leaf(s.backbone, s.packages).shape
     fit = usable(task.patterns, task.fields, shape.causal, shape.decoder_layers > 0)
-    name = rendering["name"] or preferred(fit, 0, s.method.get("patterns"))
+    name = rendering["name"] or default_pattern(fit, 0, s.method.get("patterns"))
     verbalizer = s.method["head"].get("name") or task.patterns[name].get("verbalizer") or next(iter(task.verbalizers))
     words = [task.verbalizers[verbalizer][label][0] for label in task.labels]
     _, owners = golden(task, session.corpus.splits["train"])
@@ -80,7 +80,7 @@ def layouts(fields: Sequence[str]) -> list[Layout]:
         return [
             Layout(
                 f"{{{{{one}:bare}}}}{{}} {{{{mask}}}}{{}} {{{{{two}:lower}}}}",
-                lambda example: (formed(example.fields[one], "bare"), formed(example.fields[two], "lower")),
+                lambda example: (apply_form(example.fields[one], "bare"), apply_form(example.fields[two], "lower")),
             )
         ]
     raise ConfigError(
@@ -210,7 +210,9 @@ def patterns(
     for layout in found:
         gaps = [Gap(before, word, after) for example, word in examples for before, after in [layout.gap(example)]]
         filled = writer.fill(gaps, beam, length, progress)[: max(1, beam // len(found))]
-        each.append([(score, layout.text.format(*(braced(text) for text in both)).strip()) for *both, score in filled])
+        each.append(
+            [(score, layout.text.format(*(escape_braces(text) for text in both)).strip()) for *both, score in filled]
+        )
     known: set[str] = set()
     for _, text in sorted((pair for pairs in each for pair in pairs), key=lambda pair: -pair[0]):
         if text not in known and not (causal and text.startswith("{mask}")):
@@ -218,6 +220,6 @@ def patterns(
             yield text
 
 
-def braced(text: str) -> str:
+def escape_braces(text: str) -> str:
     """Text as a pattern has it, in which braces stand doubled."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -21,7 +21,7 @@ from ptune.batch import Batch
 from ptune.model import Model
 from ptune.prompts.trigger import Trigger
 from ptune.seeds import mix
-from ptune.threads import at_once
+from ptune.threads import parallel_map
 from ptune.training_run import Stopper
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class HotFlip:
         gradient = self.prompt.table.grad
         assert gradient is not None
         place = mix(self.seed, "position", step) % self.prompt.length
-        tried = self.ranked(gradient[place], self.prompt.ids[place])
+        tried = self.rank_candidates(gradient[place], self.prompt.ids[place])
         self.prompt.table.grad = None
         batches = self.fresh(step)
         was_training = self.model.training
@@ -74,7 +74,7 @@ class HotFlip:
             log.info(said, step + 1, best, before, place + 1, self.measure, score, at_first)
         return 0.0
 
-    def ranked(self, gradient: Tensor, current: int) -> list[int]:
+    def rank_candidates(self, gradient: Tensor, current: int) -> list[int]:
         """The tokens that lower the loss most by its gradient [E], without the current one: E . -gradient."""
         gain = -(self.prompt.embedding @ gradient)
         gain = gain.masked_fill(~self.allowed.to(gain.device), -torch.inf)
@@ -94,8 +94,11 @@ class HotFlip:
             return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, wanted, strict=True)))
 
         less = "a lower batch_size or data.max_length needs less"
-        with at_once(self.model.threads) as mapped, memory.needed("while candidates were compared", less):
-            (total,) = ranks.summed([math.fsum(mapped(measured, list(ranks.share(batches))))])
+        with (
+            parallel_map(self.model.threads) as mapped,
+            memory.out_of_memory_guard("while candidates were compared", less),
+        ):
+            (total,) = ranks.sum_over_ranks([math.fsum(mapped(measured, list(ranks.share(batches))))])
         return total / max(1, sum(batch.labels for batch in batches))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -119,7 +122,7 @@ class Budget(Stopper):
 
     def note(self, value: float, step: int) -> bool:
         """See Stopper."""
-        self.spent = self.seconds is not None and ranks.told(self.passed) > self.seconds
+        self.spent = self.seconds is not None and ranks.on_first_rank(self.passed) > self.seconds
         return super().note(value, step)
 
     def state(self) -> dict[str, Any]:

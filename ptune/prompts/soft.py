@@ -55,7 +55,7 @@ class Soft(Prompt):
         start = (
             initial(vocabulary, length, shape.embed, init, init_text)
             if from_run is None
-            else transferred(from_run, length, shape.embed)
+            else transferred_prompt(from_run, length, shape.embed)
         )
         self.table = nn.Parameter(start)
 
@@ -75,7 +75,7 @@ class Soft(Prompt):
         self.table = nn.Parameter(folded["embeddings"].to(self.table))
 
 
-def transferred(run: str, length: int, width: int) -> Tensor:
+def transferred_prompt(run: str, length: int, width: int) -> Tensor:
     """The prompt [P, E] of a finished run."""
     tensors = RunFolder(Path(run)).read_tensors() if Path(run).is_dir() else {}
     found = tensors.get("prompt.embeddings")

@@ -35,24 +35,24 @@ def read(
     column is not there, or a value stands for nothing.
     """
     header = list(names or [])
-    kept = placed(columns, header, str(path)) if header else {}
+    kept = column_places(columns, header, str(path)) if header else {}
     if header and (absent := [name for name in reads[:-1] if name not in kept]):
         raise UnreadableError(f"{path}: no column '{absent[0]}' by task.source.names and columns ({', '.join(kept)})")
     for where, cells in rows(path, delimiter, quoted, each):
         if not header:
             header = cells
-            kept = placed(columns, header, where)
+            kept = column_places(columns, header, where)
             if absent := [name for name in reads[:-1] if name not in kept]:
                 raise UnreadableError(f"{where}: {no_column(absent[0], header, reads, delimiter)}")
             continue
         with each("rows"):
             if len(cells) > len(header) or (len(cells) < len(header) and not broken):
                 raise DataError(f"{where}: {len(cells)} columns where {len(header)} are needed ({', '.join(header)})")
-            told = {n: meant(values, n, cells[at], where) if at < len(cells) else None for n, at in kept.items()}
+            told = {n: cell_value(values, n, cells[at], where) if at < len(cells) else None for n, at in kept.items()}
             yield Record(where, told)
 
 
-def placed(columns: Mapping[str, str] | None, header: Sequence[str], where: str) -> dict[str, int]:
+def column_places(columns: Mapping[str, str] | None, header: Sequence[str], where: str) -> dict[str, int]:
     """Our names of the columns to keep, with their places. Raises DataError for one that is not there."""
     for theirs in (columns or {}).values():
         if theirs not in header:
@@ -100,7 +100,7 @@ def rows(path: Path, delimiter: str, quoted: bool, each: Each) -> Iterator[tuple
                 yield places[before], cells
 
 
-def meant(values: Mapping[str, Mapping[str, str]] | None, name: str, cell: str, where: str) -> str:
+def cell_value(values: Mapping[str, Mapping[str, str]] | None, name: str, cell: str, where: str) -> str:
     """What a cell stands for."""
     known = (values or {}).get(name)
     if known is None:

@@ -55,12 +55,12 @@ class Scanner:
                     found = True
                     yield from self.array()
                 elif name == key:
-                    raise DataError(f"{where}.{key}: {named(self.value())} where a list is needed")
+                    raise DataError(f"{where}.{key}: {json_type(self.value())} where a list is needed")
                 else:
                     self.value()
         else:
             wanted = "an array of objects" if key is None else f"an object with '{key}'"
-            raise DataError(f"{where}: {named(self.value())} where {wanted} is needed")
+            raise DataError(f"{where}: {json_type(self.value())} where {wanted} is needed")
         if not found:
             raise DataError(f"{where}: no '{key}' among its keys: {', '.join(repr(name) for name in names[:9])}")
         if self.next():
@@ -130,7 +130,7 @@ class Scanner:
         return json.JSONDecodeError(said, self.text, self.at)
 
 
-def named(value: Any) -> str:
+def json_type(value: Any) -> str:
     """What a JSON value is, for messages."""
     return f"a JSON {type(value).__name__}"
 

@@ -23,7 +23,7 @@ def read(
 
     Raises DataError for a relation that relations.jsonl has not, or has without a template of [X] and [Y].
     """
-    known, place = described(path), beside(path)[0]
+    known, place = describe_relations(path), companion_files(path)[0]
     if unknown := [name for name in relations or () if name not in known]:
         raise DataError(f"{place}: no relation '{unknown[0]}'; {nearest(unknown[0], known)}")
     for file in [path] if path.is_file() else files(path, split):
@@ -41,10 +41,10 @@ def read(
                         yield Record(record.where, {**record.values, **known[relation], "predicate_id": relation})
 
 
-def described(path: Path) -> dict[str, dict[str, str]]:
+def describe_relations(path: Path) -> dict[str, dict[str, str]]:
     """What relations.jsonl tells of each relation: its template, its label and its type."""
     found: dict[str, dict[str, str]] = {}
-    for record in jsonl.read(beside(path)[0]):
+    for record in jsonl.read(companion_files(path)[0]):
         relation, template = (record.values.get(name) for name in ("relation", "template"))
         if not isinstance(relation, str) or not isinstance(template, str):
             raise DataError(f"{record.where}: a relation needs its name in 'relation' and a text in 'template'")
@@ -67,7 +67,7 @@ def inside(path: Path) -> list[Path]:
     return sorted((file for file in path.rglob("*.jsonl") if file.name != RELATIONS), key=Path.as_posix)
 
 
-def beside(path: Path) -> list[Path]:
+def companion_files(path: Path) -> list[Path]:
     """relations.jsonl. Raises DataError where it is neither in the folder nor in one of the two above."""
     folder = path.parent if path.is_file() else path
     for above in (folder, *folder.parents[:2]):

@@ -42,8 +42,8 @@ def read(
             if genre(block[0][1]) in without:
                 continue
             with each("sentences"):
-                rows = whole(cells.rows(block))
-                yield from named(rows) if annotation == "names" else propositions(framed(rows), each)
+                rows = check_columns(cells.rows(block))
+                yield from record_of(rows) if annotation == "names" else propositions(sentence_record(rows), each)
 
 
 def inside(path: Path) -> list[Path]:
@@ -91,7 +91,7 @@ def genre(text: str) -> str:
     return text.replace("\t", " ").lstrip(" ").partition(" ")[0].partition("/")[0]
 
 
-def whole(rows: list[Row]) -> list[Row]:
+def check_columns(rows: list[Row]) -> list[Row]:
     """The lines of a sentence. Raises DataError for too few columns, or not as many as on the line before."""
     for index, (where, cells) in enumerate(rows):
         if len(cells) < FEWEST:
@@ -104,13 +104,13 @@ def whole(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def named(rows: Sequence[Row]) -> Iterator[Record]:
+def record_of(rows: Sequence[Row]) -> Iterator[Record]:
     """The record of a sentence with its names."""
     tags = bio([ALONE.sub(r"\1*)", row.cells[NAMES]) for row in rows], rows)
     yield Record(rows[0].where, {"tokens": [row.cells[WORD] for row in rows], "tags": tags}, by_line=True)
 
 
-def framed(rows: Sequence[Row]) -> Sentence:
+def sentence_record(rows: Sequence[Row]) -> Sentence:
     """A sentence with its predicates, which are the words that have a frameset, in the order of their columns."""
     tokens, framesets = [row.cells[WORD] for row in rows], [row.cells[FRAMESET] for row in rows]
     return Sentence(rows, tokens, framesets, [row.cells[ROLES:-1] for row in rows])

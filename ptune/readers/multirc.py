@@ -17,19 +17,19 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
     """
     for record in jsonl.read(path, each=each):
         with each():
-            yield from flattened(record.values, record.where, each)
+            yield from line_records(record.values, record.where, each)
 
 
-def flattened(line: dict[str, Any], where: str, each: Each = strict) -> Iterator[Record]:
+def line_records(line: dict[str, Any], where: str, each: Each = strict) -> Iterator[Record]:
     """The records of one line."""
     passage, number = member(line, "passage", dict, where), member(line, "idx", int, where)
     paragraph: str = member(passage, "text", str, f"{where}: passage")
     for q, question in enumerate(member(passage, "questions", list, f"{where}: passage")):
         with each("questions"):
-            yield from answered(question, paragraph, number, f"{where}: passage.questions[{q}]", each)
+            yield from question_records(question, paragraph, number, f"{where}: passage.questions[{q}]", each)
 
 
-def answered(question: Any, paragraph: str, number: int, where: str, each: Each) -> Iterator[Record]:
+def question_records(question: Any, paragraph: str, number: int, where: str, each: Each) -> Iterator[Record]:
     """The records of one question on a paragraph of that number."""
     asked, own = member(question, "question", str, where), member(question, "idx", int, where)
     for a, answer in enumerate(member(question, "answers", list, where)):

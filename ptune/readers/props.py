@@ -35,12 +35,12 @@ def read(path: Path, word: int = 0, predicate: int = 5, each: Each = strict) -> 
     for file in inside(path) if path.is_dir() else [path]:
         words_files: list[Path] = []
         with each():
-            words_files = beside(file)
+            words_files = companion_files(file)
         if ".props" in file.name and not words_files:  # a lenient reading goes on: the brackets can be wrong, too
             alone(file, each)
             continue
         cells, theirs = Cells(), Cells()
-        for block, words in paired(file) if ".props" in file.name else ((block, None) for block in blocks(file)):
+        for block, words in paired_lines(file) if ".props" in file.name else ((block, None) for block in blocks(file)):
             with each("sentences"):
                 rows = cells.rows(block)
                 found = wide(rows, word, predicate) if words is None else narrow(rows, theirs.rows(words))
@@ -69,7 +69,7 @@ def alone(path: Path, each: Each) -> None:
                 pass
 
 
-def beside(path: Path) -> list[Path]:
+def companion_files(path: Path) -> list[Path]:
     """The files that `read(path)` reads too: the words of props. Raises DataError where they are not there."""
     return [words_of(file) for file in (inside(path) if path.is_dir() else [path]) if ".props" in file.name]
 
@@ -111,7 +111,7 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
     )
 
 
-def paired(path: Path) -> Iterator[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
+def paired_lines(path: Path) -> Iterator[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
     """The lines of each sentence of a props file, with those of its words file."""
     words = words_of(path)
     theirs = blocks(words)

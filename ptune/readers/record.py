@@ -23,14 +23,14 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
         for i, passage in enumerate(elements(path, "data")):
             with each("passages"):
                 sound(json.dumps(passage, ensure_ascii=False), f"{path}: data[{i}]")
-                yield from flattened(passage, f"{path}: data[{i}]", each)
+                yield from line_records(passage, f"{path}: data[{i}]", each)
         return
     for record in jsonl.read(path, each=each):
         with each():
-            yield from flattened(record.values, record.where, each)
+            yield from line_records(record.values, record.where, each)
 
 
-def flattened(line: dict[str, Any], where: str, each: Each = strict) -> Iterator[Record]:
+def line_records(line: dict[str, Any], where: str, each: Each = strict) -> Iterator[Record]:
     """The records of one line."""
     passage = member(line, "passage", dict, where)
     text: str = member(passage, "text", str, f"{where}: passage")

@@ -28,12 +28,12 @@ def read(
     how roles begin, and what stands for that instead, the first that fits: {ARGM: AM, ARG: A} makes ARGM-TMP AM-TMP,
     and R-ARG0 R-A0.
     """
-    for record in found(path, word, predicate, without, each):
+    for record in records_at(path, word, predicate, without, each):
         tags = [retagged(tag, renamed) for tag in record.values["tags"]] if renamed else record.values["tags"]
         yield record._replace(values={**record.values, "tags": tags})
 
 
-def found(path: Path, word: int, predicate: int, without: Sequence[str], each: Each) -> Iterator[Record]:
+def records_at(path: Path, word: int, predicate: int, without: Sequence[str], each: Each) -> Iterator[Record]:
     """The records of a path in the form that it has."""
     if path.is_dir() and path.name == PROPS:
         return props.read(path, each=each)
@@ -50,9 +50,9 @@ def inside(path: Path) -> list[Path]:
     return props.inside(path) if path.name == PROPS else gold_conll.inside(path)
 
 
-def beside(path: Path) -> list[Path]:
+def companion_files(path: Path) -> list[Path]:
     """The files that are read beside a path: the words of props. Raises DataError where they are not there."""
-    return [] if path.is_dir() and path.name != PROPS else props.beside(path)
+    return [] if path.is_dir() and path.name != PROPS else props.companion_files(path)
 
 
 def retagged(tag: str, renamed: Mapping[str, str]) -> str:

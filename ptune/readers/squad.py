@@ -23,10 +23,12 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
         with each("articles"):
             for p, paragraph in enumerate(member(article, "paragraphs", list, where)):
                 with each("paragraphs"):
-                    yield from asked(paragraph, article.get("title", ""), f"{where}.paragraphs[{p}]", seen, each)
+                    yield from paragraph_records(
+                        paragraph, article.get("title", ""), f"{where}.paragraphs[{p}]", seen, each
+                    )
 
 
-def asked(paragraph: Any, title: Any, where: str, seen: dict[str, str], each: Each) -> Iterator[Record]:
+def paragraph_records(paragraph: Any, title: Any, where: str, seen: dict[str, str], each: Each) -> Iterator[Record]:
     """The records of one paragraph; seen: the place of every id so far."""
     context = text(paragraph, "context", where)
     for q, question in enumerate(member(paragraph, "qas", list, where)):

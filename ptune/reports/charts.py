@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ptune.reports import compare
 from ptune.reports.figures import Axis, Chart, Drawing, Forest, Line, Parallel, Point, Row, Series
-from ptune.reports.results import FOLLOWS, Family, Group, Run, below, in_order
+from ptune.reports.results import FOLLOWS, Family, Group, Run, below, sort_key
 from ptune.reports.tables import flop, seconds
 from ptune.runs import forms
 from ptune.runs.folder import RunFolder
@@ -115,23 +115,25 @@ class Shown:
         return all(r["score"] == r["majority"] and not r["parameters"]["trained"] for r in results)
 
 
-def shown(groups: Sequence[Group]) -> list[Shown]:
+def named_groups(groups: Sequence[Group]) -> list[Shown]:
     """The groups with their names, in their order."""
     places = boards(groups)
     methods = [group.of["method"] for group in groups]
     styles = {name: number for number, name in enumerate(dict.fromkeys(methods))}
     found: dict[int, Shown] = {}
-    for (place, name), members in gathered(range(len(groups)), lambda i: (places[i], methods[i])).items():
+    for (place, name), members in group_by(range(len(groups)), lambda i: (places[i], methods[i])).items():
         keys, along = differing([run for i in members for run in groups[i].runs])
         alike = [groups[i].settings for i in members for _ in groups[i].runs]
         usual = {key: most_common(json.dumps(settings.get(key)) for settings in alike) for key in keys}
-        unsaid = [f"{short(key)}={said(json.loads(value))}" for key, value in usual.items() if key != LENGTH]
+        unsaid = [f"{short(key)}={setting_value(json.loads(value))}" for key, value in usual.items() if key != LENGTH]
         taken: set[str] = set()
         for i in members:
             own = groups[i].settings
             told = [key for key in keys if key != LENGTH and json.dumps(own.get(key)) != usual[key]]
-            family = " ".join([name, *(named(key, own) for key in told)])
-            label = " ".join([family, *(named(key, own) for key in (*along, LENGTH))]) if LENGTH in keys else family
+            family = " ".join([name, *(setting_name(key, own) for key in told)])
+            label = (
+                " ".join([family, *(setting_name(key, own) for key in (*along, LENGTH))]) if LENGTH in keys else family
+            )
             while label in taken:  # they differ in what is not told
                 label += "'"
             taken.add(label)
@@ -151,15 +153,15 @@ def boards(groups: Sequence[Group]) -> list[str]:
     names = [(f"{group.of['task']}, {group.of['backbone']}", group.of["metric"]) for group in groups]
     places = [compare.place(group) for group in groups]
     found: dict[int, str] = {}
-    for (where, score), members in gathered(range(len(groups)), lambda i: names[i]).items():
-        keys = apart([places[i] for i in members])
+    for (where, score), members in group_by(range(len(groups)), lambda i: names[i]).items():
+        keys = differing_settings([places[i] for i in members])
         for i in members:
-            told = [f"{key.removeprefix('result.')}={said(places[i].get(key))}" for key in keys]
+            told = [f"{key.removeprefix('result.')}={setting_value(places[i].get(key))}" for key in keys]
             found[i] = f"{', '.join([where, *told])}: {score}"
     return [found[i] for i in range(len(groups))]
 
 
-def apart(places: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_settings(places: Sequence[Mapping[str, Any]]) -> list[str]:
     """The settings that not all places share, of those that differ in the same way one; checksums come last."""
     found: dict[tuple[int, ...], str] = {}
     for key in sorted({key for each in places for key in each}, key=lambda key: (key == "files", key)):
@@ -193,9 +195,9 @@ def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     return [*found.values()], [key for key in along if key != LENGTH and not below(key, FOLLOWS["prompt_length"])]
 
 
-def named(key: str, settings: Mapping[str, Any]) -> str:
+def setting_name(key: str, settings: Mapping[str, Any]) -> str:
     """A setting in a name."""
-    return f"{short(key)}={said(settings.get(key))}"
+    return f"{short(key)}={setting_value(settings.get(key))}"
 
 
 def short(key: str) -> str:
@@ -205,14 +207,14 @@ def short(key: str) -> str:
     return key if key.endswith(".seed") else key.rpartition(".")[2]
 
 
-def said(value: Any) -> str:
+def setting_value(value: Any) -> str:
     """A setting's value."""
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def gathered(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:
+def group_by(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:
     """Items by what they have in common, in their order."""
     found: dict[Any, list[T]] = defaultdict(list)
     for item in items:
@@ -224,7 +226,7 @@ def charts(groups: Sequence[Shown]) -> dict[str, list[Drawing]]:
     """Everything that can be drawn of some groups, by the heading that it stands under; each has a name of its own."""
     sections: dict[str, list[Drawing]] = defaultdict(list)
     taken: set[str] = set()
-    of_board = gathered(groups, lambda each: each.board)
+    of_board = group_by(groups, lambda each: each.board)
     for heading, kinds in DRAWN.items():
         for board, members in of_board.items():
             for drawing in (drawing for drawn in kinds for drawing in drawn(board, members)):
@@ -240,9 +242,9 @@ def file_name(*words: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_") or "_" for word in words)
 
 
-def ranked(members: Iterable[Shown]) -> list[Shown]:
+def ranking(members: Iterable[Shown]) -> list[Shown]:
     """The best first; of equals the first."""
-    return sorted(members, key=lambda shown: -shown.group.mean)
+    return sorted(members, key=lambda named_groups: -named_groups.group.mean)
 
 
 def figures(shown: Shown) -> str:
@@ -255,7 +257,7 @@ def figures(shown: Shown) -> str:
 
 def forest(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Means with their intervals, the best on top."""
-    best = [s for s in ranked(members) if not s.constant]
+    best = [s for s in ranking(members) if not s.constant]
     rows = [
         Row(s.label, s.group.mean, s.group.interval, scores(s), s.style, f"{s.label}\n{figures(s)}")
         for s in best[:ROWS]
@@ -284,15 +286,15 @@ def left_out(count: int, most: int, what: str = "settings") -> str:
 
 def curves(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """The selecting score over the epochs: of each method's preferred setting, and of the settings of each method."""
-    by_method = gathered(members, lambda s: s.method)
+    by_method = group_by(members, lambda s: s.method)
     task = place.partition(": ")[0]
     if len(by_method) > 1:
-        best = ranked(map(preferred, by_method.values()))
+        best = ranking(map(preferred, by_method.values()))
         told = " Of each method the setting that the selecting score prefers."
         yield from curve(file_name("curves", place), task, best, [s.label for s in best], told)
     for name, alike in by_method.items():
         if len(alike) > 1 or len(by_method) == 1:
-            best = ranked(alike)
+            best = ranking(alike)
             labels = [s.label.removeprefix(name).strip() or name for s in best]
             yield from curve(file_name("curves", place, name), f"{name} on {task}", best, labels)
 
@@ -313,7 +315,7 @@ def curve(name: str, title: str, best: Sequence[Shown], labels: Sequence[str], t
 def preferred(members: Sequence[Shown]) -> Shown:
     """The setting that the selecting score prefers, on the seeds that all have where there are any."""
     best = Family([shown.group for shown in members]).best
-    return next(shown for shown in members if shown.group is best)
+    return next(named_groups for named_groups in members if named_groups.group is best)
 
 
 def styles(drawn: Sequence[Shown]) -> Sequence[int]:
@@ -348,7 +350,7 @@ MEANS = "Mean over seeds with its 95% interval, over seeds and examples."
 
 def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Scores against the prompt length."""
-    families = gathered((s for s in ranked(members) if s.length), lambda s: s.family)
+    families = group_by((s for s in ranking(members) if s.length), lambda s: s.family)
     told = {name: kin for name, kin in families.items() if len({s.length for s in kin}) > 1}
     most = [*told.items()][:CURVES]
     series = [
@@ -378,16 +380,16 @@ def by_length(kin: Iterable[Shown]) -> list[Shown]:
 def depths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Scores against the number of layers that hold a prompt, counted from the lowest or from the highest."""
     held = [s for s in members if LAYERS in s.runs[0].settings]
-    kin = gathered(held, lambda s: re.sub(rf" {short(LAYERS)}=\S+", "", s.label))
+    kin = group_by(held, lambda s: re.sub(rf" {short(LAYERS)}=\S+", "", s.label))
     series: list[Series] = []
     for name, alike in kin.items():
-        if len({said(s.runs[0].settings[LAYERS]) for s in alike}) < 2:
+        if len({setting_value(s.runs[0].settings[LAYERS]) for s in alike}) < 2:
             continue
         for end, way in (("lowest", 0), ("highest", -1)):
             found = [(s, layers) for s in alike if (layers := prompted(s, way))]
             if len({len(layers) for _, layers in found}) > 1:
                 points = [
-                    point(s, float(len(layers)), f"layers {said(s.runs[0].settings[LAYERS])}")
+                    point(s, float(len(layers)), f"layers {setting_value(s.runs[0].settings[LAYERS])}")
                     for s, layers in sorted(found, key=lambda both: len(both[1]))
                 ]
                 series.append(Series(f"{name}, from the {end}", points, len(series)))
@@ -465,7 +467,7 @@ def against(
     placed = [(s, value(s)) for s in members if value(s) > 0]
     if len({x for _, x in placed}) < 2:
         return
-    kin = gathered(placed, lambda both: both[0].method)
+    kin = group_by(placed, lambda both: both[0].method)
     series = [Series(method, [point(s, x, told(x)) for s, x in each], each[0][0].style) for method, each in kin.items()]
     values = [x for _, x in placed]
     title, score = place.split(": ", 1)
@@ -475,8 +477,8 @@ def against(
 
 def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Inference time against the prompt length; without a prompt it is 0."""
-    timed = [(s, [seen.latency for seen in s.runs if seen.latency is not None]) for s in ranked(members)]
-    kin = gathered([both for both in timed if both[1]], lambda both: both[0].family)
+    timed = [(s, [seen.latency for seen in s.runs if seen.latency is not None]) for s in ranking(members)]
+    kin = group_by([both for both in timed if both[1]], lambda both: both[0].family)
     series = []
     most = [*kin.items()][:CURVES]
     for (name, each), style in zip(most, styles([each[0][0] for _, each in most]), strict=True):
@@ -507,14 +509,16 @@ def settings(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     best = sorted(runs, key=lambda seen: -seen.run.score)[:LINES]
     axes, columns = [], []
     for key in keys:
-        axis, places = placed([seen.settings.get(key) for seen in best], short(key))
+        axis, places = axis_positions([seen.settings.get(key) for seen in best], short(key))
         axes.append(axis)
         columns.append(places)
-    axis, places = scaled([seen.run.score for seen in best], place.partition(": ")[2])
+    axis, places = axis_scale([seen.run.score for seen in best], place.partition(": ")[2])
     lines = [
         Line(
             where,
-            "\n".join([*(named(key, seen.settings) for key in keys), f"{axis.label}: {seen.run.result['score']:.2f}"]),
+            "\n".join(
+                [*(setting_name(key, seen.settings) for key in keys), f"{axis.label}: {seen.run.result['score']:.2f}"]
+            ),
         )
         for seen, where in zip(best, zip(*columns, places, strict=True), strict=True)
     ]
@@ -522,18 +526,18 @@ def settings(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     yield Parallel(file_name("settings", place), place.partition(":")[0], [*axes, axis], lines, note)
 
 
-def placed(values: Sequence[Any], label: str) -> tuple[Axis, list[float]]:
+def axis_positions(values: Sequence[Any], label: str) -> tuple[Axis, list[float]]:
     """Where the values of a setting stand on its axis: at equal distances, or, where they are many numbers, by size."""
-    distinct = {said(value): value for value in values}
+    distinct = {setting_value(value): value for value in values}
     numbers = [value for value in values if isinstance(value, int | float)]
     if len(distinct) > RANKED and len(numbers) == len(values):
-        return scaled(numbers, label)
-    order = sorted(distinct, key=lambda text: (distinct[text] is not None, in_order(distinct[text])))
+        return axis_scale(numbers, label)
+    order = sorted(distinct, key=lambda text: (distinct[text] is not None, sort_key(distinct[text])))
     height = {text: (i + 0.5) / len(order) for i, text in enumerate(order)}
-    return Axis(label, [(at, text) for text, at in height.items()]), [height[said(value)] for value in values]
+    return Axis(label, [(at, text) for text, at in height.items()]), [height[setting_value(value)] for value in values]
 
 
-def scaled(values: Sequence[float], label: str) -> tuple[Axis, list[float]]:
+def axis_scale(values: Sequence[float], label: str) -> tuple[Axis, list[float]]:
     """Where numbers stand between their lowest and their highest, by logarithms where that is 20 times as much."""
     low, high = min(values), max(values)
     log = low > 0 and high >= 20 * low
@@ -555,4 +559,4 @@ DRAWN: dict[str, Sequence[Callable[[str, Sequence[Shown]], Iterator[Drawing]]]] 
 
 def drawings(groups: Sequence[Group]) -> list[Drawing]:
     """Everything that can be drawn of groups."""
-    return [drawing for each in charts(shown(groups)).values() for drawing in each]
+    return [drawing for each in charts(named_groups(groups)).values() for drawing in each]

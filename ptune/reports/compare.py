@@ -67,7 +67,7 @@ def compare(groups: Sequence[Group], baseline: str | None = None, margin: float 
                 pairs.append((group, against))
     resampled = [_resampled(*pair) for pair in pairs]
     p = holm([None if values is None else two_sided(values) for values in resampled])
-    worse = holm([None if values is None or margin is None else at_most(values, -margin) for values in resampled])
+    worse = holm([None if values is None or margin is None else share_at_most(values, -margin) for values in resampled])
     return [
         Comparison(
             group,
@@ -92,10 +92,10 @@ def place(group: Group) -> dict[str, Any]:
 
 def two_sided(values: np.ndarray) -> float:
     """p of no difference, from resampled differences: twice the smaller tail beyond 0, never 0 itself."""
-    return min(1.0, 2 * min(at_most(values, 0.0), at_most(-values, 0.0)))
+    return min(1.0, 2 * min(share_at_most(values, 0.0), share_at_most(-values, 0.0)))
 
 
-def at_most(values: np.ndarray, bound: float) -> float:
+def share_at_most(values: np.ndarray, bound: float) -> float:
     """The share of resampled differences that are no larger than a bound, the observed sample counted among them."""
     return (1 + int((values <= bound).sum())) / (1 + len(values))
 

@@ -185,17 +185,17 @@ def save(charts: Sequence[Drawing], folder: Path) -> list[Path]:
         figure = draw(chart, PAPER, PAPER_INCHES)
         for kind in ("svg", "pdf"):
             written.append(folder / f"{chart.name}.{kind}")
-            write_atomically(written[-1], rendered(figure, kind, PAPER))
+            write_atomically(written[-1], render(figure, kind, PAPER))
     return written
 
 
 def inline(chart: Drawing, name: str) -> str:
     """A chart as an svg element to stand in a page: colors by CSS variables, and no ids but with this name before."""
-    svg = ElementTree.fromstring(rendered(draw(chart, PAGE, PAGE_INCHES), "svg", PAGE))
+    svg = ElementTree.fromstring(render(draw(chart, PAGE, PAGE_INCHES), "svg", PAGE))
     return page_svg(svg, chart, name)
 
 
-def rendered(figure: Figure, kind: str, look: Look) -> bytes:
+def render(figure: Figure, kind: str, look: Look) -> bytes:
     """The bytes of a figure, without a date."""
     import matplotlib
 
@@ -222,7 +222,7 @@ def draw(chart: Drawing, look: Look, inches: tuple[float, float]) -> Figure:
         height += -(-len(chart.series) // columns(chart)) * 1.7 * look["font.size"] / 72
     with matplotlib.rc_context(look):
         figure = Figure(figsize=(width, height), layout="constrained")
-        figure.suptitle(shown(chart.title), x=0.01, ha="left", fontsize="large")
+        figure.suptitle(drawable_name(chart.title), x=0.01, ha="left", fontsize="large")
         axes = figure.add_subplot()
         if isinstance(chart, Forest):
             draw_forest(axes, chart)
@@ -252,8 +252,8 @@ def draw_series(axes: Axes, chart: Chart) -> None:
             axes.vlines([point.x for point in ranged], *zip(*ends, strict=True), color=color, linewidth=1.0)
         line = "none" if chart.kind == "dots" else style
         axes.plot(x, y, color=color, marker=marker, linestyle=line, gid=f"series-{place}")
-    axes.set_xlabel(shown(chart.x))
-    axes.set_ylabel(shown(chart.y))
+    axes.set_xlabel(drawable_name(chart.x))
+    axes.set_ylabel(drawable_name(chart.y))
     if chart.log:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: number(value))
@@ -278,11 +278,11 @@ def draw_forest(axes: Axes, chart: Forest) -> None:
         axes.plot([row.mean], [place], color=color, marker=marker, linestyle="none", gid=f"series-{place}")
     if chart.floor is not None:
         axes.axvline(chart.floor, color=MUTED, linewidth=0.8, linestyle="--")
-    axes.set_yticks(range(len(chart.rows)), labels=[shown(row.label, 36) for row in chart.rows])
+    axes.set_yticks(range(len(chart.rows)), labels=[drawable_name(row.label, 36) for row in chart.rows])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(chart.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(shown(chart.x))
+    axes.set_xlabel(drawable_name(chart.x))
 
 
 def draw_parallel(axes: Axes, chart: Parallel) -> None:
@@ -297,7 +297,7 @@ def draw_parallel(axes: Axes, chart: Parallel) -> None:
         last = place == len(chart.axes) - 1
         for height, text in axis.ticks:
             axes.annotate(
-                shown(text, 18),
+                drawable_name(text, 18),
                 (place, height),
                 xytext=(4 if last else -4, 0),
                 textcoords="offset points",
@@ -306,7 +306,7 @@ def draw_parallel(axes: Axes, chart: Parallel) -> None:
                 fontsize="small",
                 bbox={"boxstyle": "square,pad=0.15", "facecolor": PAPER_COLOR, "edgecolor": "none", "alpha": 0.8},
             )
-    axes.set_xticks(range(len(chart.axes)), labels=[shown(axis.label, 22) for axis in chart.axes])
+    axes.set_xticks(range(len(chart.axes)), labels=[drawable_name(axis.label, 22) for axis in chart.axes])
     axes.tick_params(length=0)
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -321,16 +321,16 @@ def legend(figure: Figure, axes: Axes, chart: Chart) -> None:
     names = [str(i) for i in range(len(handles))]
     found = figure.legend(handles, names, loc="outside lower center", ncols=columns(chart), handlelength=1.8)
     for text, series in zip(found.get_texts(), chart.series, strict=True):
-        text.set_text(shown(series.label))
+        text.set_text(drawable_name(series.label))
 
 
 def columns(chart: Chart) -> int:
     """How many names stand beside one another in a chart's legend."""
-    longest = max(len(shown(series.label)) for series in chart.series)
+    longest = max(len(drawable_name(series.label)) for series in chart.series)
     return max(1, min(len(chart.series), 62 // (longest + 6)))
 
 
-def shown(text: str, letters: int = LETTERS) -> str:
+def drawable_name(text: str, letters: int = LETTERS) -> str:
     """A name as it can be drawn: on one line, without what no font or XML has, and not too long."""
     clean = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
     return clean if len(clean) <= letters else clean[: letters - 1] + "…"
@@ -357,7 +357,7 @@ def page_svg(svg: ElementTree.Element, chart: Drawing, name: str) -> str:
         for child in list(parent):
             if NAMESPACE.sub("", child.tag) in ("metadata", "style"):
                 parent.remove(child)
-    for place, group in told(chart).items():
+    for place, group in draw_legend(chart).items():
         tell(svg, f"series-{place}", group)
     values = [value for element in svg.iter() for value in element.attrib.values()]
     referred = dict.fromkeys(found for value in values for found in re.findall(r"#([\w-]+)", value))
@@ -386,7 +386,7 @@ def flatten(element: ElementTree.Element) -> None:
     element[:] = children
 
 
-def told(chart: Drawing) -> dict[int, list[str]]:
+def draw_legend(chart: Drawing) -> dict[int, list[str]]:
     """What the marks of each series stand for, or its line as a whole."""
     if isinstance(chart, Chart):
         return {i: [point.told for point in series.points] for i, series in enumerate(chart.series)}

@@ -25,7 +25,7 @@ ESCAPED = {
 }
 
 
-def shared(sheet: Sheet) -> tuple[Sheet, list[str]]:
+def factor_out_shared(sheet: Sheet) -> tuple[Sheet, list[str]]:
     """A table without the settings that all of its rows share, and what they are."""
     values = {column: [row[i] for row in sheet.rows] for i, column in enumerate(sheet.columns)}
     same = [c for c in SETTINGS if c in values and len(sheet.rows) > 1 and len({*values[c]}) == 1]
@@ -44,7 +44,7 @@ def markdown(sheet: Sheet) -> str:
 
 def latex(sheet: Sheet) -> str:
     """A table environment for the package booktabs: mean and deviation in one column, the notes as its caption."""
-    sheet, told = shared(sheet.without([*sheet.empty, *LEFT_OUT]))
+    sheet, told = factor_out_shared(sheet.without([*sheet.empty, *LEFT_OUT]))
     place = {column: i for i, column in enumerate(sheet.columns)}
     columns = [column for column in sheet.columns if column not in JOINED.values()]
 
@@ -52,10 +52,10 @@ def latex(sheet: Sheet) -> str:
         text, deviation = row[place[column]], place.get(JOINED.get(column, ""))
         if deviation is not None and row[deviation]:
             return f"${text} \\pm {row[deviation]}$"
-        return f"${text}$" if SIGNED.fullmatch(text) else escaped(text)
+        return f"${text}$" if SIGNED.fullmatch(text) else escape_latex(text)
 
     said = [*([f"all with {', '.join(told)}"] if told else []), *sheet.notes]
-    caption = ". ".join(escaped(note[:1].upper() + note[1:]) for note in said)
+    caption = ". ".join(escape_latex(note[:1].upper() + note[1:]) for note in said)
     body = [f"{' & '.join(cell(row, column) for column in columns)} \\\\" for row in sheet.rows]
     lines = [
         r"\begin{table}",
@@ -63,7 +63,7 @@ def latex(sheet: Sheet) -> str:
         rf"\caption{{{caption}.}}" if caption else "",
         rf"\begin{{tabular}}{{{''.join('l' if column in WORDS else 'r' for column in columns)}}}",
         r"\toprule",
-        f"{' & '.join(escaped(column) for column in columns)} \\\\",
+        f"{' & '.join(escape_latex(column) for column in columns)} \\\\",
         r"\midrule",
         *body,
         r"\bottomrule",
@@ -73,7 +73,7 @@ def latex(sheet: Sheet) -> str:
     return "".join(f"{line}\n" for line in lines if line)
 
 
-def escaped(text: str) -> str:
+def escape_latex(text: str) -> str:
     """A text with everything that LaTeX would take for its own."""
     return "".join(ESCAPED.get(character, character) for character in text)
 

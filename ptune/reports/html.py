@@ -24,9 +24,9 @@ from urllib.parse import quote
 from ptune import __version__, bounded
 from ptune.errors import PtuneError
 from ptune.reports import charts, figures
-from ptune.reports.charts import Seen, Shown, gathered, preferred, ranked
-from ptune.reports.results import Group, Run, flat, pruned, without_paths
-from ptune.reports.tables import Sheet, flop, notes, seconds, training_seconds, uncounted
+from ptune.reports.charts import Seen, Shown, group_by, preferred, ranking
+from ptune.reports.results import Group, Run, flat, pruned_folders, without_paths
+from ptune.reports.tables import Sheet, flop, note_on_pruned, notes, seconds, training_seconds
 from ptune.runs import forms
 from ptune.runs.folder import write_atomically
 
@@ -119,7 +119,7 @@ class Report:
     """What the page says, apart from its drawings."""
 
     def __init__(self, groups: Sequence[Group], folder: Path, page: Path) -> None:
-        self.groups = charts.shown(groups)
+        self.groups = charts.named_groups(groups)
         self.folder, self.page = folder, page
         self.settings = {seen.run.folder: shown for shown in self.groups for seen in shown.runs}
         repeated = [run for group in groups for run in group.repeated]
@@ -127,15 +127,15 @@ class Report:
         self.runs = [seen for shown in self.groups for seen in shown.runs] + [*map(Seen, repeated)]
         self.ids = {seen.run.folder: f"run-{number}" for number, seen in enumerate(self.runs, 1)}
         self.anchors = {id(shown): f"setting-{number}" for number, shown in enumerate(self.groups, 1)}
-        self.boards = gathered(self.groups, lambda shown: shown.board)
-        self.environments, self.environment_of = numbered("E", [environment(seen.run) for seen in self.runs])
-        self.data, self.data_of = numbered("D", [data(seen.run) for seen in self.runs])
+        self.boards = group_by(self.groups, lambda shown: shown.board)
+        self.environments, self.environment_of = number_distinct("E", [environment(seen.run) for seen in self.runs])
+        self.data, self.data_of = number_distinct("D", [data(seen.run) for seen in self.runs])
 
     @property
     def counts(self) -> str:
         """How much there is."""
         tasks = {shown.group.of["task"] for shown in self.groups}
-        return f"{counted(self.runs, 'run')} of {counted(self.groups, 'setting')} on {counted(tasks, 'task')}"
+        return f"{count_text(self.runs, 'run')} of {count_text(self.groups, 'setting')} on {count_text(tasks, 'task')}"
 
     @property
     def warnings(self) -> list[str]:
@@ -154,13 +154,13 @@ class Report:
             ),
             (len(codes) > 1, f"The runs are of {len(codes)} versions of the code; the table of runs names each one's."),
             (any(str(code).endswith("+changed") for code in codes), "Some ran with changes that are in no commit."),
-            (bool(single), f"{single} of {counted(self.groups, 'setting')} with one seed: no spread over seeds."),
+            (bool(single), f"{single} of {count_text(self.groups, 'setting')} with one seed: no spread over seeds."),
             (
                 bool(self.repeated),
-                f"{counted(self.repeated, 'run')} of a seed that was run again; the last one counts.",
+                f"{count_text(self.repeated, 'run')} of a seed that was run again; the last one counts.",
             ),
         ]
-        said += [(True, f"{note[:1].upper()}{note[1:]}.") for note in uncounted(pruned(self.folder, runs))]
+        said += [(True, f"{note[:1].upper()}{note[1:]}.") for note in note_on_pruned(pruned_folders(self.folder, runs))]
         caveats = dict.fromkeys(run.result["caveat"] for run in runs if run.result.get("caveat"))
         return [text for holds, text in said if holds] + [*caveats]
 
@@ -170,7 +170,7 @@ class Report:
         """The methods by their scores: of each method the setting that the selecting score prefers."""
         best = {
             key: (preferred(members), len(members))
-            for key, members in gathered(self.groups, lambda shown: (shown.board, shown.method)).items()
+            for key, members in group_by(self.groups, lambda shown: (shown.board, shown.method)).items()
         }
         methods = [*dict.fromkeys(shown.method for shown in self.groups)]
         first = next(iter(self.boards))
@@ -181,7 +181,7 @@ class Report:
                 [
                     Cell(name, name),
                     *(
-                        self.summarized(*best[key]) if (key := (board, name)) in best else Cell("")
+                        self.method_cell(*best[key]) if (key := (board, name)) in best else Cell("")
                         for board in self.boards
                     ),
                 ],
@@ -195,17 +195,17 @@ class Report:
         )
         return Table(columns, rows, note)
 
-    def summarized(self, shown: Shown, of: int) -> Cell:
+    def method_cell(self, shown: Shown, of: int) -> Cell:
         """A method's cell."""
         group = shown.group
         told = [interval(group), f"n = {group.n}", shown.label.removeprefix(shown.method).strip()]
-        told += [f"{trained(shown):,} trained", f"best of {of} settings" if of > 1 else ""]
+        told += [f"{parameter_count(shown):,} trained", f"best of {of} settings" if of > 1 else ""]
         links = [(mean(group), f"#{self.anchors[id(shown)]}")]
         return Cell(mean(group), group.mean, " · ".join(filter(None, told)), links)
 
     def table(self, board: str) -> Table:
         """The settings of a board."""
-        members = ranked(self.boards[board])
+        members = ranking(self.boards[board])
         rows = [(self.anchors[id(shown)], self.row(shown)) for shown in members]
         majority = sorted({f"{seen.run.result['majority']:.2f}" for shown in members for seen in shown.runs})
         unsaid = {shown.method: shown.unsaid for shown in members if shown.unsaid}
@@ -289,8 +289,8 @@ class Report:
 
     def parts(self, board: str) -> dict[str, Table]:
         """The score by label, length and what else a board's task tells apart, of the best setting of each method."""
-        best = self.chosen(board)
-        each = [[scored(breakdown(seen.run)) for seen in shown.runs] for shown in best]
+        best = self.best_settings(board)
+        each = [[label_scores(breakdown(seen.run)) for seen in shown.runs] for shown in best]
         tables = {}
         for name in dict.fromkeys(name for one in each for parts in one for name in parts):
             found = [[parts.get(name, {}) for parts in one] for one in each]
@@ -305,9 +305,9 @@ class Report:
             tables[name] = Table([(name, ""), (of, ""), *((shown.label, "") for shown in best)], rows)
         return tables
 
-    def chosen(self, board: str) -> list[Shown]:
+    def best_settings(self, board: str) -> list[Shown]:
         """The best setting of each method on a board, in the order of their scores."""
-        return ranked(map(preferred, gathered(self.boards[board], lambda shown: shown.method).values()))[:PARTS]
+        return ranking(map(preferred, group_by(self.boards[board], lambda shown: shown.method).values()))[:PARTS]
 
     def confusions(self, shown: Shown) -> Table | None:
         """How often each label was taken for each other one, over a setting's runs."""
@@ -329,7 +329,7 @@ class Report:
             most = max(*row, 1)
             cells = [Cell(f"{count:,}" if count else "·", count, shade=count / most) for count in row]
             rows.append(("", [Cell(gold), *cells]))
-        note = f"Rows are gold, columns predicted; counts over {counted(shown.runs, 'run')}."
+        note = f"Rows are gold, columns predicted; counts over {count_text(shown.runs, 'run')}."
         note += f" The {CONFUSED} most frequent of {len(sizes)} labels." if len(sizes) > CONFUSED else ""
         return Table([("gold", ""), *((label, "") for label in labels)], rows, note)
 
@@ -390,7 +390,7 @@ def as_number(text: str) -> float | str | None:
     return float(found[1].replace(",", "")) if found else text or None
 
 
-def counted(items: Sized, what: str) -> str:
+def count_text(items: Sized, what: str) -> str:
     """A number of things."""
     return f"{len(items)} {what}" + "s" * (len(items) != 1)
 
@@ -405,12 +405,12 @@ def interval(group: Group) -> str:
     return f"[{group.interval[0]:.1f}, {group.interval[1]:.1f}]" if group.interval else ""
 
 
-def trained(shown: Shown) -> int:
+def parameter_count(shown: Shown) -> int:
     """How many parameters a setting's runs train."""
     return int(shown.runs[0].run.result["parameters"]["trained"])
 
 
-def numbered(letter: str, items: Sequence[list[tuple[str, str]]]) -> tuple[list[Item], list[str]]:
+def number_distinct(letter: str, items: Sequence[list[tuple[str, str]]]) -> tuple[list[Item], list[str]]:
     """The distinct ones with their numbers, and of each its number."""
     distinct: dict[str, Item] = {}
     numbers = []
@@ -424,7 +424,9 @@ def environment(run: Run) -> list[tuple[str, str]]:
     """What a run's figures depend on beside its configuration and data."""
     told = {name: value for name, value in run.environment.items() if name not in OF_A_RUN}
     packages = " ".join(f"{name}=={version}" for name, version in told.pop("packages", {}).items())
-    return [(name, charts.said(value)) for name, value in told.items()] + [("packages", packages)] * bool(packages)
+    return [(name, charts.setting_value(value)) for name, value in told.items()] + [("packages", packages)] * bool(
+        packages
+    )
 
 
 OF_A_RUN = ("identity", "overrides", "data", "resumed")
@@ -434,12 +436,12 @@ def data(run: Run) -> list[tuple[str, str]]:
     """Where a run's data is from, with the checksums of its files and of its splits' examples."""
     origin = run.result.get("data", {})
     files = origin.get("files")
-    lines = [(name, charts.said(value)) for name, value in flat(without_paths({**origin, "files": {}}))]
+    lines = [(name, charts.setting_value(value)) for name, value in flat(without_paths({**origin, "files": {}}))]
     for split, each in files.items() if isinstance(files, dict) else ():
         for file in each if isinstance(each, list) else [each]:
             if isinstance(file, dict):
                 name = Path(str(file.get("path", ""))).name
-                told = " ".join(f"{key} {charts.said(value)}" for key, value in file.items() if key != "path")
+                told = " ".join(f"{key} {charts.setting_value(value)}" for key, value in file.items() if key != "path")
                 lines.append((f"file of {split}", f"{name} {told}"))
     sums = run.result.get("checksums", {})
     return lines + [(f"examples of {split}", f"sha256 {checksum}") for split, checksum in sums.items()]
@@ -458,7 +460,7 @@ def breakdown(run: Run) -> Mapping[str, Any]:
     return found
 
 
-def scored(found: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, int]]]:
+def label_scores(found: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, int]]]:
     """The scores of a breakdown's labels and parts, each with how many it is of."""
     labels = {str(row["label"]): (row["f1"], row.get("gold", 0)) for row in found.get("labels", ()) if "f1" in row}
     metric = found.get("metric")
@@ -485,5 +487,5 @@ def sample(row: Mapping[str, Any]) -> Sample:
         each = zip(lists[text], lists["gold"], lists["prediction"], strict=True)
         words = [(str(word), str(gold), str(predicted)) for word, gold, predicted in each]
         fields = {name: value for name, value in fields.items() if name not in (text, "gold", "prediction")}
-    told = [(name, charts.said(value)) for name, value in fields.items() if value not in (None, "", [], {})]
+    told = [(name, charts.setting_value(value)) for name, value in fields.items() if value not in (None, "", [], {})]
     return Sample(str(row.get("id", "")), 100 * row["right"], words, told)

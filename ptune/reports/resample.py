@@ -103,7 +103,7 @@ def counts(n: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     return found
 
 
-def of_run(run: Run) -> Resampled | None:
+def resample_run(run: Run) -> Resampled | None:
     """The scores of a run on resampled examples; None where `units` gives none."""
     found = units(run)
     if found is None:
@@ -112,7 +112,7 @@ def of_run(run: Run) -> Resampled | None:
     return Resampled(found.sums.weighed(counts(n, mix("examples", found.names))), n, found.kind)
 
 
-def of_group(group: Group) -> np.ndarray | None:
+def resample_group(group: Group) -> np.ndarray | None:
     """The mean scores [R] of a group on resampled seeds and examples; None where one of its runs has none."""
     each = []
     for runs in group.units.values():

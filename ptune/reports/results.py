@@ -2,7 +2,7 @@
 
 Runs are never mixed that differ in more than chance: of another layout, of synthetic and of real data, of other files,
 draws or sizes, of other weights of a backbone, selected or reported on other splits, with other epochs or another
-`compat`. What differs between two groups can always be told, see `told_apart`.
+`compat`. What differs between two groups can always be told, see `distinct_settings`.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Run:
         """Its score on resampled examples, see `resample`."""
         from ptune.reports import resample
 
-        return resample.of_run(self)
+        return resample.resample_run(self)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class Group:
         """The mean score on resampled seeds and examples, see `resample`; None where a run's cannot be."""
         from ptune.reports import resample
 
-        return resample.of_group(self)
+        return resample.resample_group(self)
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
@@ -268,13 +268,13 @@ class Family:
     def space(self) -> dict[str, list[Any]]:
         """See Group."""
         searched = (key for search in self.searches for key in search.space if key in self.groups[0].settings)
-        keys = [key for key in sorted({*told_apart(self.groups)[0], *searched}) if below(key, self.tuned)]
+        keys = [key for key in sorted({*distinct_settings(self.groups)[0], *searched}) if below(key, self.tuned)]
         found: dict[str, list[Any]] = {}
         for key in keys:
             values = [group.settings.get(key) for group in self.groups]
             values += [trial.point[key] for trial in self.left if key in trial.point]
             distinct = {json.dumps(float(value) if is_number(value) else value): value for value in reversed(values)}
-            found[key] = sorted(distinct.values(), key=in_order)
+            found[key] = sorted(distinct.values(), key=sort_key)
         return found
 
     @cached_property
@@ -360,7 +360,7 @@ def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
     return [read(path.parent, packages, searches.above(path.parent, folder, known)) for path in paths]
 
 
-def pruned(folder: Path | str, runs: Iterable[Run]) -> list[Path]:
+def pruned_folders(folder: Path | str, runs: Iterable[Run]) -> list[Path]:
     """The folders of pruned runs below a folder that no search of these finished runs tells of."""
     told = {trial.folder for run in runs if run.search for trial in run.search.trials}
     found = sorted(path.parent for path in Path(folder).rglob("pruned.json"))
@@ -383,7 +383,7 @@ def read(folder: Path, packages: Sequence[str] = (), search: Search | None = Non
     )
 
 
-def grouped(runs: Iterable[Run], tuned: Sequence[str] = TUNED) -> list[Group]:
+def group_runs(runs: Iterable[Run], tuned: Sequence[str] = TUNED) -> list[Group]:
     """The groups of runs alike in everything but the seed, in the order of their first runs.
 
     tuned: the settings, or what they begin with, that make two groups trials of one search.
@@ -409,12 +409,12 @@ def followers(tuned: Sequence[str]) -> list[str]:
     return [key for name, keys in FOLLOWS.items() if below(name, tuned) for key in keys]
 
 
-def chosen(groups: Iterable[Group]) -> list[Group]:
+def best_trials(groups: Iterable[Group]) -> list[Group]:
     """Of every search the best trial by the selecting score, in their order."""
     return list({id(group.family): group.family.best for group in groups}.values())
 
 
-def told_apart(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def distinct_settings(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Of each group the settings that not all of them share, by key; None for one that a group has not."""
     settings = [group.settings for group in groups]
     keys = sorted({key for each in settings for key in each if not key.startswith("result.")})
@@ -454,7 +454,7 @@ def without_paths(files: Any) -> Any:
     return [without_paths(value) for value in files] if isinstance(files, list) else files
 
 
-def in_order(value: Any) -> tuple[bool, float, str]:
+def sort_key(value: Any) -> tuple[bool, float, str]:
     """Numbers in their order, then everything else by how it is written."""
     number = is_number(value)
     return not number, float(value) if number else 0.0, str(value)
@@ -489,7 +489,7 @@ def _group(alike: Sequence[Run]) -> Group:
     """One run a seed and split, the one that ended last, of those at once the last by its folder."""
     kept: dict[tuple[int, int], Run] = {}
     repeated = []
-    for run in sorted(alike, key=ended):
+    for run in sorted(alike, key=end_time):
         place = (-1 if run.split is None else run.split, run.seed)
         if place in kept:
             repeated.append(kept[place])
@@ -497,7 +497,7 @@ def _group(alike: Sequence[Run]) -> Group:
     return Group([kept[place] for place in sorted(kept)], repeated)
 
 
-def ended(run: Run) -> float:
+def end_time(run: Run) -> float:
     """When a run has ended: when its result was written."""
     try:
         return (run.folder / "result.json").stat().st_mtime

@@ -48,7 +48,7 @@ def read(path: Path) -> Search:
         path.parent,
         {setting(key): parameter(key, told) for key, told in found["space"].items()},
         [
-            Trial(each["job"], each["state"], path.parent / each["folder"], point(each["params"]))
+            Trial(each["job"], each["state"], path.parent / each["folder"], trial_point(each["params"]))
             for each in found["trials"]
         ],
     )
@@ -72,7 +72,7 @@ def setting(key: str) -> str:
     return name.replace("method.", "optim.", 1) if name.removeprefix("method.") in RATES else name
 
 
-def point(params: Mapping[str, Any]) -> dict[str, Any]:
+def trial_point(params: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's values by their settings."""
     return {setting(key): WORDS.get(value, value) if isinstance(value, str) else value for key, value in params.items()}
 

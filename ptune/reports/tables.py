@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from ptune.progress import bracketed
+from ptune.progress import interval_text
 from ptune.reports.compare import Comparison
 from ptune.reports.expected import expected
 from ptune.reports.resample import RESAMPLES
-from ptune.reports.results import FOLLOWS, NAMES, Group, Row, Run, below, told_apart
+from ptune.reports.results import FOLLOWS, NAMES, Group, Row, Run, below, distinct_settings
 from ptune.reports.superglue import Average
 
 FIGURED = ("torch", "transformers", "tokenizers", "seqeval", "scikit-learn")  # packages that figures come from
@@ -24,7 +24,7 @@ RUNS: dict[str, Callable[[Row], str]] = {
     **{column: NAMES[column] for column in ("method", "task", "backbone", "P")},
     "seed": lambda r: str(r["seed"]),
     "score": lambda r: f"{r['score']:.2f}",
-    "95% interval": lambda r: bracketed(r.get("interval")),
+    "95% interval": lambda r: interval_text(r.get("interval")),
     "last": lambda r: f"{r['last']['report'][r['metric']]:.2f}",
     "majority": lambda r: f"{r['majority']:.2f}",
     "metric": NAMES["metric"],
@@ -62,13 +62,13 @@ GROUPS: dict[str, Callable[[Group], str]] = {
     "score": lambda g: f"{g.mean:.2f}",
     "std": lambda g: number(g.std),
     "n": lambda g: str(g.n),
-    "95% interval": lambda g: bracketed(g.interval),
+    "95% interval": lambda g: interval_text(g.interval),
     "last": lambda g: f"{g.last.mean:.2f}",
     "last std": lambda g: number(g.last.std),
     "majority": lambda g: f"{mean(g, 'majority'):.2f}",
     "metric": lambda g: g.of["metric"],
     "trials": lambda g: "" if g.trials == 1 else str(g.trials) + " (edge)" * bool(g.edge),
-    "space": lambda g: spaced(g),
+    "space": lambda g: tried_values(g),
     "trained": lambda g: f"{g.runs[0].result['parameters']['trained']:,}",
     "stored": lambda g: f"{g.runs[0].result['parameters']['stored']:,}",
     "bytes": lambda g: f"{g.runs[0].result['parameters']['bytes']:,}",
@@ -77,17 +77,17 @@ GROUPS: dict[str, Callable[[Group], str]] = {
 }
 
 
-def of_runs(rows: Sequence[Row], groups: Sequence[Group]) -> Sheet:
+def runs_table(rows: Sequence[Row], groups: Sequence[Group]) -> Sheet:
     """A row a run, with a note of those that repeat another's settings and seed."""
     said = [
-        f"{called(group)}: a seed that was run again: {', '.join(str(run.folder) for run in group.repeated)}"
+        f"{group_phrase(group)}: a seed that was run again: {', '.join(str(run.folder) for run in group.repeated)}"
         for group in groups
         if group.repeated
     ]
     return Sheet("runs", list(RUNS), [[show(row) for show in RUNS.values()] for row in rows], said)
 
 
-def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned: Sequence[Path] = ()) -> Sheet:
+def groups_table(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned: Sequence[Path] = ()) -> Sheet:
     """A row a group, with its difference to the baseline; see the notes for what is a mean of what.
 
     pruned: folders of runs that are no trials of these groups, as far as anybody can tell.
@@ -101,7 +101,7 @@ def of_groups(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned
         found = differences.get(id(group))
         against = [DIFFERENCE[column](found) if found else "" for column in beside]
         rows.append([*told, settings, *(show(group) for show in GROUPS.values()), *against])
-    return Sheet("groups", [*names, *beside], rows, [*notes(groups), *uncounted(pruned)])
+    return Sheet("groups", [*names, *beside], rows, [*notes(groups), *note_on_pruned(pruned)])
 
 
 DIFFERENCE: dict[str, Callable[[Comparison], str]] = {
@@ -116,7 +116,7 @@ DIFFERENCE: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def of_comparisons(groups: Sequence[Group], comparisons: Sequence[Comparison], margin: float | None) -> Sheet:
+def comparisons_table(groups: Sequence[Group], comparisons: Sequence[Comparison], margin: float | None) -> Sheet:
     """A row a difference, with what it is corrected for."""
     beside = [column for column in DIFFERENCE if column != "non-inferior" or margin is not None]
     settings = dict(zip(map(id, groups), differing(groups), strict=True))
@@ -140,12 +140,14 @@ def of_comparisons(groups: Sequence[Group], comparisons: Sequence[Comparison], m
         said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
     if any(1 in (each.group.n, each.baseline.n) for each in comparisons):
         said.append("a side with one seed is compared over examples only: another seed may differ")
-    said += mixed([run for each in comparisons for group in (each.group, each.baseline) for run in group.runs])
+    said += mixed_provenance(
+        [run for each in comparisons for group in (each.group, each.baseline) for run in group.runs]
+    )
     columns = [*("method", "task", "backbone", "P"), "settings", *beside, "n", "metric"]
     return Sheet("differences", columns, rows, said)
 
 
-def of_budgets(groups: Sequence[Group]) -> Sheet:
+def budgets_table(groups: Sequence[Group]) -> Sheet:
     """A row a number of trials, of each search that has several."""
     rows = [
         [
@@ -163,14 +165,13 @@ def of_budgets(groups: Sequence[Group]) -> Sheet:
     said = ["the expected best of that many trials (arXiv 1909.03004), chosen by the selecting score"]
     for group in groups:
         if group.family.left and len(group.family.groups) > 1:
-            of = (
-                f"{called(group)}: of {len(group.family.groups)} trials with a result, without {len(group.family.left)}"
-            )
+            trials, without = len(group.family.groups), len(group.family.left)
+            of = f"{group_phrase(group)}: of {trials} trials with a result, without {without}"
             said.append(f"{of} that have none and would lower it")
     return Sheet("expected best", columns, rows, said if rows else [])
 
 
-def of_averages(averages: Sequence[Average]) -> Sheet:
+def averages_table(averages: Sequence[Average]) -> Sheet:
     """A row a group of runs on SuperGLUE's tasks."""
 
     def figure(value: float | None) -> str:
@@ -195,25 +196,26 @@ def notes(groups: Sequence[Group]) -> Notes:
         said.append("with n = 1 the interval is over examples only")
     if resampled and any(1 < group.n < FEW for group in groups):
         said.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
-    if lacking := [called(group) for group in groups if group.interval is None]:
+    if lacking := [group_phrase(group) for group in groups if group.interval is None]:
         said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
     for group in groups:
         if group.trials > 1:
             declared, counts = group.family.declared, group.family.counts
             edges = [
-                f"{key} {shown(group.settings[key])} is the {end} {'of its space' if key in declared else 'tried'}"
+                f"{key} {setting_text(group.settings[key])} is the {end} "
+                f"{'of its space' if key in declared else 'tried'}"
                 for key, end in group.edge.items()
             ]
             states = ", ".join(f"{count} {state}" for state, count in counts.items())
             tried = f"best of {group.trials} trials by {group.runs[0].result['select_on']}"
             tried += f" ({states})" * (len(counts) > 1)
-            said.append("; ".join([f"{called(group)}: {tried}", spaced(group), *edges]))
+            said.append("; ".join([f"{group_phrase(group)}: {tried}", tried_values(group), *edges]))
         if group.repeated:
             folders = ", ".join(str(run.folder) for run in group.repeated)
-            said.append(f"{called(group)}: each seed counts once; left out: {folders}")
+            said.append(f"{group_phrase(group)}: each seed counts once; left out: {folders}")
         versions = {run.environment.get("code") for run in group.runs}
         if len(versions) > 1:
-            said.append(f"{called(group)}: runs from {len(versions)} versions of the code")
+            said.append(f"{group_phrase(group)}: runs from {len(versions)} versions of the code")
     if any(seconds(group) is None for group in groups):
         said.append("no seconds or FLOP for runs made of stages: each stage has its own")
     if any(flop(group) for group in groups):
@@ -221,12 +223,12 @@ def notes(groups: Sequence[Group]) -> Notes:
     return said
 
 
-def uncounted(pruned: Sequence[Path]) -> Notes:
+def note_on_pruned(pruned: Sequence[Path]) -> Notes:
     """That there are pruned runs without a search.json."""
     return [f"runs that were pruned and in no search.json: {len(pruned)}; they count as no trials"] if pruned else []
 
 
-def mixed(runs: Sequence[Run]) -> list[str]:
+def mixed_provenance(runs: Sequence[Run]) -> list[str]:
     """What runs that are compared were made with, where that is not the same, or nobody can tell."""
     codes = {run.environment.get("code") or run.environment.get("ptune") for run in runs}
     said = [f"the runs are from {len(codes)} versions of the code"] if len(codes) > 1 else []
@@ -248,29 +250,31 @@ def differing(groups: Sequence[Group]) -> list[str]:
             name = {column: text for column, text in group.of.items() if column not in without}
             alike.setdefault(json.dumps(name), []).append(group)
         for several in alike.values():
-            for group, settings in zip(several, told_apart(several), strict=True):
+            for group, settings in zip(several, distinct_settings(several), strict=True):
                 apart[id(group)] |= {key: value for key, value in settings.items() if not below(key, left_out)}
     said = []
     for group in groups:
-        words = [f"{key.removesuffix('._target_')} {shown(value)}" for key, value in sorted(apart[id(group)].items())]
+        words = [
+            f"{key.removesuffix('._target_')} {setting_text(value)}" for key, value in sorted(apart[id(group)].items())
+        ]
         more = [f"and {len(words) - SHOWN} more"] * (len(words) > SHOWN)
         said.append(", ".join([*words[:SHOWN], *more]))
     return said
 
 
-def spaced(group: Group) -> str:
+def tried_values(group: Group) -> str:
     """The values that were tried, by setting."""
-    return "; ".join(f"{key} {', '.join(map(shown, values))}" for key, values in group.space.items())
+    return "; ".join(f"{key} {', '.join(map(setting_text, values))}" for key, values in group.space.items())
 
 
-def shown(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A setting's value, of a class its name alone."""
     if isinstance(value, str) and value.startswith("ptune."):
         return value.rpartition(".")[2]
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
-def called(group: Group) -> str:
+def group_phrase(group: Group) -> str:
     """A group in a sentence."""
     return " ".join(
         filter(None, (*(group.of[c] for c in ("method", "task", "backbone")), group.of["P"] and f"P {group.of['P']}"))

@@ -28,7 +28,7 @@ COUNTED = (
 )
 
 
-def together(parameters: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def joint_account(parameters: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What several models of one backbone learned and stored, in sum, and their number."""
     total = max(each["backbone_total"] for each in parameters)
     summed = {name: sum(each[name] for each in parameters) for name in COUNTED}

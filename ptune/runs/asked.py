@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptune.checks import lookup
 from ptune.config import Data
-from ptune.data.source import made
+from ptune.data.source import make_task
 from ptune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ptune.tasks import Task
 
 
-def changed(run: Restored, split: str, checksum: str, progress: Progress) -> bool:
+def split_changed(run: Restored, split: str, checksum: str, progress: Progress) -> bool:
     """Whether a split of the run's own task has other examples than when the run was made, which is said aloud."""
     told = lookup(run.folder.read_json("result.json"), f"checksums.{split}")
     if not told or told == checksum:
@@ -28,7 +28,7 @@ def changed(run: Restored, split: str, checksum: str, progress: Progress) -> boo
     return True
 
 
-def unsized(data: Data, task: Task) -> Data:
+def without_limits(data: Data, task: Task) -> Data:
     """The run's data settings for another corpus, of which all is taken, in the run's layout where it has that."""
     demo = replace(data.demo, train=None, dev=None, test=None)
     sizes = dict.fromkeys(("max_train", "max_dev", "max_test", "per_class", "draw"))
@@ -38,7 +38,7 @@ def unsized(data: Data, task: Task) -> Data:
 
 def another(config: dict[str, Any], run: Restored) -> Task:
     """The task to evaluate on; raises ConfigError unless the run's template and head can answer it."""
-    task = made(config, run.settings.packages)
+    task = make_task(config, run.settings.packages)
     for what in ("readout", "labels", "fields", "segments", "marks"):
         ours, theirs = getattr(run.task, what), getattr(task, what)
         if ours != theirs:
@@ -46,4 +46,4 @@ def another(config: dict[str, Any], run: Restored) -> Task:
                 [f"task: {task.name} has other {what} ({theirs}) than the run's task {run.task.name} ({ours})"]
             )
     decided = run.task.decide({})  # by the corpus that was trained on
-    return made({**config, **decided}, run.settings.packages) if decided else task
+    return make_task({**config, **decided}, run.settings.packages) if decided else task

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptune.breakdown import breakdown, figures, tables
 from ptune.config import Train
-from ptune.evaluate import Asked, Evaluation, evaluate, prediction_rows, told
+from ptune.evaluate import Asked, Evaluation, evaluate, evaluate_predictor, prediction_rows
 from ptune.runs.accounting import COUNTED, reading
 from ptune.runs.folder import RunFolder, breakdown_file
 
@@ -40,7 +40,7 @@ class Evaluations:
 
     def by(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Evaluation:
         """A split, by a function from examples to predictions."""
-        return told(self.task, predict, split, self.corpus.splits[split])
+        return evaluate_predictor(self.task, predict, split, self.corpus.splits[split])
 
     def event(self, model: Model, member: int, rendered: Mapping[str, Rendered], step: int) -> dict[str, Any]:
         """What the history is told of the selecting split after a step."""

@@ -161,14 +161,14 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run's final figures are there."""
-        return ranks.told(self.file("result.json").is_file)
+        return ranks.on_first_rank(self.file("result.json").is_file)
 
     @property
     def pruned(self) -> bool:
         """Whether an observer has ended the run, and nothing has taken it to its end since."""
-        return ranks.told(self.file("pruned.json").is_file) and not self.finished
+        return ranks.on_first_rank(self.file("pruned.json").is_file) and not self.finished
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Store the complete configuration."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ class RunFolder:
             raise PtuneError(f"{self.file('config.yaml')}: not a configuration")
         return config
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Store a JSON file."""
         self.file(name).parent.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ class RunFolder:
         self.write_json("env.json", now)
         return str(now["identity"])
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store a file of JSON lines."""
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -238,7 +238,7 @@ class RunFolder:
                     raise PtuneError(f"{self.file(name)}:{number}: not a mapping of names to values")
         return found
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl, in one write."""
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -277,7 +277,7 @@ class RunFolder:
         data = path.read_bytes()[:size] if path.is_file() else b""
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def cut_metrics(self, step: int, evaluated: bool, parts: int) -> None:
         """Drop the lines after `step`, which a resumed run writes again, and a last line that is not whole.
 
@@ -320,13 +320,13 @@ class RunFolder:
                 f"{path}: missing or damaged ({error}); to create it again: ptune train {self.resuming}"
             ) from None
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def drop_tensors(self) -> None:
         """Delete the tensors and the checkpoints."""
         self.file("tuned.safetensors").unlink(missing_ok=True)
         shutil.rmtree(self.file("checkpoints"), ignore_errors=True)
 
-    @ranks.written
+    @ranks.on_first_rank_only
     def save_checkpoint(
         self,
         step: int,

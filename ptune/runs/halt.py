@@ -68,7 +68,7 @@ def guarded() -> Iterator[None]:
 
 def check() -> None:
     """Raise Interrupted where this process has been asked to end; of several ranks all do, where the first one has."""
-    if (reason := ranks.told(_reason)) is not None:
+    if (reason := ranks.on_first_rank(_reason)) is not None:
         raise Interrupted(reason)
 
 

@@ -38,10 +38,10 @@ def restore(path: str, device: str, precision: str | None = None, packages: Sequ
 
     Raises PtuneError where it is unfinished, damaged, has no model, or has other weights than those it was scored with.
     """
-    return together([path], device, precision, packages)[0]
+    return restore_together([path], device, precision, packages)[0]
 
 
-def together(
+def restore_together(
     paths: Sequence[str], device: str, precision: str | None = None, packages: Sequence[str] = ()
 ) -> list[Restored]:
     """Open finished runs that share a frozen backbone as members of one model, see `restore`.
@@ -116,7 +116,7 @@ def check_tuned(folder: RunFolder) -> None:
 
 def stored(folder: RunFolder, device: str, packages: Sequence[str] = ()) -> Train:
     """The settings of a finished run, for inference."""
-    settings = build.stored(folder.read_config(), packages)
+    settings = build.settings_from_file(folder.read_config(), packages)
     settings.device, settings.gradient_checkpointing, settings.cache_layers = device, False, False
     folder.read_json("result.json")
     prompt = settings.method["prompt"]  # the run has one of its own by now

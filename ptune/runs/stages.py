@@ -55,15 +55,15 @@ class Child:
         self.of.progress.say(f"{label}: {result['report_on']} {metric} {result['score']:.2f}")
 
 
-def changed(given: Any, changes: Any) -> Any:
+def with_changes(given: Any, changes: Any) -> Any:
     """Settings with changes, see `Session.child`; the given ones are left as they are."""
     if is_dataclass(given) and isinstance(changes, Mapping):
         if unknown := set(changes) - set(vars(given)):
             raise TypeError(f"no setting is called {', '.join(sorted(unknown))}")
-        values = {name: changed(value, changes.get(name, value)) for name, value in vars(given).items()}
+        values = {name: with_changes(value, changes.get(name, value)) for name, value in vars(given).items()}
         return replace(given, **values)  # type: ignore[type-var]
     if isinstance(given, Mapping) and isinstance(changes, Mapping) and "_target_" not in changes:
-        return deepcopy({**given, **{name: changed(given.get(name), change) for name, change in changes.items()}})
+        return deepcopy({**given, **{name: with_changes(given.get(name), change) for name, change in changes.items()}})
     return deepcopy(changes)
 
 

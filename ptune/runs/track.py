@@ -227,7 +227,7 @@ def start(
         first = run.step if known else 0
         if mode == "online" and known:  # what stands in the file alone, the process was killed before it could send
             rows = {step: row for step, row in rows.items() if step < first}
-        return Wandb(run, warn, settings.samples, told(rows), max([first, *rows]))
+        return Wandb(run, warn, settings.samples, logged_history(rows), max([first, *rows]))
     except Exception as error:  # an account, a disk, a network: none of them may end a run
         warn(f"W&B could not start ({error}); the run continues, and metrics.jsonl has everything")
         return NoTracker()
@@ -239,7 +239,7 @@ def known_id(folder: Path) -> str | None:
     return next((found[1] for found in names if found), None)
 
 
-def told(rows: Mapping[int, Mapping[str, Any]]) -> set[Told]:
+def logged_history(rows: Mapping[int, Mapping[str, Any]]) -> set[Told]:
     """What W&B was told, by its history: figures of an event, and tables of an evaluation, stand beside their step."""
     found: set[Told] = set()
     kinds = {prefix: kind for kind, prefix in PREFIXES.items()}

@@ -47,7 +47,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Search, going on where an earlier call has ended; raises what a job of this call has failed with."""
         from ptune.progress import Progress
-        from ptune.sweeps.search import Search, Settings, told
+        from ptune.sweeps.search import Search, Settings, summary_lines
         from ptune.sweeps.space import read, words
 
         self.check()
@@ -65,7 +65,7 @@ class OptunaSweeper(Sweeper):
             try:
                 ends = self.run(search)
             finally:
-                for line, style in told(search.write()):
+                for line, style in summary_lines(search.write()):
                     progress.tell(line, style)
         for end in ends:
             _ = end.return_value  # raises, where the job has failed

@@ -45,7 +45,7 @@ from ptune.errors import (
 )
 from ptune.explain import check_complete, explain
 from ptune.runs.naming import digest, folder_name
-from ptune.where import unobserved
+from ptune.where import without_observer
 
 if TYPE_CHECKING:  # Hydra imports every launcher each time it starts
     from ptune.config import Train
@@ -151,7 +151,7 @@ class Spec:
 # Composing
 
 
-def composed(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], first: int) -> list[Job]:
+def compose_jobs(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], first: int) -> list[Job]:
     """The jobs of a sweep as Hydra composes them from their overrides, each one checked, before any starts.
 
     loader: Hydra's config loader; config: the sweep's; first: the number of the first job. What they are called, and
@@ -162,7 +162,7 @@ def composed(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], 
     jobs = []
     for number, overrides in enumerate(several, first):
         found = loader.load_sweep_config(config, list(overrides))
-        words = unobserved(str(word) for word in found.hydra.overrides.task)
+        words = without_observer(str(word) for word in found.hydra.overrides.task)
         own = [word for word in words if word not in common]
         with open_dict(found):
             found.hydra.job.id = found.hydra.job.num = number
@@ -171,14 +171,14 @@ def composed(loader: Any, config: DictConfig, several: Sequence[Sequence[str]], 
             found.hydra.runtime.output_dir = str(folder)
         settings, error = None, None
         try:
-            settings = checked(found, reached)
+            settings = check_job(found, reached)
         except Exception as wrong:
             error = failure(wrong)
         jobs.append(Job(number, found, words, folder, settings, error, " ".join(own)))
     return jobs
 
 
-def checked(config: DictConfig, reached: dict[str, Exception | None]) -> Train:
+def check_job(config: DictConfig, reached: dict[str, Exception | None]) -> Train:
     """The settings of a job, whose task and backbone can be had. Raises what is wrong with them.
 
     reached: what became of looking for a task and a backbone; other jobs of the sweep have the same ones.
@@ -273,7 +273,7 @@ def fingerprint(kind: str, message: str, place: str = "") -> str:
     return digest([kind, plain, place])
 
 
-def ended(code: int | None, kernel: bool, seconds: float) -> Outcome:
+def outcome_of_exit(code: int | None, kernel: bool, seconds: float) -> Outcome:
     """What the end of a process that said nothing makes of its job.
 
     code: its exit code, minus the signal that ended it; kernel: whether the kernel killed processes for want of memory
@@ -312,8 +312,8 @@ def attempt(specs: Sequence[Spec]) -> list[Outcome]:
     """
     started = time.monotonic()
     try:
-        with ranks.joined():
-            ends = trained(specs)
+        with ranks.process_group():
+            ends = selecting_scores(specs)
         shared = False
     except ranks.Ended:
         raise
@@ -331,24 +331,24 @@ def attempt(specs: Sequence[Spec]) -> list[Outcome]:
     ]
 
 
-def trained(specs: Sequence[Spec]) -> list[float | BaseException]:
+def selecting_scores(specs: Sequence[Spec]) -> list[float | BaseException]:
     """The selecting score of each job, or what ended it. Raises what ended all of them."""
     from ptune.progress import Progress
     from ptune.runs.folder import RunFolder
-    from ptune.train import run, together
+    from ptune.train import run, train_together
     from ptune.where import Where
 
     quiet = specs[0].settings.quiet
-    outlived([RunFolder(spec.folder) for spec in specs if ranks.first()])
+    wait_for_orphans([RunFolder(spec.folder) for spec in specs if ranks.first()])
     if len(specs) > 1:
-        return [*together([(spec.settings, spec.folder, spec.overrides) for spec in specs], quiet)]
+        return [*train_together([(spec.settings, spec.folder, spec.overrides) for spec in specs], quiet)]
     (spec,) = specs
     with Progress(quiet) as progress:
         result = run(spec.settings, RunFolder(spec.folder), Where(spec.folder, spec.overrides), progress)
     return [float(result["selected"])]
 
 
-def outlived(folders: Sequence[RunFolder]) -> None:
+def wait_for_orphans(folders: Sequence[RunFolder]) -> None:
     """Wait a while for jobs of a sweep that was killed: they end by themselves, after a step that is at work yet.
 
     Where one does not, the job that follows says whose its folder is.
@@ -409,7 +409,7 @@ class Process:
         if outcomes is not None:
             return outcomes
         seconds = time.monotonic() - self.started
-        end = ended(self.process.exitcode, kernel_kills() > self.kills, seconds)
+        end = outcome_of_exit(self.process.exitcode, kernel_kills() > self.kills, seconds)
         return [replace(end, shared=self.count > 1)] * self.count
 
     def stop(self) -> None:

@@ -60,12 +60,12 @@ def events(folder: Path) -> list[dict[str, Any]]:
     with suppress(FileNotFoundError):
         for line in (folder / NAME).read_text(encoding="utf-8", errors="replace").split("\n"):
             with suppress(PtuneError):
-                if told(event := bounded.parse_json(line, NAME)):
+                if is_event(event := bounded.parse_json(line, NAME)):
                     found.append(event)
     return found
 
 
-def told(event: Any) -> bool:
+def is_event(event: Any) -> bool:
     """Whether something is an event."""
     texts = ("folder", "identity", "state", "kind", "message")
     return (

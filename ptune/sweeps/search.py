@@ -93,7 +93,7 @@ class Search:
     def _begin(self) -> None:
         """Write down what is searched, which must be what was searched before."""
         about = {
-            "space": {one.key: one.told() for one in self.parameters},
+            "space": {one.key: one.as_record() for one in self.parameters},
             "shared": sorted(word for word in self.shared if first(word) not in UNTRACKED),
         }
         known = self.study.user_attrs
@@ -219,7 +219,7 @@ class Search:
             "sampler": self.settings.sampler,
             "seed": self.settings.seed,
             "pruner": self.settings.pruner,
-            "space": {one.key: one.told() for one in self.parameters},
+            "space": {one.key: one.as_record() for one in self.parameters},
             "overrides": self.shared,
             "n_trials": self.most,
             "counts": {state: counts[state] for state in STATES.values()},
@@ -263,7 +263,7 @@ class Search:
         return found
 
 
-def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+def summary_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     """A summary as lines, each with its style."""
     counts, best = found["counts"], found["best"]
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "complete")

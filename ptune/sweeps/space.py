@@ -69,7 +69,7 @@ class Parameter:
         given = [self.low + i * self.step for i in range(count)]
         return [int(value) for value in given] if self.whole else given
 
-    def told(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """What it is, for the record."""
         if self.values:
             return {"values": [plain(value) for value in self.values]}

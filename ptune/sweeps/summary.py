@@ -25,7 +25,7 @@ class Summary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to start the same sweep in every one of several processes, and one whose settings hold a key."""
-        if ranks.started().count > 1:
+        if ranks.rank_from_environment().count > 1:
             fail(
                 2,
                 "ptune train: -m runs in one process; for jobs of several, use hydra/launcher=submitit "
@@ -79,7 +79,7 @@ def track(folder: Path) -> None:
 
     It is offline beside the runs, or online as they are; a sweep that goes on tells it again in the same W&B run.
     """
-    from ptune.build import stored
+    from ptune.build import settings_from_file
     from ptune.progress import Progress
     from ptune.runs.track import tracker
 
@@ -88,7 +88,7 @@ def track(folder: Path) -> None:
     if len(runs) < 2 or not finished:
         return
     config = RunFolder(next(iter(finished))).read_config()
-    settings = stored(config, config.get("packages") or ()).tracker
+    settings = settings_from_file(config, config.get("packages") or ()).tracker
     settings.group = settings.group or folder.name
     rows = [
         {"run": name, "state": "finished" if run in finished else "unfinished", **figures(finished.get(run, {}))}

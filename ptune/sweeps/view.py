@@ -78,7 +78,7 @@ class View:
         self.waiting = left
         done, others = self.states["ok"], self.total - self.states["ok"] - left
         told = [f"{done} done", *([f"{others} not to run"] if others else []), f"{left} to run"]
-        self.say(f"{self.total} job{'s' * (self.total > 1)} in {shown(self.folder)}: {', '.join(told)}")
+        self.say(f"{self.total} job{'s' * (self.total > 1)} in {short_path(self.folder)}: {', '.join(told)}")
         if self.progress.live and left:
             self.live.start()
 
@@ -89,7 +89,7 @@ class View:
             self.waiting -= 1
             self.running[job.number] = job, now
             if not self.progress.live:
-                self.say(f"{called(job)} started")
+                self.say(f"{job_label(job)} started")
         self.update()
 
     def back(self, group: Sequence[Job]) -> None:
@@ -106,17 +106,19 @@ class View:
                 self.seconds.setdefault(method(job), []).append(outcome.seconds)
         self._note(job, outcome)
         if outcome.state == "pruned":
-            self.say(f"{called(job)} {outcome.message}; {self.counted()}")
+            self.say(f"{job_label(job)} {outcome.message}; {self.counted()}")
         elif outcome.state != "ok":
             label = outcome.state if outcome.state == outcome.kind else f"{outcome.state} ({outcome.kind})"
             first = self.told.setdefault(outcome.message, job)
-            said = outcome.message if first is job else f"as {called(first)}"
+            said = outcome.message if first is job else f"as {job_label(first)}"
             log = job.folder / "log.txt"
-            where = f"; log: {shown(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
-            self.progress.console.print(f"{called(job)} {label}: {said}{where}", style="red", markup=False)
+            where = (
+                f"; log: {short_path(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
+            )
+            self.progress.console.print(f"{job_label(job)} {label}: {said}{where}", style="red", markup=False)
         elif not self.progress.live:
             figures = outcome.message or f"{figure(job)} {outcome.score:.2f}, {outcome.seconds:.0f} s"
-            self.say(f"{called(job)} ok: {figures}; {self.counted()}")
+            self.say(f"{job_label(job)} ok: {figures}; {self.counted()}")
         self.update()
 
     def _note(self, job: Job, outcome: Outcome) -> None:
@@ -125,7 +127,7 @@ class View:
         if outcome.score is not None and job.settings is not None:
             task = str(job.settings.task["name"])
             if outcome.score > self.best.get(task, (-math.inf, "", ""))[0]:
-                self.best[task] = outcome.score, figure(job), job.name or called(job)
+                self.best[task] = outcome.score, figure(job), job.name or job_label(job)
 
     # What it looks like
 
@@ -140,7 +142,7 @@ class View:
         ended = [f"{count} {state}" for state, count in self.states.items() if state != "ok"]
         left = self.left()
         return ", ".join(
-            [f"{self.states['ok']} of {self.total} done", *ended, *([f"about {spoken(left)} left"] if left else [])]
+            [f"{self.states['ok']} of {self.total} done", *ended, *([f"about {duration(left)} left"] if left else [])]
         )
 
     def left(self) -> float | None:
@@ -176,13 +178,13 @@ class View:
         ended = sum(self.states.values())
         head = Table.grid(padding=(0, 2, 0, 0))
         head.add_row(
-            Text(shown(self.folder), style="bold"),
+            Text(short_path(self.folder), style="bold"),
             ProgressBar(self.total, ended, width=24),
             Text(f"{self.states['ok']} done", style="green"),
             Text(f"{len(self.running)} running"),
             Text(f"{self.states['failed']} failed", style="red" if self.states["failed"] else "dim"),
             Text(f"{self.waiting} waiting", style="dim"),
-            Text("" if (left := self.left()) is None else f"about {spoken(left)} left"),
+            Text("" if (left := self.left()) is None else f"about {duration(left)} left"),
         )
         lines: list[Any] = [head]
         for task, (score, of, name) in list(self.best.items())[:BESTS]:
@@ -200,7 +202,7 @@ class View:
         return Group(*lines, grid)
 
 
-def called(job: Job) -> str:
+def job_label(job: Job) -> str:
     """A job in messages."""
     return f"job {job.number} ({job.name})" if job.name else f"job {job.number}"
 
@@ -216,7 +218,7 @@ def figure(job: Job) -> str:
     return f"{job.settings.select_on} {job.settings.metric}"
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as short as it can be said here."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)
@@ -265,7 +267,7 @@ class Latest:
                 self.score = f"{event['split']} {event['metric']} {event['selected']:.1f}"
 
 
-def spoken(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"

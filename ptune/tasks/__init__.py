@@ -272,7 +272,7 @@ class Task(ABC):
         texts = (shown.fields[s] if "{" not in s else s.format_map(shown.fields) for s in self.segments or self.fields)
         return sum(len(text.split() if isinstance(text, str) else text) for text in texts)
 
-    def mirrored(self, example: Example) -> Example | None:
+    def swap_candidates(self, example: Example) -> Example | None:
         """The example with its two candidates in each other's places; None where they have no places."""
         return None
 
@@ -300,7 +300,7 @@ def between(number: int, ends: Sequence[int]) -> str:
     return f"{ends[-1] + 1}+"
 
 
-def asked(question: str) -> str:
+def question_word(question: str) -> str:
     """The first question word of a question, or "other"."""
     words = (word.strip(string.punctuation) for word in question.lower().split())
     return next((word for word in words if word in QUESTIONS), "other")

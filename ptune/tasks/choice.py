@@ -115,7 +115,7 @@ class Choice(OwnTexts):
         targets = [target for _, target in self.candidates(example)]
         return None if example.gold is None else [int(target == 1) for target in targets if isinstance(target, int)]
 
-    def mirrored(self, example: Example) -> Example | None:
+    def swap_candidates(self, example: Example) -> Example | None:
         """See Task."""
         if len(self.choices) != 2:
             return None
@@ -127,7 +127,7 @@ class Choice(OwnTexts):
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The number of the candidate with the highest score, the first of equals; scores are log-probabilities."""
-        scores = weighed(outputs)
+        scores = candidate_log_probabilities(outputs)
         return Prediction(int(scores.argmax()), dict(zip(self.choices, scores.tolist(), strict=True)))
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -160,7 +160,7 @@ class Choice(OwnTexts):
         return Majority(max(range(len(self.choices)), key=lambda number: counts[number]))
 
 
-def weighed(outputs: Sequence[RowOutput]) -> np.ndarray:
+def candidate_log_probabilities(outputs: Sequence[RowOutput]) -> np.ndarray:
     """Log-probabilities [n] of an example's candidates, from one score each: of a row, or of a choice at its masks."""
     ordered = sorted(outputs, key=lambda output: output.candidate)
     scores = np.concatenate([output.scores for output in ordered]).astype(float)

@@ -106,7 +106,7 @@ class Classify(Task):
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """See Task."""
-        gold, predicted = [e.gold for e in examples], self.said(examples, predictions)
+        gold, predicted = [e.gold for e in examples], self.predicted_labels(examples, predictions)
         return {
             name: metric.f1(gold, predicted, self.labels[1]) if name == "f1" else getattr(metric, name)(gold, predicted)
             for name in self.metrics
@@ -115,7 +115,7 @@ class Classify(Task):
     def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
         """See Task."""
         gold = np.array([self.labels.index(e.gold) for e in examples])
-        predicted = np.array([self.labels.index(label) for label in self.said(examples, predictions)])
+        predicted = np.array([self.labels.index(label) for label in self.predicted_labels(examples, predictions)])
         if name == "accuracy":
             return Sums(metric.shares(gold == predicted), metric.share, share=True)
         if name == "f1":
@@ -127,13 +127,13 @@ class Classify(Task):
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task."""
-        gold, said = [e.gold for e in examples], self.said(examples, predictions)
+        gold, said = [e.gold for e in examples], self.predicted_labels(examples, predictions)
         return {
             "labels": metric.label_report(gold, said, self.labels),
             "confusions": metric.confusion(gold, said, self.labels),
         }
 
-    def said(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[str]:
+    def predicted_labels(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[str]:
         """The labels that are predicted; for a written text that is none, a wrong one: that after the right one."""
         wrong = {label: self.labels[(i + 1) % len(self.labels)] for i, label in enumerate(self.labels)}
         pairs = zip(examples, predictions, strict=True)

@@ -10,7 +10,7 @@ from ptune.batch import Example
 from ptune.errors import DataError
 from ptune.readers import Record
 from ptune.sums import Sums
-from ptune.tasks import Prediction, asked
+from ptune.tasks import Prediction, question_word
 from ptune.tasks.classify import Classify
 
 NAMES = {"0": 0, "1": 1, "False": 0, "True": 1}  # the file's and the Hub's
@@ -93,11 +93,14 @@ class MultiRC(Classify):
 
     def facets(self, example: Example) -> dict[str, str]:
         """See Task."""
-        return {"question word": asked(example.fields["question"])}
+        return {"question word": question_word(example.fields["question"])}
 
     def _both(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> tuple[list[bool], list[bool], list[str]]:
         right = self.labels[1]
-        gold, said = [e.gold == right for e in examples], [label == right for label in self.said(examples, predictions)]
+        gold, said = (
+            [e.gold == right for e in examples],
+            [label == right for label in self.predicted_labels(examples, predictions)],
+        )
         return gold, said, [str(e.group) for e in examples]

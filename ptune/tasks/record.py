@@ -15,7 +15,7 @@ from ptune.errors import DataError
 from ptune.readers import Record
 from ptune.sums import Sums
 from ptune.tasks import Majority, Prediction, Target, between
-from ptune.tasks.choice import Choice, weighed
+from ptune.tasks.choice import Choice, candidate_log_probabilities
 
 GAP = "@placeholder"
 HIGHLIGHT = "@highlight\n"
@@ -90,7 +90,7 @@ class ReCoRD(Choice):
                 "every answer must be one of the entities"
             )
         fields = {"passage": passage.replace(HIGHLIGHT, "- "), "query": query, "entities": entities}
-        return Example(named(record.values.get("idx"), index), fields, sorted(set(answers)) if answers else None)
+        return Example(query_number(record.values.get("idx"), index), fields, sorted(set(answers)) if answers else None)
 
     def document(self, example: Example) -> str | None:
         """The passage, about which there are several queries; nothing of answers that are told without it."""
@@ -123,7 +123,7 @@ class ReCoRD(Choice):
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The entity with the highest score, the first of equals; scores: of each entity."""
         if self.grouped:
-            scores = weighed(outputs)
+            scores = candidate_log_probabilities(outputs)
         else:
             logits = np.array([o.scores for o in sorted(outputs, key=lambda o: o.candidate)], dtype=np.float64)
             scores = logits[:, 1] if self.rank == "logit" else logits[:, 1] - logits[:, 0]
@@ -170,7 +170,7 @@ class ReCoRD(Choice):
         raise DataError(f"{self.name} cannot be given as plain text; give JSON lines as in its files")
 
 
-def named(idx: Any, index: int) -> str:
+def query_number(idx: Any, index: int) -> str:
     """A query's own number, which is unique in a file."""
     return str(idx["query"]) if isinstance(idx, Mapping) and "query" in idx else str(index)
 

@@ -15,7 +15,7 @@ from ptune.batch import NOWHERE, Example, Extent, RowOutput, Windows
 from ptune.errors import DataError
 from ptune.readers import Record
 from ptune.sums import Sums
-from ptune.tasks import Majority, Prediction, Task, asked, between
+from ptune.tasks import Majority, Prediction, Task, between, question_word
 
 SPECIAL = 4  # tokens that the widest frame of two texts takes
 ANSWERS = (1, 2, 4, 8)  # words
@@ -180,7 +180,7 @@ class Span(Task):
         """See Task; the length is the first answer's, in words."""
         answers = example.gold["text"]
         length = between(len(answers[0].split()), ANSWERS) if answers else "no answer"
-        return {"question word": asked(example.fields[self.fields[0]]), "answer words": length}
+        return {"question word": question_word(example.fields[self.fields[0]]), "answer words": length}
 
     def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
         """Word F1."""

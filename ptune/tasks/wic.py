@@ -54,7 +54,7 @@ class WiC(Classify):
         word, last = sentence[start:end], sentence[end:][:1]
         cut = word != word.strip() or not word[-1].isalnum() or (sentence[:start][-1:].isalnum() and word[0].isalnum())
         if cut or (word[-1].isalnum() and last.isalnum() and not NOT.match(sentence, end)):
-            begin = next((b for b in (start, start + 1, start - 1) if whole(sentence, b)), start)
+            begin = next((b for b in (start, start + 1, start - 1) if starts_word(sentence, b)), start)
             stop = begin + len(re.split(r"\W", sentence[begin:], maxsplit=1)[0])
             raise DataError(
                 f"{place} are {start} and {end}, which is {word!r} in {sentence[max(start - 5, 0) : end + 5]!r}; "
@@ -79,6 +79,6 @@ class WiC(Classify):
         return values
 
 
-def whole(sentence: str, start: int) -> bool:
+def starts_word(sentence: str, start: int) -> bool:
     """Whether a word begins at a character."""
     return 0 <= start < len(sentence) and sentence[start].isalnum() and not (start and sentence[start - 1].isalnum())

@@ -110,8 +110,8 @@ class WSC(Classify, OwnTexts):
         words = [match.start() for match in re.finditer(r"\S+", text)]
         if known:
             right = known[0].right
-            return None if right is None else found(text, words, said, right)
-        place = found(text, words, said, at)
+            return None if right is None else locate_span(text, words, said, right)
+        place = locate_span(text, words, said, at)
         if place is None:
             key = f"span{span}"
             outside = not 0 <= at < len(words)
@@ -119,7 +119,7 @@ class WSC(Classify, OwnTexts):
             near = [
                 i
                 for i in sorted(range(len(words)), key=lambda i: abs(i - at))
-                if found(text, words, said, i) is not None
+                if locate_span(text, words, said, i) is not None
             ]
             cure = (
                 f"it is at {near[0]} ({key}_index is off by {at - near[0]:+d})" if near else "it is nowhere in the text"
@@ -164,7 +164,7 @@ class WSC(Classify, OwnTexts):
         }
 
 
-def found(text: str, words: Sequence[int], said: str, at: int) -> tuple[int, int] | None:
+def locate_span(text: str, words: Sequence[int], said: str, at: int) -> tuple[int, int] | None:
     """Where a span begins and ends that starts in the part `at` of a text; None where it does not.
 
     Case, white space, and punctuation at the span's end or before its first word make no difference.

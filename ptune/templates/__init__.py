@@ -126,7 +126,9 @@ class Template(ABC):
         if self.tokens.causal and not self.fills:
             self.closing = [self.tokens.start_id]
 
-    def laid(self, index: int, example: Example, target: float | Sequence[int] | Extent | str | None) -> Parts:
+    def parts_with_text(
+        self, index: int, example: Example, target: float | Sequence[int] | Extent | str | None
+    ) -> Parts:
         """As `parts`, with the target as a text where texts are generated; elsewhere a text is the word at the mask."""
         if self.written is None:
             return self.parts(index, example, self.word(target) if isinstance(target, str) else target)
@@ -251,7 +253,7 @@ class Template(ABC):
             end = first + size
             pieces[at] = context._replace(ids=context.ids[first:end], offsets=context.offsets[first:end])
             row = self._assemble(parts, pieces, first, 0, cut)
-            target = None if answer is None else seen(answer, first, end)
+            target = None if answer is None else window_extent(answer, first, end)
             rows.append(replace(row, target=target, offsets=pieces[at].offsets))
         return rows
 
@@ -367,7 +369,7 @@ def tokens_of(offsets: np.ndarray, characters: Extent) -> Extent:
     return Extent(first, last) if characters != NOWHERE and first <= last else NOWHERE
 
 
-def seen(answer: Extent, first: int, end: int) -> Extent:
+def window_extent(answer: Extent, first: int, end: int) -> Extent:
     """Where a window of the tokens from `first` to before `end` reads an answer: from 1, and 0 where it does not."""
     if not first <= answer.first <= answer.last < end:
         return Extent(0, 0)

@@ -140,7 +140,7 @@ class Demonstrations(Pattern, Showing):
             label = target if isinstance(target, int) else int(2 * target > sum(map(float, self.labels)))
             parts = self.parts(0, example, None)
             self._places.setdefault(told_by(parts.parts), []).append(len(self.pool))
-            self.pool.append([replaced(piece, self.answers[label]) for piece in parts.parts if piece.kind != "slot"])
+            self.pool.append([fill_mask(piece, self.answers[label]) for piece in parts.parts if piece.kind != "slot"])
             self.owners.append(label)
         if self.filter_rate is not None:
             self._vectors = self._embed([self._said(pieces) for pieces in self.pool])
@@ -192,8 +192,8 @@ class Demonstrations(Pattern, Showing):
 
     def _row(self, parts: Parts, chosen: Sequence[int], max_len: int) -> Row:
         """The example with those that are shown, parted as two segments are."""
-        own = limited(parts.parts, self.limits)
-        groups = [limited(self.pool[index], [self.other_sent_limit] * len(self.limits)) for index in chosen]
+        own = limit_texts(parts.parts, self.limits)
+        groups = [limit_texts(self.pool[index], [self.other_sent_limit] * len(self.limits)) for index in chosen]
         parting = len(self.tokens.frames[2].between)
         if not self.per_label:
             groups = self._fitting(own, groups, parts.segments, max_len)
@@ -234,12 +234,12 @@ def told_by(pieces: Sequence[Part]) -> str:
     return f"{mix(*(tuple(piece.ids) for piece in pieces if piece.kind == 'text')):x}"
 
 
-def replaced(piece: Part, word: Sequence[int]) -> Part:
+def fill_mask(piece: Part, word: Sequence[int]) -> Part:
     """A mask as the word in its place."""
     return piece._replace(kind="literal", ids=word) if piece.kind == "mask" else piece
 
 
-def limited(pieces: Sequence[Part], limits: Sequence[int | None]) -> list[Part]:
+def limit_texts(pieces: Sequence[Part], limits: Sequence[int | None]) -> list[Part]:
     """Pieces whose texts have at most so many tokens, each its own number of them."""
     each = iter(limits)
     return [piece._replace(ids=piece.ids[: next(each)]) if piece.kind == "text" else piece for piece in pieces]

@@ -97,7 +97,7 @@ class Pattern(Template):
         """See Template. Raises ValueError for a pattern that is none."""
         every = task.patterns
         fit = usable(every, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
-        name = given.get("name") or (preferred(fit, 1, family) if fit else None)
+        name = given.get("name") or (default_pattern(fit, 1, family) if fit else None)
         return sum(numbers(every[name]["text"])) or None if name in every else None
 
     @classmethod
@@ -143,7 +143,7 @@ class Pattern(Template):
     ) -> None:
         super().__init__(tokens, overflow, windows)
         self.mask, self.masked, self.choices, self.spare = mask, masked, choices, spare
-        self.name = name or preferred(usable(patterns, fields, tokens.causal, tokens.decodes), slots, family)
+        self.name = name or default_pattern(usable(patterns, fields, tokens.causal, tokens.decodes), slots, family)
         self.verbalizer = patterns[self.name].get("verbalizer")
         self.pieces = parse(patterns[self.name]["text"], fields, windows)
         self.segments = 1 + max(piece.segment for piece in self.pieces)
@@ -174,12 +174,12 @@ class Pattern(Template):
             else:
                 given = example.fields[piece.text]
                 lead = piece.lead or (piece.form == "joined" and given[:1].isspace())
-                out.append(Part("text", self.tokens.encode(formed(given.strip(), piece.form), lead), piece.segment))
+                out.append(Part("text", self.tokens.encode(apply_form(given.strip(), piece.form), lead), piece.segment))
         return Parts(index, out, target, self.segments, choices=own)
 
     def _own(self, text: str, mask: Piece) -> list[int]:
         """A text of the example's own as it stands in place of the masks."""
-        return self.tokens.encode(formed(text.strip(), mask.form), mask.lead) or [self.tokens.unk_id]
+        return self.tokens.encode(apply_form(text.strip(), mask.form), mask.lead) or [self.tokens.unk_id]
 
     def rows(self, parts: Parts, draw: Draw, max_len: int) -> list[Row]:
         """See Template; where masks stand for an example's own texts, a row for each right one that is trained on."""
@@ -242,7 +242,7 @@ def numbers(pattern: str) -> list[int]:
     return [int(form or 1) for _, name, form, _ in parts if name == "prompt"]
 
 
-def preferred(patterns: Mapping[str, Mapping[str, str]], slots: int, family: str | None = None) -> str:
+def default_pattern(patterns: Mapping[str, Mapping[str, str]], slots: int, family: str | None = None) -> str:
     """The first pattern, of a family whose names begin so if there is one; with slots to fill, the first that says
     where they go."""
     ordered = sorted(patterns, key=lambda name: family is not None and not name.startswith(family))
@@ -255,7 +255,7 @@ def with_masks(parts: Parts, run: int) -> Parts:
     return replace(parts, parts=[p._replace(ids=[p.ids[0]] * run) if p.kind == "mask" else p for p in parts.parts])
 
 
-def formed(text: str, form: str) -> str:
+def apply_form(text: str, form: str) -> str:
     """A field's text in one of FORMS: without final punctuation, with a small first letter, both, or as it is."""
     if form in ("bare", "phrase"):
         text = text.rstrip(string.punctuation + " ")

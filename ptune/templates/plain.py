@@ -38,13 +38,15 @@ class Plain(Template):
         if self.slots:
             pieces.append(Part("slot", [self.tokens.unk_id] * self.slots))
         for segment, given in enumerate(self.segments):
-            value = example.fields.get(given) if "{" not in given else filled(given, example.fields)
+            value = example.fields.get(given) if "{" not in given else fill_in(given, example.fields)
             if self.windows is not None and given == self.windows.field:
                 pieces.append(self.context(str(value), segment))
             elif not isinstance(value, str):
                 pieces.append(self.words(value or (), segment, example.mark))
                 if example.tail:
-                    pieces.append(Part("text", [i for word in example.tail for i in self.tokens.named(word)], segment))
+                    pieces.append(
+                        Part("text", [i for word in example.tail for i in self.tokens.word_ids(word)], segment)
+                    )
             elif example.marks:
                 pieces.append(self._marked(given, value, segment, example))
             else:
@@ -68,7 +70,7 @@ class Plain(Template):
         return Part("text", ids, segment, marks=marks)
 
 
-def filled(segment: str, fields: Mapping[str, Any]) -> str:
+def fill_in(segment: str, fields: Mapping[str, Any]) -> str:
     """A segment with its {fields} filled in."""
     return segment.format_map(fields)
 

@@ -183,19 +183,19 @@ def run_ptune(s: Side) -> None:
         if s.kind == "eval":
             dev = first.corpus.splits["dev"]
             model = build.assemble([first.settings], first.task)
-            training.begun(first, model, 0, {})
+            training.prepare_run(first, model, 0, {})
             rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
             asked = Asked(0, first.task, dev, rendered)
             repeat(Gate(len(dev)), lambda: evaluate(model, asked, "dev", batch))
         gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
-        begun = training.begun
+        begun = training.prepare_run
 
         def counted(session: Any, model: Any, *about: Any) -> Any:
             made = begun(session, model, *about)
             gate.flop = flop(model, session.rendered["train"])
             return made
 
-        training.begun = counted
+        training.prepare_run = counted
         steps = -(-len(first.corpus.splits["train"]) // s.batch_size)
         ready: list[Any] = []
 

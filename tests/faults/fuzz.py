@@ -35,7 +35,7 @@ from ptune.config import Data  # noqa: E402
 from ptune.data import corpora  # noqa: E402
 from ptune.errors import PtuneError  # noqa: E402
 from ptune.leaves import leaf  # noqa: E402
-from ptune.predict import parsed, unlabeled  # noqa: E402
+from ptune.predict import parse_lines, without_label  # noqa: E402
 from ptune.procedures.word_vectors import vectors  # noqa: E402
 from ptune.readers import Reading, decoded, hub  # noqa: E402
 from ptune.reports.resample import units  # noqa: E402
@@ -207,8 +207,8 @@ def of_asked(name: str) -> Callable[[Path, bool], list[str]]:
 
     def read(folder: Path, lenient: bool) -> list[str]:
         with (folder / "asked.txt").open("rb") as file:
-            for number, record in enumerate(parsed(decoded(file, str(folder / "asked.txt")), task)):
-                task.example(unlabeled(record, task), number)
+            for number, record in enumerate(parse_lines(decoded(file, str(folder / "asked.txt")), task)):
+                task.example(without_label(record, task), number)
         return []
 
     return read
