@@ -335,7 +335,8 @@ class Job:
             folder = Path(HydraConfig.get().runtime.output_dir)
             if folder != Path.cwd():
                 with suppress(OSError):  # kept where it holds something
-                    folder.rmdir()
+                    for path in (folder, *(above for above in folder.parents if Path.cwd() in above.parents)):
+                        path.rmdir()
             self.error = error  # raised outside of Hydra, which would put a line of its own before it
             return None
 

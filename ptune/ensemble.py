@@ -95,7 +95,9 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
         },
     )
     first.folder.write_jsonl(f"predictions_ensemble_{split}.jsonl", prediction_rows(found))
-    progress.table(["run", f"{split} {metric}", "95% interval"], rows(runs, each, found.scores[metric], interval))
+    title = f"{len(runs)} runs on {first.task.name}{' (synthetic)' if corpus.synthetic else ''}"
+    table = rows(runs, each, found.scores[metric], interval)
+    progress.table(["run", f"{split} {metric}", "95% interval"], table, title)
 
 
 def rows(runs: Sequence[Restored], each: Sequence[float], voted: float, interval: Any) -> list[list[str]]:

@@ -98,6 +98,7 @@ def main(cfg: DictConfig) -> None:
                 "data": corpus.origin,
             },
         )
+        method = run.settings.method["name"]
         progress.table(
             ["metric", split, "95% interval", "majority"],
             [
@@ -109,6 +110,7 @@ def main(cfg: DictConfig) -> None:
                 ]
                 for name, value in found.scores.items()
             ],
+            title=f"{method} on {task.name}{' (synthetic)' if corpus.synthetic else ''}",
         )
         track(run, name, found.scores, tables(broken_down), progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -141,14 +142,14 @@ def parse_lines(lines: Iterable[tuple[str, str]], task: Task) -> Iterator[Record
         if text.lstrip().startswith("{"):
             values = parse(text, where)
             if hasattr(reader, "nested") and reader.nested(values):  # a line of the original file is several records
-                yield from reader.flattened(values, where)
+                yield from reader.line_records(values, where)
             else:
                 yield Record(where, values)
             continue
         if number == 0 and (columns := header_names(text, task)):
             continue
         try:
-            yield Record(where, row_fields(text, columns) if columns else task.parse(text))
+            yield Record(where, row_fields(text, columns, task) if columns else task.parse(text))
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
 
@@ -160,13 +161,30 @@ def header_names(text: str, task: Task) -> list[str]:
     if type(task).parse is not Plain.parse:  # a line is no table's row
         return []
     ours = {theirs: name for name, theirs in (task.source.get("columns") or {}).items()}
-    columns = [ours.get(name, name) for name in text.split("\t")]
+    try:
+        columns = [ours.get(name, name) for name in cells_of(text, task)]
+    except DataError:  # a text
+        return []
     return columns if {*task.inputs} <= {*columns} and len({*columns}) == len(columns) else []
 
 
-def row_fields(text: str, columns: Sequence[str]) -> dict[str, str]:
+def cells_of(text: str, task: Task) -> list[str]:
+    """The texts of a line as the task's own tables have them: with its delimiter and quotation marks, else with tabs.
+
+    Raises DataError for quotation marks that do not close.
+    """
+    delimiter = str(task.source.get("delimiter", "\t"))
+    if not task.source.get("quoted"):
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise DataError(f"not a row of a table ({error})") from None
+
+
+def row_fields(text: str, columns: Sequence[str], task: Task) -> dict[str, str]:
     """A row's texts by their columns' names. Raises DataError where they are not as many."""
-    texts = text.split("\t")
+    texts = cells_of(text, task)
     if len(texts) != len(columns):
         raise DataError(f"{len(texts)} columns where the first line names {len(columns)}: {', '.join(columns)}")
     return dict(zip(columns, texts, strict=True))

@@ -59,7 +59,9 @@ class Told:
             return [tables.runs_table([run.row for run in self.runs], self.groups)]
         found = [
             tables.groups_table(self.groups, [], self.pruned),
-            tables.comparisons_table(self.groups, self.comparisons, self.settings.margin),
+            tables.comparisons_table(
+                self.groups, self.comparisons, self.settings.margin, named=self.settings.compare is not None
+            ),
             tables.budgets_table(self.groups),
         ]
         return [sheet.without([*sheet.empty, "space"]) for sheet in found if sheet.rows]

@@ -90,7 +90,7 @@ def slurm(tmp_path, monkeypatch):
 
 def submitted(folder: Path, **given: Any) -> Any:
     """A job of submitit that does next to nothing."""
-    return SubmititLauncher(**given).made(folder / "submitit").submit(len, [])
+    return SubmititLauncher(**given).make_executor(folder / "submitit").submit(len, [])
 
 
 def test_what_slurm_is_told(slurm, tmp_path):
@@ -137,7 +137,7 @@ def test_what_slurm_refuses(slurm, tmp_path):
     """In one line, SLURM's own."""
     slurm(sbatch='echo "sbatch: error: invalid partition specified: gpux" >&2; exit 1')
     sweep = SubmititLauncher()
-    sweep.submitter = sweep.made(tmp_path / "submitit")
+    sweep.submitter = sweep.make_executor(tmp_path / "submitit")
     with pytest.raises(PtuneError, match=r"could not be submitted \(.*invalid partition specified: gpux\)"):
         sweep.start([])
 
@@ -155,7 +155,7 @@ def test_what_slurm_refuses(slurm, tmp_path):
 def test_what_submitit_does_not_know(given, said, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     with pytest.raises(ConfigError, match=rf"^hydra\.launcher: .*{said}.*$"):
-        SubmititLauncher(**given).made(tmp_path / "submitit")
+        SubmititLauncher(**given).make_executor(tmp_path / "submitit")
 
 
 def test_the_rank_that_knows_tells(tmp_path):

@@ -232,7 +232,7 @@ def test_hub_and_files_give_the_same(name, tmp_path, monkeypatch):
             table.to_parquet(str(tmp_path / "hub" / config / f"{theirs}-00000-of-00001.parquet"))
     if hub.get("config"):
         table.remove_columns(label).to_parquet(str(tmp_path / "hub" / "other" / "validation-00000-of-00001.parquet"))
-    monkeypatch.setattr("ptune.hub.Files.fetched", lambda *_, **__: tmp_path / "hub")
+    monkeypatch.setattr("ptune.hub.Files.fetch", lambda *_, **__: tmp_path / "hub")
     found = load(task, Data(source="hub"))
     assert found.splits["dev"] == local(name, tmp_path / "local", FILES[name]).splits["dev"]
     assert set(found.splits) == set(hub["splits"])
@@ -246,11 +246,11 @@ def test_unlabeled_rows_of_the_hub(tmp_path, monkeypatch):
         snli.cast_column("label", class_label("snli")).to_parquet(str(path))
         one = datasets.Dataset.from_list([{**HUB["stsb"], "label": -1.0 if theirs == "test" else 2.5}])
         one.to_parquet(str(tmp_path / "stsb" / "stsb" / f"{theirs}-00000-of-00001.parquet"))
-    monkeypatch.setattr("ptune.hub.Files.fetched", lambda *_, **__: tmp_path / "snli")
+    monkeypatch.setattr("ptune.hub.Files.fetch", lambda *_, **__: tmp_path / "snli")
     found = load(task_of("snli"), Data(source="hub"))
     assert found.origin["left_out"] == {"train": 1, "dev": 1, "test": 1}
     assert golds(found)["train"] == ["neutral"]
-    monkeypatch.setattr("ptune.hub.Files.fetched", lambda *_, **__: tmp_path / "stsb")
+    monkeypatch.setattr("ptune.hub.Files.fetch", lambda *_, **__: tmp_path / "stsb")
     assert golds(load(task_of("stsb"), Data(source="hub"))) == {"train": [2.5], "dev": [2.5], "test": [None]}
 
 

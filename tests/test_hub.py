@@ -313,7 +313,7 @@ for what, *names in json.loads(sys.argv[1]):
             files = checkpoint(*names, "safetensors")
         else:
             files = Files(names[0], "main", names[1:], lambda folder: False, what)
-        found = str(files.fetched())
+        found = str(files.fetch())
         print(found)
     except UnavailableError as error:
         print(error)

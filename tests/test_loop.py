@@ -579,7 +579,7 @@ def test_each_micro_batch_draws_its_own_dropout(train, wire):
 def test_gradients_of_a_whole_backbone_are_not_summed_in_memory(train, wire):
     """A tuned one trains its micro-batches one after the other, a frozen one at once; both are evaluated at once."""
     frozen, tuned = wire(train("method=ptv2")).model, wire(train("method=finetune")).model
-    assert (frozen.apart, tuned.apart) == (True, False)
+    assert (frozen.runs_in_threads, tuned.runs_in_threads) == (True, False)
     assert frozen.threads
     assert tuned.threads
 

@@ -521,14 +521,14 @@ def test_a_stage_chooses_its_own_trial(hydra: None, tmp_path: Path) -> None:
             (place.of(stage) / "result.json").write_text(json.dumps(told), encoding="utf-8")
             (place.of(stage) / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
-    for place in work.tried:
+    for place in work.search_trials:
         finish(place)
     chosen = {stage: [str(place.folder.relative_to(work.folder)) for place in work.places(stage)] for stage in best}
     own, other = "optim.lr=0.01,prompt_length.value=32", "optim.lr=0.005,prompt_length.value=128"
     assert chosen[None] == chosen["ontonotes"] == [f"search/{own}", "2"]
     assert chosen["conll04"] == [f"search/{other}", f"{other}/2"]
     assert (len(work.every), work.number) == (6 + 2, 6 + 2)
-    assert not work.ended("conll04")
+    assert not work.has_figure("conll04")
     for place in work.every:
         finish(place)
     seen = {name: found.cell_state(each, works, {}, False, tmp_path).ours for name, each in every.items()}

@@ -343,7 +343,7 @@ def test_hub_and_files_give_the_same(tmp_path, monkeypatch, name):
     for split in ("train", "validation"):
         parquet.to_parquet(str(folder / f"{split}-00000-of-00001.parquet"))
     asked = []
-    monkeypatch.setattr("ptune.hub.Files.fetched", lambda self: asked.append(self) or tmp_path / "snapshot")
+    monkeypatch.setattr("ptune.hub.Files.fetch", lambda self: asked.append(self) or tmp_path / "snapshot")
     theirs = load(span(name), Data(source="hub"))
     ours = load(span(name), Data(source="local", root=str(tmp_path)))
     assert theirs.splits == ours.splits

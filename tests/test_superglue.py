@@ -262,7 +262,7 @@ def test_hub_and_files_give_the_same(tmp_path, monkeypatch):
         for theirs_split, split in (("train", "train"), ("validation", "val")):
             table.to_parquet(str(folder / "hub" / name / f"{theirs_split}-00000-of-00001.parquet"))
             (folder / "local" / f"{split}.jsonl").write_text(json.dumps(ours[name]) + "\n", encoding="utf-8")
-        monkeypatch.setattr("ptune.hub.Files.fetched", lambda *_, folder=folder, **__: folder / "hub")
+        monkeypatch.setattr("ptune.hub.Files.fetch", lambda *_, folder=folder, **__: folder / "hub")
         hub, local = load(task, Data(source="hub")), load(task, Data(source="local", root=str(folder / "local")))
         assert hub.splits == local.splits, name
         assert hub.splits["dev"][0].gold is not None

@@ -81,14 +81,14 @@ class Stored(Sequence[Example]):
     def __getitem__(self, index: slice) -> Stored: ...
     def __getitem__(self, index: int | slice) -> Example | Stored:
         if isinstance(index, slice):
-            return self.chosen(range(*index.indices(len(self))))
+            return self.subset(range(*index.indices(len(self))))
         columns, place = self._records(int(self._chosen[index]))
         where, values = (columns[name][place].as_py() for name in ("where", "values"))
         record = Record(where, json.loads(values), bool(columns["by_line"][place]))
         example: Example = self.task.example(record, int(columns["number"][place]))
         return example
 
-    def chosen(self, indices: Sequence[int]) -> Stored:
+    def subset(self, indices: Sequence[int]) -> Stored:
         """Some of the examples, in the order of their indices."""
         some = object.__new__(Stored)
         vars(some).update(vars(self), _chosen=self._chosen[indices])
@@ -113,7 +113,7 @@ class Stored(Sequence[Example]):
 
 def subset(examples: Sequence[Example], indices: Sequence[int]) -> Sequence[Example]:
     """Some of the examples, in the order of their indices."""
-    return examples.chosen(indices) if isinstance(examples, Stored) else [examples[index] for index in indices]
+    return examples.subset(indices) if isinstance(examples, Stored) else [examples[index] for index in indices]
 
 
 def name(examples: Sequence[Example], index: int) -> str:

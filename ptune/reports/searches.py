@@ -78,7 +78,7 @@ def trial_point(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parameter(key: str, told: Mapping[str, Any]) -> Parameter:
-    """What `Parameter.told` told."""
+    """What `Parameter.as_record` gave."""
     if "values" in told:
         return Parameter(key, tuple(map(str, told["values"])))
     numbers = {name: told[name] for name in ("low", "high", "step", "whole") if name in told}

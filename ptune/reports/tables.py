@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from ptune.progress import interval_text
-from ptune.reports.compare import Comparison
+from ptune.reports.compare import USUAL, Comparison
 from ptune.reports.expected import expected
 from ptune.reports.resample import RESAMPLES
 from ptune.reports.results import FOLLOWS, NAMES, Group, Row, Run, below, distinct_settings
@@ -116,8 +116,10 @@ DIFFERENCE: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def comparisons_table(groups: Sequence[Group], comparisons: Sequence[Comparison], margin: float | None) -> Sheet:
-    """A row a difference, with what it is corrected for."""
+def comparisons_table(
+    groups: Sequence[Group], comparisons: Sequence[Comparison], margin: float | None, named: bool = True
+) -> Sheet:
+    """A row a difference, with what it is corrected for; named: whether the user has chosen the baseline."""
     beside = [column for column in DIFFERENCE if column != "non-inferior" or margin is not None]
     settings = dict(zip(map(id, groups), differing(groups), strict=True))
     rows = [
@@ -136,6 +138,8 @@ def comparisons_table(groups: Sequence[Group], comparisons: Sequence[Comparison]
         f"difference: paired, on the same {RESAMPLES} resamples of examples (and of seeds where both sides have the "
         f"same); p two-sided, p (Holm) corrected for {counted} of this report",
     ]
+    if not named:
+        said.insert(0, f"against: {USUAL}, or the first method where there is none; another: compare=METHOD")
     if margin is not None:
         said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
     if any(1 in (each.group.n, each.baseline.n) for each in comparisons):

@@ -17,6 +17,24 @@ Seed = Annotated[int, Field(ge=-(2**64), le=2**64)]
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | None
 
 
+class Parameters(TypedDict):
+    """How many numbers learn, by part, and are stored; see accounting."""
+
+    trained: Count
+    prompt: Count
+    head: Count
+    stored: Count
+    bytes: Count
+    percent: Number
+    backbone_total: Count
+
+
+class Seconds(TypedDict):
+    """What a run took."""
+
+    training: Cost
+
+
 class Point(TypedDict):
     """One moment of training."""
 
@@ -46,8 +64,8 @@ class Result(TypedDict):
     last: Point
     interval: NotRequired[Interval]
     majority: Number
-    parameters: dict[str, Number]
-    seconds: dict[str, Number]
+    parameters: Parameters
+    seconds: Seconds
     flop: NotRequired[dict[str, Cost | None] | None]
     caveat: NotRequired[str | None]
     weights: NotRequired[dict[str, dict[str, str | None] | str | None]]
