@@ -476,6 +476,17 @@ def test_the_job_sees_its_line_and_leaves_no_trace(ptune, stub, monkeypatch):
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_wrong_settings_leave_no_folders(ptune):
+    """None of the run's, and none of those above it that the run alone has made."""
+    line = ("train", "method=majority", "task=rte", "data=demo", "batch_size=0")
+    assert ptune(*line).code == 2
+    assert list(Path.cwd().iterdir()) == []
+    (Path("outputs") / "rte").mkdir(parents=True)
+    (Path("outputs") / ".gitignore").touch()
+    assert ptune(*line).code == 2
+    assert [path.name for path in Path("outputs").iterdir()] == [".gitignore"]
+
+
 SWEEP = """
 import sys, types
 from ptune import cli

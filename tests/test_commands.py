@@ -17,6 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from ptune import report
 from ptune.data.schemes import from_iob2, spans, to_iob2
+from ptune.errors import DataError
+from ptune.leaves import leaf
+from ptune.predict import header_names, parse_lines
+from ptune.readers import Record
 from ptune.runs.folder import RunFolder, sha256
 
 
@@ -176,6 +180,8 @@ def test_eval_repeats_the_result(ptune, runs, name):
     assert again["majority"][expected["metric"]] == expected["majority"]
     assert f"{expected['score']:.2f}" in found.out
     assert f"{expected['score']:.2f}" not in found.err
+    told = f"{expected['method']} on {expected['task']}" + " (synthetic)" * expected["synthetic"]
+    assert found.out.splitlines()[0].strip() == told
 
 
 def test_eval_of_another_split(ptune, runs):
@@ -329,6 +335,20 @@ def test_predict_columns(ptune, runs, tmp_path):
     told = ptune("predict", rte, "input=short.tsv")
     wanted = "short.tsv:5: 2 columns where the first line names 3: label, hypothesis, premise"
     assert (told.code, told.err) == (1, wanted)
+
+
+def test_columns_stand_as_in_the_tasks_own_tables(settings):
+    """Commas and quotation marks where its files have them; a text with one that never closes is a text."""
+    task = leaf(settings("task=agnews").task)
+    table = ['label,title,"description"', '1,"Rain, again","It ""rains""."', "2,Goal"]
+    found = parse_lines([(f"f:{i}", line) for i, line in enumerate(table, 1)], task)
+    assert next(found) == Record("f:2", {"label": "1", "title": "Rain, again", "description": 'It "rains".'})
+    with pytest.raises(DataError, match="f:3: 2 columns where the first line names 3: label, title, description"):
+        next(found)
+    found = parse_lines([("f:1", "title,description"), ("f:2", 'a,"b')], task)
+    with pytest.raises(DataError, match="f:2: not a row of a table"):
+        next(found)
+    assert header_names('"Rain\tagain', task) == []
 
 
 def test_predict_errors(ptune, runs, tmp_path, standard_input):

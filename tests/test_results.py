@@ -353,3 +353,12 @@ def test_damaged_files(write):
         runs(folder)
     with pytest.raises(PtuneError, match=r"there is no folder .*nowhere"):
         runs(folder / "nowhere")
+
+
+@pytest.mark.parametrize(("name", "first"), [("parameters", "trained"), ("seconds", "training")])
+def test_results_without_their_figures(write, name, first):
+    folder = write("one")
+    path = folder / "one" / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), name: {}}), encoding="utf-8")
+    with pytest.raises(PtuneError, match=rf"result\.json: damaged \({name}\.{first}: Field required\)"):
+        runs(folder)

@@ -18,15 +18,11 @@ Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | None
 
 
 class Parameters(TypedDict):
-    """How many numbers learn, by part, and are stored; see accounting."""
+    """How many numbers learn and are stored, see accounting."""
 
     trained: Count
-    prompt: Count
-    head: Count
     stored: Count
     bytes: Count
-    percent: Number
-    backbone_total: Count
 
 
 class Seconds(TypedDict):
