@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from ptune.errors import PtuneError, nearest
 
-LEAVES = ("backbones", "heads", "procedures", "prompts", "search", "tasks", "templates")  # modules of ptune
+LEAVES = ("backbones", "heads", "procedures", "prompts", "sweeps.search", "tasks", "templates")  # modules of ptune
 
 Chance = Annotated[float, Field(ge=0, lt=1)]  # a probability that is no certainty, as that of dropout
 
@@ -47,9 +47,9 @@ def target(path: str, packages: Iterable[str] = ()) -> Any:
 
 def is_leaf_class(kind: type, allowed: Iterable[str]) -> bool:
     """Whether a class may be one of a configuration's."""
-    package, *inside = kind.__module__.split(".")
+    package, _, module = kind.__module__.partition(".")
     if package == "ptune":
-        return inside[0] in LEAVES
+        return any(f"{module}.".startswith(f"{place}.") for place in LEAVES)
     return package in allowed
 
 

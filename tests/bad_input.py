@@ -756,7 +756,7 @@ def from_hub(form: Form, folder: Path, train: bytes | None, lenient: bool) -> Co
         if content is not None:
             (folder / name).write_bytes(content)
     with (
-        mock.patch.object(Files, "fetched", return_value=folder),
+        mock.patch.object(Files, "fetch", return_value=folder),
         mock.patch.object(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache")),
     ):
         return corpora.load(task, Data(source="hub", lenient=lenient))

@@ -374,7 +374,7 @@ def test_code_is_in_the_key(tmp_path, monkeypatch, asked):
     (package / "new.py").write_text("")
     seen.add(aged())
     assert len(seen) == 5
-    assert {"templates/plain.py", "tokens.py", "batch.py", "tasks/tag.py", "encoded.py"} <= {*cache.code("ptune")}
+    assert {"templates/plain.py", "tokens.py", "batch.py", "tasks/tag.py", "data/encoded.py"} <= {*cache.code("ptune")}
 
 
 def test_key_is_that_of_another_process(bert_folder, tmp_path):

@@ -835,7 +835,7 @@ def test_draws_are_by_epoch():
     class Drawn:
         drawn, windows, masked, sets, tokens = True, None, "label", 1, type("T", (), {"pad_id": 0})
 
-        def laid(self, index, example, target):
+        def parts_with_text(self, index, example, target):
             return Parts(index, [], target)
 
         def rows(self, parts, draw, max_len):

@@ -604,7 +604,7 @@ def test_damaged_best(go, tmp_path, monkeypatch):
     scores = iter([3.0, 1.0, 2.0, 1.5])
     monkeypatch.setattr(
         training,
-        "evaluated",
+        "evaluation_event",
         lambda session, step: {
             "split": "dev",
             "metric": "accuracy",

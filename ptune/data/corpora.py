@@ -373,7 +373,7 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
         files = reader.inside(path)
         names = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
         told = {"path": str(path), "files": len(files), "sha256": hashlib.sha256(names.encode()).hexdigest()}
-    if more := reader.beside(path) if hasattr(reader, "beside") else []:
+    if more := reader.companion_files(path) if hasattr(reader, "companion_files") else []:
         told["beside"] = {str(other): sha256(other) for other in more}
     return told
 

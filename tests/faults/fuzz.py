@@ -95,7 +95,7 @@ RUN = {
         {"method": "ptv2", "task": "wic", "backbone": "b", "prompt_length": 4, "tune": "none", "seed": 1, "score": 50.0,
          "metric": "accuracy", "steps": 2, "synthetic": False, "report_on": "dev", "select_on": "dev",
          "selected_on_reported": True, "best": {"report": {"accuracy": 50.0}}, "last": {"report": {"accuracy": 50.0}},
-         "majority": 50.0, "parameters": {"trained": 4}, "seconds": {"training": 1.0}}, indent=2,
+         "majority": 50.0, "parameters": {"trained": 4, "stored": 4, "bytes": 16}, "seconds": {"training": 1.0}}, indent=2,
     ),
     "env.json": json.dumps({"code": "abc", "packages": {"torch": "2"}, "overrides": ["task=wic"]}, indent=2),
     "config.yaml": yaml.safe_dump({"task": yaml.safe_load((ROOT / "conf/task/wic.yaml").read_text(encoding="utf-8"))}),
