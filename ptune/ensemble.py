@@ -32,7 +32,7 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     from ptune.data.rendered import Rendered
     from ptune.data.splits import SYNTHETIC, read_corpus
     from ptune.data.stored import account
-    from ptune.evaluate import Asked, Evaluation, predict_together, prediction_rows
+    from ptune.evaluate import Evaluation, Request, predict_together, prediction_rows
     from ptune.runs.asked import split_changed
     from ptune.runs.restore import restore_together
 
@@ -69,7 +69,9 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     for run in runs:
         most = run.settings.data.tokens
         template = run.model.member(run.member).template
-        asked.append(Asked(run.member, run.task, examples, Rendered(examples, run.task, template, most, cache, split)))
+        asked.append(
+            Request(run.member, run.task, examples, Rendered(examples, run.task, template, most, cache, split))
+        )
     said = predict_together(first.model, asked, s.batch_size)
     metric = str(first.settings.metric)
     scores = [run.task.score(examples, predictions) for run, predictions in zip(runs, said, strict=True)]

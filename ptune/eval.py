@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> None:
     from ptune.data.splits import SYNTHETIC, read_corpus, suit
     from ptune.data.stored import account
     from ptune.ensemble import ensemble
-    from ptune.evaluate import Asked, constant, evaluate, prediction_rows
+    from ptune.evaluate import Request, evaluate, evaluate_majority, prediction_rows
     from ptune.runs.asked import another, split_changed, without_limits
     from ptune.runs.restore import folders, restore
 
@@ -71,8 +71,8 @@ def main(cfg: DictConfig) -> None:
         other = s.task is None and split_changed(run, split, checksum, progress)
         template, most = run.model.member(0).template, run.settings.data.tokens
         rendered = Rendered(examples, task, template, most, cache, split)
-        found = evaluate(run.model, Asked(0, task, examples, rendered), split, s.batch_size)
-        majority = constant(task, corpus.splits.get("train", examples), split, examples)
+        found = evaluate(run.model, Request(0, task, examples, rendered), split, s.batch_size)
+        majority = evaluate_majority(task, corpus.splits.get("train", examples), split, examples)
         metric = str(run.settings.metric) if s.task is None else task.headline
         interval = found.interval(task, metric)
         name, broken_down = f"eval_{prefix}{split}", breakdown(task, found, metric)

@@ -1,4 +1,4 @@
-"""THE evaluator: used by the loop, by eval and by predict."""
+"""THE evaluator, used by the loop, eval and predict."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ptune.tasks import Prediction, Task
 from ptune.threads import parallel_map
 
 log = logging.getLogger(__name__)
-Batch = Sequence[tuple[int, int]]  # of several that are asked the number, and of its examples
-EVALUATION = Draw(0, 0)  # what is drawn for evaluation is the same each time
-PADDING, PADDING_OF_GPU = 256, 4096  # tokens of it in a batch: about what starting another pass costs
+Batch = Sequence[tuple[int, int]]  # (number of a request, index of its example)
+EVALUATION = Draw(0, 0)  # demonstrations drawn for evaluation are always the same
+PADDING, PADDING_OF_GPU = 256, 4096  # padding tokens in a batch that cost about as much as another pass
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one split in percent, with the predictions in the order of the examples, and seconds of inference."""
+    """Scores of one split in percent; predictions, in the order of the examples; seconds of inference."""
 
     split: str
     scores: dict[str, float]
@@ -38,12 +38,12 @@ class Evaluation:
     seconds: float
 
     def interval(self, task: Task, name: str | None = None) -> tuple[float, float] | None:
-        """The 95% interval around a score, the headline without a name; None where it has none."""
+        """The 95% interval of a score, by default the task's headline metric; None if it has none."""
         return task.interval(self.examples, self.predictions, name)
 
 
-class Asked(NamedTuple):
-    """What a member of a model is to predict."""
+class Request(NamedTuple):
+    """Examples to predict with one member of a model."""
 
     member: int
     task: Task
@@ -53,7 +53,7 @@ class Asked(NamedTuple):
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """Inside, nothing is dropped; the model is left as it was."""
+    """Evaluation mode inside (no dropout); the model's mode is restored afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -62,86 +62,86 @@ def evaluating(model: Model) -> Iterator[None]:
         model.train(was_training)
 
 
-def predict(model: Model, asked: Asked, batch_size: int, tokens: int | None = None) -> list[Prediction]:
-    """A prediction for each example, from batches of so many rows and tokens; the model is left as it was."""
-    return predict_together(model, [asked], batch_size, tokens)[0]
+def predict(model: Model, request: Request, batch_size: int, tokens: int | None = None) -> list[Prediction]:
+    """One prediction per example, in batches of at most batch_size rows and, if given, so many tokens."""
+    return predict_together(model, [request], batch_size, tokens)[0]
 
 
 def predict_together(
-    model: Model, several: Sequence[Asked], batch_size: int, tokens: int | None = None
+    model: Model, requests: Sequence[Request], batch_size: int, tokens: int | None = None
 ) -> list[list[Prediction]]:
-    """As `predict` for each of several members, whose rows share batches; of fewer where memory runs out.
+    """As `predict` for several members at once, whose rows share batches; batches shrink where memory runs out.
 
-    Raises DivergedError where an output is not a number, and NoMemoryError where one example does not fit.
+    Raises DivergedError if an output is not a number, and NoMemoryError if a single example does not fit.
     """
-    outputs: list[list[list[RowOutput]]] = [[[] for _ in asked.examples] for asked in several]
-    rows = [(number, i) for number, asked in enumerate(several) for i in range(len(asked.examples))]
-    rows.sort(key=lambda row: (-several[row[0]].rendered.lengths[row[1]], row[1]))  # of several runs side by side
+    outputs: list[list[list[RowOutput]]] = [[[] for _ in request.examples] for request in requests]
+    rows = [(number, i) for number, request in enumerate(requests) for i in range(len(request.examples))]
+    rows.sort(key=lambda row: (-requests[row[0]].rendered.lengths[row[1]], row[1]))  # longest first, runs mixed
     padding = PADDING if model.device.type == "cpu" else PADDING_OF_GPU
-    batches = fitting(rows, lambda row: several[row[0]].rendered.size(row[1]), batch_size, tokens, padding)
+    batches = fitting(rows, lambda row: requests[row[0]].rendered.size(row[1]), batch_size, tokens, padding)
 
-    def answered(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
+    def run_batch(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
         numbers = sorted({number for number, _ in batch})
-        chosen = {number: [i for one, i in batch if one == number] for number in numbers}
-        work = [(several[n].member, several[n].rendered.batch(chosen[n], EVALUATION, "eval")) for n in numbers]
+        indices = {number: [i for other, i in batch if other == number] for number in numbers}
+        work = [(requests[n].member, requests[n].rendered.batch(indices[n], EVALUATION, "eval")) for n in numbers]
         return list(zip(numbers, model.answers(work), strict=True))
 
-    room = max(map(len, batches), default=1)  # examples of a batch that memory has had room for
+    room = max(map(len, batches), default=1)  # examples per batch that memory has had room for
 
-    def said(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
+    def run_or_halve(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
         nonlocal room
         if len(batch) > room:
             parts = [batch[start : start + room] for start in range(0, len(batch), room)]
-            return [one for part in parts for one in said(part)]
+            return [outputs for part in parts for outputs in run_or_halve(part)]
         try:
-            return answered(batch)
+            return run_batch(batch)
         except (MemoryError, RuntimeError) as error:
             if not memory.ran_out(error):
                 raise
             if len(batch) == 1:
-                name = several[batch[0][0]].examples[batch[0][1]].id
+                name = requests[batch[0][0]].examples[batch[0][1]].id
                 less = "a lower data.max_length or precision=bfloat16 needs less"
                 raise NoMemoryError(f"out of memory with example {name} alone; {less}") from error
         memory.spare()
         room = min(room, len(batch) // 2)
         log.warning("out of memory with %d examples; continuing with %d at a time", len(batch), room)
-        return said(batch)
+        return run_or_halve(batch)
 
-    with evaluating(model), parallel_map(model.threads) as mapped:
-        mine = []
-        for found in mapped(said, ranks.share(batches)):
+    with evaluating(model), parallel_map(model.threads) as mapper:
+        mine = []  # this rank's share
+        for batch_outputs in mapper(run_or_halve, ranks.share(batches)):
             halt.check_alone()
-            mine += found
+            mine += batch_outputs
     for number, outputs_of_one in chain.from_iterable(ranks.gather(mine)):
         for output in outputs_of_one:
             if np.isnan(output.scores).any():
-                name = several[number].examples[output.example].id
+                name = requests[number].examples[output.example].id
                 raise DivergedError(f"the model's output for example {name} is not a number (NaN): it has diverged")
             outputs[number][output.example].append(output)
     return [
-        [asked.task.decode(example, rows) for example, rows in zip(asked.examples, of_one, strict=True)]
-        for asked, of_one in zip(several, outputs, strict=True)
+        [request.task.decode(example, rows) for example, rows in zip(request.examples, of_request, strict=True)]
+        for request, of_request in zip(requests, outputs, strict=True)
     ]
 
 
-def evaluate(model: Model, asked: Asked, split: str, batch_size: int, tokens: int | None = None) -> Evaluation:
+def evaluate(model: Model, request: Request, split: str, batch_size: int, tokens: int | None = None) -> Evaluation:
     """Predict a labeled split and score it with the task's official metrics."""
     started = time.perf_counter()
-    predictions = predict(model, asked, batch_size, tokens)
+    predictions = predict(model, request, batch_size, tokens)
     seconds = time.perf_counter() - started
-    return Evaluation(split, asked.task.score(asked.examples, predictions), predictions, asked.examples, seconds)
+    return Evaluation(split, request.task.score(request.examples, predictions), predictions, request.examples, seconds)
 
 
-def constant(task: Task, train: Sequence[Example], split: str, examples: Sequence[Example]) -> Evaluation:
-    """The score of the class seen most in training: what any model must beat."""
+def evaluate_majority(task: Task, train: Sequence[Example], split: str, examples: Sequence[Example]) -> Evaluation:
+    """The scores of always predicting the majority class of the training data, which any model must beat."""
     majority = task.majority(train)
-    return evaluate_predictor(task, lambda these: [majority(example) for example in these], split, examples)
+    return evaluate_predictor(task, lambda batch: [majority(example) for example in batch], split, examples)
 
 
 def evaluate_predictor(
     task: Task, predict: Callable[[Sequence[Example]], list[Prediction]], split: str, examples: Sequence[Example]
 ) -> Evaluation:
-    """The score of a predictor that is no model of ours."""
+    """The scores of a predictor that is not a Model."""
     started = time.perf_counter()
     predictions = predict(examples)
     seconds = time.perf_counter() - started
@@ -150,7 +150,7 @@ def evaluate_predictor(
 
 def prediction_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Predictions as JSON objects, see `prediction_row`."""
-    return [prediction_row(*both) for both in zip(evaluation.examples, evaluation.predictions, strict=True)]
+    return [prediction_row(*pair) for pair in zip(evaluation.examples, evaluation.predictions, strict=True)]
 
 
 def prediction_row(example: Example, prediction: Prediction) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """THE training loop: batches, a loss, an optimizer; it knows no method, task or family.
 
-It trains one or more runs that share a backbone, its forward and backward pass too where that pays; elsewhere passes go
-on at once, those of the runs as those of a run's micro-batches. One run is the ordinary case. Each keeps its own data
-order, optimizer, clipping, schedule, evaluations and early stop, and leaves without disturbing the others.
+It trains one run, or several that share a backbone. Several runs share a forward and backward pass (a joint pass) where
+that is faster; elsewhere each micro-batch of each run has its own pass, and passes run in parallel threads. Every run
+keeps its own data order, optimizer, clipping, schedule, evaluations and early stopping, and ends without disturbing the
+others.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ class Trainable(Protocol):
 
     @property
     def runs_in_threads(self) -> bool:
-        """Whether each micro-batch takes a pass of its own; several may go on at once."""
+        """Whether each micro-batch has a pass of its own, and passes run in parallel threads."""
 
     def losses(self, work: Work) -> AbstractContextManager[Losses]:
-        """(sum of losses, labels) for each item of work; the backward pass belongs inside the context."""
+        """(summed loss, number of labels) of each (member, batch); run the backward pass inside the context."""
 
     def train(self, mode: bool = True) -> Any:
         """Switch dropout on or off."""
 
     def drawing(self, seed: int) -> AbstractContextManager[None]:
-        """Dropout is drawn from this seed inside."""
+        """Inside, dropout is drawn from this seed."""
 
 
 def fit(
@@ -55,27 +56,29 @@ def fit(
     evaluate: Callable[[Run], Mapping[str, Any]],
     pruned: Callable[[Run], Any] = lambda run: None,
 ) -> list[Run]:
-    """Train the runs to their end. `evaluate(run)` gives an event with the key "selected", the score that selects;
-    `pruned(run)` is told at once of a run that its observer ends.
+    """Train the runs to their end.
 
-    A single run that diverges raises DivergedError; among several it is marked failed and the others go on. Raises
-    Interrupted, with every run saved, where the process is asked to end: after a step, or within an evaluation, which
-    is made when the run goes on.
+    evaluate: returns an event with the key "selected", the score that selects checkpoints. pruned: called when an
+    observer ends a run.
+
+    Raises DivergedError if a single run diverges; one of several is marked as failed, and the others continue. Raises
+    Interrupted, after saving every run, if the process is asked to end: after a step, or within an evaluation, which is
+    repeated when the run resumes.
     """
-    with parallel_map(model.runs_in_threads) as mapped, halt.guarded():
+    with parallel_map(model.runs_in_threads) as mapper, halt.guarded():
         try:
             for run in runs:
                 if run.due:
-                    tried(runs, run, lambda run: assess(run, evaluate))
-            live = staying(runs, pruned)
+                    attempt(runs, run, lambda run: assess(run, evaluate))
+            live = remaining_runs(runs, pruned)
             joint = len(live) > 1 and not model.runs_in_threads
             if joint:
                 save_together(live)
             while live:
                 behind = min(run.step for run in live)
                 level = [run for run in live if run.step == behind] if joint else live
-                advance(runs, level, model, evaluate, mapped)
-                live = staying(live, pruned)
+                advance(runs, level, model, evaluate, mapper)
+                live = remaining_runs(live, pruned)
                 if joint and any(run.saved == run.step for run in level):
                     save_together([run for run in level if run.failure is None])
                 halt.check()
@@ -86,14 +89,14 @@ def fit(
 
 
 def save_together(runs: Sequence[Run]) -> None:
-    """Save those that are not: what a joint pass draws depends on all its runs, which go on from one step again."""
+    """Save the runs that are not saved: joint passes draw dropout for all their runs, so they resume from one step."""
     for run in runs:
         if run.saved != run.step:
             run.save()
 
 
-def staying(live: Sequence[Run], pruned: Callable[[Run], Any]) -> list[Run]:
-    """The runs that go on."""
+def remaining_runs(live: Sequence[Run], pruned: Callable[[Run], Any]) -> list[Run]:
+    """The runs that have not ended; `pruned` is called for those that an observer has ended."""
     for run in live:
         if run.stopper.pruned is not None:
             pruned(run)
@@ -105,14 +108,14 @@ def advance(
     live: Sequence[Run],
     model: Trainable,
     evaluate: Callable[[Run], Mapping[str, Any]],
-    mapped: Callable[..., Iterable[Any]],
+    mapper: Callable[..., Iterable[Any]],
 ) -> None:
-    """Take the live runs one step on, and evaluate or save those whose turn it is."""
+    """Train the live runs for one step, then evaluate or save those that are due."""
     started = time.perf_counter()
     torch.manual_seed(mix(live[0].seed, "step", live[0].step))
     model.train()
     try:
-        totals, batches = gradients(model, live, mapped)
+        totals, batches = gradients(model, live, mapper)
     except (MemoryError, RuntimeError) as error:
         if not memory.ran_out(error):
             raise
@@ -124,10 +127,10 @@ def advance(
             raise NoMemoryError(f"out of memory with one example at a time; {less} needs less") from error
         return
     seconds = time.perf_counter() - started
-    counts = [examples_of(batches[id(run)]) for run in live]
+    counts = [count_examples(batches[id(run)]) for run in live]
     spend(live, seconds, counts)
 
-    def taken(run: Run) -> None:
+    def finish_step(run: Run) -> None:
         update(run, model, batches[id(run)], totals[id(run)], seconds)
         if run.due:
             if ranks.count() > 1:  # which cannot stop within the evaluation
@@ -137,22 +140,22 @@ def advance(
             run.save()
 
     for run in live:
-        tried(runs, run, taken)
+        attempt(runs, run, finish_step)
 
 
 def spend(runs: Sequence[Run], seconds: float, counts: Sequence[int]) -> None:
-    """Divide the seconds of a step among its runs, in proportion to their examples."""
+    """Divide the seconds of a step among its runs in proportion to their examples."""
     for run, count in zip(runs, counts, strict=True):
         run.taken += seconds * count / sum(counts)
 
 
-def examples_of(batches: Sequence[Batch]) -> int:
-    """How many examples the micro-batches of a step have."""
+def count_examples(batches: Sequence[Batch]) -> int:
+    """The number of examples in the micro-batches of a step."""
     return sum(len(set(batch.example.tolist())) for batch in batches)
 
 
-def tried(runs: Sequence[Run], run: Run, work: Callable[[Run], None]) -> None:
-    """Do a part of a run's own work. Raises DivergedError of a single run; one of several is marked failed by it."""
+def attempt(runs: Sequence[Run], run: Run, work: Callable[[Run], None]) -> None:
+    """Do one run's own part of a step. Raises DivergedError for a single run; one of several is marked as failed."""
     try:
         with run.busy():
             work(run)
@@ -163,12 +166,12 @@ def tried(runs: Sequence[Run], run: Run, work: Callable[[Run], None]) -> None:
 
 
 def gradients(
-    model: Trainable, live: Sequence[Run], mapped: Callable[..., Iterable[Any]]
+    model: Trainable, live: Sequence[Run], mapper: Callable[..., Iterable[Any]]
 ) -> tuple[dict[int, float], dict[int, Sequence[Batch]]]:
-    """Gradients of every run's loss over the micro-batches of its step; returns losses and micro-batches by run.
+    """Accumulate the gradients of every run's loss over its micro-batches; returns losses and micro-batches by run id.
 
-    The runs take their micro-batches side by side, in a joint pass for each of them or in passes apart. Each rank goes
-    through its share of the passes, and has the gradients and losses of all.
+    Micro-batch i of all runs shares a joint pass, or each has its own. Each rank computes its share of the passes; in
+    the end all ranks have the summed gradients and losses.
     """
     batches = {id(run): run.stream(run.step) for run in live}
     scales = {id(run): run.divisors(batches[id(run)]) for run in live}
@@ -176,37 +179,37 @@ def gradients(
     joint = [[(run, i) for run in live if i < len(batches[id(run)])] for i in range(most)]
     passes = [[one] for items in joint for one in items] if model.runs_in_threads else joint
 
-    def taken(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
+    def one_pass(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
         first, index = items[0]
-        read = [(run, batches[id(run)][i]) for run, i in items]
+        work = [(run, batches[id(run)][i]) for run, i in items]
         with (
             model.drawing(mix(first.seed, "dropout", first.step, index)),
-            model.losses([(run.sources[batch.source].member, batch) for run, batch in read]) as losses,
+            model.losses([(run.sources[batch.source].member, batch) for run, batch in work]) as losses,
         ):
-            both = zip(read, losses, strict=True)
-            scaled = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in both]
+            pairs = zip(work, losses, strict=True)
+            scaled = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in pairs]
             total = torch.stack(scaled).sum()
-            found: Sequence[Tensor | None] = ()
+            grads: Sequence[Tensor | None] = ()
             if model.runs_in_threads:
-                found = torch.autograd.grad(total, list(first.trained.values()), allow_unused=True)
+                grads = torch.autograd.grad(total, list(first.trained.values()), allow_unused=True)
             else:
                 total.backward()
-        return [float(loss.detach()) for loss in scaled], found
+        return [float(loss.detach()) for loss in scaled], grads
 
     totals = dict.fromkeys(scales, 0.0)
     mine = ranks.share(passes)
-    for items, (losses, found) in zip(mine, mapped(taken, mine), strict=True):
+    for items, (losses, grads) in zip(mine, mapper(one_pass, mine), strict=True):
         for (run, _), loss in zip(items, losses, strict=True):
             totals[id(run)] += loss
-        for parameter, gradient in zip(items[0][0].trained.values(), found, strict=False):
-            if gradient is not None:
-                held = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                parameter.grad = held.add_(gradient)
+        for parameter, grad in zip(items[0][0].trained.values(), grads, strict=False):
+            if grad is not None:
+                total = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = total.add_(grad)
     return ranks.add_up([p for run in live for p in run.trained.values()], totals), batches
 
 
 def halve(runs: Sequence[Run]) -> bool:
-    """Halve the micro-batches of runs whose step did not fit, for it to be done again; says whether that can be."""
+    """Halve the micro-batches of runs that ran out of memory; returns False if they are of one example already."""
     for run in runs:
         for parameter in run.trained.values():
             parameter.grad = None
@@ -220,7 +223,10 @@ def halve(runs: Sequence[Run]) -> bool:
 
 
 def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, seconds: float) -> None:
-    """Clip and step one run. Raises DivergedError where its loss or gradient is not finite, before anything changes."""
+    """Clip gradients and step one run's optimizer.
+
+    Raises DivergedError, before anything changes, for a loss or gradient that is not finite.
+    """
     norm = float(nn.utils.clip_grad_norm_(list(run.trained.values()), run.clip or math.inf))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         names = [name for batch in batches for name in batch.names]
@@ -243,13 +249,13 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
             "lr": rate,
             "grad_norm": norm,
             "seconds": seconds,
-            "examples": examples_of(batches),
+            "examples": count_examples(batches),
         }
     )
 
 
 def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
-    """The run's loss on given batches as its parameters are now, for steppers that compare candidates."""
+    """The run's current loss on the batches, for steppers that compare candidates."""
     total: list[Tensor] = []
     divisors = run.divisors(batches)
     for batch in batches:
@@ -259,9 +265,9 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
 
 
 def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
-    """Evaluate, note whether it is the best, tell the observer, and write a checkpoint.
+    """Evaluate a run, note whether this is its best score, inform its observer, and save a checkpoint.
 
-    Raises DivergedError where a trained parameter or the score is not finite.
+    Raises DivergedError if a trained parameter or the score is not finite.
     """
     broken = [name for name, parameter in run.trained.items() if not bool(parameter.detach().isfinite().all())]
     if broken:
@@ -274,7 +280,7 @@ def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)
     run.recorder.record(event)
-    if run.observer is not None:  # before the checkpoint: behind a kill it is told again, not left out
+    if run.observer is not None:  # before the checkpoint: after a kill it hears again, and misses nothing
         observer = run.observer
         why = ranks.on_first_rank(lambda: observer.evaluated(run.history))
         if run.step < run.steps and not run.stopper.stop:

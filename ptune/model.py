@@ -21,7 +21,7 @@ from ptune.templates import Template
 
 
 class Member(nn.Module):
-    """What one run has of its own."""
+    """The parts that belong to one run."""
 
     def __init__(self, template: Template, prompt: Prompt, head: Head) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Member(nn.Module):
         self.head = head
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """Parameters that learn, by name."""
+        """Trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
@@ -49,23 +49,23 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The backbone's device."""
         return next(self.backbone.parameters()).device
 
     @property
     def threads(self) -> bool:
-        """Whether passes may go on at once, one a thread: on a CPU, which a small one does not fill."""
+        """Whether passes may run in parallel threads: on a CPU, which one small pass does not fill."""
         alone = self.backbone.recomputes or self.backbone.quantize  # its layers remember things while they work
         return self.device.type == "cpu" and self.backbone.threads and not alone
 
     @property
     def runs_in_threads(self) -> bool:
-        """Whether micro-batches are trained on at once; not where each would have gradients of a whole backbone."""
+        """Whether micro-batches train in parallel threads; not if each would hold gradients of the whole backbone."""
         return self.threads and not all(p.requires_grad for p in self.backbone.parameters())
 
     @contextmanager
     def drawing(self, seed: int) -> Iterator[None]:
-        """Dropout is drawn from this seed inside; from torch's own random numbers where no passes go on at once."""
+        """Inside, dropout is drawn from this seed: per thread if passes run in parallel, else by torch's generator."""
         if self.threads:
             with seeded_generator(seed):
                 yield
@@ -74,10 +74,10 @@ class Model(nn.Module):
             yield
 
     def trained(self, member: int = 0, beside: Mapping[str, int] | None = None) -> dict[str, nn.Parameter]:
-        """Everything that learns in a member's run: its own, and the backbone's where it is tuned.
+        """All trainable parameters of a member's run by name: its own, and the backbone's if that is tuned.
 
-        beside: members by name that learn in the same run; what they share with it or with one another is there once,
-        and the rest as head.NAME.PARAMETER.
+        beside: further members that learn in the same run, by name; shared parameters appear once, the others as
+        head.NAME.PARAMETER.
         """
         shared = {f"backbone.{name}": p for name, p in self.backbone.model.named_parameters() if p.requires_grad}
         found = {**self.member(member).trained(), **shared}
@@ -90,14 +90,14 @@ class Model(nn.Module):
         return found
 
     def member(self, index: int) -> Member:
-        """One run's parts."""
+        """The member at this index."""
         member = self.members[index]
         assert isinstance(member, Member)
         return member
 
     @contextmanager
     def hidden(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Head, Hidden, Batch]]]:
-        """One forward pass for all items of work; the injection stands until the context is left."""
+        """One forward pass for all (member, batch) pairs; prompts stay injected until the context ends."""
         parts = [(self.member(index), batch.to(self.device)) for index, batch in work]
         injections: list[Injection] = [member.prompt(batch.example) for member, batch in parts]
         injection = join(injections, [len(batch) for _, batch in parts])
@@ -109,9 +109,9 @@ class Model(nn.Module):
             yield [(member.head, piece, batch) for (member, batch), piece in zip(parts, pieces, strict=True)]
 
     def _again(self, injection: Injection, batch: Batch, rows: Tensor) -> Hidden:
-        """A further pass inside of one with this injection, see Hidden.
+        """A further pass of some rows inside a pass with this injection, see Hidden.
 
-        Raises PtuneError where the backward pass would compute it again under the injection of that one.
+        Raises PtuneError where gradient checkpointing would recompute it under the outer injection.
         """
         own = injection.of(rows)
         if own is injection:
@@ -126,21 +126,21 @@ class Model(nn.Module):
 
     @contextmanager
     def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:
-        """(summed loss, number of labels) for each item of work; run the backward pass inside."""
+        """(summed loss, number of labels) of each (member, batch); run the backward pass inside."""
         with self.hidden(work) as parts:
             yield [head.loss(hidden, batch) for head, hidden, batch in parts]
 
     def outputs(self, member: int, batch: Batch) -> list[RowOutput]:
-        """What a member's head says of a batch."""
+        """The outputs of a member's head for a batch."""
         return self.answers([(member, batch)])[0]
 
     def answers(self, work: Sequence[tuple[int, Batch]]) -> list[list[RowOutput]]:
-        """What the members' heads say of their batches, in one pass."""
+        """The outputs of the members' heads for their batches, from one pass."""
         with torch.inference_mode(), self.hidden(work) as parts:
             return [head.outputs(hidden, moved) for head, hidden, moved in parts]
 
     def stored(self, member: int = 0) -> dict[str, Tensor]:
-        """What a finished run keeps: the folded prompt, the head with what it froze at random, tuned weights."""
+        """The tensors of a finished run: the folded prompt, the head (frozen random parts too), tuned weights."""
         own = self.member(member)
         tensors = {f"prompt.{name}": tensor for name, tensor in own.prompt.fold().items()}
         tensors.update({f"head.{name}": tensor for name, tensor in own.head.stored().items()})
@@ -148,7 +148,7 @@ class Model(nn.Module):
         return tensors
 
     def load_stored(self, tensors: dict[str, Tensor], member: int = 0) -> None:
-        """Take what `stored` gave. Raises KeyError or RuntimeError where it does not fit."""
+        """Load what `stored` returned. Raises KeyError or RuntimeError if it does not fit."""
         own = self.member(member)
         groups: dict[str, dict[str, Tensor]] = {"prompt": {}, "head": {}, "backbone": {}}
         for name, tensor in tensors.items():

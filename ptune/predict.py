@@ -198,7 +198,7 @@ def without_label(record: Record, task: Task) -> Record:
 def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: TextIO, scheme: str | None = None) -> None:
     """Predict a chunk and write it in its order, tags in `scheme` if one is given."""
     from ptune.data.rendered import Rendered
-    from ptune.evaluate import Asked, predict_together
+    from ptune.evaluate import Request, predict_together
 
     runs = {run.member: run for run, _ in chunk}
     places = {member: [i for i, (run, _) in enumerate(chunk) if run.member == member] for member in runs}
@@ -207,7 +207,7 @@ def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: Tex
         records = [chunk[i][1] for i in places[member]]
         examples = [run.task.example(without_label(record, run.task), i) for i, record in enumerate(records)]
         rendered = Rendered(examples, run.task, run.model.member(member).template, run.settings.data.tokens)
-        asked.append(Asked(member, run.task, examples, rendered))
+        asked.append(Request(member, run.task, examples, rendered))
     found = predict_together(next(iter(runs.values())).model, asked, batch_size)
     predictions = {
         place: prediction

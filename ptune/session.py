@@ -1,4 +1,4 @@
-"""One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder."""
+"""One run with all its parts, as procedures use it: task, corpus, model, loop, evaluator and folder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from ptune.tasks import Prediction
 
 log = logging.getLogger(__name__)
-FEW = 100  # examples of a split that are looked for in another
-SINGLE = {"_target_": "ptune.procedures.single.Single"}  # what surrounds a stage that says nothing else
+FEW = 100  # examples of one split that are searched for in another
+SINGLE = {"_target_": "ptune.procedures.single.Single"}  # the procedure of a stage, unless it names one
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Examples that every step of a run takes beside its own: another template and head around the run's prompt.
+class AuxiliaryData:
+    """Further training data of a run (as PET's masked language modeling), with a template and head of its own.
 
-    name: of their batches; settings: the run's with other parts of the method, and a batch size of their own; weight:
-    of their loss, the mean over their labels.
+    Every step adds a batch of it to the run's own. name: of its batches. settings: the run's, with another template and
+    head, and its own batch size. weight: of its loss, the mean over its labels.
     """
 
     name: str
@@ -46,12 +46,11 @@ class Beside:
 
 
 class Session:
-    """One run's parts, for procedures to call: task, corpus, model, loop, evaluator and folder.
+    """One run with all its parts: task, corpus, model, loop, evaluator and folder.
 
-    expected: how many stages with runs of their own the procedure will ask for, where it knows; for the display alone.
-    beside: further sources of the run's batches, which a procedure may set before it trains; weight: of the loss of
-    the run's own beside them; start: values that what learns begins with, by name, where it is not as drawn.
-    adapt: what a procedure changes of the loop's run before it begins, as its stepper.
+    A procedure may set, before it trains: expected, how many stages with runs of their own there will be (for display);
+    auxiliary, further training data, and weight, that of the run's own loss beside it; start, initial values of trained
+    parameters by name; adapt, a function that changes the loop's run before it begins, as its stepper.
     """
 
     def __init__(
@@ -64,8 +63,8 @@ class Session:
         runs: int = 1,
         stage: Child | None = None,
     ) -> None:
-        """corpora: those that were read for runs beside this one, by their settings; runs: how many, with this one;
-        stage: of another run that this one is.
+        """corpora: those already read, by their settings. runs: how many train together. stage: set for a run that is a
+        stage of another.
         """
         from ptune.data.cache import Cache
         from ptune.data.corpora import cache_folder
@@ -81,35 +80,35 @@ class Session:
         self.model: Any = None
         self.member = 0
         self.rendered: dict[str, Any] = {}
-        self.beside: Sequence[Beside] = ()
+        self.auxiliary: Sequence[AuxiliaryData] = ()
         self.weight = 1.0
         self.start: Mapping[str, Any] = {}
         self.adapt: Callable[[Any], None] | None = None
-        read = bool(corpora)  # for another run, which has said what there is to say
-        identity = build.identity(settings)  # of what was asked for; reading the corpus decides the rest
+        announced = bool(corpora)  # by a run that read the corpus before
+        identity = build.identity(settings)  # before reading the corpus, which decides some settings
         self.task = leaf(settings.task, settings.packages)
         self.corpus, self.report_on = read_corpus(settings, self.task, self.cache, self.corpora)
         self.procedure = target(settings.method["procedure"]["_target_"], settings.packages)
         if self.procedure.backbone:
-            _ = leaf(settings.backbone, settings.packages).folder  # to be had, before anything is written
+            _ = leaf(settings.backbone, settings.packages).folder  # raises if it is missing, before anything is written
             settings.accumulate = micro_batches(settings, folder, runs)
         settings.report_on = self.report_on
         if folder.finished:
-            return  # nothing of it is written again
+            return  # write nothing again
         self.environment = environment(list(overrides))
         self.identity = folder.write_environment({"identity": identity, **self.environment, "data": self.corpus.origin})
-        folder.write_config(build.as_config(settings))  # behind the identity: what goes on is what was asked for
-        given = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
-        self.splits = {split: account(examples) for split, examples in given.items()}
-        folder.write_jsonl("splits.jsonl", [{"split": split, **told} for split, told in self.splits.items()])
+        folder.write_config(build.as_config(settings))  # after the identity, which decides whether a run may resume
+        used = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
+        self.splits = {split: account(examples) for split, examples in used.items()}
+        folder.write_jsonl("splits.jsonl", [{"split": split, **facts} for split, facts in self.splits.items()])
         if self.corpus.synthetic:
             log.warning(SYNTHETIC)
-        if not read:
-            self._tell()
+        if not announced:
+            self._announce()
         self.tracker = self._tracker()
 
-    def _tell(self) -> None:
-        """Say what there is to know of the corpus."""
+    def _announce(self) -> None:
+        """Show the user the corpus's warnings."""
         if self.corpus.synthetic:
             self.progress.say(SYNTHETIC, style="bold yellow")
         for line in self.corpus.warnings:
@@ -137,14 +136,14 @@ class Session:
         )
 
     def _group(self) -> str | None:
-        """What the tracker files the run under: its sweep, unless the settings say it; else the preset."""
+        """The tracker's group: from the settings, else the sweep, else the experiment."""
         from ptune.runs.naming import sweep_of
 
         sweep = sweep_of(self.folder.path)
         return self.settings.tracker.group or (self.settings.experiment if sweep is None else sweep.name)
 
     def _name(self) -> str:
-        """What the tracker calls the run: it ends with what differs in its sweep."""
+        """The tracker's name of the run; it ends with the settings that vary in its sweep."""
         from ptune.runs.naming import own_words
 
         if self.stage is not None:
@@ -153,13 +152,13 @@ class Session:
 
     @property
     def label(self) -> str:
-        """What the run is called while it goes on."""
+        """The run's name in the progress display."""
         return run_name(self.settings) if self.stage is None else f"{self.stage.label}  {run_name(self.settings)}"
 
     def complete(self, figures: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Take the run to its end by its procedure, or read what it has ended with already; returns its result.
+        """Run the procedure to its end, or read the result if the run has finished; returns the result.
 
-        figures: those of a run that has been trained with another one.
+        figures: of a run that was trained together with another.
         """
         if not self.folder.finished:
             if figures is None:
@@ -168,7 +167,7 @@ class Session:
                     log.info("%s: %s", self.label, step.name)
                     figures = step.action()
             self.finish(figures)
-        result = self.folder.read_json("result.json")  # the same, whether it was there already or not
+        result = self.folder.read_json("result.json")  # read back: the same as that of a finished run
         if self.stage is not None:
             self.stage.conclude(result)
         return result
@@ -176,15 +175,14 @@ class Session:
     # What procedures call
 
     def child(self, name: str, examples: Sequence[Example] | None = None, **changes: Any) -> Session:
-        """A stage that is a run of its own, in stages/NAME: with this run's settings and some changes.
+        """A stage that is a run of its own, in the folder stages/NAME, with this run's settings and some changes.
 
-        Of settings that hold others a mapping names those that change; one with a `_target_` takes the place of a leaf
-        as a whole. The procedure is one training where the changes name no other; learning rates are this run's own,
-        and so is what the protocol holds out.
+        changes: settings by name; a mapping changes single keys of a node, and one with a `_target_` replaces a whole
+        leaf. Without a procedure among them the stage is a single training. Learning rates and held-out examples stay
+        those of this run. examples: to train on in place of the corpus's, with labels or soft labels.
 
-        examples: to train on in place of the corpus's, with labels, or soft ones. `complete` takes the stage to its
-        end: one that was cut off goes on from its checkpoint, one that has ended is not run again; either way its
-        figures stand in this run's result under "stages". Raises ConfigError for changes that do not fit together.
+        `complete` runs the stage: it resumes from a checkpoint, and a finished stage is not run again; its figures
+        appear in this run's result under "stages". Raises ConfigError for changes that do not fit together.
         """
         method = {"procedure": SINGLE, **changes.get("method", {})}
         s: Train = with_changes(self.settings, {**changes, "method": method})
@@ -200,78 +198,81 @@ class Session:
         return Session(s, folder, self.overrides, self.progress, self.corpora, stage=stage)
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
-        """What the model of the run says of examples: the one at hand, else the one that its folder keeps."""
+        """Predict examples with the run's model: the one in memory, else the one stored in the folder."""
         from ptune.data.rendered import Rendered
-        from ptune.evaluate import Asked, predict
+        from ptune.evaluate import Request, predict
 
         s = self.settings
         if self.model is None:
             model = build.assemble([s], self.task)
             model.load_stored(self.folder.read_tensors())
-            self.take(model, self.member)
+            self.join_model(model, self.member)
         rendered = Rendered(examples, self.task, self.model.member(self.member).template, s.data.tokens, self.cache)
-        return predict(self.model, Asked(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens)
+        return predict(
+            self.model, Request(self.member, self.task, examples, rendered), s.eval_batch_size, s.batch_tokens
+        )
 
-    def settle(self, **changes: Any) -> None:
-        """Change settings for good, see `child`, as a search has found them: the folder tells the run with these."""
+    def change_settings(self, **changes: Any) -> None:
+        """Change the run's settings (see `child`) to what a search found, in its config.yaml too."""
         self.settings = with_changes(self.settings, changes)
         self.task = leaf(self.settings.task, self.settings.packages)
         self.folder.write_config(build.as_config(self.settings))
 
     def drop_weights(self) -> None:
-        """Delete the tensors and checkpoints of a finished run that nothing needs any more; its figures stay."""
+        """Delete the tensors and checkpoints of a finished run; its figures stay."""
         self.model = None
         self.folder.drop_tensors()
 
     def train(self, examples: Sequence[Example] | None = None, **changes: Any) -> dict[str, Any]:
-        """Train to the end, then report the best evaluation and the last one.
+        """Train to the end; returns the figures of the best and the last evaluation.
 
-        examples: to train on in place of the corpus's; changes: of the settings, see `child`.
+        examples: to train on in place of the corpus's. changes: of the settings, see `child`. Raises the error that
+        ended the training.
         """
         self.examples = self.examples if examples is None else examples
         self.settings = with_changes(self.settings, changes)
         from ptune.training import train
 
-        (found,) = train([self])
-        if isinstance(found, Exception):
-            raise found
-        return found
+        (figures,) = train([self])
+        if isinstance(figures, Exception):
+            raise figures
+        return figures
 
-    def untrained(self) -> dict[str, Any]:
-        """Report the model as it is."""
+    def report_untrained(self) -> dict[str, Any]:
+        """Evaluate the model without training; returns the figures."""
         from ptune.runs.evaluations import unmoved
 
         s = self.settings
-        self.take(build.assemble([s], self.task))
+        self.join_model(build.assemble([s], self.task))
         if s.method["head"].get("calibrate"):
             from ptune.calibration import calibrate
 
             calibrate(self.model, self.member, self.task, s.data.tokens)
-        splits = {s.select_on, self.report_on, *self.corpus.beside(self.report_on)}
-        seen = self.model, self.member, {split: self.render(split) for split in splits}
-        event = {**self.evaluations.event(*seen, 0), "step": 0, "epoch": 0.0}
-        point = self.evaluations.point(*seen, event, keep=True)
-        return {**unmoved(point, event["selected"]), **reading(seen[2]), "parameters": self.account()}
+        splits = {s.select_on, self.report_on, *self.corpus.companion_splits(self.report_on)}
+        rendered = {split: self.render(split) for split in splits}
+        event = {**self.evaluations.event(self.model, self.member, rendered, 0), "step": 0, "epoch": 0.0}
+        point = self.evaluations.point(self.model, self.member, rendered, event, keep=True)
+        return {**unmoved(point, event["selected"]), **reading(rendered), "parameters": self.store_tuned()}
 
-    def constant(self) -> dict[str, Any]:
-        """Report the class seen most in training."""
+    def report_majority(self) -> dict[str, Any]:
+        """Evaluate always predicting the majority class of the training data; returns the figures."""
         majority = self.task.majority(self.corpus.splits["train"])
-        return self.predicted(lambda examples: [majority(example) for example in examples])
+        return self.report_predictor(lambda examples: [majority(example) for example in examples])
 
-    def predicted(self, predict: Callable[[Sequence[Any]], list[Any]], learned: int = 0) -> dict[str, Any]:
-        """Report a predictor that is no model of ours, from examples to predictions; learned: its parameters."""
+    def report_predictor(self, predict: Callable[[Sequence[Any]], list[Any]], learned: int = 0) -> dict[str, Any]:
+        """Evaluate a predictor that is not a Model; returns the figures. learned: the number of its parameters."""
         select, report = (self.evaluations.by(predict, split) for split in (self.settings.select_on, self.report_on))
         return self.evaluations.once(select, report, learned)
 
-    def answered(
+    def report_predictions(
         self,
         on_select: Sequence[Prediction],
         on_report: Sequence[Prediction],
         parameters: Mapping[str, float],
     ) -> dict[str, Any]:
-        """Report what was found without a model of this run: predictions on the selecting and the reported split.
+        """Evaluate predictions of the selecting and the reported split made without a model of this run (an ensemble).
 
-        parameters: of the models that found it, see ptune.runs.accounting.
+        parameters: of the models that made them, see ptune.runs.accounting. Returns the figures.
         """
         select = self.evaluations.by(lambda examples: list(on_select), self.settings.select_on)
         report = self.evaluations.by(lambda examples: list(on_report), self.report_on)
@@ -279,7 +280,7 @@ class Session:
 
     @property
     def reported_selects(self) -> bool:
-        """Whether examples that are reported select: of the same split, or of two that are of one file, as SST-5's."""
+        """Whether the selecting and the reported split share examples: they are one split, or drawn from one file."""
         select, report = (self.corpus.splits[split] for split in (self.settings.select_on, self.report_on))
         if self.settings.select_on == self.report_on:
             return True
@@ -288,15 +289,15 @@ class Session:
 
     @property
     def evaluations(self) -> Evaluations:
-        """What evaluates the run, with its settings as they are now."""
+        """The evaluations of the run with its current settings."""
         from ptune.runs.evaluations import Evaluations
 
         return Evaluations(self.settings, self.task, self.corpus, self.report_on, self.folder, self.tracker)
 
     # What training calls
 
-    def take(self, model: Any, member: int = 0) -> None:
-        """Take a place in a model; a template that shows training examples learns them, and they are kept for later."""
+    def join_model(self, model: Any, member: int = 0) -> None:
+        """Become a member of a model; a template that shows training examples gets them, and the folder keeps them."""
         from ptune.runs import shots
         from ptune.templates import Showing
 
@@ -308,7 +309,7 @@ class Session:
             shots.write(self.folder, shown)
 
     def render(self, split: str, examples: Sequence[Example] | None = None) -> Any:
-        """A split, or other examples in its place, as the template lays it out; says what has no room."""
+        """Render a split, or other examples in its place, with the template; tells the user what was cut."""
         from ptune.data.rendered import Rendered
 
         template = self.model.member(self.member).template
@@ -327,14 +328,14 @@ class Session:
             )
         return rendered
 
-    def account(self) -> dict[str, Any]:
-        """Store what was trained; what it comes to, see ptune.runs.accounting."""
+    def store_tuned(self) -> dict[str, Any]:
+        """Write the tuned tensors; returns their counts and sizes, see ptune.runs.accounting."""
         about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
         tensors = self.model.stored(self.member)
         return accounting(self.model, self.member, tensors, self.folder.write_tensors(tensors, about))
 
     def _weights(self) -> dict[str, Any]:
-        """What tells the weights that answered: of the file that was tuned, and of the backbone that it goes with."""
+        """Checksums of the tuned weights and the origin of the backbone."""
         tuned = self.folder.file("tuned.safetensors")
         backbone = leaf(self.settings.backbone, self.settings.packages) if self.procedure.backbone else None
         return {
@@ -343,12 +344,12 @@ class Session:
         }
 
     def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
-        """Write the result and tell the tracker."""
-        from ptune.evaluate import constant
+        """Write result.json and finish the tracker; returns the result."""
+        from ptune.evaluate import evaluate_majority
 
         s = self.settings
         report = self.corpus.splits[self.report_on]
-        majority = constant(self.task, self.corpus.splits.get("train", report), self.report_on, report)
+        majority = evaluate_majority(self.task, self.corpus.splits.get("train", report), self.report_on, report)
         metric = str(s.metric)
         result = {
             "method": s.method["name"],
@@ -375,35 +376,35 @@ class Session:
             **({"stages": list(self.stages.values())} if self.stages else {}),
             **({"caveat": self.task.caveat} if self.task.caveat else {}),
             "data": self.corpus.origin,
-            "checksums": {split: told["sha256"] for split, told in self.splits.items()},
+            "checksums": {split: facts["sha256"] for split, facts in self.splits.items()},
             "weights": self._weights(),
             "deterministic": s.deterministic,
-            "environment": {name: told for name, told in self.environment.items() if name != "overrides"},
+            "environment": {name: value for name, value in self.environment.items() if name != "overrides"},
         }
         keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        shown = {"predictions": self.folder.read_jsonl("predictions.jsonl")}
+        predictions = {"predictions": self.folder.read_jsonl("predictions.jsonl")}
         self.folder.write_json("result.json", result)
-        with halt.guarded():  # the run is over; who asks it to end waits until its tracker knows
-            self.tracker.finish({key: result[key] for key in keys}, shown)
+        with halt.guarded():  # the run is over: a request to end waits for the tracker
+            self.tracker.finish({key: result[key] for key in keys}, predictions)
         return result
 
 
 def micro_batches(settings: Train, folder: RunFolder, runs: int) -> int:
-    """Of a step; a run that goes on does so as it began. Raises ConfigError where some ranks would have none."""
+    """Micro-batches a step; a resumed run keeps its number. Raises ConfigError if there are fewer than ranks."""
 
-    def begun() -> int | None:
+    def stored() -> int | None:
         return folder.read_config().get("accumulate") if folder.file("config.yaml").is_file() else None
 
     if settings.accumulate is None:
-        settings.accumulate = ranks.on_first_rank(begun)
-    found = build.micro_batches(settings, runs)
-    if found < ranks.count():
-        text = f"{found} micro-batches a step cannot be divided among {ranks.count()} processes"
+        settings.accumulate = ranks.on_first_rank(stored)
+    count = build.micro_batches(settings, runs)
+    if count < ranks.count():
+        text = f"{count} micro-batches a step cannot be divided among {ranks.count()} processes"
         raise ConfigError([f"accumulate: {text}; at least {ranks.count()}, or fewer processes"])
-    return found
+    return count
 
 
 def run_name(s: Train) -> str:
-    """method task backbone, with the prompt length where there is one."""
+    """Method, prompt length if any, task and backbone."""
     length = f" P={s.prompt_length.value}" if s.prompt_length.value else ""
     return f"{s.method['name']}{length} {s.task['name']} {s.backbone['name']}"

@@ -1,4 +1,4 @@
-"""Sessions in the loop: what each trains on, where it goes on from, and the figures that it ends with."""
+"""Sessions in the training loop: their batches, their checkpoints, and the figures of their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from ptune.progress import Progress
     from ptune.runs.folder import RunFolder
-    from ptune.session import Beside, Session
+    from ptune.session import AuxiliaryData, Session
+    from ptune.templates import Template
 
 log = logging.getLogger(__name__)
 Splits = dict[str, Rendered]
@@ -40,7 +41,7 @@ WEIGHTS = "precision=bfloat16 or a smaller backbone needs less"
 
 
 class Recorder:
-    """Feeds the loop's events to the run folder, the tracker and the progress display alike."""
+    """Passes the loop's events to the run folder, the tracker and the progress display."""
 
     def __init__(self, folder: RunFolder, tracker: Any, progress: Progress) -> None:
         self.folder, self.tracker, self.progress = folder, tracker, progress
@@ -64,84 +65,84 @@ class Recorder:
 
 
 def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
-    """Train runs that share a backbone side by side; the figures of each, or what ended it.
+    """Train runs that share a backbone side by side; returns the figures of each, or the error that ended it.
 
-    A run with sources beside its own trains alone.
+    A run with auxiliary data trains alone.
     """
     first = sessions[0]
-    beside = [(each.settings, each.task) for each in first.beside]
+    auxiliary = [(data.settings, data.task) for data in first.auxiliary]
     with memory.out_of_memory_guard("for the backbone", WEIGHTS):
-        model = build.assemble([session.settings for session in sessions], first.task, beside)
+        model = build.assemble([session.settings for session in sessions], first.task, auxiliary)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached and run without dropout")
     shared: Splits = {}
     runs = [prepare_run(session, model, member, shared) for member, session in enumerate(sessions)]
     if not model.runs_in_threads:
-        level(sessions, runs)
+        align_steps(sessions, runs)
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
     first.progress.begin(label, max(run.steps for run in runs), min(run.step for run in runs), len(runs))
     loop.fit(
         runs,
         model,
         lambda run: evaluation_event(sessions[run.member], run.step),
-        lambda run: prune(sessions[run.member], run),
+        lambda run: write_pruned(sessions[run.member], run),
     )
     first.progress.end()
     return [figures_or_failure(session, run, len(runs)) for session, run in zip(sessions, runs, strict=True)]
 
 
 def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
-    """Train one prompt, with a head for each of several runs' tasks, on a batch of one task a step.
+    """Train one prompt on the tasks of several runs, with a head per task and batches of a single task (MPT-2).
 
-    The first run's settings hold; its folder has the history, and the checkpoints, of which the one with the best mean
-    of the tasks' scores counts. temperature: see rendered.Drawn. Returns the figures of each run, `own_steps` among
-    them: how many had a batch of its task; None of one that has ended before.
+    Settings, history and checkpoints are the first run's; the best checkpoint has the highest mean score over tasks.
+    temperature: of sampling the tasks, see rendered.Drawn. Returns the figures of each run, with `own_steps`, its steps
+    on its own task; None for a run that had finished before.
     """
     sessions = [first, *others]
     with memory.out_of_memory_guard("for the backbone", WEIGHTS):
         model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
     names = [session.task.name for session in sessions]
-    laid_out = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
-    streams = [stream(s.settings, given, name) for s, given, name in zip(sessions, laid_out, names, strict=True)]
+    rendered = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
+    streams = [stream(s.settings, split, name) for s, split, name in zip(sessions, rendered, names, strict=True)]
     drawn = Drawn(streams, first.settings.seed, temperature)
     sources = {name: source(first.settings, streams[member], member) for member, name in enumerate(names)}
     run = own_run(first, model, drawn, drawn.steps_per_epoch, sources)
     restore(first, run)
 
     def event(run: Run) -> dict[str, Any]:
-        each = {name: evaluation_event(session, run.step) for name, session in zip(names, sessions, strict=True)}
-        mean = statistics.fmean(found["selected"] for found in each.values())
-        return {**each[names[0]], "selected": mean, "tasks": each}
+        events = {name: evaluation_event(session, run.step) for name, session in zip(names, sessions, strict=True)}
+        mean = statistics.fmean(event["selected"] for event in events.values())
+        return {**events[names[0]], "selected": mean, "tasks": events}
 
     first.progress.begin(first.label, run.steps, run.step)
     loop.fit([run], model, event)
     first.progress.end()
-    views = [replace(run, history=[{**found, **found["tasks"][name]} for found in run.history]) for name in names]
-    going_on = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
-    last = {session: evaluation_point(session, view.history[-1]) for session, view in going_on.items()}
+    views = [replace(run, history=[{**event, **event["tasks"][name]} for event in run.history]) for name in names]
+    unfinished = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
+    last = {session: evaluation_point(session, view.history[-1]) for session, view in unfinished.items()}
     load_best(first, run)
     return [
         {**figures(session, view, last[session], 1), "own_steps": drawn.taken(run.step, member)}
-        if session in going_on
+        if session in unfinished
         else None
         for member, (session, view) in enumerate(zip(sessions, views, strict=True))
     ]
 
 
-# The beginning
+# Before the loop
 
 
 def prepare_run(session: Session, model: Model, member: int, shared: Splits) -> Run:
-    """The session's run as the loop takes it, from its newest checkpoint if it has one.
+    """The session's run for the loop, resumed from its newest checkpoint if there is one.
 
-    member: its number among the runs of the model; shared: splits as runs with the same settings see them.
+    member: its index in the model. shared: rendered splits, which runs with the same settings share.
     """
-    s, given = session.settings, lay_out(session, model, member, shared)
-    own = stream(s, given)
+    s, train_split = session.settings, lay_out(session, model, member, shared)
+    own = stream(s, train_split)
     streams, sources = [own], {own.source: source(s, own, member, session.weight)}
-    for number, beside in enumerate(session.beside, len(model.members) - len(session.beside)):
-        streams.append(stream_beside(session, beside, model.member(number).template))
-        sources[beside.name] = source(s, streams[-1], number, beside.weight)
+    for number, data in enumerate(session.auxiliary, len(model.members) - len(session.auxiliary)):
+        streams.append(auxiliary_stream(session, data, model.member(number).template))
+        sources[data.name] = source(s, streams[-1], number, data.weight)
     run = own_run(session, model, SideBySide(streams), own.steps_per_epoch, sources)
     if session.adapt is not None:
         session.adapt(run)
@@ -150,25 +151,25 @@ def prepare_run(session: Session, model: Model, member: int, shared: Splits) -> 
 
 
 def lay_out(session: Session, model: Model, member: int, shared: Splits) -> Rendered:
-    """Take the session's place in a model, see `prepare_run`; returns what it trains on as its template lays it out."""
+    """Make the session a member of a model and render its splits, see `prepare_run`; returns what it trains on."""
     s = session.settings
-    session.take(model, member)
+    session.join_model(model, member)
     own = None if session.examples is None else session.render("train", session.examples)
-    read = {s.select_on, session.report_on, *(["train"] if own is None else [])}
-    session.rendered = {split: laid_out(session, split, shared) for split in read}
-    given = session.rendered["train"] if own is None else own
-    session.rendered.setdefault("train", given)
-    return given
+    needed = {s.select_on, session.report_on, *(["train"] if own is None else [])}
+    session.rendered = {split: lay_out_split(session, split, shared) for split in needed}
+    train_split = session.rendered["train"] if own is None else own
+    session.rendered.setdefault("train", train_split)
+    return train_split
 
 
-def laid_out(session: Session, split: str, shared: Splits) -> Rendered:
-    """A split as the template lays it out, perhaps for another run already."""
+def lay_out_split(session: Session, split: str, shared: Splits) -> Rendered:
+    """A split as the template renders it; runs with the same template, data and protocol share one."""
     s, template = session.settings, session.model.member(session.member).template
     seed = s.seed if s.held_out_seed is None else s.held_out_seed
     held_out = [s.protocol, s.held_out_from, s.held_out_share, seed] if s.protocol != "standard" else None
     try:
         key = json.dumps([split, template_settings(template), asdict(s.data), held_out], default=plain)
-    except TypeError:  # a template of somebody's own that cannot be written down
+    except TypeError:  # a user's template with settings that JSON has no form for
         key = f"{split} {session.member}"
     if key not in shared:
         shared[key] = session.render(split)
@@ -176,25 +177,25 @@ def laid_out(session: Session, split: str, shared: Splits) -> Rendered:
 
 
 def stream(s: Train, rendered: Rendered, name: str = "train") -> Stream:
-    """The micro-batches of a source, as the settings ask for them."""
+    """The micro-batches of a source according to the settings."""
     return Stream(rendered, s.batch_size, s.accumulate or 1, s.seed, s.data.bucket, s.batch_tokens, source=name)
 
 
-def stream_beside(session: Session, beside: Beside, template: Any) -> Stream:
-    """The micro-batches of examples beside a run's own."""
-    most = session.settings.data.tokens
-    rendered = Rendered(beside.examples, beside.task, template, most, session.cache, beside.name)
-    return stream(beside.settings, rendered, beside.name)
+def auxiliary_stream(session: Session, data: AuxiliaryData, template: Template) -> Stream:
+    """The micro-batches of auxiliary data."""
+    max_length = session.settings.data.tokens
+    rendered = Rendered(data.examples, data.task, template, max_length, session.cache, data.name)
+    return stream(data.settings, rendered, data.name)
 
 
 def source(s: Train, stream: Stream, member: int, weight: float = 1.0) -> Source:
-    """Who reads a stream, and what its losses are divided by, see training_run.Source."""
+    """How the loop treats a stream's batches, see training_run.Source."""
     constant = float(stream.expected_labels) if s.loss.normalize == "constant" else None
     return Source(member, constant, weight)
 
 
 def own_run(session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, Source]) -> Run:
-    """The session's run over the batches of sources, of which the first is its own."""
+    """The session's run on the batches of these sources, the first of which is its own."""
     others = {name: source.member for name, source in sources.items() if source.member != session.member}
     trained = model.trained(session.member, others)
     with torch.no_grad():
@@ -215,7 +216,10 @@ def loop_run(
     recorder: training_run.Recorder,
     member: int = 0,
 ) -> Run:
-    """A run of the loop as the settings ask for it: of what is trained, by name, on the batches of sources."""
+    """A run of the loop according to the settings.
+
+    sources: of its batches, by name. trained: the parameters that learn; names begin with prompt, head or backbone.
+    """
     steps = s.epochs * steps_per_epoch
     steps = min(steps, s.max_steps) if s.max_steps is not None else steps
     groups = {g: [p for name, p in trained.items() if name.startswith(g + ".")] for g in ("prompt", "head", "backbone")}
@@ -237,7 +241,7 @@ def loop_run(
 
 
 def observer(session: Session) -> Any:
-    """Who sees the evaluations of the run; those of its stages are the procedure's own business."""
+    """The observer of the run's evaluations, if the settings name one; stages have none."""
     s = session.settings
     if not s.observer or session.stage is not None:
         return None
@@ -245,10 +249,9 @@ def observer(session: Session) -> Any:
 
 
 def restore(session: Session, run: Run, path: Path | None = None) -> None:
-    """Go on from a checkpoint, the newest that is whole unless one is given; what the history tells of later steps is
-    cut off.
+    """Resume from a checkpoint, by default the newest valid one, and cut the history off behind it.
 
-    Raises PtuneError for a checkpoint of another run, and for a history other than it was then.
+    Raises PtuneError for a checkpoint of another run, and for a history that was changed since.
     """
     path = path or session.folder.newest_checkpoint(session.progress.warn)
     if path is not None:
@@ -261,14 +264,14 @@ def restore(session: Session, run: Run, path: Path | None = None) -> None:
     evaluated_there = bool(run.history) and run.history[-1]["step"] == run.step
     session.folder.cut_metrics(run.step, evaluated_there, run.parts)
     if path is not None:
-        session.tracker.again(record(session.folder))
+        session.tracker.again(recorded_events(session.folder))
         session.progress.say(f"resuming from step {run.step} of {run.steps}")
 
 
-def level(sessions: Sequence[Session], runs: Sequence[Run]) -> None:
-    """Let runs that take joint passes go on from one step, that of the last one, as far as they have been there.
+def align_steps(sessions: Sequence[Session], runs: Sequence[Run]) -> None:
+    """Let runs with joint passes resume from the same step: that of the run that is furthest behind.
 
-    One without a checkpoint there, as beside a run that is new, waits for the others.
+    A run without a checkpoint at that step (beside a new run) stays where it is and waits for the others.
     """
     behind = min((run.step for run in runs if not run.ended), default=math.inf)
     for session, run in zip(sessions, runs, strict=True):
@@ -278,8 +281,8 @@ def level(sessions: Sequence[Session], runs: Sequence[Run]) -> None:
                 restore(session, run, path)
 
 
-def record(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:
-    """The events of a run so far, an evaluation with its tables."""
+def recorded_events(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]]:
+    """The recorded events of a run, evaluations with their tables."""
     for _, event in folder.metrics():
         file = breakdown_file(str(event.get("split")), event["step"])
         known = event["event"] == "eval" and folder.file(file).is_file()
@@ -290,39 +293,39 @@ def record(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[str, list[d
 
 
 def evaluation_event(session: Session, step: int) -> dict[str, Any]:
-    """What the loop is told of an evaluation."""
+    """Evaluate the selecting split; returns the event for the loop."""
     return session.evaluations.event(session.model, session.member, session.rendered, step)
 
 
 def evaluation_point(session: Session, event: Mapping[str, Any], keep: bool = False) -> dict[str, Any]:
-    """The model as it is, see `Evaluations.point`."""
+    """Evaluate the model as it is, see `Evaluations.point`."""
     return session.evaluations.point(session.model, session.member, session.rendered, event, keep)
 
 
-# The end
+# After the loop
 
 
 def figures_or_failure(session: Session, run: Run, runs: int) -> dict[str, Any] | Exception:
-    """The figures of a run, see `final_figures`, or what it has ended with in their place."""
+    """The figures of a run, see `final_figures`, or the error that ended it."""
     if run.failure is not None:
         return run.failure
     if run.stopper.pruned is not None:
         return report_pruned(session, run)
     try:
         return final_figures(session, run, runs)
-    except DivergedError as error:  # on the reported split; runs beside it have figures
+    except DivergedError as error:  # on the reported split; the other runs keep their figures
         return error
 
 
 def final_figures(session: Session, run: Run, runs: int) -> dict[str, Any]:
-    """The figures of a run that the loop has ended; so many runs trained together."""
+    """The figures of a run after the loop. runs: how many were trained together."""
     last = evaluation_point(session, run.history[-1])
     load_best(session, run)
     return figures(session, run, last, runs)
 
 
 def load_best(session: Session, run: Run) -> None:
-    """Let the model be as it was at its best evaluation. Raises PtuneError where that checkpoint is damaged."""
+    """Load the parameters of the best evaluation. Raises PtuneError if that checkpoint is damaged."""
     if run.stopper.best_step == run.step:
         return
     path = session.folder.file("checkpoints") / f"{run.stopper.best_step:08d}"
@@ -335,12 +338,12 @@ def load_best(session: Session, run: Run) -> None:
 
 
 def figures(session: Session, run: Run, last: Mapping[str, Any], runs: int) -> dict[str, Any]:
-    """See `final_figures`; the model is as it was at its best."""
+    """See `final_figures`; the model has the parameters of its best evaluation."""
     best_event = next(event for event in run.history if event["step"] == run.stopper.best_step)
-    for split in session.corpus.beside(session.report_on):
+    for split in session.corpus.companion_splits(session.report_on):
         session.rendered[split] = session.render(split)
     best = evaluation_point(session, best_event, keep=True)
-    parameters, recorder = session.account(), run.recorder
+    parameters, recorder = session.store_tuned(), run.recorder
     assert isinstance(recorder, Recorder)
     examples = sum(event["examples"] for _, event in recorder.folder.metrics() if event["event"] == "step")
     return {
@@ -360,9 +363,9 @@ def figures(session: Session, run: Run, last: Mapping[str, Any], runs: int) -> d
 
 
 def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None:
-    """An estimate of what training on so many examples took, and what one of the reported split takes: ptune.flop.
+    """Estimated FLOP of training on so many examples, and of predicting one example of the reported split; see flop.
 
-    None of an encoder-decoder.
+    None for an encoder-decoder.
     """
     s, backbone = session.settings, session.model.backbone
     if backbone.shape.decoder_layers:
@@ -370,20 +373,20 @@ def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None
     prompt = session.model.member(session.member).prompt
     about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
     train, report = session.rendered["train"], session.rendered[session.report_on]
-    learned, read = (
-        flop.cost(backbone.shape, backbone.multiplied, each, *about)
-        for each in (
+    training, prediction = (
+        flop.cost(backbone.shape, backbone.multiplied, read, *about)
+        for read in (
             flop.Read.of(train.learned_counts, train.learned_lengths),
             flop.Read.of(report.counts, report.lengths),
         )
     )
-    return {"training": examples * learned.step, "example": read.forward}
+    return {"training": examples * training.step, "example": prediction.forward}
 
 
-def prune(session: Session, run: Run) -> None:
-    """Write that an observer has ended the run, and where: it is over even where runs beside it are cut off."""
+def write_pruned(session: Session, run: Run) -> None:
+    """Write pruned.json: an observer has ended the run, even if the process is killed before the other runs end."""
     last, best = run.history[-1], run.stopper
-    told = {
+    pruning = {
         "why": best.pruned,
         "step": run.step,
         "steps": run.steps,
@@ -396,14 +399,15 @@ def prune(session: Session, run: Run) -> None:
         "identity": session.identity,
         "synthetic": session.corpus.synthetic,
     }
-    session.folder.write_json("pruned.json", told)
+    session.folder.write_json("pruned.json", pruning)
 
 
 def report_pruned(session: Session, run: Run) -> PrunedError:
-    """Tell the tracker that an observer has ended the run; what to raise then."""
-    told, best = session.folder.read_json("pruned.json"), run.stopper
-    session.tracker.finish({"pruned": True, **told}, {})
+    """Tell the tracker that an observer has ended the run; returns the error that says so."""
+    pruning, best = session.folder.read_json("pruned.json"), run.stopper
+    session.tracker.finish({"pruned": True, **pruning}, {})
     log.info("pruned after step %d of %d: %s", run.step, run.steps, best.pruned)
     return PrunedError(
-        f"pruned after step {run.step} of {run.steps}, {told['split']} {told['metric']} {best.best:.2f}: {best.pruned}"
+        f"pruned after step {run.step} of {run.steps}, "
+        f"{pruning['split']} {pruning['metric']} {best.best:.2f}: {best.pruned}"
     )

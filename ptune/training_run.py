@@ -1,4 +1,4 @@
-"""One training run as the loop takes it: what it is made of, how far it is, and how it is saved and gone on with."""
+"""One training run as the loop sees it: its parts, its progress, and how it is saved and resumed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ptune.batch import Batch
 
 
 class Stepper(Protocol):
-    """What changes a run's parameters once a step."""
+    """An optimizer with its schedule: updates a run's parameters once a step."""
 
     def step(self, closure: Callable[[], Tensor], step: int) -> float:
-        """Update from the gradients at hand (or from `closure`'s losses); returns the learning rate."""
+        """Update from the accumulated gradients, or from `closure`'s losses; returns the learning rate."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain values to resume from."""
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
 
 
 class Recorder(Protocol):
@@ -42,21 +42,22 @@ class Recorder(Protocol):
         state: Mapping[str, Any],
         best_step: int | None,
     ) -> None:
-        """Write a checkpoint that training can go on from."""
+        """Write a checkpoint to resume from."""
 
 
 class Observer(Protocol):
-    """Who sees a run's evaluations and may end it."""
+    """Sees a run's evaluations, and may end it."""
 
     def evaluated(self, history: Sequence[Mapping[str, Any]]) -> str | None:
-        """All evaluations so far, the last one new; says why the run is to end here, if it is."""
+        """Called with all evaluations so far, the newest last; returns why the run shall end here, or None."""
 
 
 @dataclass
 class Stopper:
-    """The best evaluation so far, the first of equals; stops after `patience` evaluations without a better one.
+    """Early stopping: the best evaluation so far (the first of equals), and how long ago it was.
 
-    pruned: why an observer has ended the run before that, if one has.
+    patience: evaluations without a better one after which the run stops; None: never. pruned: why an observer has ended
+    the run, if it has.
     """
 
     patience: int | None = None
@@ -66,7 +67,7 @@ class Stopper:
     pruned: str | None = None
 
     def note(self, value: float, step: int) -> bool:
-        """Take an evaluation's score (higher is better); says whether it is the best."""
+        """Note an evaluation's score (higher is better); returns whether it is the best so far."""
         if value > self.best:
             self.best, self.best_step, self.waited = value, step, 0
             return True
@@ -74,25 +75,25 @@ class Stopper:
         return False
 
     def state(self) -> dict[str, Any]:
-        """What `restore` takes."""
+        """Plain values to resume from."""
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited, "pruned": self.pruned}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Be as `state` was."""
+        """Restore what `state` returned."""
         self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
         self.pruned = state.get("pruned")  # which older checkpoints do not have
 
     @property
     def stop(self) -> bool:
-        """Whether patience has run out, or that of an observer."""
+        """Whether patience has run out, or an observer has ended the run."""
         return self.pruned is not None or (self.patience is not None and self.waited >= self.patience)
 
 
 class Source(NamedTuple):
-    """What becomes of the batches of one source: the member that reads them, and the weight of their loss.
+    """How the loop treats the batches of one source.
 
-    normalizer: the constant that a step's summed loss of the source is divided by; None: its labels of the step.
-    weight: above 0.
+    member: the member of the model that reads them. normalizer: what the summed loss of a step is divided by; None: the
+    number of the step's labels. weight: of the loss, above 0.
     """
 
     member: int
@@ -101,20 +102,21 @@ class Source(NamedTuple):
 
 
 class Stream(Protocol):
-    """Micro-batches, a pure function of the step."""
+    """Micro-batches as a pure function of the step."""
 
     def __call__(self, step: int) -> Sequence[Batch]:
-        """Those of a step, counted from 0."""
+        """The micro-batches of a step; steps count from 0."""
 
     def divide(self, parts: int) -> bool:
-        """Give each in so many parts from now on; says whether they had more than one example."""
+        """Split each micro-batch into so many parts from now on; returns whether any had more than one example."""
 
 
 @dataclass
 class Run:
-    """One training run. `member`: which prompt and head of the model; `stream(step)`: its micro-batches.
+    """One training run.
 
-    sources: by their names, those that its batches are of.
+    member: the index of its prompt and head in the model. stream: its micro-batches by step. trained: the parameters
+    that learn, by name. sources: of its batches, by name.
     """
 
     member: int
@@ -134,21 +136,20 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
     save_every: float = math.inf  # seconds since the last checkpoint after which there is another between evaluations
-    parts: int = 1  # of each micro-batch, since memory ran out
+    parts: int = 1  # that each micro-batch is split into, since memory ran out
     saved: int | None = None  # the step of the last checkpoint
     saved_at: float = field(default_factory=time.monotonic)
-    taken: float = 0.0  # seconds that its steps and evaluations took until now
-    since: float | None = None  # when it began what it does now, by time.perf_counter
+    taken: float = 0.0  # seconds of its steps and evaluations so far
+    since: float | None = None  # time.perf_counter at the start of its current work
 
     @property
     def seconds(self) -> float:
-        """What its training has taken until now, over all the times that it was gone on with: its part of each pass
-        and what it did by itself."""
+        """Seconds of training so far, over all resumptions: its share of joint passes, and its own work."""
         return self.taken + (0.0 if self.since is None else time.perf_counter() - self.since)
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Inside, all the time is the run's own."""
+        """Inside, time counts as this run's."""
         self.since = time.perf_counter()
         try:
             yield
@@ -157,17 +158,17 @@ class Run:
 
     @property
     def due(self) -> bool:
-        """Whether the run is to be evaluated as it stands."""
+        """Whether an evaluation is due at this step."""
         evaluated = self.history[-1]["step"] if self.history else 0
         return self.step > evaluated and (self.step % self.eval_every == 0 or self.step == self.steps)
 
     @property
     def ended(self) -> bool:
-        """Whether no step is left to do."""
+        """Whether there are no more steps to train."""
         return self.failure is not None or self.step == self.steps or self.stopper.stop
 
     def divisors(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """What the summed loss of each source is divided by in the step of these micro-batches."""
+        """By source, what its summed loss over these micro-batches of one step is divided by."""
         labels: dict[str, int] = {}
         for batch in batches:
             labels[batch.source] = labels.get(batch.source, 0) + batch.labels
@@ -175,7 +176,7 @@ class Run:
         return {name: (s.normalizer or float(max(1, labels[name]))) / s.weight for name, s in sources.items()}
 
     def save(self) -> None:
-        """Write everything that resuming needs."""
+        """Save a checkpoint."""
         tensors, numbers = self.stepper.state()
         state = {
             "step": self.step,
@@ -192,7 +193,7 @@ class Run:
     def restore(
         self, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
     ) -> None:
-        """Go on from what `save` wrote."""
+        """Resume from what `save` wrote. Raises ValueError for a step that the run does not have."""
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(parameters[name])
@@ -202,12 +203,12 @@ class Run:
             raise ValueError(f"step {self.step} of {self.steps}")
         self.stopper.restore(state)
         if self.observer is None:
-            self.stopper.pruned = None  # by one that is not asked any more
+            self.stopper.pruned = None  # by an observer that is gone
         self.saved = self.step
         self.taken = float(state.get("seconds", 0.0))
         self.divide(state.get("parts", 1))  # which older checkpoints do not have
 
     def divide(self, parts: int) -> bool:
-        """Give each micro-batch in so many parts; says whether they had more than one example."""
+        """Split each micro-batch into so many parts; returns whether any had more than one example."""
         self.parts = parts
         return parts == 1 or self.stream.divide(parts)

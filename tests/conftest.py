@@ -637,11 +637,11 @@ class Wired:
 
     def evaluate(self, run: Any) -> dict[str, Any]:
         """A real evaluation on the training examples."""
-        from ptune.evaluate import Asked, evaluate
+        from ptune.evaluate import Request, evaluate
 
         self.evaluations.append((run.member, run.step))
         rendered = self.rendered[run.member]
-        found = evaluate(self.model, Asked(run.member, self.task, rendered.examples, rendered), "dev", 4)
+        found = evaluate(self.model, Request(run.member, self.task, rendered.examples, rendered), "dev", 4)
         return {"selected": found.scores[self.task.headline]}
 
     def losses(self, member: int = 0) -> list[float]:

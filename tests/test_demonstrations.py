@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from ptune import build
 from ptune.batch import Draw, Example
 from ptune.data.rendered import Rendered, Stream
-from ptune.evaluate import EVALUATION, Asked, predict
+from ptune.evaluate import EVALUATION, Request, predict
 from ptune.leaves import leaf
 from ptune.templates.demonstrations import Demonstrations
 from ptune.templates.pattern import Pattern
@@ -163,7 +163,7 @@ def test_evaluation_is_the_mean_of_exactly_its_draws(settings, bert_folder) -> N
     template.learn([(example, task.target(example)) for example in examples[:3]])
     rendered = Rendered(examples, task, template, 150)
     assert {key: rendered.reading()[key] for key in ("windows", "samples")} == {"windows": 1.0, "samples": 5}
-    found = predict(model, Asked(0, task, examples, rendered), 4)
+    found = predict(model, Request(0, task, examples, rendered), 4)
     model.eval()
     apart = []
     for index in range(4):

@@ -384,7 +384,7 @@ def test_a_pruned_run_is_known_by_its_checkpoint(settings, tmp_path, monkeypatch
     """Killed before that is written down it is over all the same; asked to go on it does."""
     words = ["method=ptv2", "prompt_length.value=4", *SMALL, "max_steps=6", "eval_every=2", "optim.lr=0.01"]
     s = settings(*words, "quiet=true", "packages=[test_fused]", "+observer={_target_: test_fused.Behind}")
-    folder, prune = RunFolder(tmp_path / "run"), training.prune
+    folder, prune = RunFolder(tmp_path / "run"), training.write_pruned
 
     def cut(*_: Any) -> None:
         raise Stopped
@@ -395,10 +395,10 @@ def test_a_pruned_run_is_known_by_its_checkpoint(settings, tmp_path, monkeypatch
             stored.observer = {}
         return train.run(stored, folder, Where(folder.path), Progress(True), again)
 
-    monkeypatch.setattr(training, "prune", cut)
+    monkeypatch.setattr(training, "write_pruned", cut)
     with pytest.raises(Stopped):
         train.run(s, folder, Where(folder.path), Progress(True))
-    monkeypatch.setattr(training, "prune", prune)
+    monkeypatch.setattr(training, "write_pruned", prune)
     with pytest.raises(PrunedError):
         go_on()
     assert [step for (step,) in lines(folder.path, "step", "step")] == [1, 2]

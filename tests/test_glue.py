@@ -177,8 +177,8 @@ def test_mnli_has_two_dev_sets(tmp_path):
     more = FILES["mnli"]["MNLI/dev_mismatched.tsv"].splitlines(keepends=True)
     corpus = local("mnli", tmp_path, {**FILES["mnli"], "MNLI/dev_mismatched.tsv": "".join([*more, more[1]])})
     assert golds(corpus)["dev_mismatched"] == ["entailment", "entailment"]
-    assert corpus.beside("dev") == ["dev_mismatched"]
-    assert corpus.beside("test") == []
+    assert corpus.companion_splits("dev") == ["dev_mismatched"]
+    assert corpus.companion_splits("test") == []
     cut = load(task_of("mnli"), Data(source="local", root=str(tmp_path), max_dev=1))
     assert golds(cut)["dev_mismatched"] == ["entailment"]
 

@@ -19,7 +19,7 @@ from ptune.backbones import Backbone
 from ptune.config import Optim
 from ptune.data.rendered import Rendered, Stream
 from ptune.errors import DivergedError, NoMemoryError
-from ptune.evaluate import Asked, predict
+from ptune.evaluate import Request, predict
 from ptune.model import Model
 from ptune.runs.folder import RunFolder, read_checkpoint
 from ptune.runs.stages import with_changes
@@ -291,7 +291,7 @@ def test_an_output_that_is_not_a_number_is_no_prediction(train, wire, monkeypatc
     numberless(wired.model, monkeypatch)
     rendered = wired.rendered[0]
     with pytest.raises(DivergedError) as caught:
-        predict(wired.model, Asked(0, wired.task, rendered.examples, rendered), 4)
+        predict(wired.model, Request(0, wired.task, rendered.examples, rendered), 4)
     name = rendered.examples[2].id
     assert str(caught.value) == f"the model's output for example {name} is not a number (NaN): it has diverged"
 
@@ -391,7 +391,7 @@ def test_an_evaluation_without_memory_takes_fewer_at_a_time(train, wire, room, t
     """The predictions are the same; errors of another kind are not taken for it."""
     wired = wire(train("method=ptv2", "max_steps=1", *(WINDOWS if task == "squad_v2" else ()), task=task))
     rendered = wired.rendered[0]
-    asked = Asked(0, wired.task, rendered.examples, rendered)
+    asked = Request(0, wired.task, rendered.examples, rendered)
     whole = predict(wired.model, asked, 8)
     most = max(rendered.counts)
     tried = room(most)
@@ -413,7 +413,7 @@ def test_runs_evaluated_together_without_memory(train, wire, room):
     from ptune.evaluate import predict_together
 
     wired = wire(*(train(*line) for line in SIDE_BY_SIDE[:2]))
-    several = [Asked(i, wired.task, rendered.examples, rendered) for i, rendered in enumerate(wired.rendered)]
+    several = [Request(i, wired.task, rendered.examples, rendered) for i, rendered in enumerate(wired.rendered)]
     whole = predict_together(wired.model, several, 16)
     room(3)
     found = predict_together(wired.model, several, 16)
@@ -423,7 +423,7 @@ def test_runs_evaluated_together_without_memory(train, wire, room):
 def test_batches_of_evaluation_end_where_lengths_do(monkeypatch, train, wire):
     """Rather another pass than much padding; what is said of each example is the same."""
     wired = wire(train("method=ptv2", "task=conll03"))
-    asked, padded, answers = Asked(0, wired.task, wired.rendered[0].examples, wired.rendered[0]), [], Model.answers
+    asked, padded, answers = Request(0, wired.task, wired.rendered[0].examples, wired.rendered[0]), [], Model.answers
 
     def counted(model, work):
         padded[-1].append(sum(int((~batch.mask).sum()) for _, batch in work))
@@ -449,7 +449,7 @@ def test_an_example_that_does_not_fit_is_named(train, wire, room, error):
     room(0, error)
     wired.model.train()
     with pytest.raises(NoMemoryError) as caught:
-        predict(wired.model, Asked(0, wired.task, rendered.examples, rendered), 4)
+        predict(wired.model, Request(0, wired.task, rendered.examples, rendered), 4)
     assert str(caught.value) == (
         f"out of memory with example rte-{longest} alone; a lower data.max_length or precision=bfloat16 needs less"
     )

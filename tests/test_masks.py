@@ -16,7 +16,7 @@ from ptune.batch import IGNORED, Batch, Draw, Example, Hidden, Row, collate
 from ptune.data import encoded
 from ptune.data.rendered import Rendered, Stream
 from ptune.errors import ConfigError, DataError
-from ptune.evaluate import Asked, predict, predict_together
+from ptune.evaluate import Request, predict, predict_together
 from ptune.heads.masks import decode_choices, hinge, one_by_one, trim_masks
 from ptune.heads.verbalizer import Verbalizer
 from ptune.injection import KV, Injection, Shape
@@ -203,7 +203,7 @@ def test_every_row_has_its_own_runs_prompt(settings):
     ]  # fmt: skip
     task = leaf(runs[0].task)
     model = build.assemble(runs, task).eval()
-    asked = [Asked(i, task, COPA, Rendered(COPA, task, model.member(i).template, 96)) for i in range(2)]
+    asked = [Request(i, task, COPA, Rendered(COPA, task, model.member(i).template, 96)) for i in range(2)]
     together = predict_together(model, asked, 64)
     for one, found in zip(asked, together, strict=True):
         alone = predict(model, one, 64)

@@ -16,7 +16,7 @@ from ptune.data.rendered import Rendered, SideBySide, Stream
 from ptune.model import Model
 from ptune.progress import Progress
 from ptune.runs.folder import RunFolder, read_checkpoint
-from ptune.session import Beside, Session
+from ptune.session import AuxiliaryData, Session
 
 
 @pytest.fixture(params=["one pass", "a pass each"])
@@ -135,7 +135,7 @@ def test_a_session_takes_a_source_beside_its_own(settings, tmp_path):
         session = Session(deepcopy(s), RunFolder(tmp_path / str(weight)), [], Progress(True))
         other = replace(session.settings, batch_size=2)
         few = session.corpus.splits["train"][:6]
-        session.beside = [Beside("other", other, session.task, few, weight)]
+        session.auxiliary = [AuxiliaryData("other", other, session.task, few, weight)]
         session.weight = 0.5
         assert session.train()["steps"] == 3
         checkpoint, _, _ = read_checkpoint(session.folder.checkpoints()[-1])

@@ -65,7 +65,7 @@ class Corpus:
         ]
         return [*sizes, *several, *broken]
 
-    def beside(self, split: str) -> list[str]:
+    def companion_splits(self, split: str) -> list[str]:
         """The labeled splits that stand beside one: MNLI's dev_mismatched beside dev, Brown's beside WSJ's test."""
         return [name for name in self.splits if name.startswith(f"{split}_") and self.labeled(name)]
 

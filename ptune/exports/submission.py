@@ -30,7 +30,7 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     from ptune.data.corpora import cache_folder, load
     from ptune.data.rendered import Rendered
     from ptune.data.splits import SYNTHETIC
-    from ptune.evaluate import Asked, predict
+    from ptune.evaluate import Request, predict
     from ptune.runs.asked import another, without_limits
 
     task = run.task if s.task is None else another(s.task, run)
@@ -48,7 +48,7 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     for split, name in told["files"].items():
         examples = corpus.splits[split]
         rendered = Rendered(examples, task, template, most, cache, split)
-        predictions = predict(run.model, Asked(0, task, examples, rendered), s.batch_size)
+        predictions = predict(run.model, Request(0, task, examples, rendered), s.batch_size)
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in FORMATS[told["format"]](task, name, examples, predictions).items():
             (folder / file).write_text(text, encoding="utf-8")

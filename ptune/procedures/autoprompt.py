@@ -107,7 +107,7 @@ class AutoPrompt(Procedure):
         words = dict(zip(task.labels, found, strict=True))
         for label, of_label in words.items():
             session.progress.say(f"label words of {label}: {', '.join(of_label)}")
-        session.settle(task={"verbalizers": {FOUND: words}}, method={"head": {"name": FOUND}})
+        session.change_settings(task={"verbalizers": {FOUND: words}}, method={"head": {"name": FOUND}})
         return {"words": words}
 
     def search_trigger(self, session: Any) -> dict[str, Any]:

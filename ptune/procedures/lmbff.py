@@ -98,7 +98,7 @@ class LmBff(Procedure):
             session, "template", candidates, kept["written"], lambda each: {**self.with_pattern(each["text"]), **alone}
         )
         self.tell(session, "template", ranked, lambda each: each["text"])
-        session.settle(**self.with_pattern(ranked["found"]["text"]))
+        session.change_settings(**self.with_pattern(ranked["found"]["text"]))
         self.results["template"] = ranked
         return ranked
 
@@ -131,7 +131,9 @@ class LmBff(Procedure):
         )
         scores = [result["score"] for result in results]
         told = {"templates": [each["text"] for each in best], "scores": scores, "mean": sum(scores) / len(scores)}
-        figures: dict[str, Any] = session.answered(select, report, joint_account([r["parameters"] for r in results]))
+        figures: dict[str, Any] = session.report_predictions(
+            select, report, joint_account([r["parameters"] for r in results])
+        )
         chosen = f"what is found, by the highest {session.settings.metric} on {session.settings.select_on}"
         return {**figures, "ensemble": told, "selection": chosen}
 
@@ -150,7 +152,7 @@ class LmBff(Procedure):
 
         ranked = self.train_candidates(session, "words", kept["combinations"], kept["written"], changes)
         self.tell(session, "label words", ranked, lambda each: ", ".join(f"{k}: {v}" for k, v in each["words"].items()))
-        session.settle(**with_words(ranked["found"]["words"]))
+        session.change_settings(**with_words(ranked["found"]["words"]))
         self.results["label_words"] = ranked
         return ranked
 

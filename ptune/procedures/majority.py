@@ -17,4 +17,4 @@ class Majority(Procedure):
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """One stage."""
-        yield Stage("evaluate", session.constant)
+        yield Stage("evaluate", session.report_majority)

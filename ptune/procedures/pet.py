@@ -21,7 +21,7 @@ from ptune.templates.pattern import Pattern
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
-    from ptune.session import Beside, Session
+    from ptune.session import AuxiliaryData, Session
     from ptune.tasks import Prediction, Task
 
 Said = Sequence[np.ndarray]
@@ -173,7 +173,7 @@ class Pet(Procedure):
             select, report = (
                 decode_logits(session.task, e, merge_logits(of, of_each)) for e, of in zip(splits, both, strict=True)
             )
-            figures = session.answered(select, report, joint_account([each.parameters for each in teachers]))
+            figures = session.report_predictions(select, report, joint_account([each.parameters for each in teachers]))
             figures["selection"] = f"each model's evaluation with the highest {s.metric} on {s.select_on}"
         self.show(session, said)
         return {**figures, "pet": said}
@@ -252,18 +252,18 @@ class Pet(Procedure):
         changes = {**training(s, self.pattern_steps), "seed": mix(s.seed, name)}
         child = session.child(name, examples, method=self.method(pattern, {"name": "pattern_finetune"}), **changes)
         if self.alpha is not None:
-            child.beside, child.weight = [self.beside(child, pattern, unlabeled)], self.alpha
+            child.auxiliary, child.weight = [self.auxiliary_data(child, pattern, unlabeled)], self.alpha
         return self.summarize_stage(session, child, pattern, rep, unlabeled)
 
-    def beside(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> Beside:
-        """The unlabeled examples as a source of batches whose hidden tokens a stage learns to tell."""
+    def auxiliary_data(self, child: Session, pattern: str, unlabeled: Sequence[Example]) -> AuxiliaryData:
+        """The unlabeled examples for the auxiliary masked language modeling loss."""
         from ptune.runs.stages import with_changes
-        from ptune.session import Beside
+        from ptune.session import AuxiliaryData
 
         assert self.alpha is not None
         template = {**self.auxiliary["template"], "name": pattern}
         settings = with_changes(child.settings, {"method": {**self.auxiliary, "template": template}})
-        return Beside("unlabeled", settings, child.task, unlabeled, 1 - self.alpha)
+        return AuxiliaryData("unlabeled", settings, child.task, unlabeled, 1 - self.alpha)
 
     def summarize_stage(
         self, session: Session, child: Session, pattern: str, rep: int, unlabeled: Sequence[Example]

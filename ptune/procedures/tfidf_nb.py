@@ -87,7 +87,7 @@ class TfidfNB(Procedure):
             "selection": f"the smoothing with the highest {s.metric} on {s.select_on}",
             "seconds": {"training": time.perf_counter() - started},
         }
-        figures: dict[str, Any] = session.predicted(models[best], learned=models[best].size)
+        figures: dict[str, Any] = session.report_predictor(models[best], learned=models[best].size)
         return {**figures, **told}
 
     def make_estimator(self, alpha: float) -> Any:

@@ -34,4 +34,4 @@ class ZeroShot(Procedure):
 
     def stages(self, session: Any) -> Iterator[Stage]:
         """One stage."""
-        yield Stage("evaluate", session.untrained)
+        yield Stage("evaluate", session.report_untrained)

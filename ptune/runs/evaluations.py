@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptune.breakdown import breakdown, figures, tables
 from ptune.config import Train
-from ptune.evaluate import Asked, Evaluation, evaluate, evaluate_predictor, prediction_rows
+from ptune.evaluate import Evaluation, Request, evaluate, evaluate_predictor, prediction_rows
 from ptune.runs.accounting import COUNTED, reading
 from ptune.runs.folder import RunFolder, breakdown_file
 
@@ -35,7 +35,7 @@ class Evaluations:
     def of(self, model: Model, member: int, rendered: Mapping[str, Rendered], split: str) -> Evaluation:
         """A split, by a member of the model."""
         s = self.settings
-        asked = Asked(member, self.task, self.corpus.splits[split], rendered[split])
+        asked = Request(member, self.task, self.corpus.splits[split], rendered[split])
         return evaluate(model, asked, split, s.eval_batch_size, s.batch_tokens)
 
     def by(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Evaluation:
@@ -62,7 +62,7 @@ class Evaluations:
         beside: dict[str, dict[str, float]] = {}
         intervals: dict[str, Any] = {}
         step = event["step"]
-        for split in self.corpus.beside(self.report_on) if keep else ():
+        for split in self.corpus.companion_splits(self.report_on) if keep else ():
             found = self.of(model, member, rendered, split)
             beside[split] = found.scores
             intervals[split] = found.interval(self.task, self.settings.metric)

@@ -156,7 +156,7 @@ def run_ptune(s: Side) -> None:
     import hydra
 
     from ptune import build, config, training
-    from ptune.evaluate import Asked, evaluate
+    from ptune.evaluate import Request, evaluate
     from ptune.progress import Progress
     from ptune.runs.folder import RunFolder
     from ptune.session import Session
@@ -185,7 +185,7 @@ def run_ptune(s: Side) -> None:
             model = build.assemble([first.settings], first.task)
             training.prepare_run(first, model, 0, {})
             rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
-            asked = Asked(0, first.task, dev, rendered)
+            asked = Request(0, first.task, dev, rendered)
             repeat(Gate(len(dev)), lambda: evaluate(model, asked, "dev", batch))
         gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
         begun = training.prepare_run
