@@ -419,6 +419,17 @@ def test_whole_run(whole):
     assert "???" not in config
 
 
+def test_the_commit_of_the_code():
+    """Of the folder that ptune was imported from, where git knows it."""
+    root = Path(train.__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("no source tree")
+    head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    found = code_version()
+    assert found is not None
+    assert found.removesuffix("+changed") == head.stdout.strip()
+
+
 def test_a_result_tells_what_it_is_of(whole):
     """Code, packages, data, weights and how the best evaluation was chosen, without another file of the run."""
     result = json.loads((whole / "result.json").read_text(encoding="utf-8"))

@@ -487,7 +487,7 @@ def environment(overrides: list[str]) -> dict[str, Any]:
 
 def code_version() -> str | None:
     """The commit of the source tree that runs, "+changed" when it differs from it; None for an installed wheel."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     git = ["git", "-C", str(root)]
