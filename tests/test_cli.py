@@ -527,6 +527,17 @@ def test_a_sweep_without_jobs_is_a_mistake(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_a_sweep_without_jobs_is_a_mistake_beside_earlier_runs_too(tmp_path):
+    """They are not shown as if they were its own, and stay."""
+    kept = tmp_path / "out/seed-1/log.txt"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    result = sweep(tmp_path, "-m", "experiment=glob(nothing*)", "hydra.sweep.dir=out")
+    assert result.code == 2
+    assert result.err.endswith("no jobs: nothing matches experiment=glob(nothing*)")
+    assert kept.is_file()
+
+
 def test_trains_help_lists_its_groups_and_settings(ptune):
     result = ptune("train", "--help")
     assert result.code == 0

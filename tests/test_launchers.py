@@ -255,6 +255,19 @@ def test_a_folder_of_other_settings_is_left_alone(ptune, tmp_path, cached):
     assert kept is None or kept == run
 
 
+def test_a_sweep_whose_folder_has_a_damaged_run(ptune, tmp_path, cached):
+    """Its own jobs end, and a line names the run for which there is no table."""
+    other = tmp_path / "out/other"
+    other.mkdir(parents=True)
+    (other / "result.json").write_text("{}")
+    done = ptune(*SWEEP, "seed=1", plant())
+    assert done.code == 0
+    (line,) = [line for line in done.err.splitlines() if "damaged" in line]
+    assert f"{other.relative_to(tmp_path)}/result.json: damaged (method: Field required)" in line
+    assert line.endswith("; the sweep's table is left out")
+    assert "Callback" not in done.err
+
+
 @pytest.fixture
 def once_begun() -> Iterator[Callable[[Path, Callable[[], Any]], None]]:
     """once_begun(folder, act): act when a job of the sweep has begun to hang."""

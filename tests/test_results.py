@@ -13,6 +13,7 @@ from finished import RESULT, Write, writer
 from ptune.errors import PtuneError
 from ptune.reports import tables
 from ptune.reports.results import best_trials, distinct_settings, group_runs, pruned_folders, runs
+from ptune.sweeps.summary import show
 
 
 @pytest.fixture
@@ -41,6 +42,25 @@ def test_mean_and_deviation(write):
     assert group.std == pytest.approx(((25 + 1 + 36) / 2) ** 0.5)
     assert group.last.mean == 63.0
     assert (single.n, single.mean, single.std) == (1, 70.0, None)
+
+
+FUSED = "seconds do not compare: runs trained 1, 2 or 8 at a time in one process (hydra/launcher=fused)"
+
+
+def test_seconds_of_fused_runs_do_not_compare(ptune, write, capsys):
+    """Said below tables with both kinds; what trains nothing, and a run made of stages, has no seconds to compare."""
+    write("majority", {"method": "majority"}, method__name="majority")
+    write("stages", {"fused": 4, "stages": {"one": {}}}, data__max_train=5)
+    folder = write("one", {"fused": 8}, data__max_train=1)
+    assert not any("seconds do not" in note for note in tables.notes(group_runs(runs(folder))))
+    write("two", {"fused": 2}, data__max_train=2)
+    write("three", {"fused": 1}, data__max_train=3)
+    for by in ("run", "group"):
+        assert FUSED in ptune("report", "runs", f"by={by}").out.splitlines()
+    for run in folder.iterdir():
+        (run / "env.json").write_text('{"overrides": []}', encoding="utf-8")
+    show(folder)
+    assert FUSED in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ def runs_table(rows: Sequence[Row], groups: Sequence[Group]) -> Sheet:
         for group in groups
         if group.repeated
     ]
-    return Sheet("runs", list(RUNS), [[show(row) for show in RUNS.values()] for row in rows], said)
+    cells = [[show(row) for show in RUNS.values()] for row in rows]
+    return Sheet("runs", list(RUNS), cells, [*said, *note_on_fused(rows)])
 
 
 def groups_table(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned: Sequence[Path] = ()) -> Sheet:
@@ -222,6 +223,7 @@ def notes(groups: Sequence[Group]) -> Notes:
             said.append(f"{group_phrase(group)}: runs from {len(versions)} versions of the code")
     if any(seconds(group) is None for group in groups):
         said.append("no seconds or FLOP for runs made of stages: each stage has its own")
+    said += note_on_fused([run.result for group in groups for run in group.runs])
     if any(flop(group) for group in groups):
         said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
     return said
@@ -230,6 +232,16 @@ def notes(groups: Sequence[Group]) -> Notes:
 def note_on_pruned(pruned: Sequence[Path]) -> Notes:
     """That there are pruned runs without a search.json."""
     return [f"runs that were pruned and in no search.json: {len(pruned)}; they count as no trials"] if pruned else []
+
+
+def note_on_fused(rows: Sequence[Row]) -> Notes:
+    """That the seconds of some runs are of training side by side, which takes each of them longer."""
+    trained = [row for row in rows if "fused" in row]  # a majority class is not
+    numbers = sorted({row["fused"] for row in trained if training_seconds(row) is not None})
+    if len(numbers) < 2:
+        return []
+    told = f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
+    return [f"seconds do not compare: runs trained {told} at a time in one process (hydra/launcher=fused)"]
 
 
 def mixed_provenance(runs: Sequence[Run]) -> list[str]:

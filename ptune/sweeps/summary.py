@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from ptune import ranks, secrets
 from ptune.cli import fail
+from ptune.errors import PtuneError
+from ptune.progress import Progress
 from ptune.runs.folder import RunFolder
 from ptune.runs.naming import MULTIRUN, differences, overrides
 
+SEARCH = "search.json"
 FEW = 3  # runs that are named, of those that failed alike
 COLUMNS = ("score", "95% interval", "last", "task", "backbone", "metric", "trained", "stored", "bytes", "seconds")
 
@@ -22,6 +26,9 @@ class Summary(Callback):
     """The table of a sweep. A sweep without a job, as from experiment=glob(no-such-*), is a mistake; Hydra calls it
     done.
     """
+
+    def __init__(self) -> None:
+        self.ended = 0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to start the same sweep in every one of several processes, and one whose settings hold a key."""
@@ -35,26 +42,36 @@ class Summary(Callback):
         if problems := [*secrets.problems(kept)]:
             fail(2, "\n".join(problems))  # before the configuration is kept with the sweep
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Count it."""
+        self.ended += 1
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show what differs between the runs, with their scores; end the program where there is no run."""
         folder = Path(config.hydra.sweep.dir)
-        if {path.name for path in folder.iterdir()} <= {MULTIRUN}:
-            (folder / MULTIRUN).unlink(missing_ok=True)
-            folder.rmdir()
+        if not self.ended and not (folder / SEARCH).is_file():  # a search may have had its trials before
+            if {path.name for path in folder.iterdir()} <= {MULTIRUN}:
+                (folder / MULTIRUN).unlink(missing_ok=True)
+                folder.rmdir()
             fail(2, f"no jobs: nothing matches {' '.join(config.hydra.overrides.task)}")
-        if "quiet=true" not in config.hydra.overrides.task:
-            show(folder)
-        track(folder)
+        try:
+            if "quiet=true" not in config.hydra.overrides.task:
+                show(folder)
+            track(folder)
+        except PtuneError as error:  # of which Hydra would make a warning of its own
+            Progress().warn(f"{error}; the sweep's table is left out")
 
 
 def show(folder: Path) -> None:
     """Print the finished runs of a sweep, in the order of its jobs, where there are two or more; then what failed."""
     from ptune import report
+    from ptune.reports import results
+    from ptune.reports.tables import note_on_fused
     from ptune.sweeps.ledger import last
 
     ended = last(folder)
     order = {folder / name: number for number, name in enumerate(ended)}
-    found = {path.parent: RunFolder(path.parent).read_json(path.name) for path in folder.glob("*/result.json")}
+    found = {path.parent: results.read(path.parent).result for path in folder.glob("*/result.json")}
     runs = sorted(found, key=lambda run: (order.get(run, len(order)), run.name))
     if len(runs) > 1:
         names = differences([overrides(run) for run in runs])
@@ -64,6 +81,8 @@ def show(folder: Path) -> None:
         ]
         print()
         report.draw(["run", *COLUMNS], rows)
+        for note in note_on_fused([found[run] for run in runs]):
+            print(note)
         print(f"full report: ptune report {folder}")
     failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
     alike: dict[tuple[str, str], list[str]] = {}  # of what ended each it was told when it did
@@ -80,11 +99,11 @@ def track(folder: Path) -> None:
     It is offline beside the runs, or online as they are; a sweep that goes on tells it again in the same W&B run.
     """
     from ptune.build import settings_from_file
-    from ptune.progress import Progress
+    from ptune.reports import results
     from ptune.runs.track import tracker
 
     runs = [path.parent for path in sorted(folder.glob("*/env.json"))]
-    finished = {run: RunFolder(run).read_json("result.json") for run in runs if RunFolder(run).finished}
+    finished = {run: results.read(run).result for run in runs if RunFolder(run).finished}
     if len(runs) < 2 or not finished:
         return
     config = RunFolder(next(iter(finished))).read_config()
