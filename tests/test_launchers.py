@@ -268,6 +268,17 @@ def test_a_sweep_whose_folder_has_a_damaged_run(ptune, tmp_path, cached):
     assert "Callback" not in done.err
 
 
+@pytest.mark.parametrize(("name", "said"), [("result.json", "no selecting score"), ("env.json", "Expecting value")])
+def test_a_damaged_folder_costs_its_job_alone(name, said, ptune, tmp_path, cached):
+    """The others run, and the line says which file it is."""
+    assert ptune(*SWEEP, "seed=1", plant(), "hydra.sweep.subdir=${seed}").code == 0
+    (tmp_path / "out/1" / name).write_text("{}" if name == "result.json" else "")
+    done = ptune(*SWEEP, "seed=1,2", plant(), "hydra.sweep.subdir=${seed}")
+    assert done.code == 1
+    assert f"out/1/{name}: damaged ({said}" in done.err
+    assert (tmp_path / "out/2/result.json").is_file()
+
+
 @pytest.fixture
 def once_begun() -> Iterator[Callable[[Path, Callable[[], Any]], None]]:
     """once_begun(folder, act): act when a job of the sweep has begun to hang."""

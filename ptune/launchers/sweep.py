@@ -180,13 +180,19 @@ class Course:
         folders: dict[Path, Job] = {}
         left = []
         for job in jobs:
-            wrong = job.error or folder_problem(job, folders.get(job.folder))
+            score = None
+            try:
+                wrong = job.error or folder_problem(job, folders.get(job.folder))
+                if wrong is None and is_finished(job.folder):
+                    score = selecting_score(job.folder)
+            except PtuneError as damaged:
+                wrong = failure(damaged)
             folders.setdefault(job.folder, job)
             if wrong is not None:
-                self.end(job, wrong)
-            elif is_finished(job.folder):
+                self.note(job, wrong)
+            elif score is not None:
                 self.launcher.well = True
-                self.done[job.number] = Outcome("ok", score=selecting_score(job.folder))
+                self.done[job.number] = Outcome("ok", score=score)
                 self.view.found(job, self.done[job.number])
             elif (twin := known.get(job.identity)) is not None:
                 self.launcher.well = True
