@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -93,9 +94,9 @@ def test_one_seed_is_as_wide_as_a_binomial(write):
     """A share's interval is that of the closed form, and of a resample as large as the sample."""
     folder = write("one", right=said(300))
     (group,) = group_runs(runs(folder))
-    assert group.interval is not None
+    assert group.resampled is not None
     half = 100 * 1.96 * (0.75 * 0.25 / 400) ** 0.5
-    assert group.interval == pytest.approx((75 - half, 75 + half), abs=0.6)
+    assert resample.interval(group.resampled) == pytest.approx((75 - half, 75 + half), abs=0.6)
     assert counts(7, 0).sum(1).tolist() == [7] * resample.RESAMPLES
 
 
@@ -325,6 +326,26 @@ def test_a_comparison_is_of_groups(ptune, write):
     assert "differences" not in ptune("report", "runs").out
     assert "differences" in ptune("report", "runs", "compare=finetune").out
     assert "non-inferior" in ptune("report", "runs", "margin=1.0").out
+
+
+def test_one_run_has_one_interval(ptune, write):
+    """Its own, in every format, by run as by group; what the examples alone would give is another one."""
+    folder = write("one", {"interval": [70.6, 79.1]}, right=said(300))
+    write("none", {"interval": None, "task": "cb"}, right=said(300), task__name="cb")
+    for by in ("run", "group"):
+        shown = ptune("report", "runs", f"by={by}").out
+        assert "[70.6, 79.1]" in shown
+        assert shown.count("[") == 1
+        rows = csv.DictReader(io.StringIO(ptune("report", "runs", f"by={by}", "format=csv").out))
+        assert [row["95% interval low"] for row in rows] == ["", "70.6"]
+        assert "[70.6, 79.1]" in ptune("report", "runs", f"by={by}", "format=markdown").out
+    assert "with n = 1 the 95% interval is the run's own, over examples only" in shown
+    assert "no interval, as in the one run's own result: ptv2 cb roberta_base P 20" in shown
+    told = json.loads(ptune("report", "runs", "by=group", "format=json").out)
+    assert [group["interval"] for group in told["groups"]] == [run["interval"] for run in told["runs"]]
+    page = ptune("report", "runs", "format=html").out.strip()
+    shown = (folder.parent / page).read_text(encoding="utf-8")
+    assert {*re.findall(r"\[\d+\.\d, \d+\.\d\]", shown)} == {"[70.6, 79.1]"}
 
 
 def test_csv_and_markdown(ptune, searched):

@@ -267,7 +267,7 @@ def forest(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     majority = sorted({round(seen.run.result["majority"], 6) for s in members for seen in s.runs})
     values = [score for row in rows for score in (*row.scores, *(row.interval or ()))]
     near = len(majority) == 1 and majority[0] > min(values) - 2 * (max(values) - min(values))
-    note = "Mean over seeds with its 95% interval, over seeds and examples; the strokes below it are single seeds. "
+    note = f"{MEANS} The strokes below it are single seeds. "
     note += "Dashed: majority class, " if near else "Majority class: "
     note += " or ".join(f"{score:.2f}" for score in majority) + "." + left_out(len(best), ROWS)
     title, score = place.split(": ", 1)
@@ -345,7 +345,7 @@ def point(shown: Shown, x: float, told: str) -> Point:
     return Point(x, shown.group.mean, low, high, f"{shown.label}\n{told}\n{figures(shown)}")
 
 
-MEANS = "Mean over seeds with its 95% interval, over seeds and examples."
+MEANS = "Mean over seeds with its 95% interval, over seeds and examples; of one seed the run's own, over examples."
 
 
 def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:

@@ -234,9 +234,15 @@ class Group:
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """The 95% interval of the mean over seeds and examples; None where a run has no predictions to resample."""
+        """The 95% interval of the mean over seeds and examples; None where a run has no predictions to resample.
+
+        Of one run it is the run's own, over examples.
+        """
         from ptune.reports import resample
 
+        if self.n == 1:
+            own = self.runs[0].result.get("interval")
+            return (float(own[0]), float(own[1])) if own else None
         return None if self.resampled is None else resample.interval(self.resampled)
 
     @property

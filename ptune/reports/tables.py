@@ -192,16 +192,19 @@ def notes(groups: Sequence[Group]) -> Notes:
     """What the figures of groups are, and what there is to know of how they came about."""
     units = {group.unit for group in groups if group.n > 1}
     over = "splits" if units == {"split"} else "seeds or splits" if "split" in units else "seeds"
-    resampled = sorted({(u.n, u.kind) for g in groups for r in g.runs if g.interval and (u := r.resampled)})
+    found = [group for group in groups if group.interval]
+    resampled = sorted({(u.n, u.kind) for g in found if g.n > 1 for r in g.runs if (u := r.resampled)})
     many = ", ".join(f"{n} {kind}" for n, kind in resampled)
     said = [f"score, last: mean of n {over}, at the best and at the last evaluation; std: of these, with ddof=1"]
     if resampled:
         said.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
-    if resampled and any(group.n == 1 for group in groups):
-        said.append("with n = 1 the interval is over examples only")
-    if resampled and any(1 < group.n < FEW for group in groups):
+    if any(group.n == 1 for group in found):
+        said.append("with n = 1 the 95% interval is the run's own, over examples only")
+    if any(1 < group.n < FEW for group in found):
         said.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
-    if lacking := [group_phrase(group) for group in groups if group.interval is None]:
+    if alone := [group_phrase(group) for group in groups if group.n == 1 and group.interval is None]:
+        said.append(f"no interval, as in the one run's own result: {'; '.join(alone)}")
+    if lacking := [group_phrase(group) for group in groups if group.n > 1 and group.interval is None]:
         said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
     for group in groups:
         if group.trials > 1:
