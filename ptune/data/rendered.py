@@ -1,4 +1,4 @@
-"""A split as rows of a template, and the stream of training batches, a pure function of the step."""
+"""Splits rendered as rows by a template, and training batches as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ T = TypeVar("T")
 
 
 class Rendered:
-    """A split laid out as rows by a template; parts are read from the cache, and rows made of them when asked for.
+    """A split rendered by a template: its parts are cached on disk, its rows are made when asked for.
 
-    Rows of the examples that are asked for first are kept if nothing is drawn and they have no candidates, whose rows
-    repeat the same long text.
+    Rows are kept in memory, up to KEPT tokens, unless the template draws demonstrations or the examples have several
+    candidates, whose rows repeat one long text.
     """
 
-    KEPT = 2**18  # tokens of rows, some 15 MB
+    KEPT = 2**18  # tokens, some 15 MB
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class Rendered:
         self._rows: dict[int, list[Row]] = {}
         self._room = 0 if template.drawn or template.masked != "label" else self.KEPT
 
-        def laid() -> Iterable[Laid]:
-            made = (self._lay(task, index, example) for index, example in enumerate(examples))
-            return cache.progress.follow(f"{split}: encoding", made, len(examples)) if cache else made
+        def encode() -> Iterable[Laid]:
+            encoded = (self._lay(task, index, example) for index, example in enumerate(examples))
+            return cache.progress.follow(f"{split}: encoding", encoded, len(examples)) if cache else encoded
 
         self.parts: Sequence[list[Parts]]
-        if cache and (kept := cache.encoded(laid, examples, task, template, max_len)):
-            self.parts, figures = kept, kept.figures
+        if cache and (cached := cache.encoded(encode, examples, task, template, max_len)):
+            self.parts, figures = cached, cached.figures
         else:
-            every = list(laid())
-            self.parts = [each.parts for each in every]
-            figures = {name: np.array([getattr(each, name) for each in every]) for name in FIGURES}
+            encoded = list(encode())
+            self.parts = [laid.parts for laid in encoded]
+            figures = {name: np.array([getattr(laid, name) for laid in encoded]) for name in FIGURES}
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
         self.learned_lengths: list[int] = figures["learned_length"].tolist()  # as `lengths`, in training
@@ -99,9 +99,9 @@ class Rendered:
         return len(self.parts)
 
     def reading(self) -> dict[str, float]:
-        """How much is read: examples that are cut, also in percent, gold labels lost, and windows an example or
-        candidate, of a text that is too long for one row; samples: how often an evaluation reads each of them, beside
-        other training examples.
+        """How much of the split the model reads: examples cut (number and percent), gold labels lost, windows per
+        example or candidate (of texts that are too long for one row), and samples, the number of demonstration sets
+        that an evaluation reads each with.
         """
         shown = sum(len(parts) for parts in self.parts) * self.template.sets
         return {
@@ -114,27 +114,27 @@ class Rendered:
 
     @property
     def teaching(self) -> list[int]:
-        """The examples to train on: all, or where masks stand for their own texts those that say what belongs there.
+        """Indices of the examples to train on: all, or, where masks hide the text itself, those with hidden tokens.
 
-        Raises DataError where none does.
+        Raises DataError if there are none.
         """
         if self.template.masked == "label":
             return list(range(len(self)))
-        found = [index for index, labels in enumerate(self.taught) if labels]
-        if not found:
+        indices = [index for index, labels in enumerate(self.taught) if labels]
+        if not indices:
             raise DataError(f"none of the {len(self)} examples to train on says what belongs at its masks")
-        return found
+        return indices
 
     def size(self, index: int) -> tuple[int, int]:
-        """An example's rows in evaluation, and the tokens of the longest one."""
+        """The number of an example's rows in evaluation, and the tokens of the longest."""
         return self.counts[index], self.lengths[index]
 
     def learned(self, index: int) -> tuple[int, int]:
-        """An example's rows in training, and the tokens of the longest of any, since each epoch may draw others."""
+        """The number of an example's rows in training, and the tokens of the longest that any epoch may draw."""
         return self.learned_counts[index], max(self.lengths[index], self.learned_lengths[index])
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
-        """The rows of one example, those of its candidates side by side."""
+        """The rows of an example and of its candidates."""
         if index in self._rows:
             return self._rows[index]
         rows = self._made(parts := self.parts[index], draw)
@@ -150,17 +150,17 @@ class Rendered:
             rows, self.template.tokens.pad_id, names=[name(self.examples, i) for i in indices], source=source
         )
         if self.soft:
-            given = [label for row in rows if (label := self.examples[row.example].soft) is not None]
-            each = [torch.tensor(label.probabilities) for label in given]
-            batch.soft = torch.nn.utils.rnn.pad_sequence(each, batch_first=True)
-            batch.temperature = given[0].temperature
+            labels = [label for row in rows if (label := self.examples[row.example].soft) is not None]
+            probabilities = [torch.tensor(label.probabilities) for label in labels]
+            batch.soft = torch.nn.utils.rnn.pad_sequence(probabilities, batch_first=True)
+            batch.temperature = labels[0].temperature
         return batch
 
 
 class Stream:
-    """Training batches: whole examples, shuffled anew each epoch, of similar length when `bucket`; nothing is kept.
+    """Training batches of whole examples, reshuffled each epoch, with `bucket` of similar length.
 
-    The batches of a step depend on (seed, step) alone, which is what makes resuming exact.
+    The batches of a step depend on (seed, step) alone, which makes resuming exact.
     """
 
     BLOCK = 32  # batches that are sorted by length together
@@ -175,7 +175,7 @@ class Stream:
         tokens: int | None = None,
         source: str = "train",
     ) -> None:
-        """accumulate: micro-batches of a step; tokens: what each of them has at most, else it is divided further.
+        """accumulate: micro-batches a step. tokens: the most a micro-batch may have; larger ones are divided.
 
         source: the name of the batches.
         """
@@ -188,7 +188,7 @@ class Stream:
 
     @property
     def expected_labels(self) -> float:
-        """How many labels a step holds on average over full batches, of all examples where they are fewer."""
+        """Labels a step has on average, over full batches (of all examples, if they are fewer than a batch)."""
         return self.rendered.labels / len(self.indices) * min(self.batch_size, len(self.indices))
 
     def epoch(self, epoch: int) -> list[list[int]]:
@@ -220,14 +220,14 @@ class Stream:
         return [self.rendered.batch(few, draw, self.source) for few in micro]
 
     def divide(self, parts: int) -> bool:
-        """Give each micro-batch in so many parts from now on; says whether they had more than one example."""
+        """Split each micro-batch into so many parts from now on; returns whether any had more than one example."""
         size = -(-self.batch_size // (self.accumulate * self.parts))
         self.parts = parts
         return size > 1
 
 
 class SideBySide:
-    """The micro-batches of a step of every stream, those of the first one in front."""
+    """Every step has the micro-batches of all streams, the first stream's first."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self.streams = streams
@@ -243,11 +243,11 @@ class SideBySide:
 
 
 class Drawn:
-    """Batches of several streams, those of one stream a step: which one is a pure function of (seed, step).
+    """Every step has the batches of one of several streams, drawn as a pure function of (seed, step).
 
-    An epoch has as many steps as theirs have together. Of these a stream has a share in proportion to its own to the
-    power of 1/temperature: at 1 each batch comes once, at more the shares are more alike, and the same where it is None
-    (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2); their order is drawn.
+    An epoch has as many steps as those of all streams together. A stream's share is proportional to its own steps to
+    the power of 1/temperature: at temperature 1 each batch comes once an epoch, higher ones make shares more equal, and
+    None makes them equal (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2).
     """
 
     def __init__(self, streams: Sequence[Stream], seed: int, temperature: float | None = 1.0) -> None:
@@ -258,15 +258,15 @@ class Drawn:
         self._order: tuple[int, list[int]] = (-1, [])
 
     def order(self, epoch: int) -> list[int]:
-        """The number of the stream of every step of an epoch."""
+        """The index of the stream of every step of an epoch."""
         if self._order[0] != epoch:
-            each = [number for number, share in enumerate(self.shares) for _ in range(share)]
+            streams = [number for number, share in enumerate(self.shares) for _ in range(share)]
             generator = torch.Generator().manual_seed(mix(self.seed, "sources", epoch))
-            self._order = (epoch, [each[i] for i in torch.randperm(len(each), generator=generator).tolist()])
+            self._order = (epoch, [streams[i] for i in torch.randperm(len(streams), generator=generator).tolist()])
         return self._order[1]
 
     def taken(self, steps: int, stream: int) -> int:
-        """How many of the first steps are of a stream."""
+        """How many of the first steps belong to a stream."""
         epoch, index = divmod(steps, self.steps_per_epoch)
         return epoch * self.shares[stream] + self.order(epoch)[:index].count(stream)
 
@@ -283,15 +283,15 @@ class Drawn:
 
 
 def shares(sizes: Sequence[int], power: float) -> list[int]:
-    """The sum of the sizes, divided in proportion to their powers by largest remainders, each at least 1."""
+    """Divide the sum of the sizes in proportion to their powers, by largest remainders, into shares of at least 1."""
     weights = [size**power for size in sizes]
     exact = [sum(sizes) * weight / sum(weights) for weight in weights]
-    found = [max(1, math.floor(share)) for share in exact]
-    while (missing := sum(sizes) - sum(found)) != 0:
+    rounded = [max(1, math.floor(share)) for share in exact]
+    while (missing := sum(sizes) - sum(rounded)) != 0:
         sign = 1 if missing > 0 else -1
-        open_ = [i for i, share in enumerate(found) if sign > 0 or share > 1]
-        found[max(open_, key=lambda i: sign * (exact[i] - found[i]))] += sign
-    return found
+        open_ = [i for i, share in enumerate(rounded) if sign > 0 or share > 1]
+        rounded[max(open_, key=lambda i: sign * (exact[i] - rounded[i]))] += sign
+    return rounded
 
 
 def fitting(
@@ -301,17 +301,17 @@ def fitting(
     tokens: int | None = None,
     padding: float = math.inf,
 ) -> list[list[T]]:
-    """Items as they come in batches of at most so many rows, tokens, and tokens of padding among them; or of one item.
+    """Divide items, in their order, into batches with at most so many rows, tokens, and tokens of padding.
 
-    size: an item's rows and the longest one's tokens.
+    size: returns an item's number of rows and the tokens of the longest. An item that is too large alone is a batch.
     """
     batches: list[list[T]] = []
     count = longest = used = 0
     for item in items:
         more, length = size(item)
         count, longest, used = count + more, max(longest, length), used + more * length
-        whole = count * longest
-        if not batches or count > rows or (tokens is not None and whole > tokens) or whole - used > padding:
+        total = count * longest  # tokens with padding
+        if not batches or count > rows or (tokens is not None and total > tokens) or total - used > padding:
             batches.append([])
             count, longest, used = more, length, more * length
         batches[-1].append(item)

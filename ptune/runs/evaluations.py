@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluations:
-    """Those of a run, or of a stage of one."""
+    """The evaluations of a run, or of a stage of one, written to its folder and tracker."""
 
     settings: Train
     task: Any
@@ -33,17 +33,17 @@ class Evaluations:
     tracker: Any
 
     def of(self, model: Model, member: int, rendered: Mapping[str, Rendered], split: str) -> Evaluation:
-        """A split, by a member of the model."""
+        """Evaluate a member of the model on a split."""
         s = self.settings
-        asked = Request(member, self.task, self.corpus.splits[split], rendered[split])
-        return evaluate(model, asked, split, s.eval_batch_size, s.batch_tokens)
+        request = Request(member, self.task, self.corpus.splits[split], rendered[split])
+        return evaluate(model, request, split, s.eval_batch_size, s.batch_tokens)
 
     def by(self, predict: Callable[[Sequence[Any]], list[Any]], split: str) -> Evaluation:
-        """A split, by a function from examples to predictions."""
+        """Evaluate a function from examples to predictions on a split."""
         return evaluate_predictor(self.task, predict, split, self.corpus.splits[split])
 
     def event(self, model: Model, member: int, rendered: Mapping[str, Rendered], step: int) -> dict[str, Any]:
-        """What the history is told of the selecting split after a step."""
+        """Evaluate the selecting split after a step; returns the event for the history."""
         found = self.of(model, member, rendered, self.settings.select_on)
         metric = str(self.settings.metric)
         return {
@@ -58,7 +58,10 @@ class Evaluations:
     def point(
         self, model: Model, member: int, rendered: Mapping[str, Rendered], event: Mapping[str, Any], keep: bool = False
     ) -> dict[str, Any]:
-        """The moment of an event; keep: with its predictions, and with the further splits that the task reports."""
+        """Evaluate the reported split at the step of an event; returns both splits' scores.
+
+        keep: also write the predictions, and evaluate the splits that the task reports beside it.
+        """
         beside: dict[str, dict[str, float]] = {}
         intervals: dict[str, Any] = {}
         step = event["step"]
@@ -82,7 +85,7 @@ class Evaluations:
         }
 
     def once(self, select: Evaluation, report: Evaluation, learned: int = 0) -> dict[str, Any]:
-        """The figures of a run that has been evaluated once, without training here; learned: its parameters."""
+        """The figures of a run that is evaluated once, without training. learned: the number of its parameters."""
         for found in (select, report):
             self._break_down(found, 0)
         self._keep(report)
@@ -101,7 +104,7 @@ class Evaluations:
         }
 
     def _break_down(self, found: Evaluation, step: int) -> dict[str, Any]:
-        """Write where an evaluation's score comes from, and tell the tracker."""
+        """Write an evaluation's breakdown to the folder and the tracker; returns it."""
         broken_down = breakdown(self.task, found, self.settings.metric)
         self.folder.write_json(breakdown_file(found.split, step), {"step": step, **broken_down})
         self.tracker.tables(found.split, step, tables(broken_down))
@@ -112,7 +115,7 @@ class Evaluations:
 
 
 def unmoved(point: Mapping[str, Any], selected: float) -> dict[str, Any]:
-    """The figures of a run whose first point is its last."""
+    """The figures of a run without steps, whose only evaluation is both the best and the last."""
     return {
         "best": point,
         "last": point,
