@@ -208,7 +208,7 @@ def dispatch(command: str, rest: list[str]) -> None:
 
         register_launchers()
         register_sweepers()
-    job = Job(command)
+    job = Job(command, rest)
     typed = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
@@ -299,8 +299,9 @@ def spare_copies() -> None:
 class Job:
     """What Hydra calls for each job: imports the command only then, so that help and TAB load nothing."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, words: Sequence[str] = ()) -> None:
         self.command = command
+        self.kept = {*folders_there(words)}
         self.__module__ = f"ptune.{file_name(command)}"  # names the job in Hydra's eyes
         self.started = False
         self.error: Exception | None = None
@@ -327,7 +328,7 @@ class Job:
                 raise
             if isinstance(error, UNUSABLE) and error.filename is not None:
                 reason = (error.strerror or type(error).__name__).lower()
-                told = PtuneError(f"{error.filename}: {reason}; choose another place or free some space there")
+                told = PtuneError(f"{error.filename}: {reason}; choose another place")
                 told.__cause__ = error
                 error = told
             if not isinstance(error, HydraException | BrokenPipeError):
@@ -336,6 +337,8 @@ class Job:
             if folder != Path.cwd():
                 with suppress(OSError):  # kept where it holds something
                     for path in (folder, *(above for above in folder.parents if Path.cwd() in above.parents)):
+                        if path in self.kept:
+                            break
                         path.rmdir()
             self.error = error  # raised outside of Hydra, which would put a line of its own before it
             return None
@@ -434,6 +437,15 @@ def check_resumed(words: Sequence[str]) -> None:
             from ptune.runs.folder import no_run
 
             raise no_run(Path(value))
+
+
+def folders_there(words: Iterable[str]) -> Iterator[Path]:
+    """The run folder that words of a command line name, and those above it, where they are there before Hydra."""
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        if key in ("resume", "hydra.run.dir"):
+            path = Path(os.path.abspath(value.strip("'\"")))
+            yield from (folder for folder in (path, *path.parents) if folder.exists())
 
 
 def is_bare(word: str) -> bool:

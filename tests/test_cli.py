@@ -301,7 +301,7 @@ def test_a_place_that_cannot_be_written_is_text(ptune, stub, tmp_path):
     stub("report", write)
     result = ptune("report")
     assert result.code == 1
-    assert result.err == f"{taken / 'figures'}: not a directory; choose another place or free some space there"
+    assert result.err == f"{taken / 'figures'}: not a directory; choose another place"
 
 
 def test_a_full_traceback_can_be_asked_for(ptune, stub, monkeypatch):

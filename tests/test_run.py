@@ -678,6 +678,17 @@ def test_resume_of_a_folder_that_there_is_not(ptune, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_an_error_takes_no_folder_away_that_was_there(ptune, tmp_path, monkeypatch):
+    """Not an empty one that is no run, nor one that a run was to go to or below."""
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert ptune("train", "resume=mine/empty").err == "mine/empty is not a run folder: it has no config.yaml"
+    for folder in ("mine/empty", "mine/empty/new/run"):
+        found = ptune("train", "experiment=demo", "epochs=0", f"hydra.run.dir={folder}")
+        assert found == (2, "", "epochs: 0 is too small; at least 1")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["mine", "mine/empty"]
+
+
 def test_resume_of_a_stage(ptune, whole, tmp_path):
     """The run that it is of goes on as a whole, and is named; of a stage's stage that run, too."""
     for name in ("run", "run/stages/pet0-1", "run/stages/pet0-1/stages/words", "stages/run"):
