@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from ptune.reports.tables import Sheet
 
 TEXT = ("method", "task", "backbone", "settings", "against", "metric", "run")  # give way on a narrow terminal
 SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "trained")  # left out, in this order, for room
+ROW = ("cell", "method", "task", "backbone", "P", "settings")  # columns that name a row
 SORTS = ("folder", "method", "task", "score")
 COLUMNS = tables.RUNS
 BY = ("run", "group")
@@ -212,8 +213,9 @@ FORMATS: dict[str, Callable[[Told], None]] = {
 def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str] = ()) -> None:
     """A table on the terminal; the settings that all rows share are said once, below it.
 
-    Where the terminal is too narrow, names go on several lines, then columns are left out, which it says. whole:
-    columns that stay on one line, to be copied, as long as leaving out others makes room for them.
+    Where the terminal is too narrow, names go on several lines, then columns are left out, which it says, and those
+    that still have no room follow in tables below. whole: columns that stay on one line, to be copied, as long as
+    leaving out others makes room for them.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
     sheet, told = formats.factor_out_shared(Sheet("", list(columns), [list(row) for row in rows], []))
@@ -227,11 +229,32 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
             break
         if kept.pop(column, None) is not None:
             left_out.append(column)
-    console.print(table(list(kept), zip(*kept.values(), strict=True), wraps=wraps))
+    for number, block in enumerate(blocks(kept, wraps, console.width)):
+        if number:
+            print()
+        console.print(table(block, zip(*(kept[column] for column in block), strict=True), wraps=wraps))
     if told:
         print(f"\nall with {', '.join(told)}")
     if left_out:
         print(f"terminal too narrow for columns {', '.join(left_out)}; format=csv shows them")
+
+
+def blocks(columns: Mapping[str, Sequence[str]], wraps: Sequence[str], width: int) -> Iterator[list[str]]:
+    """The columns of each table that one too wide for the terminal is parted into; what names a row is repeated, as far
+    as half of the width goes.
+    """
+    names: list[str] = []
+    for column in ROW:
+        if column in columns and 2 * _narrowest({name: columns[name] for name in (*names, column)}, wraps) <= width:
+            names.append(column)
+    block: list[str] = []
+    for column in columns:
+        wider = _narrowest({name: columns[name] for name in (*block, column)}, wraps) > width
+        if wider and [name for name in block if name not in names]:
+            yield block
+            block = [*names]
+        block += [column] * (column not in block)
+    yield block
 
 
 def _narrowest(columns: Mapping[str, Sequence[str]], wraps: Sequence[str]) -> int:

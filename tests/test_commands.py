@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -513,6 +514,22 @@ def test_a_run_can_be_copied_from_a_narrow_terminal(monkeypatch, capsys, width):
     said = capsys.readouterr().out
     assert name in said
     assert "too narrow for" in said
+
+
+@pytest.mark.parametrize("width", [60, 40])
+def test_nothing_is_cut_off_on_a_narrow_terminal(monkeypatch, capsys, width):
+    """What has no room follows in tables below, whose rows are named again."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = ["method", "task", "backbone", "P", "against", "difference", "95% of it", "p (Holm)", "metric"]
+    row = ["ptv2", "rte (synthetic)", "tiny_encoder", "20", "finetune", "+2.50", "[-7.5, +15.0]", "0.731", "test f1"]
+    report.draw(columns, [row])
+    said = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert said.count("\n\nmethod ") == said.count("\nptv2 ") - 1 > 0
+    assert max(map(len, said.splitlines())) <= width
+    words = " ".join(said.split())
+    assert all(text in words for text in (*columns[4:], *row[3:]))
+    assert "too narrow" not in said
 
 
 def test_report_tells_layouts_apart(ptune, finished):
