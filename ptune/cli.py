@@ -65,6 +65,9 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages: single runs took 1 to 20% less time
     logging.raiseExceptions = False  # a log that cannot be written ends no run
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     arguments = sys.argv[1:] if argv is None else argv
     try:
         with resumable(arguments):
@@ -195,7 +198,7 @@ def dispatch(command: str, rest: list[str]) -> None:
 
     from ptune import guard
     from ptune.config import register
-    from ptune.errors import CLOSED, FULL, Interrupted
+    from ptune.errors import Interrupted
     from ptune.explain import explain
     from ptune.secrets import find_secret_in_word
 
@@ -243,7 +246,7 @@ def dispatch(command: str, rest: list[str]) -> None:
     except KeyboardInterrupt:
         fail(130, f"ptune {command}: interrupted")
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (*FULL, *CLOSED) and not traceback_wanted:
+        if isinstance(error, OSError) and unwritable(error) and not traceback_wanted:
             about = f"{error.filename}: " if error.filename else ""
             fail(1, f"ptune {command}: {about}{error.strerror}")
         if not job.started and cut_off(error):
@@ -260,6 +263,13 @@ def code_of(error: BaseException) -> int:
     from ptune.errors import ConfigError, PtuneError
 
     return 1 if isinstance(error, PtuneError) and not isinstance(error, ConfigError) else 2
+
+
+def unwritable(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, or that nobody reads what is printed."""
+    from ptune.errors import CLOSED, FULL
+
+    return isinstance(error, OSError) and error.errno in (*FULL, *CLOSED)
 
 
 def cut_off(error: BaseException | None) -> bool:
@@ -331,7 +341,7 @@ class Job:
                 told = PtuneError(f"{error.filename}: {reason}; choose another place")
                 told.__cause__ = error
                 error = told
-            if not isinstance(error, HydraException | BrokenPipeError):
+            if not isinstance(error, HydraException | BrokenPipeError) and not unwritable(error):
                 raise
             folder = Path(HydraConfig.get().runtime.output_dir)
             if folder != Path.cwd():

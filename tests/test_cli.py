@@ -623,6 +623,16 @@ def test_ls_task_is_a_table_of_sizes_metrics_and_licenses(ptune, mine):
     assert {*rows} - {"bare"} == {path.stem for path in (ROOT / "conf/task").glob("*.yaml")}
 
 
+@pytest.mark.parametrize(
+    ("to", "code", "said"), [("/dev/full", 1, "ptune ls: No space left on device\n"), ("&-", 0, "")]
+)
+def test_output_that_nothing_takes(to, code, said):
+    """One line of ptune's own where a disk is full; nothing where it was closed, as `>/dev/null` would have it."""
+    line = f"{shlex.quote(sys.executable)} -m ptune ls method >{to}"
+    found = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (code, said)
+
+
 def test_ls_sees_the_search_path(ptune, mine):
     expected = ["experiment", "bad_key A wrong key.", "good My experiment."]
     for words in [("--config-dir", str(mine)), (f"hydra.searchpath=[file://{mine}]",)]:
