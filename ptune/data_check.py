@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from ptune.batch import Example
 from ptune.build import settings_of
@@ -16,7 +15,7 @@ from ptune.data import corpora
 from ptune.data.source import make_task
 from ptune.data_info import Columns, comparison_rows, describe_split, original, parts
 from ptune.errors import ConfigError, DataError
-from ptune.progress import Progress, table
+from ptune.progress import Output, Progress, table
 from ptune.readers import Reading
 from ptune.tasks import Task
 
@@ -24,7 +23,7 @@ from ptune.tasks import Task
 def main(cfg: DictConfig) -> None:
     """Print counts beside the published ones; raises DataError with a line for each problem, where there is one."""
     s = settings_of(cfg, DataCheck)
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    console = Output(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         raise ConfigError(["task: must be given: task=NAME; ptune ls task lists them"])
     task = make_task(s.task, s.packages)

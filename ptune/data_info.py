@@ -22,7 +22,7 @@ from ptune.data import corpora
 from ptune.data.cache import Cache
 from ptune.data.source import make_task
 from ptune.errors import UnavailableError
-from ptune.progress import Progress, table
+from ptune.progress import Output, Progress, table
 from ptune.tasks import Task
 
 WIDEST = 1000  # characters of a table that is measured
@@ -32,7 +32,7 @@ Columns = Mapping[str, Mapping[str, str]]
 def main(cfg: DictConfig) -> None:
     """Describe the corpus of `task`, or every task's in one line each."""
     s = settings_of(cfg, DataInfo)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = Output(highlight=False, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         rows = [line for name in task_names() for line in one_line(name, cfg)]
         console.print(table(["task", "train", "dev", "test", "original train", "dev", "test"], rows))

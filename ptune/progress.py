@@ -162,6 +162,14 @@ class Progress:
             self.results.print(table(columns, rows, title))
 
 
+class Output(Console):
+    """Standard output; a reader that has read enough, as `head`, is no failure, which rich would make of it."""
+
+    def on_broken_pipe(self) -> None:
+        """See rich."""
+        raise BrokenPipeError
+
+
 class Figures(TextColumn):
     """The column of a bar that gives way, with the bar itself, where the terminal is too narrow for all of them."""
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from ptune.config import Report
 from ptune.errors import ConfigError, nearest
-from ptune.progress import NARROW, UNLIMITED, table
+from ptune.progress import NARROW, UNLIMITED, Output, table
 from ptune.reports import formats, tables
 from ptune.reports.compare import Comparison, compare
 from ptune.reports.expected import expected
@@ -217,7 +216,7 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
     that still have no room follow in tables below. whole: columns that stay on one line, to be copied, as long as
     leaving out others makes room for them.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
+    console = Output(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
     sheet, told = formats.factor_out_shared(Sheet("", list(columns), [list(row) for row in rows], []))
     kept = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
     left_out: list[str] = []

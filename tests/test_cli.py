@@ -633,6 +633,14 @@ def test_output_that_nothing_takes(to, code, said):
     assert (found.returncode, found.stderr) == (code, said)
 
 
+def test_a_reader_of_a_table_that_has_read_enough_is_no_failure():
+    """The one that ends before there is a table at all."""
+    small = "data.demo.train=4 data.demo.dev=4 data.demo.test=4"
+    line = f"set -o pipefail; {shlex.quote(sys.executable)} -m ptune data info task=rte {small} | true"
+    found = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
 def test_ls_sees_the_search_path(ptune, mine):
     expected = ["experiment", "bad_key A wrong key.", "good My experiment."]
     for words in [("--config-dir", str(mine)), (f"hydra.searchpath=[file://{mine}]",)]:
