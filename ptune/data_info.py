@@ -21,7 +21,7 @@ from ptune.config import DataInfo
 from ptune.data import corpora
 from ptune.data.cache import Cache
 from ptune.data.source import make_task
-from ptune.errors import UnavailableError
+from ptune.errors import ConfigError, UnavailableError
 from ptune.progress import Output, Progress, table
 from ptune.tasks import Task
 
@@ -32,6 +32,8 @@ Columns = Mapping[str, Mapping[str, str]]
 def main(cfg: DictConfig) -> None:
     """Describe the corpus of `task`, or every task's in one line each."""
     s = settings_of(cfg, DataInfo)
+    if s.data.root and s.data.source != "local":
+        raise ConfigError([f"data.root: only used with data=local; leave it out, or add data=local for {s.data.root}"])
     console = Output(highlight=False, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         rows = [line for name in task_names() for line in one_line(name, cfg)]

@@ -365,7 +365,7 @@ def test_predict_errors(ptune, runs, tmp_path, standard_input):
     found = ptune("predict", str(rte), "input=no.txt")
     assert (found.code, found.err) == (2, "input: there is no file no.txt; name one, or - for standard input")
     forms = "other forms: a first line that names the columns, or JSON lines"
-    texts = f"1 texts where rte needs 2, separated by tabs: premise, hypothesis; {forms}"
+    texts = f"1 text where rte needs 2, separated by tabs: premise, hypothesis; {forms}"
     assert refused(rte, b"a\tb\n\nc\n") == f"in:3: {texts}"
     assert refused(rte, b'a\tb\n{"premise": \n') == "in:2: not JSON (Expecting value: line 1 column 13 (char 12))"
     assert refused(rte, b'\n{"premise": "a"}\n') == "in:2: no text in 'hypothesis'; rte needs premise, hypothesis"
@@ -681,7 +681,7 @@ def test_answers_from_training_to_export(ptune, examples, bert_folder, roberta_f
     told = ptune("predict", "v1", "input=in.txt")
     assert (told.code, told.err) == (
         1,
-        "in.txt:2: 1 texts where squad needs 2, separated by tabs: question, context; other forms: a first line that "
+        "in.txt:2: 1 text where squad needs 2, separated by tabs: question, context; other forms: a first line that "
         "names the columns, or JSON lines",
     )
     assert ptune("export", "v1", "out=adapter").code == 0

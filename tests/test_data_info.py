@@ -108,6 +108,18 @@ def test_layouts(ptune, tmp_path):
     )
 
 
+def test_info_without_the_folder_or_without_its_use(ptune, tmp_path, monkeypatch):
+    """What is read where nobody says where; and no other corpus than the one that a folder was given for."""
+    monkeypatch.chdir(tmp_path)
+    nowhere = "rte: no train and no dev data in .; looked for train.jsonl; val.jsonl"
+    found = ptune("data", "info", "task=rte", "data=local")
+    assert (found.code, found.err) == (1, f"{nowhere}; for another folder, set data.root=DIR")
+    assert ptune("data", "info", "task=rte", "data.root=mine") == (
+        *(2, ""),
+        "data.root: only used with data=local; leave it out, or add data=local for mine",
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

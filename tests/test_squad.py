@@ -865,6 +865,6 @@ def test_parse():
     """Question and context, separated by a tab."""
     assert span().parse("Where?\tIn Oslo.") == {"question": "Where?", "context": "In Oslo."}
     with pytest.raises(
-        DataError, match=r"^1 texts where squad needs 2, separated by tabs: question, context; other forms: "
+        DataError, match=r"^1 text where squad needs 2, separated by tabs: question, context; other forms: "
     ):
         span().parse("Where?")

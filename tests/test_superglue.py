@@ -788,7 +788,7 @@ def test_parse(name, text, expected):
     found = {"wic": example.marks, "wsc": example.fields.get("marked"), "copa": example.fields.get("question")}[name]
     assert found == expected
     assert error(task.parse, "a bank").startswith(
-        ("wic needs two", "wsc needs a text", "1 texts where copa needs premise"[:7])
+        ("wic needs two", "wsc needs a text", "1 text where copa needs premise"[:7])
     )
 
 

@@ -229,7 +229,7 @@ def test_classify_majority_and_parse(cb):
     assert cb.majority(train)(train[0]).value == "contradiction"
     assert cb.parse("a b\tc") == {"premise": "a b", "hypothesis": "c"}
     with pytest.raises(
-        DataError, match=r"^1 texts where cb needs 2, separated by tabs: premise, hypothesis; other forms: "
+        DataError, match=r"^1 text where cb needs 2, separated by tabs: premise, hypothesis; other forms: "
     ):
         cb.parse("a b")
 

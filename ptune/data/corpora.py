@@ -302,6 +302,8 @@ def missing(task: Any, splits: Collection[str], origin: Mapping[str, Any]) -> st
         wanted = f"{endings(task)} files with {theirs} in their names"
     else:
         wanted = looked_for(task, without) + elsewhere(task)
+        if origin["source"] == "local" and origin["root"] == ".":
+            wanted += "; for another folder, set data.root=DIR"
     return f"{task.name}: no {' and no '.join(without)} data in {origin['root']}; looked for {wanted}"
 
 

@@ -172,8 +172,9 @@ class Task(ABC):
         """The fields of an example given as a line of text, separated by tabs. Raises DataError where they are not."""
         texts = text.split("\t")
         if len(texts) != len(self.inputs):
+            found = f"{len(texts)} text{'s' * (len(texts) != 1)}"
             raise DataError(
-                f"{len(texts)} texts where {self.name} needs {len(self.inputs)}, separated by tabs: "
+                f"{found} where {self.name} needs {len(self.inputs)}, separated by tabs: "
                 f"{', '.join(self.inputs)}; other forms: a first line that names the columns, or JSON lines"
             )
         return dict(zip(self.inputs, texts, strict=True))
