@@ -10,7 +10,7 @@ from typing import Any
 
 from ptune import quantized, secrets
 from ptune.adapters import ADAPTERS, problems
-from ptune.config import Optim, Train
+from ptune.config import Data, Optim, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 from ptune.runs.folder import RunFolder
@@ -106,6 +106,7 @@ def check(s: Train) -> Iterator[str]:
         )
     if s.data.source == "local" and not s.data.root:
         yield "data.root: must be given with data=local: data.root=DIR, the folder of the corpus's original files"
+    yield from unread_root(s.data)
     leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
     leaf_problems = {key: [*check_leaf(key, value, s.packages)] for key, value in leaves.items()}
     unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
@@ -113,6 +114,12 @@ def check(s: Train) -> Iterator[str]:
         yield from unfit or (line for lines in leaf_problems.values() for line in lines)
     else:
         yield from check_together(s)
+
+
+def unread_root(data: Data | None) -> Iterator[str]:
+    """A folder of original files is given beside a source that does not read it."""
+    if data is not None and data.root and data.source != "local":
+        yield f"data.root: only used with data=local; leave it out, or add data=local for {data.root}"
 
 
 def unread(s: Train) -> Iterator[str]:

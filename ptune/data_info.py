@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ptune.batch import Example
 from ptune.build import settings_of
+from ptune.checks import unread_root
 from ptune.config import DataInfo
 from ptune.data import corpora
 from ptune.data.cache import Cache
@@ -32,8 +33,8 @@ Columns = Mapping[str, Mapping[str, str]]
 def main(cfg: DictConfig) -> None:
     """Describe the corpus of `task`, or every task's in one line each."""
     s = settings_of(cfg, DataInfo)
-    if s.data.root and s.data.source != "local":
-        raise ConfigError([f"data.root: only used with data=local; leave it out, or add data=local for {s.data.root}"])
+    if problems := [*unread_root(s.data)]:
+        raise ConfigError(problems)
     console = Output(highlight=False, width=None if sys.stdout.isatty() else 200)
     if s.task is None:
         rows = [line for name in task_names() for line in one_line(name, cfg)]

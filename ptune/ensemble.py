@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
 
     if s.task is not None or s.data is not None:
         raise ConfigError(["task: runs vote on their own task; leave out task and data"])
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise ConfigError(["run: a run is named twice; each run has one vote"])
     runs = restore_together(paths, s.device, packages=s.packages)
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):

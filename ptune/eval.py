@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from ptune.checks import too_small
+from ptune.checks import too_small, unread_root
 from ptune.config import Eval
 from ptune.errors import ConfigError
 from ptune.progress import Progress, interval_text
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
 
     s = settings_of(cfg, Eval)
     of_task = task_problems(s.task, s.packages) if s.task is not None else []
-    if problems := [*too_small({"batch_size": s.batch_size}), *of_task]:
+    if problems := [*too_small({"batch_size": s.batch_size}), *unread_root(s.data), *of_task]:
         raise ConfigError(problems)
     from ptune.breakdown import breakdown, tables
     from ptune.data.cache import Cache

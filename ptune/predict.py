@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from omegaconf import DictConfig
 
-from ptune.checks import too_small
+from ptune.checks import too_small, unread_root
 from ptune.config import Predict
 from ptune.data import schemes
 from ptune.errors import ConfigError, DataError, nearest
@@ -42,7 +42,8 @@ def main(cfg: DictConfig) -> None:
     if problems := [*misplaced_settings(s)]:
         raise ConfigError(problems)
     if s.input != "-" and not Path(s.input).is_file():
-        raise ConfigError([f"input: there is no file {s.input}; name one, or - for standard input"])
+        missing = f"{s.input} is not a file" if Path(s.input).exists() else f"there is no file {s.input}"
+        raise ConfigError([f"input: {missing}; name one, or - for standard input"])
     if s.scheme not in (None, *schemes.LETTERS):
         raise ConfigError([f"scheme: '{s.scheme}' is not a choice; {nearest(s.scheme, schemes.LETTERS)}"])
     if s.output != "-" and s.input != "-" and Path(s.output).exists() and Path(s.output).samefile(s.input):
@@ -120,6 +121,7 @@ def misplaced_settings(s: Predict) -> Iterator[str]:
 
         if s.task is not None:
             yield from task_problems(s.task, s.packages)
+        yield from unread_root(s.data)
         if s.input != "-":
             yield "input: a submission reads the task's own files (data=...); leave it out"
         if s.scheme is not None:

@@ -20,6 +20,7 @@ from ptune.runs.folder import RunFolder
 from ptune.runs.stages import differences
 from ptune.session import Session
 from ptune.where import Where, current_job
+from ptune.words import hydra_value
 
 log = logging.getLogger(__name__)
 DECIDED = ("report_on", "accumulate")  # settings that are decided in a run, where nothing is said
@@ -127,7 +128,7 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
     there, here = differences(now, before), differences(before, now)
     decided = [key for key in DECIDED if now[key] is None]
     keys = [key for key in here if key.partition(".")[0] not in build.UNTRACKED and key not in decided]
-    differ = [f"{key}: {there.get(key)} there, {here[key]} here" for key in keys]
+    differ = [f"{key}: {hydra_value(there.get(key))} there, {hydra_value(here[key])} here" for key in keys]
     shown = "; ".join(differ[:SHOWN]) + ("; ..." if len(differ) > SHOWN else "")
     raise ConfigError(
         [

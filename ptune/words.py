@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 # What Hydra takes for a text as it is, and for no number or word of its own.
 PLAIN = re.compile(r"(?!(?:null|true|false|inf|nan)\Z)(?:[a-z_]|\.{0,2}/)[\w./%+@:-]*", re.ASCII | re.IGNORECASE)
@@ -19,3 +21,18 @@ def quote(text: str) -> str:
 def override(key: str, text: str) -> str:
     """A word for a shell that gives a key any text."""
     return shlex.quote(f"{key}={text if PLAIN.fullmatch(text) else quote(text)}")
+
+
+def hydra_value(given: Any) -> str:
+    """A value in Hydra's grammar of overrides."""
+    if given is None:
+        return "null"
+    if isinstance(given, bool):
+        return str(given).lower()
+    if isinstance(given, list | tuple):
+        return f"[{','.join(hydra_value(each) for each in given)}]"
+    if isinstance(given, Mapping):
+        return f"{{{','.join(f'{key}:{hydra_value(each)}' for key, each in given.items())}}}"
+    text = str(given)
+    plain = isinstance(given, int | float) or (text[:1].isalpha() and text.replace("_", "").isalnum())
+    return text if plain else quote(text)

@@ -449,6 +449,12 @@ def test_a_grid_of_an_interval_is_refused(ptune):
     assert done.err == ("interval(): a grid needs a list of values; list them, or search with hydra/sweeper=optuna")
 
 
+def test_fused_trials_that_come_one_by_one_are_told_of(ptune):
+    """A search asks for as many trials at a time as its n_jobs says, and one trial has nothing to be fused with."""
+    done = ptune(*MAJORITY, "hydra/launcher=fused", "task=wnut17", "batch_size=8,16", "hydra.sweeper.n_trials=1")
+    assert "hydra.sweeper.n_jobs: one trial at a time leaves nothing to fuse; for example, set 8" in done.err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["local", "fused"])
 def test_trials_in_other_processes(launcher, ptune, tmp_path, monkeypatch):

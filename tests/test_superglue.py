@@ -723,9 +723,16 @@ def test_diagnostics(ptune, tmp_path):
     refused = ptune("eval", "run", "task=cb")
     assert (refused.code, refused.err) == (
         2,
-        "task: cb has other labels (['entailment', 'contradiction', 'neutral']) than the run's task rte "
-        "(['entailment', 'not_entailment'])",
+        "task: the labels of cb (['entailment', 'contradiction', 'neutral']) and of the run's task rte "
+        "(['entailment', 'not_entailment']) differ; name a task that asks the same question, or train a run on this one",
     )
+    refused = ptune("eval", "run", "task=superglue_axb", "data=demo", "data.root=.")
+    assert (refused.code, refused.err) == (
+        2,
+        "data.root: only used with data=local; leave it out, or add data=local for .",
+    )
+    refused = ptune("eval", "run=run,run")
+    assert (refused.code, refused.err) == (2, "run: a run is named twice; each run has one vote")
     refused = ptune("eval", "run", "data=demo")
     assert refused.err == "data: a run's own task is evaluated on the run's own data; data is only used with task=..."
     refused = ptune("train", "task=superglue_axb", "data=demo", "backbone=tiny_encoder", "tracker=none")

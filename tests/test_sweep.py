@@ -27,3 +27,10 @@ def test_a_sweep_ends_in_a_table(ptune, tmp_path, monkeypatch):
     assert "wnut17 (synthetic)" in first
     assert "conll03 (synthetic)" in second
     assert last == "full report: ptune report out"
+    silent = ptune("train", *words, "quiet=True")
+    assert (silent.code, silent.out) == (0, "")
+    nested = ptune("train", *words[:-4], "hydra.sweep.dir=nested", "hydra.sweep.subdir=jobs/${hydra.job.num}", *small)
+    assert nested.code == 0, nested.err
+    *_, header, first, second, _, _, last = nested.out.splitlines()
+    assert [line.split()[0] for line in (header, first, second)] == ["run", "task=wnut17", "task=conll03"]
+    assert last == "full report: ptune report nested"

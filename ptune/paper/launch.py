@@ -11,8 +11,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 
 from ptune.paper.plan import Place
-from ptune.paper.table import hydra_value, overrides
+from ptune.paper.table import overrides
 from ptune.where import hydra_flags
+from ptune.words import hydra_value
 
 LAUNCHER = "hydra/launcher=fused"  # where the command line names no other
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ptune.errors import ConfigError, nearest
+from ptune.words import hydra_value
 
 SCALES = ("paper", "quick", "demo")
 READ, CORROBORATED, UNCONFIRMED = "read", "corroborated", "unconfirmed"
@@ -169,7 +170,7 @@ def parse(name: str, given: Mapping[str, Any]) -> Table:
     if not problems:
         names = [".".join(entries) for entries in product(*(table.axes[axis] for axis in axes))]
         problems += [
-            f"table {name}: cells.{pattern}: no such cell; {nearest(pattern, names[:8])}"
+            f"table {name}: cells.{pattern}: no such cell; {nearest(pattern, names, names[:8])}"
             for pattern in table.cells
             if not any(fnmatchcase(each, pattern) for each in names)
         ]
@@ -326,8 +327,9 @@ def seed_list(seeds: Sequence[int], count: int | None) -> list[int]:
 
 def matching_cells(found: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
     """The cells that one of the patterns names. Raises ConfigError for a pattern that names none."""
+    known = [cell.name for cell in found]
     problems = [
-        f"cells: '{pattern}' names no cell; {nearest(pattern, [cell.name for cell in found][:8])}"
+        f"cells: '{pattern}' names no cell; {nearest(pattern, known, known[:8])}"
         for pattern in patterns
         if not any(names(cell, pattern) for cell in found)
     ]
@@ -344,23 +346,6 @@ def names(cell: Cell, pattern: str) -> bool:
 def overrides(words: Mapping[str, Any]) -> list[str]:
     """The words of a command line."""
     return [f"{key}={hydra_value(each)}" for key, each in words.items()]
-
-
-def hydra_value(given: Any) -> str:
-    """A value in Hydra's grammar of overrides."""
-    from ptune.words import quote
-
-    if given is None:
-        return "null"
-    if isinstance(given, bool):
-        return str(given).lower()
-    if isinstance(given, list | tuple):
-        return f"[{','.join(hydra_value(each) for each in given)}]"
-    if isinstance(given, Mapping):
-        return f"{{{','.join(f'{key}:{hydra_value(each)}' for key, each in given.items())}}}"
-    text = str(given)
-    plain = isinstance(given, int | float) or (text[:1].isalpha() and text.replace("_", "").isalnum())
-    return text if plain else quote(text)
 
 
 def trials(search: Mapping[str, Sequence[Any]]) -> list[Words]:

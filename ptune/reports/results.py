@@ -358,7 +358,8 @@ def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
     folder = Path(folder)
     found = sorted(folder.rglob("result.json"))
     if not folder.is_dir():
-        raise ConfigError([f"there is no folder {folder}"])
+        missing = f"{folder} is a file; name the folder" if folder.exists() else f"there is no folder {folder}"
+        raise ConfigError([missing])
     paths = [path for path in found if not {*ASIDE} & {*path.relative_to(folder).parts}]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")

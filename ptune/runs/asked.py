@@ -43,7 +43,10 @@ def another(config: dict[str, Any], run: Restored) -> Task:
         ours, theirs = getattr(run.task, what), getattr(task, what)
         if ours != theirs:
             raise ConfigError(
-                [f"task: {task.name} has other {what} ({theirs}) than the run's task {run.task.name} ({ours})"]
+                [
+                    f"task: the {what} of {task.name} ({theirs}) and of the run's task {run.task.name} ({ours}) "
+                    "differ; name a task that asks the same question, or train a run on this one"
+                ]
             )
     decided = run.task.decide({})  # by the corpus that was trained on
     return make_task({**config, **decided}, run.settings.packages) if decided else task

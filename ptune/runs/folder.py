@@ -404,6 +404,8 @@ def no_run(path: Path) -> ConfigError:
     """What is to be said of a path that is no run folder, with the runs below it."""
     if not path.exists():
         return ConfigError([f"there is no folder {path}"])
+    if not path.is_dir():
+        return ConfigError([f"{path} is a file; name the run folder"])
     found = sorted(runs_below(path))
     more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
     below = f"; runs below it: {', '.join(map(str, found[:FEW]))}{more}" if found else ""

@@ -59,9 +59,11 @@ class OptunaSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         with (
-            Progress("quiet=true" in shared) as progress,
+            Progress("quiet=true" in map(str.lower, shared)) as progress,
             Search(folder, parameters, shared, Settings(**self.settings)) as search,
         ):
+            if self.at_once == 1 and self.config.hydra.runtime.choices["hydra/launcher"] == "fused":
+                progress.warn("hydra.sweeper.n_jobs: one trial at a time leaves nothing to fuse; for example, set 8")
             try:
                 ends = self.run(search)
             finally:

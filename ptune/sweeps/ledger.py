@@ -7,6 +7,7 @@ result.json alone says that a run is finished; the ledger says the rest.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -51,7 +52,9 @@ class Ledger:
     def add(self, event: Mapping[str, Any]) -> None:
         """Write an event, in one write."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        os.write(self.file, (json.dumps({"time": now, **event}, ensure_ascii=False) + "\n").encode())
+        line = (json.dumps({"time": now, **event}, ensure_ascii=False) + "\n").encode()
+        if os.write(self.file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), NAME)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

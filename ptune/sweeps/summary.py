@@ -55,7 +55,7 @@ class Summary(Callback):
                 folder.rmdir()
             fail(2, f"no jobs: nothing matches {' '.join(config.hydra.overrides.task)}")
         try:
-            if "quiet=true" not in config.hydra.overrides.task:
+            if "quiet=true" not in map(str.lower, config.hydra.overrides.task):
                 show(folder)
             track(folder)
         except PtuneError as error:  # of which Hydra would make a warning of its own
@@ -71,7 +71,8 @@ def show(folder: Path) -> None:
 
     ended = last(folder)
     order = {folder / name: number for number, name in enumerate(ended)}
-    found = {path.parent: results.read(path.parent).result for path in folder.glob("*/result.json")}
+    paths = {*folder.glob("*/result.json"), *(path for run in order if (path := run / "result.json").is_file())}
+    found = {path.parent: results.read(path.parent).result for path in paths}
     runs = sorted(found, key=lambda run: (order.get(run, len(order)), run.name))
     if len(runs) > 1:
         names = differences([overrides(run) for run in runs])
