@@ -187,7 +187,7 @@ class Batch:
         moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
         return replace(self, **moved, read={k: v.to(device) for k, v in self.read.items()})
 
-    def take(self, rows: Tensor) -> Batch:
+    def select_rows(self, rows: Tensor) -> Batch:
         """The rows of those numbers [K], in that order, some perhaps several times."""
         import torch
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ptune import memory, ranks
 from ptune.batch import Draw, Example, RowOutput
-from ptune.data.rendered import Rendered, fitting
+from ptune.data.rendered import Rendered, split_into_batches
 from ptune.errors import DivergedError, NoMemoryError
 from ptune.model import Model
 from ptune.runs import halt
@@ -78,7 +78,7 @@ def predict_together(
     rows = [(number, i) for number, request in enumerate(requests) for i in range(len(request.examples))]
     rows.sort(key=lambda row: (-requests[row[0]].rendered.lengths[row[1]], row[1]))  # longest first, runs mixed
     padding = PADDING if model.device.type == "cpu" else PADDING_OF_GPU
-    batches = fitting(rows, lambda row: requests[row[0]].rendered.size(row[1]), batch_size, tokens, padding)
+    batches = split_into_batches(rows, lambda row: requests[row[0]].rendered.size(row[1]), batch_size, tokens, padding)
 
     def run_batch(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
         numbers = sorted({number for number, _ in batch})

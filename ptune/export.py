@@ -158,7 +158,7 @@ def folder(run: Restored, out: Path, license: str | None = None) -> str:
     from ptune.exports.card import card, portable, without_folders, without_paths
     from ptune.runs import shots
     from ptune.runs.folder import RunFolder
-    from ptune.templates import Showing
+    from ptune.templates import DemonstrationTemplate
 
     given, new = run.folder, RunFolder(out)
     new.write_config(portable(run.settings))
@@ -174,7 +174,7 @@ def folder(run: Restored, out: Path, license: str | None = None) -> str:
     new.write_json("labels.json", {"labels": list(run.task.labels), **({"words": dict(words)} if words else {})})
     kept = ["tuned.safetensors", "splits.jsonl"]
     kept += ["tokenizer.json", "vectors.safetensors"]  # of an encoder from scratch
-    if shows := isinstance(run.model.member(run.member).template, Showing):
+    if shows := isinstance(run.model.member(run.member).template, DemonstrationTemplate):
         kept.append(shots.FILE)
     for name in kept:
         if given.file(name).is_file():

@@ -69,7 +69,7 @@ def fit(
         try:
             for run in runs:
                 if run.due:
-                    attempt(runs, run, lambda run: assess(run, evaluate))
+                    attempt(runs, run, lambda run: evaluate_and_save(run, evaluate))
             live = remaining_runs(runs, pruned)
             joint = len(live) > 1 and not model.runs_in_threads
             if joint:
@@ -121,21 +121,21 @@ def advance(
             raise
         if ranks.count() > 1:  # the other ranks' step is whole
             raise NoMemoryError("out of memory on one of several ranks; a higher accumulate=N needs less") from error
-        spend(live, time.perf_counter() - started, [1] * len(live))
+        share_seconds(live, time.perf_counter() - started, [1] * len(live))
         if not halve(live):
             less = "a lower data.max_length, gradient_checkpointing=true or precision=bfloat16"
             raise NoMemoryError(f"out of memory with one example at a time; {less} needs less") from error
         return
     seconds = time.perf_counter() - started
     counts = [count_examples(batches[id(run)]) for run in live]
-    spend(live, seconds, counts)
+    share_seconds(live, seconds, counts)
 
     def finish_step(run: Run) -> None:
         update(run, model, batches[id(run)], totals[id(run)], seconds)
         if run.due:
             if ranks.count() > 1:  # which cannot stop within the evaluation
                 run.save()
-            assess(run, evaluate)
+            evaluate_and_save(run, evaluate)
         elif time.monotonic() - run.saved_at > run.save_every:
             run.save()
 
@@ -143,7 +143,7 @@ def advance(
         attempt(runs, run, finish_step)
 
 
-def spend(runs: Sequence[Run], seconds: float, counts: Sequence[int]) -> None:
+def share_seconds(runs: Sequence[Run], seconds: float, counts: Sequence[int]) -> None:
     """Divide the seconds of a step among its runs in proportion to their examples."""
     for run, count in zip(runs, counts, strict=True):
         run.taken += seconds * count / sum(counts)
@@ -264,7 +264,7 @@ def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
     return torch.stack(total).sum()
 
 
-def assess(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
+def evaluate_and_save(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
     """Evaluate a run, note whether this is its best score, inform its observer, and save a checkpoint.
 
     Raises DivergedError if a trained parameter or the score is not finite.

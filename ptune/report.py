@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportInputs:
     """What a report tells: its settings, all runs, the groups that are shown (of each search the best trial), their
     differences to a baseline, SuperGLUE's averages, and folders of pruned runs that no search tells of; by: what has
     a row.
@@ -82,13 +82,13 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError([f"margin: {s.margin:g} is not above 0; give points, such as margin=1.0"])
     if s.out is not None and s.format != "html":
         raise ConfigError([f"out: only used with format=html; format={s.format} is printed"])
-    told = gather(s)
+    inputs = gather(s)
     if s.figures is not None:
-        draw_figures(told, Path(s.figures))
-    FORMATS[s.format](told)
+        draw_figures(inputs, Path(s.figures))
+    FORMATS[s.format](inputs)
 
 
-def gather(s: Report) -> Told:
+def gather(s: Report) -> ReportInputs:
     """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
     found = sort_rows(runs(s.runs, s.packages), s.sort, lambda run: run.row)
     keys = {key for run in found for key in run.settings}
@@ -105,7 +105,7 @@ def gather(s: Report) -> Told:
     by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
     best = sort_rows(best_trials(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
-    return Told(s, by, found, best, compared, averages([run for group in best for run in group.runs]), left)
+    return ReportInputs(s, by, found, best, compared, averages([run for group in best for run in group.runs]), left)
 
 
 def sort_rows(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:
@@ -113,66 +113,66 @@ def sort_rows(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any
     return sorted(found, key=lambda one: row(one)[sort] if sort != "score" else -row(one)[sort])
 
 
-def terminal(told: Told) -> None:
+def terminal(inputs: ReportInputs) -> None:
     """Tables that fit the terminal."""
-    for number, sheet in enumerate(told.sheets):
+    for number, sheet in enumerate(inputs.sheets):
         if number:
             print(f"\n{sheet.title}")
         cells = [*sheet.rows]
         if "run" in sheet.columns:
-            place, folder = sheet.columns.index("run"), told.settings.runs
+            place, folder = sheet.columns.index("run"), inputs.settings.runs
             cells = [[*row[:place], str(Path(row[place]).relative_to(folder)), *row[place + 1 :]] for row in cells]
         draw(sheet.columns, cells, whole=("run",))
         for note in sheet.notes:
             print(note)
-    for average in told.averages:
+    for average in inputs.averages:
         print(average)
-    print(f"runs below {told.settings.runs}")
+    print(f"runs below {inputs.settings.runs}")
 
 
-def markdown(told: Told) -> None:
+def markdown(inputs: ReportInputs) -> None:
     """Markdown tables."""
-    print("\n".join(formats.markdown(sheet) for sheet in told.sheets), end="")
-    print("".join(f"\n{line}\n" for line in told.averages), end="")
+    print("\n".join(formats.markdown(sheet) for sheet in inputs.sheets), end="")
+    print("".join(f"\n{line}\n" for line in inputs.averages), end="")
 
 
-def latex(told: Told) -> None:
+def latex(inputs: ReportInputs) -> None:
     """LaTeX tables."""
     print("% \\usepackage{booktabs}")
-    print("\n".join(formats.latex(sheet) for sheet in told.sheets), end="")
-    print("".join(f"% {line}\n" for line in told.averages), end="")
+    print("\n".join(formats.latex(sheet) for sheet in inputs.sheets), end="")
+    print("".join(f"% {line}\n" for line in inputs.averages), end="")
 
 
-def comma_separated(told: Told) -> None:
+def comma_separated(inputs: ReportInputs) -> None:
     """One CSV table: of runs, or of groups with their differences; SuperGLUE's averages are rows of it."""
-    first = told.sheets[0] if told.by == "run" else tables.groups_table(told.groups, told.comparisons)
-    rows = [[average.cells.get(column, "") for column in first.columns] for average in told.averages]
+    first = inputs.sheets[0] if inputs.by == "run" else tables.groups_table(inputs.groups, inputs.comparisons)
+    rows = [[average.cells.get(column, "") for column in first.columns] for average in inputs.averages]
     print(formats.comma_separated(first._replace(rows=[*first.rows, *rows])), end="")
 
 
-def as_json(told: Told) -> None:
+def as_json(inputs: ReportInputs) -> None:
     """Everything, in full precision."""
-    names = {id(group): number for number, group in enumerate(told.groups)}
-    differing = tables.differing(told.groups)
-    averages = [average._asdict() for average in told.averages]
-    found: dict[str, Any] = {"runs": [run.row for run in told.runs], "superglue": averages}
-    if told.by == "group":
+    names = {id(group): number for number, group in enumerate(inputs.groups)}
+    differing = tables.differing(inputs.groups)
+    averages = [average._asdict() for average in inputs.averages]
+    found: dict[str, Any] = {"runs": [run.row for run in inputs.runs], "superglue": averages}
+    if inputs.by == "group":
         found |= {
             "std": "ddof=1",
             "resamples": RESAMPLES,
             "correction": "Holm",
-            "pruned": [str(path) for path in told.pruned],
+            "pruned": [str(path) for path in inputs.pruned],
             "groups": [
                 {"group": number, "differing": apart, **tables.as_data(group)}
-                for number, (group, apart) in enumerate(zip(told.groups, differing, strict=True))
+                for number, (group, apart) in enumerate(zip(inputs.groups, differing, strict=True))
             ],
             "comparisons": [
                 {**vars(each), "group": names[id(each.group)], "baseline": names[id(each.baseline)]}
-                for each in told.comparisons
+                for each in inputs.comparisons
             ],
             "expected_best": [
                 {"group": number, **each._asdict()}
-                for number, group in enumerate(told.groups)
+                for number, group in enumerate(inputs.groups)
                 if len(group.family.groups) > 1
                 for each in expected(group.family)
             ],
@@ -180,26 +180,26 @@ def as_json(told: Told) -> None:
     print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
-def page(told: Told) -> None:
+def page(inputs: ReportInputs) -> None:
     """A page for browsers; its path is printed."""
     from ptune.reports import html
 
-    folder = Path(told.settings.runs)
-    path = Path(told.settings.out or folder / "report.html")
-    averages = [tables.averages_table(told.averages)] if told.averages else []
-    html.write(told.every, [*told.sheets[1:], *averages], folder, path)
+    folder = Path(inputs.settings.runs)
+    path = Path(inputs.settings.out or folder / "report.html")
+    averages = [tables.averages_table(inputs.averages)] if inputs.averages else []
+    html.write(inputs.every, [*inputs.sheets[1:], *averages], folder, path)
     print(path)
 
 
-def draw_figures(told: Told, folder: Path) -> None:
+def draw_figures(inputs: ReportInputs, folder: Path) -> None:
     """The figures as files, whose paths are printed."""
     from ptune.reports import charts, figures
 
-    for path in figures.save(charts.drawings(told.every), folder):
+    for path in figures.save(charts.drawings(inputs.every), folder):
         print(path)
 
 
-FORMATS: dict[str, Callable[[Told], None]] = {
+FORMATS: dict[str, Callable[[ReportInputs], None]] = {
     "table": terminal,
     "markdown": markdown,
     "latex": latex,

@@ -299,11 +299,11 @@ class Session:
     def join_model(self, model: Any, member: int = 0) -> None:
         """Become a member of a model; a template that shows training examples gets them, and the folder keeps them."""
         from ptune.runs import shots
-        from ptune.templates import Showing
+        from ptune.templates import DemonstrationTemplate
 
         self.model, self.member = model, member
         template = model.member(member).template
-        if isinstance(template, Showing):
+        if isinstance(template, DemonstrationTemplate):
             shown = shots.labeled(self.task, self.corpus.splits["train"])
             template.learn(shown)
             shots.write(self.folder, shown)

@@ -19,7 +19,7 @@ from ptune.breakdown import tables
 from ptune.checks import below
 from ptune.config import Train
 from ptune.data.cache import plain, template_settings
-from ptune.data.rendered import Drawn, Rendered, SideBySide, Stream
+from ptune.data.rendered import MixedStream, ParallelStream, Rendered, Stream
 from ptune.errors import DivergedError, PrunedError, PtuneError
 from ptune.leaves import leaf
 from ptune.model import Model
@@ -91,12 +91,14 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
     return [figures_or_failure(session, run, len(runs)) for session, run in zip(sessions, runs, strict=True)]
 
 
-def jointly(first: Session, others: Sequence[Session], temperature: float | None) -> list[dict[str, Any] | None]:
+def train_multitask(
+    first: Session, others: Sequence[Session], temperature: float | None
+) -> list[dict[str, Any] | None]:
     """Train one prompt on the tasks of several runs, with a head per task and batches of a single task (MPT-2).
 
     Settings, history and checkpoints are the first run's; the best checkpoint has the highest mean score over tasks.
-    temperature: of sampling the tasks, see rendered.Drawn. Returns the figures of each run, with `own_steps`, its steps
-    on its own task; None for a run that had finished before.
+    temperature: of sampling the tasks, see rendered.MixedStream. Returns the figures of each run, with `own_steps`, its
+    steps on its own task; None for a run that had finished before.
     """
     sessions = [first, *others]
     with memory.out_of_memory_guard("for the backbone", WEIGHTS):
@@ -104,7 +106,7 @@ def jointly(first: Session, others: Sequence[Session], temperature: float | None
     names = [session.task.name for session in sessions]
     rendered = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
     streams = [stream(s.settings, split, name) for s, split, name in zip(sessions, rendered, names, strict=True)]
-    drawn = Drawn(streams, first.settings.seed, temperature)
+    drawn = MixedStream(streams, first.settings.seed, temperature)
     sources = {name: source(first.settings, streams[member], member) for member, name in enumerate(names)}
     run = own_run(first, model, drawn, drawn.steps_per_epoch, sources)
     restore(first, run)
@@ -143,7 +145,7 @@ def prepare_run(session: Session, model: Model, member: int, shared: Splits) -> 
     for number, data in enumerate(session.auxiliary, len(model.members) - len(session.auxiliary)):
         streams.append(auxiliary_stream(session, data, model.member(number).template))
         sources[data.name] = source(s, streams[-1], number, data.weight)
-    run = own_run(session, model, SideBySide(streams), own.steps_per_epoch, sources)
+    run = own_run(session, model, ParallelStream(streams), own.steps_per_epoch, sources)
     if session.adapt is not None:
         session.adapt(run)
     restore(session, run)
@@ -376,7 +378,7 @@ def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None
     training, prediction = (
         flop.cost(backbone.shape, backbone.multiplied, read, *about)
         for read in (
-            flop.Read.of(train.learned_counts, train.learned_lengths),
+            flop.Read.of(train.training_counts, train.training_lengths),
             flop.Read.of(report.counts, report.lengths),
         )
     )

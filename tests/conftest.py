@@ -653,7 +653,7 @@ class Wired:
 def wire(examples) -> Callable[..., Wired]:
     """wire(settings, ...): one model for all of them, a run each, on the hand-made examples of their task."""
     from ptune import build, training
-    from ptune.data.rendered import Rendered, SideBySide
+    from ptune.data.rendered import ParallelStream, Rendered
 
     def connect(*several: Any, data: Sequence[Any] | None = None, recorder: Any = None) -> Wired:
         task = build.leaf(several[0].task)
@@ -665,7 +665,7 @@ def wire(examples) -> Callable[..., Wired]:
             laid_out.examples = chosen
             stream = training.stream(s, laid_out)
             sources = {stream.source: training.source(s, stream, member)}
-            about = SideBySide([stream]), stream.steps_per_epoch, sources, model.trained(member)
+            about = ParallelStream([stream]), stream.steps_per_epoch, sources, model.trained(member)
             runs.append(training.loop_run(s, *about, recorder or Memory(), member))
             rendered.append(laid_out)
         return Wired(task, model, runs, rendered)

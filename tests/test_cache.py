@@ -180,7 +180,7 @@ def test_parts_are_the_same(tmp_path):
     ]
     targets = [None, 3, 0, 2.5, float("nan"), 1.0, [1, -100], [], Extent(-1, -1), Extent(4, 4)]
     examples = [[Parts(i, parts[: i % 9], target, 2, i, bool(i % 2))] for i, target in enumerate(targets)]
-    encoded.write(tmp_path, [encoded.Laid(each, i, 1, 2, 3, False) for i, each in enumerate(examples)])
+    encoded.write(tmp_path, [encoded.EncodedExample(each, i, 1, 2, 3, False) for i, each in enumerate(examples)])
     found = Encoded(tmp_path)
     assert len(found) == len(targets)
     assert found.figures["length"].tolist() == [*range(len(targets))]
@@ -206,7 +206,7 @@ def test_batches_of_every_size(tmp_path, monkeypatch):
         folder = tmp_path / str(count)
         folder.mkdir()
         examples = [[Parts(i, [Part("text", [i, j])], j, 1, j) for j in range(1 + i % 3)] for i in range(count)]
-        encoded.write(folder, [encoded.Laid(each, i, 1, 1, 0, i % 2 == 0) for i, each in enumerate(examples)])
+        encoded.write(folder, [encoded.EncodedExample(each, i, 1, 1, 0, i % 2 == 0) for i, each in enumerate(examples)])
         found = Encoded(folder)
         assert [[(p.candidate, p.parts[0].ids) for p in each] for each in found] == [
             [(p.candidate, p.parts[0].ids) for p in each] for each in examples
@@ -221,7 +221,7 @@ def test_what_is_shared_is_there_once(tmp_path, monkeypatch):
     def size(name: str, count: int) -> int:
         (tmp_path / name).mkdir()
         laid = (
-            encoded.Laid([Parts(i, [Part("text", [i]), context._replace(segment=i % 2)])], 9, 1, 1, 0, False)
+            encoded.EncodedExample([Parts(i, [Part("text", [i]), context._replace(segment=i % 2)])], 9, 1, 1, 0, False)
             for i in range(count)
         )
         encoded.write(tmp_path / name, laid)

@@ -18,7 +18,7 @@ from ptune.batch import Draw, Example, Row
 from ptune.config import Data, Demo
 from ptune.data import corpora
 from ptune.data.corpora import Corpus
-from ptune.data.rendered import Rendered, Stream, fitting
+from ptune.data.rendered import Rendered, Stream, split_into_batches
 from ptune.data.sampling import sample
 from ptune.data.splits import hold_out
 from ptune.errors import ConfigError, DataError, PtuneError, UnavailableError
@@ -782,11 +782,11 @@ def test_a_budget_of_tokens(rendered, tokens):
         assert [i for part in parts for i in part.example.tolist()] == whole(step)[0].example.tolist()
         assert all(part.ids.numel() <= tokens or len(set(part.example.tolist())) == 1 for part in parts)
     assert most > 1
-    for indices in (found := fitting(range(61), rendered.size, 64, tokens)):
+    for indices in (found := split_into_batches(range(61), rendered.size, 64, tokens)):
         batch = rendered.batch(indices, Draw(0, 0), "eval")
         assert batch.ids.numel() <= tokens or len(indices) == 1
     assert sorted(i for indices in found for i in indices) == list(range(61))
-    assert len(found) > len(fitting(range(61), rendered.size, 64, None))
+    assert len(found) > len(split_into_batches(range(61), rendered.size, 64, None))
 
 
 def test_buckets_group_lengths(rendered):
@@ -821,11 +821,11 @@ def test_rendered(rendered):
 def test_fitting():
     """Batches take what fits, in order; what fits into none has one of its own."""
     sizes = {"a": (2, 5), "b": (2, 5), "c": (1, 9), "d": (7, 1), "e": (1, 1)}
-    assert fitting("abcde", sizes.get, 4, None) == [["a", "b"], ["c"], ["d"], ["e"]]
-    assert fitting("abcde", sizes.get, 99, 20) == [["a", "b"], ["c"], ["d", "e"]]
-    assert fitting("abcde", sizes.get, 99, None) == [["a", "b", "c", "d", "e"]]
-    assert fitting("abcde", sizes.get, 99, padding=16) == [["a", "b", "c"], ["d", "e"]]
-    assert fitting("abcde", sizes.get, 99, padding=15) == [["a", "b"], ["c"], ["d", "e"]]
+    assert split_into_batches("abcde", sizes.get, 4, None) == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert split_into_batches("abcde", sizes.get, 99, 20) == [["a", "b"], ["c"], ["d", "e"]]
+    assert split_into_batches("abcde", sizes.get, 99, None) == [["a", "b", "c", "d", "e"]]
+    assert split_into_batches("abcde", sizes.get, 99, padding=16) == [["a", "b", "c"], ["d", "e"]]
+    assert split_into_batches("abcde", sizes.get, 99, padding=15) == [["a", "b"], ["c"], ["d", "e"]]
 
 
 def test_draws_are_by_epoch():

@@ -322,7 +322,7 @@ def test_record_learns_from_each_answer_beside_some_entities(wired):
     assert [row.choices for row in rows] != [row.choices for row in another]
     (row,) = run.rendered.rows(0, LOOK)
     assert (list(row.choices), row.labels) == (list(own), 1)
-    assert run.rendered.taught == [2, 2, 1]
+    assert run.rendered.label_counts == [2, 2, 1]
 
 
 def test_wsc_learns_to_write_right_candidates_and_to_stop(wired):
@@ -339,7 +339,7 @@ def test_wsc_learns_to_write_right_candidates_and_to_stop(wired):
     assert seen == {0, 1, 2, 3}
     (row,) = run.rendered.rows(2, LOOK)
     assert (len(row.read["mask"]), row.target) == (len(text) + 1, None)
-    assert run.rendered.teaching == [0, 2]
+    assert run.rendered.training_indices == [0, 2]
     stream = Stream(run.rendered, 1, 1, 0, bucket=False)
     assert stream.steps_per_epoch == 2
     assert sorted(i for (batch,) in map(stream, (0, 1)) for i in batch.example.tolist()) == [0, 2]
@@ -365,7 +365,7 @@ def test_wsc_is_written_without_masks(wired, backbone):
     before, after = template.tokens.around
     assert [list(run.rendered.rows(i, LEARN)[0].output) for i in (0, 2)] == [[*before, *each, *after] for each in ids]
     assert all(not run.rendered.rows(i, draw)[0].output for i, draw in ((1, LEARN), (0, LOOK), (2, LOOK)))
-    assert run.rendered.teaching == [0, 2]
+    assert run.rendered.training_indices == [0, 2]
     expected = 0.0
     with run.model.losses([(0, run.rendered.batch([0, 2], LEARN, "train"))]) as ((total, labels),):
         for i in (0, 2):
@@ -396,7 +396,7 @@ def test_bart_reads_no_texts_of_an_examples_own(settings, bart_folder):
 
 def test_wsc_without_right_candidates(wired):
     with pytest.raises(DataError) as caught:
-        wired("wsc", examples=WSC[1:2]).rendered.teaching  # noqa: B018
+        wired("wsc", examples=WSC[1:2]).rendered.training_indices  # noqa: B018
     assert str(caught.value) == "none of the 1 examples to train on says what belongs at its masks"
 
 
@@ -419,7 +419,9 @@ def test_wsc_compares_sets_of_words(said, meant, expected):
 def test_parts_with_choices_come_back_from_their_file(tmp_path: Path):
     one = Parts(0, [Part("mask", [4])], [1, 0], choices=[[1, 2], [3]])
     two = Parts(1, [Part("text", [5])], 1)
-    encoded.write(tmp_path, [encoded.Laid([one], 1, 1, 1, 0, False), encoded.Laid([two], 1, 1, 1, 0, False)])
+    encoded.write(
+        tmp_path, [encoded.EncodedExample([one], 1, 1, 1, 0, False), encoded.EncodedExample([two], 1, 1, 1, 0, False)]
+    )
     (ours,), (theirs,) = encoded.Encoded(tmp_path)
     assert ([list(choice) for choice in ours.choices], list(ours.target)) == ([[1, 2], [3]], [1, 0])
     assert (list(theirs.choices), theirs.target) == ([], 1)

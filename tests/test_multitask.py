@@ -14,7 +14,7 @@ from command_line import call
 
 from ptune import build, loop
 from ptune.checks import check
-from ptune.data.rendered import Drawn, shares
+from ptune.data.rendered import MixedStream, shares
 from ptune.leaves import leaf
 from ptune.procedures.multitask import Multitask, further
 from ptune.runs import stages
@@ -138,7 +138,7 @@ def test_a_task_goes_by_its_own_name():
     [(1.0, [60, 30, 10]), (2.0, [47, 34, 19]), (None, [34, 33, 33]), (1e9, [34, 33, 33])],
 )
 def test_an_epoch_holds_each_task_in_its_share(temperature, expected):
-    drawn = Drawn([Counted(name, size) for name, size in zip("abc", (60, 30, 10), strict=True)], 1, temperature)
+    drawn = MixedStream([Counted(name, size) for name, size in zip("abc", (60, 30, 10), strict=True)], 1, temperature)
     assert (drawn.steps_per_epoch, drawn.shares) == (100, expected)
     for epoch in range(3):
         found = Counter(drawn(step)[0][0] for step in range(100 * epoch, 100 * (epoch + 1)))
@@ -152,14 +152,14 @@ def test_a_small_task_is_not_left_out():
 
 def test_each_tasks_batches_come_in_their_own_order():
     """Every one once, whatever is drawn between; which step has which depends on seed and step alone."""
-    drawn = Drawn([Counted("a", 5), Counted("b", 3)], seed=3)
+    drawn = MixedStream([Counted("a", 5), Counted("b", 3)], seed=3)
     found = [drawn(step)[0] for step in range(24)]
     for name, size in (("a", 15), ("b", 9)):
         assert [number for of, number in found if of == name] == list(range(size))
     assert [drawn(step)[0] for step in reversed(range(24))] == found[::-1]
-    assert [Drawn([Counted("a", 5), Counted("b", 3)], seed=3)(17)[0]] == [found[17]]
+    assert [MixedStream([Counted("a", 5), Counted("b", 3)], seed=3)(17)[0]] == [found[17]]
     assert found[:8] != [drawn(step)[0] for step in range(8, 16)]
-    other = Drawn([Counted("a", 5), Counted("b", 3)], seed=4)
+    other = MixedStream([Counted("a", 5), Counted("b", 3)], seed=4)
     assert [other(step)[0][0] for step in range(24)] != [of for of, _ in found]
     assert [drawn.taken(24, 0), drawn.taken(24, 1), drawn.taken(8, 0)] == [15, 9, 5]
 

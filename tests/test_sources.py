@@ -12,7 +12,7 @@ from memory import Memory
 
 from ptune import build, loop, optim, training_run
 from ptune.batch import Example
-from ptune.data.rendered import Rendered, SideBySide, Stream
+from ptune.data.rendered import ParallelStream, Rendered, Stream
 from ptune.model import Model
 from ptune.progress import Progress
 from ptune.runs.folder import RunFolder, read_checkpoint
@@ -46,7 +46,7 @@ def wired(own, other, examples, weights=(1.0, 1.0), with_own=True):
     groups = {g: [p for n, p in trained.items() if n.startswith(g)] for g in ("prompt", "head", "backbone")}
     run = training_run.Run(
         member=0,
-        stream=SideBySide(streams if with_own else streams[1:]),
+        stream=ParallelStream(streams if with_own else streams[1:]),
         stepper=optim.Stepper(optim.optimizer(own.optim, groups), optim.schedule(own.optim, 3, 1)),
         trained=trained,
         recorder=Memory(),

@@ -18,7 +18,7 @@ from ptune import metrics
 from ptune.batch import Draw, Example, Extent, Hidden, Row, RowOutput, collate
 from ptune.config import Data
 from ptune.data.corpora import load
-from ptune.data.rendered import Rendered, fitting
+from ptune.data.rendered import Rendered, split_into_batches
 from ptune.demo import superglue_axb
 from ptune.errors import DataError
 from ptune.heads.spans import Spans
@@ -604,8 +604,8 @@ def test_rows_of_candidates(tokens):
         assert batch.labels == 2 * labels / 3
         text = tokens.tokenizer.decode(batch.ids[1][batch.mask[1]])
         assert "bo left." in text.lower()
-        assert fitting(range(3), rendered.size, 8, None) == [[0, 1], [2]]
-        assert fitting(range(3), rendered.size, 1, None) == [[0], [1], [2]]
+        assert split_into_batches(range(3), rendered.size, 8, None) == [[0, 1], [2]]
+        assert split_into_batches(range(3), rendered.size, 1, None) == [[0], [1], [2]]
 
 
 # Marked words
@@ -724,7 +724,8 @@ def test_diagnostics(ptune, tmp_path):
     assert (refused.code, refused.err) == (
         2,
         "task: the labels of cb (['entailment', 'contradiction', 'neutral']) and of the run's task rte "
-        "(['entailment', 'not_entailment']) differ; name a task that asks the same question, or train a run on this one",
+        "(['entailment', 'not_entailment']) differ; name a task that asks the same question, or train a run on this "
+        "one",
     )
     refused = ptune("eval", "run", "task=superglue_axb", "data=demo", "data.root=.")
     assert (refused.code, refused.err) == (

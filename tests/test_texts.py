@@ -20,7 +20,7 @@ from ptune.backbones.encoder_decoder import EncoderDecoder
 from ptune.batch import IGNORED, Draw, Example, Hidden, Row, RowOutput, collate
 from ptune.config import Data
 from ptune.data import encoded
-from ptune.data.encoded import Encoded, Laid
+from ptune.data.encoded import Encoded, EncodedExample
 from ptune.data.rendered import Rendered
 from ptune.ensemble import common_data, vote
 from ptune.errors import ConfigError, DataError
@@ -191,7 +191,7 @@ def test_a_label_is_written_by_its_name(decoder):
 
 def test_parts_keep_their_text_on_disk(tmp_path):
     parts = Parts(0, [Part("text", [5, 6])], output=(7, 8))
-    encoded.write(tmp_path, [Laid([parts], 4, 1, 2, 0, False)])
+    encoded.write(tmp_path, [EncodedExample([parts], 4, 1, 2, 0, False)])
     assert Encoded(tmp_path)[0][0].output == (7, 8)
 
 

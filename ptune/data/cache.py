@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from ptune.batch import Example
 from ptune.data import encoded, stored
 from ptune.data.arrow import PER_BATCH, NotPlain, manifest
-from ptune.data.encoded import Encoded, Laid
+from ptune.data.encoded import Encoded, EncodedExample
 from ptune.data.stored import Read, Stored
 from ptune.progress import Progress
 from ptune.readers import Reading
@@ -47,7 +47,12 @@ class Cache:
         self.folder, self.progress, self.on = folder, progress, on
 
     def encoded(
-        self, split: Callable[[], Iterable[Laid]], examples: Sequence[Example], task: Any, template: Any, max_len: int
+        self,
+        split: Callable[[], Iterable[EncodedExample]],
+        examples: Sequence[Example],
+        task: Any,
+        template: Any,
+        max_len: int,
     ) -> Encoded | None:
         """The examples as `split` lays them out, which is done once; None where that is not kept."""
         if len(examples) < SMALLEST:

@@ -22,7 +22,7 @@ from ptune.batch import Extent
 from ptune.data.arrow import INTEGERS, Mapped, NotPlain, Sheet, integers, seal
 from ptune.templates import Part, Parts
 
-FORMAT = 4  # to be raised with every change of the schemas or of what they mean
+FORMAT = 5  # to be raised with every change of the schemas or of what they mean
 REMEMBERED = 65536  # pieces among which one is looked for again
 KINDS: tuple[Any, ...] = get_args(get_type_hints(Part)["kind"])
 NONE, INDEX, NUMBER, EACH, EXTENT = range(5)  # forms of a target
@@ -60,16 +60,16 @@ SCHEMAS = {
         "lost": pa.int32(),
         "cut": pa.int8(),
         "dropped": pa.int32(),
-        "learned_length": pa.int32(),
-        "learned_rows": pa.int32(),
+        "training_length": pa.int32(),
+        "training_rows": pa.int32(),
     },
 }
 
 
-class Laid(NamedTuple):
+class EncodedExample(NamedTuple):
     """An example's parts, one for each candidate, and what its rows measure: length of the longest, their number,
     their labels, how many gold labels no row reads, whether one is cut, and the most training examples that one has no
-    room for; learned_length, learned_rows: of its rows in training, where others may be shown."""
+    room for; training_length, training_rows: of its rows in training, where others may be shown."""
 
     parts: list[Parts]
     length: int
@@ -78,14 +78,14 @@ class Laid(NamedTuple):
     lost: int
     cut: bool
     dropped: int = 0
-    learned_length: int = 0
-    learned_rows: int = 0
+    training_length: int = 0
+    training_rows: int = 0
 
 
-FIGURES = Laid._fields[1:]
+FIGURES = EncodedExample._fields[1:]
 
 
-def write(folder: Path, split: Iterable[Laid]) -> None:
+def write(folder: Path, split: Iterable[EncodedExample]) -> None:
     """The split's files in a folder that is there. Raises OSError where they cannot be written, and NotPlain."""
     sheets = {name: Sheet(folder / f"{name}.arrow", pa.schema(columns)) for name, columns in SCHEMAS.items()}
     numbers: dict[bytes, int] = {}

@@ -13,7 +13,7 @@ import torch
 
 from ptune.batch import Batch, Draw, Example, Row, collate
 from ptune.data.cache import Cache
-from ptune.data.encoded import FIGURES, Laid
+from ptune.data.encoded import FIGURES, EncodedExample
 from ptune.data.stored import Stored, name
 from ptune.errors import DataError
 from ptune.seeds import mix
@@ -45,8 +45,8 @@ class Rendered:
         self._rows: dict[int, list[Row]] = {}
         self._room = 0 if template.drawn or template.masked != "label" else self.KEPT
 
-        def encode() -> Iterable[Laid]:
-            encoded = (self._lay(task, index, example) for index, example in enumerate(examples))
+        def encode() -> Iterable[EncodedExample]:
+            encoded = (self._encode(task, index, example) for index, example in enumerate(examples))
             return cache.progress.follow(f"{split}: encoding", encoded, len(examples)) if cache else encoded
 
         self.parts: Sequence[list[Parts]]
@@ -58,16 +58,16 @@ class Rendered:
             figures = {name: np.array([getattr(laid, name) for laid in encoded]) for name in FIGURES}
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
-        self.learned_lengths: list[int] = figures["learned_length"].tolist()  # as `lengths`, in training
-        self.learned_counts: list[int] = figures["learned_rows"].tolist()  # as `counts`, in training
+        self.training_lengths: list[int] = figures["training_length"].tolist()  # as `lengths`, in training
+        self.training_counts: list[int] = figures["training_rows"].tolist()  # as `counts`, in training
         self.dropped: list[int] = figures["dropped"].tolist()  # training examples that a row of it has no room for
-        self.taught: list[int] = figures["labels"].tolist()  # labels of an example
+        self.label_counts: list[int] = figures["labels"].tolist()  # labels of an example
         self.labels, self.lost, self.cut = (int(figures[name].sum()) for name in ("labels", "lost", "cut"))
         self.soft = not isinstance(examples, Stored) and bool(examples) and examples[0].soft is not None
         if self.soft:
-            self.labels = len(self) if task.grouped else sum(self.learned_counts)
+            self.labels = len(self) if task.grouped else sum(self.training_counts)
 
-    def _lay(self, task: Any, index: int, example: Example) -> Laid:
+    def _encode(self, task: Any, index: int, example: Example) -> EncodedExample:
         own = self.template.masked != "label"
         parts = [
             replace(
@@ -78,9 +78,9 @@ class Rendered:
             )
             for number, (shown, target) in enumerate([task.options(example)] if own else task.candidates(example))
         ]
-        rows = self._made(parts, Draw(0, 0))
-        taught = self._made(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows
-        return Laid(
+        rows = self._make_rows(parts, Draw(0, 0))
+        taught = self._make_rows(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows
+        return EncodedExample(
             parts,
             length=max(len(row.ids) + len(row.output) for row in ((*rows, *taught) if own else rows)),
             rows=len(rows),
@@ -88,11 +88,11 @@ class Rendered:
             lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
             cut=any(row.cut for row in rows),
             dropped=max(row.dropped for row in rows),
-            learned_length=max(len(row.ids) + len(row.output) for row in taught),
-            learned_rows=len(taught),
+            training_length=max(len(row.ids) + len(row.output) for row in taught),
+            training_rows=len(taught),
         )
 
-    def _made(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
+    def _make_rows(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
         return [row for each in parts for row in self.template.rows(each, draw, self.max_len)]
 
     def __len__(self) -> int:
@@ -113,14 +113,14 @@ class Rendered:
         }
 
     @property
-    def teaching(self) -> list[int]:
+    def training_indices(self) -> list[int]:
         """Indices of the examples to train on: all, or, where masks hide the text itself, those with hidden tokens.
 
         Raises DataError if there are none.
         """
         if self.template.masked == "label":
             return list(range(len(self)))
-        indices = [index for index, labels in enumerate(self.taught) if labels]
+        indices = [index for index, labels in enumerate(self.label_counts) if labels]
         if not indices:
             raise DataError(f"none of the {len(self)} examples to train on says what belongs at its masks")
         return indices
@@ -129,15 +129,15 @@ class Rendered:
         """The number of an example's rows in evaluation, and the tokens of the longest."""
         return self.counts[index], self.lengths[index]
 
-    def learned(self, index: int) -> tuple[int, int]:
+    def training_size(self, index: int) -> tuple[int, int]:
         """The number of an example's rows in training, and the tokens of the longest that any epoch may draw."""
-        return self.learned_counts[index], max(self.lengths[index], self.learned_lengths[index])
+        return self.training_counts[index], max(self.lengths[index], self.training_lengths[index])
 
     def rows(self, index: int, draw: Draw) -> list[Row]:
         """The rows of an example and of its candidates."""
         if index in self._rows:
             return self._rows[index]
-        rows = self._made(parts := self.parts[index], draw)
+        rows = self._make_rows(parts := self.parts[index], draw)
         if self._room > 0 and len(parts) == 1:
             self._rows[index] = rows
             self._room -= sum(len(row.ids) for row in rows)
@@ -182,7 +182,7 @@ class Stream:
         self.rendered, self.batch_size, self.accumulate, self.source = rendered, batch_size, accumulate, source
         self.seed, self.bucket, self.tokens = seed, bucket, tokens
         self.parts = 1
-        self.indices = rendered.teaching
+        self.indices = rendered.training_indices
         self.steps_per_epoch = -(-len(self.indices) // batch_size)
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
@@ -216,7 +216,11 @@ class Stream:
         size = -(-len(indices) // (self.accumulate * self.parts))
         draw = Draw(self.seed, epoch, training=True)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
-        micro = [few for part in parts for few in fitting(part, self.rendered.learned, sys.maxsize, self.tokens)]
+        micro = [
+            few
+            for part in parts
+            for few in split_into_batches(part, self.rendered.training_size, sys.maxsize, self.tokens)
+        ]
         return [self.rendered.batch(few, draw, self.source) for few in micro]
 
     def divide(self, parts: int) -> bool:
@@ -226,7 +230,7 @@ class Stream:
         return size > 1
 
 
-class SideBySide:
+class ParallelStream:
     """Every step has the micro-batches of all streams, the first stream's first."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
@@ -242,7 +246,7 @@ class SideBySide:
         return any(divided)
 
 
-class Drawn:
+class MixedStream:
     """Every step has the batches of one of several streams, drawn as a pure function of (seed, step).
 
     An epoch has as many steps as those of all streams together. A stream's share is proportional to its own steps to
@@ -294,7 +298,7 @@ def shares(sizes: Sequence[int], power: float) -> list[int]:
     return rounded
 
 
-def fitting(
+def split_into_batches(
     items: Iterable[T],
     size: Callable[[T], tuple[int, int]],
     rows: int,

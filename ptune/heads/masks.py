@@ -51,7 +51,7 @@ def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, sentinel
     rows, places = there.any(2).nonzero(as_tuple=True)
     found = []
     for some in torch.arange(len(rows), device=rows.device).split(len(batch)):
-        wanted, own = texts[rows[some], places[some]], batch.take(rows[some])
+        wanted, own = texts[rows[some], places[some]], batch.select_rows(rows[some])
         if sentinels:
             further = again(hidden, with_answer(own, wanted), rows[some])
             assert further.output is not None
@@ -79,12 +79,12 @@ def decode_choices(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, deco
         rows, places = (lengths == length).nonzero(as_tuple=True)
         wanted = texts[rows, places, :length]
         own, of = rows.unique(return_inverse=True)
-        short = trim_masks(batch.take(own), length)
+        short = trim_masks(batch.select_rows(own), length)
         whole = len(own) == len(batch) and torch.equal(short.mask, batch.mask)
         said = everywhere(hidden if whole else again(hidden, short, own), short.read["mask"], vocab)
         parts = torch.arange(len(rows), device=rows.device).split(len(batch))
         found = [
-            _filled_in(hidden, short.take(of[some]), rows[some], wanted[some], said[of[some]], vocab, decoding)
+            _filled_in(hidden, short.select_rows(of[some]), rows[some], wanted[some], said[of[some]], vocab, decoding)
             for some in parts
         ]
         scores[rows, places] = torch.cat(found)

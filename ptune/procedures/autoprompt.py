@@ -88,7 +88,7 @@ class AutoPrompt(Procedure):
         """Find the label words, which the run's configuration says from then on."""
         from ptune import build
         from ptune.batch import Draw
-        from ptune.data.rendered import Rendered, fitting
+        from ptune.data.rendered import Rendered, split_into_batches
         from ptune.procedures.projected_words import mask_states, projection, words_of
         from ptune.seeds import mix
 
@@ -97,7 +97,7 @@ class AutoPrompt(Procedure):
         template = model.member(0).template
         rendered = Rendered(session.corpus.splits["train"], task, template, s.data.tokens, session.cache, "train")
         order = sorted(range(len(rendered)), key=lambda index: -rendered.lengths[index])
-        chosen = fitting(order, rendered.size, s.eval_batch_size, s.batch_tokens)
+        chosen = split_into_batches(order, rendered.size, s.eval_batch_size, s.batch_tokens)
         batches = (rendered.batch(few, Draw(s.seed, 0), "train") for few in chosen)
         states, targets = mask_states(model, 0, session.progress.follow("label words", batches, len(chosen)))
         seed = mix(s.seed, "label words")

@@ -114,11 +114,11 @@ class Joint(Procedure):
 
     def train(self, session: Any) -> dict[str, Any]:
         """Train to the end; a stage has the figures of each further task."""
-        from ptune.training import jointly
+        from ptune.training import train_multitask
 
         changes = further(self.tasks, self.data, session)
         others = [session.child(name, **changed) for name, changed in changes.items()]
-        figures, *of_others = jointly(session, others, self.temperature)
+        figures, *of_others = train_multitask(session, others, self.temperature)
         assert figures is not None
         metric = str(session.settings.metric)
         score = {"score": figures["best"]["report"][metric], "interval": figures["best"]["interval"]}

@@ -17,7 +17,7 @@ from ptune.model import Model
 from ptune.runs import shots
 from ptune.runs.folder import RunFolder, sha256
 from ptune.tasks import Task
-from ptune.templates import Showing
+from ptune.templates import DemonstrationTemplate
 
 NOTHING = hashlib.sha256().hexdigest()  # of a checkpoint without weights, which building the model tells
 
@@ -75,7 +75,7 @@ def restore_together(
         raise PtuneError(f"{paths[0]}: its model cannot be built ({said})") from error
     for member, folder in enumerate(folders):
         template = model.member(member).template
-        if isinstance(template, Showing):
+        if isinstance(template, DemonstrationTemplate):
             template.learn(shots.read(folder))
         try:
             model.load_stored(folder.read_tensors(), member)

@@ -211,10 +211,10 @@ class Template(ABC):
             told = told[: max(budget // 2 - lead, lead)] + told[-lead:] if len(told) > budget // 2 else told
         word, begin = 0, 0
         while True:
-            first, last = fitting(part.starts, ends, begin, word, budget)
+            first, last = widest_window(part.starts, ends, begin, word, budget)
             apart = marked is not None and not first <= marked < last
             if apart:
-                first, last = fitting(part.starts, ends, begin, word, max(budget - len(told), 1))
+                first, last = widest_window(part.starts, ends, begin, word, max(budget - len(told), 1))
             whole = part.ids[part.starts[first] : ends[last - 1]]
             ids = list(whole[: budget - len(told) if apart else budget])
             left = len(ids) < len(whole) or (last < len(ends) and self.overflow == "truncate")
@@ -323,7 +323,7 @@ class Template(ABC):
         return self.tokens.single(word, self.mask_lead)
 
 
-class Showing(Template):
+class DemonstrationTemplate(Template):
     """Templates whose rows show training examples beside a text."""
 
     @abstractmethod
@@ -350,7 +350,7 @@ def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
     return [part._replace(ids=part.ids[: lengths[i]]) if i in lengths else part for i, part in enumerate(parts)]
 
 
-def fitting(starts: Sequence[int], ends: Sequence[int], begin: int, word: int, budget: int) -> tuple[int, int]:
+def widest_window(starts: Sequence[int], ends: Sequence[int], begin: int, word: int, budget: int) -> tuple[int, int]:
     """The first word of a window and the one after its last: from `begin`, or from `word` where that leaves it no room.
 
     `word` is in it, however long.

@@ -15,7 +15,7 @@ import numpy as np
 
 from ptune.batch import Draw, Example, Extent, Row, Windows
 from ptune.seeds import mix
-from ptune.templates import Part, Parts, Showing
+from ptune.templates import DemonstrationTemplate, Part, Parts
 from ptune.templates.pattern import Pattern
 from ptune.tokens import Tokens
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ptune.injection import Shape
 
 
-class Demonstrations(Pattern, Showing):
+class Demonstrations(Pattern, DemonstrationTemplate):
     """shots: how many training examples are shown, of each label in order (per_label), or of all; null: every one.
     place: after the text or before it; samples: sets of them in evaluation, a row each, whose answers are averaged, the
     same ones in every evaluation of a run; training draws one anew each epoch, without the example itself.
@@ -134,7 +134,10 @@ class Demonstrations(Pattern, Showing):
         return self.samples if self.wanted else 1
 
     def learn(self, examples: Sequence[tuple[Example, float | Sequence[int] | Extent | str | None]]) -> None:
-        """See Showing; of a number, the label is the nearer end of the scale, the lower one in its middle."""
+        """See DemonstrationTemplate.
+
+        The label of a number is the nearer end of the scale, and the lower one in its middle.
+        """
         for example, target in examples:
             assert isinstance(target, int | float)
             label = target if isinstance(target, int) else int(2 * target > sum(map(float, self.labels)))
