@@ -29,7 +29,13 @@ from ptune.where import option
 if TYPE_CHECKING:
     import torch
 
+    from ptune.backbones import Backbone
+    from ptune.batch import Batch
+    from ptune.heads import Head
     from ptune.model import Model
+    from ptune.tasks import Task
+    from ptune.templates import Template
+    from ptune.tokens import Tokens
 
 T = TypeVar("T")
 UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device", "time_limit", "save_minutes", "observer")
@@ -273,10 +279,10 @@ def micro_batches(s: Train, runs: int = 1) -> int:
     return ranks.count() * max(1, of_rank)
 
 
-def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any]] = ()) -> Model:
+def assemble(runs: Sequence[Train], task: Task | Sequence[Task], beside: Sequence[tuple[Train, Task]] = ()) -> Model:
     """The model of one or more runs that share a backbone: on its device, weights loaded, prompts drawn from the seeds.
 
-    task: of all of them, or a list of each one's. beside: settings and task of further members, which have the first
+    task: of all of them, or each one's. beside: settings and task of further members, which have the first
     run's prompt, and a template and a head of their own.
     Raises ConfigError for what only the tokenizer can tell (a label word that is several tokens), before weights.
     """
@@ -296,7 +302,7 @@ def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any
         raise ValueError("runs that tune the backbone cannot share it")
     backbone = leaf(first.backbone, first.packages)
     tokens = backbone.tokens()
-    tasks = task if isinstance(task, list) else [task] * len(runs)
+    tasks = task if isinstance(task, Sequence) else [task] * len(runs)
     parts = [surroundings(s, of_run, backbone, tokens) for s, of_run in zip(runs, tasks, strict=True)]
     further = [surroundings(s, of_source, backbone, tokens) for s, of_source in beside]
     backbone.load(lm=any(head.lm for _, head in (*parts, *further)))
@@ -333,7 +339,7 @@ def assemble(runs: Sequence[Train], task: Any, beside: Sequence[tuple[Train, Any
     return model
 
 
-def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, Any]:
+def surroundings(s: Train, task: Task, backbone: Backbone, tokens: Tokens) -> tuple[Template, Head]:
     """The template and the head of a run, which need the tokenizer but no backbone weights."""
     import torch
 
@@ -394,7 +400,7 @@ def surroundings(s: Train, task: Any, backbone: Any, tokens: Any) -> tuple[Any, 
     return template, built
 
 
-def canary_batch(tokens: Any) -> Any:
+def canary_batch(tokens: Tokens) -> Batch:
     """A row of ordinary tokens to try a prefix on."""
     from ptune.batch import Row, collate
 

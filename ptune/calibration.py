@@ -7,7 +7,7 @@ calibration takes it away.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,10 +16,13 @@ from ptune.data.rendered import Rendered
 from ptune.heads.verbalizer import Verbalizer
 from ptune.model import Model
 
+if TYPE_CHECKING:
+    from ptune.tasks import Task
+
 CONTENT_FREE = ("N/A", "", "[MASK]")  # what every field says in turn
 
 
-def calibrate(model: Model, member: int, task: Any, max_len: int) -> None:
+def calibrate(model: Model, member: int, task: Task, max_len: int) -> None:
     """Shift the head's scores by the log-probabilities that texts without content get on average."""
     own = model.member(member)
     assert isinstance(own.head, Verbalizer)

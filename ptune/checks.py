@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptune import quantized, secrets
 from ptune.adapters import ADAPTERS, problems
@@ -14,6 +14,11 @@ from ptune.config import Data, Optim, Train
 from ptune.errors import nearest
 from ptune.leaves import check_leaf, leaf, target, with_defaults
 from ptune.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from ptune.backbones import Backbone
+    from ptune.injection import Shape
+    from ptune.tasks import Task
 
 LEAVES = ("task", "backbone", "method.template", "method.prompt", "method.head", "method.procedure")
 PROCEDURES = ("task", "backbone", "method.procedure")  # what a procedure has to have, to say that a task is not for it
@@ -277,7 +282,7 @@ def check_together(s: Train) -> Iterator[str]:
         yield "method.tune: 'none' trains nothing with this head and no prompt; did you mean 'all'?"
 
 
-def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
+def check_positions(s: Train, backbone: Backbone, task: Task) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
     taken, written = prompt_positions(s, backbone.shape), written_positions(s, backbone.shape, task)
     given = s.data.max_length is not None
@@ -299,23 +304,23 @@ def check_positions(s: Train, backbone: Any, task: Any) -> Iterator[str]:
         )
 
 
-def unset_length(s: Train, backbone: Any, task: Any) -> int:
+def unset_length(s: Train, backbone: Backbone, task: Task) -> int:
     """What data.max_length comes to where it is not set and `check_positions` finds nothing wrong."""
     return min(row_length(s, task), text_positions(s, backbone.shape, task))
 
 
-def row_length(s: Train, task: Any) -> int:
+def row_length(s: Train, task: Task) -> int:
     """How many tokens of text the template takes for the task where there is room."""
     template = target(s.method["template"]["_target_"], s.packages)
     return int(template.row_length(s.method["template"], task))
 
 
-def text_positions(s: Train, shape: Any, task: Any) -> int:
+def text_positions(s: Train, shape: Shape, task: Task) -> int:
     """How many positions of the backbone are left for text."""
     return int(shape.positions) - prompt_positions(s, shape) - written_positions(s, shape, task)
 
 
-def written_positions(s: Train, shape: Any, task: Any) -> int:
+def written_positions(s: Train, shape: Shape, task: Task) -> int:
     """How many positions, behind the text, are for what is written."""
     reads = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
     writes = reads == "text" or (reads == "mask" and task.masked == "text")
@@ -332,13 +337,13 @@ def check_adapter(tune: str, given: Any) -> Iterator[str]:
         yield from (f"method.adapter.{key}: {text}" for key, text in problems(tune, given or {}))
 
 
-def below(s: Train, shape: Any) -> int:
+def below(s: Train, shape: Shape) -> int:
     """How many of the lowest layers know nothing of the prompt."""
     prompt: int = target(s.method["prompt"]["_target_"], s.packages).below(s.method["prompt"], shape)
     return prompt
 
 
-def check_lower(s: Train, backbone: Any) -> Iterator[str]:
+def check_lower(s: Train, backbone: Backbone) -> Iterator[str]:
     """Only frozen layers below the lowest prompted one can be left out."""
     if not s.cache_layers:
         return
@@ -356,13 +361,13 @@ def check_lower(s: Train, backbone: Any) -> Iterator[str]:
         yield f"cache_layers: no layer is below the prompt; {f'{top} leaves some' if deep else 'leave it out'}"
 
 
-def prompt_positions(s: Train, shape: Any) -> int:
+def prompt_positions(s: Train, shape: Shape) -> int:
     """How many positions of the backbone the prompt takes."""
     length, offset = int(s.prompt_length.value or 0), s.method["prompt"].get("position_offset")
     return 0 if offset == "none" or (offset and shape.decoder_layers) else length
 
 
-def check_metric(s: Train, task: Any) -> Iterator[str]:
+def check_metric(s: Train, task: Task) -> Iterator[str]:
     """The metric that selects, where one is given, must be one the task computes."""
     known = list(task.score_names)
     if s.metric is not None and s.metric not in known:

@@ -22,8 +22,11 @@ from ptune.runs.folder import RunFolder, environment, sha256
 from ptune.runs.stages import Child, differences, with_changes
 
 if TYPE_CHECKING:
+    from ptune.data.rendered import Rendered
+    from ptune.model import Model
     from ptune.runs.evaluations import Evaluations
-    from ptune.tasks import Prediction
+    from ptune.runs.track import Tracker
+    from ptune.tasks import Prediction, Task
 
 log = logging.getLogger(__name__)
 FEW = 100  # examples of one split that are searched for in another
@@ -40,8 +43,8 @@ class AuxiliaryData:
 
     name: str
     settings: Train
-    task: Any
-    examples: Sequence[Any]
+    task: Task
+    examples: Sequence[Example]
     weight: float = 1.0
 
 
@@ -77,9 +80,9 @@ class Session:
         self.stages: dict[str, dict[str, Any]] = {}
         self.expected: int | None = None
         self.examples = None if stage is None else stage.examples
-        self.model: Any = None
+        self._model: Model | None = None
         self.member = 0
-        self.rendered: dict[str, Any] = {}
+        self.rendered: dict[str, Rendered] = {}
         self.auxiliary: Sequence[AuxiliaryData] = ()
         self.weight = 1.0
         self.start: Mapping[str, Any] = {}
@@ -116,7 +119,7 @@ class Session:
         for split, count in self.corpus.origin.get("left_out", {}).items():
             self.progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
 
-    def _tracker(self) -> Any:
+    def _tracker(self) -> Tracker:
         from ptune.runs.track import tracker
 
         s = self.settings
@@ -203,7 +206,7 @@ class Session:
         from ptune.evaluate import Request, predict
 
         s = self.settings
-        if self.model is None:
+        if self._model is None:
             model = build.assemble([s], self.task)
             model.load_stored(self.folder.read_tensors())
             self.join_model(model, self.member)
@@ -218,9 +221,13 @@ class Session:
         self.task = leaf(self.settings.task, self.settings.packages)
         self.folder.write_config(build.as_config(self.settings))
 
+    def leave_model(self) -> None:
+        """Hold the model no longer; `answer` builds it again from the folder."""
+        self._model = None
+
     def drop_weights(self) -> None:
         """Delete the tensors and checkpoints of a finished run; its figures stay."""
-        self.model = None
+        self.leave_model()
         self.folder.drop_tensors()
 
     def train(self, examples: Sequence[Example] | None = None, **changes: Any) -> dict[str, Any]:
@@ -296,21 +303,29 @@ class Session:
 
     # What training calls
 
-    def join_model(self, model: Any, member: int = 0) -> None:
+    @property
+    def model(self) -> Model:
+        """The model that the run is a member of, see `join_model`. Raises ValueError before it has one."""
+        if self._model is None:
+            raise ValueError("the run has no model yet")
+        return self._model
+
+    def join_model(self, model: Model, member: int = 0) -> None:
         """Become a member of a model; a template that shows training examples gets them, and the folder keeps them."""
         from ptune.runs import shots
         from ptune.templates import DemonstrationTemplate
 
-        self.model, self.member = model, member
+        self._model, self.member = model, member
         template = model.member(member).template
         if isinstance(template, DemonstrationTemplate):
             shown = shots.labeled(self.task, self.corpus.splits["train"])
             template.learn(shown)
             shots.write(self.folder, shown)
 
-    def render(self, split: str, examples: Sequence[Example] | None = None) -> Any:
+    def render(self, split: str, examples: Sequence[Example] | None = None) -> Rendered:
         """Render a split, or other examples in its place, with the template; tells the user what was cut."""
         from ptune.data.rendered import Rendered
+        from ptune.templates.demonstrations import Demonstrations
 
         template = self.model.member(self.member).template
         most = self.settings.data.tokens
@@ -320,7 +335,7 @@ class Session:
             share = 100 * rendered.cut / len(rendered)
             note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
             self.progress.say(note + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
-        if (worst := max(rendered.dropped)) > 0:
+        if isinstance(template, Demonstrations) and (worst := max(rendered.dropped)) > 0:
             fit, of = template.wanted - worst, sum(dropped > 0 for dropped in rendered.dropped)
             self.progress.warn(
                 f"{split}: {of} of {len(rendered)} examples have no room for all of {template.wanted} demonstrations; "

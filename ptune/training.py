@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ptune.progress import Progress
     from ptune.runs.folder import RunFolder
+    from ptune.runs.track import Tracker
     from ptune.session import AuxiliaryData, Session
     from ptune.templates import Template
 
@@ -43,7 +44,7 @@ WEIGHTS = "precision=bfloat16 or a smaller backbone needs less"
 class Recorder:
     """Passes the loop's events to the run folder, the tracker and the progress display."""
 
-    def __init__(self, folder: RunFolder, tracker: Any, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, tracker: Tracker, progress: Progress) -> None:
         self.folder, self.tracker, self.progress = folder, tracker, progress
 
     def record(self, event: Mapping[str, Any]) -> None:
@@ -196,7 +197,9 @@ def source(s: Train, stream: Stream, member: int, weight: float = 1.0) -> Source
     return Source(member, constant, weight)
 
 
-def own_run(session: Session, model: Model, stream: Any, steps_per_epoch: int, sources: Mapping[str, Source]) -> Run:
+def own_run(
+    session: Session, model: Model, stream: training_run.Stream, steps_per_epoch: int, sources: Mapping[str, Source]
+) -> Run:
     """The session's run on the batches of these sources, the first of which is its own."""
     others = {name: source.member for name, source in sources.items() if source.member != session.member}
     trained = model.trained(session.member, others)
@@ -242,7 +245,7 @@ def loop_run(
     )
 
 
-def observer(session: Session) -> Any:
+def observer(session: Session) -> training_run.Observer | None:
     """The observer of the run's evaluations, if the settings name one; stages have none."""
     s = session.settings
     if not s.observer or session.stage is not None:

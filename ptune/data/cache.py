@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptune.batch import Example
 from ptune.data import encoded, stored
@@ -30,6 +30,10 @@ from ptune.progress import Progress
 from ptune.readers import Reading
 from ptune.runs.folder import sha256
 from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
+    from ptune.templates import Template
 
 log = logging.getLogger(__name__)
 STARTED = time.time()
@@ -50,8 +54,8 @@ class Cache:
         self,
         split: Callable[[], Iterable[EncodedExample]],
         examples: Sequence[Example],
-        task: Any,
-        template: Any,
+        task: Task,
+        template: Template,
         max_len: int,
     ) -> Encoded | None:
         """The examples as `split` lays them out, which is done once; None where that is not kept."""
@@ -64,7 +68,7 @@ class Cache:
             Encoded,
         )
 
-    def stored(self, split: Callable[[Reading], Iterable[Read]], told: Mapping[str, Any], task: Any) -> Stored | None:
+    def stored(self, split: Callable[[Reading], Iterable[Read]], told: Mapping[str, Any], task: Task) -> Stored | None:
         """The examples that `split` reads, which is done once for what is told of their source; None as above."""
 
         def write(folder: Path) -> None:
@@ -117,7 +121,7 @@ class Cache:
         self.progress.warn(f"examples are not cached ({error}); data.cache=false turns this warning off")
 
 
-def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> str:
+def key(examples: Sequence[Example], task: Task, template: Template, max_len: int) -> str:
     """The checksum of all that parts, and the lengths of their rows, depend on.
 
     Raises TypeError where something of it has no value that could be written down.
@@ -143,7 +147,7 @@ def key(examples: Sequence[Example], task: Any, template: Any, max_len: int) -> 
     return digest.hexdigest()
 
 
-def source_key(told: Mapping[str, Any], task: Any) -> str:
+def source_key(told: Mapping[str, Any], task: Task) -> str:
     """The checksum of all that the records of a source, and whether a task takes them, depend on.
 
     Raises TypeError where something of it has no value that could be written down.
@@ -156,7 +160,7 @@ def source_key(told: Mapping[str, Any], task: Any) -> str:
     return hashlib.sha256(json.dumps({**told, **also}, default=plain).encode()).hexdigest()
 
 
-def template_settings(template: Any) -> list[Any]:
+def template_settings(template: Template) -> list[Any]:
     """A template as its settings, beside the tokenizer."""
     return [class_path(template), {k: v for k, v in vars(template).items() if k not in THE_TEMPLATES_OWN}]
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from inspect import signature
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptune.batch import Example
 from ptune.config import Data, Demo
@@ -28,6 +28,9 @@ from ptune.hub import Files, ways_on
 from ptune.readers import Reading, Record
 from ptune.runs.folder import sha256
 from ptune.seeds import mix
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 SPLITS = ("train", "dev", "test")
 LISTED = 2**14  # examples of a split that are kept in memory
@@ -100,7 +103,7 @@ class Source:
         return {"reader": reader, "given": given, "files": self.files(), "lenient": lenient}
 
 
-def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool = False) -> Corpus:
+def load(task: Task, settings: Data, cache: Cache | None = None, few_shot: bool = False) -> Corpus:
     """Every split of the task that the source has, cut to data.max_SPLIT; large ones stand in the cache, if any.
 
     few_shot: `held_out` are data.per_class further examples of each class of train. Raises UnavailableError where the
@@ -134,7 +137,7 @@ def load(task: Any, settings: Data, cache: Cache | None = None, few_shot: bool =
 
 
 def without_labels(
-    task: Any, settings: Data, corpus: Corpus, cache: Cache | None = None, scored: Sequence[str] | None = None
+    task: Task, settings: Data, corpus: Corpus, cache: Cache | None = None, scored: Sequence[str] | None = None
 ) -> tuple[list[Example], str]:
     """Examples whose labels, if they have some, are dropped, and which ones they are: the corpus's file of them, else
     the training examples that its settings left out, else a test split without labels.
@@ -176,7 +179,7 @@ def content_of(example: Example) -> str:
     return json.dumps(example.fields, sort_keys=True, default=repr)
 
 
-def look(task: Any, settings: Data) -> None:
+def look(task: Task, settings: Data) -> None:
     """See whether the task's data can be had, before anything that takes long: what is on the Hub is in its cache or
     the Hub answers, and original files are there and begin as they should.
 
@@ -194,7 +197,7 @@ def look(task: Any, settings: Data) -> None:
             raise UnavailableError(message)
 
 
-def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Source]:
+def sources(task: Task, settings: Data, origin: dict[str, Any]) -> dict[str, Source]:
     """The splits that there are, in the layout that was chosen; what `origin` says of where they are is filled in.
 
     Raises UnavailableError where there is no folder or data set to look in.
@@ -211,7 +214,7 @@ def sources(task: Any, settings: Data, origin: dict[str, Any]) -> dict[str, Sour
 
 
 def read(
-    task: Any, split: str, source: Source, lenient: bool, cache: Cache | None
+    task: Task, split: str, source: Source, lenient: bool, cache: Cache | None
 ) -> tuple[Sequence[Example], Reading]:
     """The examples of a split, and what their reading told; more of them than LISTED stand in the cache."""
 
@@ -229,12 +232,12 @@ def read(
     return [one.example for one in each(reading)], reading
 
 
-def examples(task: Any, source: Source, reading: Reading) -> Iterator[Example]:
+def examples(task: Task, source: Source, reading: Reading) -> Iterator[Example]:
     """The examples of a split, see `records`."""
     return (one.example for one in records(task, source, reading))
 
 
-def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
+def records(task: Task, source: Source, reading: Reading) -> Iterator[Read]:
     """The records of a split with their examples.
 
     Raises DataError where one is none, has the id of another (their predictions could not be told apart), or has its
@@ -263,12 +266,12 @@ def records(task: Any, source: Source, reading: Reading) -> Iterator[Read]:
             yield Read(number, record, example)
 
 
-def empty(task: Any, split: str, source: Source) -> str:
+def empty(task: Task, split: str, source: Source) -> str:
     """That a split holds nothing, for messages."""
     return f"{source.where}: no records; is this the {split} file of {task.name}?"
 
 
-def without_gold(task: Any, split: str, source: Source) -> str:
+def without_gold(task: Task, split: str, source: Source) -> str:
     """That no record of a split has its gold, with the names of what they have in its place, for messages."""
     first = next(source.records(Reading(lenient=True)), None)
     names = [*first.values] if first else []
@@ -292,7 +295,7 @@ def note(origin: dict[str, Any], split: str, reading: Reading) -> None:
         origin.setdefault("skipped", {})[split] = {"problems": len(reading.problems), "first": reading.problems[0]}
 
 
-def missing(task: Any, splits: Collection[str], origin: Mapping[str, Any]) -> str:
+def missing(task: Task, splits: Collection[str], origin: Mapping[str, Any]) -> str:
     """Which splits there must be and are not, and where they were looked for; else nothing."""
     without = [split for split in required(task) if split not in splits]
     if not without:
@@ -307,14 +310,14 @@ def missing(task: Any, splits: Collection[str], origin: Mapping[str, Any]) -> st
     return f"{task.name}: no {' and no '.join(without)} data in {origin['root']}; looked for {wanted}"
 
 
-def unlike_original(task: Any, counts: Mapping[str, int]) -> str:
+def unlike_original(task: Task, counts: Mapping[str, int]) -> str:
     """Which splits are not of the size that names the corpus (statistics.pinned), as a warning; else nothing."""
     said = task.source.get("statistics", {})
     differ = others(task, counts) if said.get("pinned") else []
     return f"NOT THE USUAL {task.name.upper()}: {'; '.join(differ)} ({said['from']})" if differ else ""
 
 
-def others(task: Any, counts: Mapping[str, int]) -> list[str]:
+def others(task: Task, counts: Mapping[str, int]) -> list[str]:
     """Which splits have another number of examples than is published."""
     published = task.source.get("statistics", {}).get("examples", {})
     return [
@@ -324,23 +327,23 @@ def others(task: Any, counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def required(task: Any) -> list[str]:
+def required(task: Task) -> list[str]:
     """The splits that there must be: train and dev, or all that a diagnostic has."""
     return [split for split in ("train", "dev") if split in task.source["files"]] or list(task.source["files"])
 
 
-def looked_for(task: Any, splits: Sequence[str]) -> str:
+def looked_for(task: Task, splits: Sequence[str]) -> str:
     """The file names of the splits, for messages."""
     return "; ".join(" or ".join(task.source["files"].get(split, ["(none)"])) for split in splits)
 
 
-def elsewhere(task: Any) -> str:
+def elsewhere(task: Task) -> str:
     """That the corpus is passed on in other layouts too, for messages; those beside one without a name are parts."""
     others = [name for name in task.source.get("layouts", ()) if task.source.get("layout", name) != name]
     return f"; for its other layout, set data.layout={' or '.join(others)}" if others else ""
 
 
-def file_sources(task: Any, root: Path, origin: dict[str, Any]) -> dict[str, Source]:
+def file_sources(task: Task, root: Path, origin: dict[str, Any]) -> dict[str, Source]:
     """Each split's original file, below `root` or its folder of the task's name."""
     if not root.is_dir():
         raise UnavailableError(
@@ -380,7 +383,7 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
     return told
 
 
-def on_hub(task: Any) -> Files:
+def on_hub(task: Task) -> Files:
     """Those of the task's data set. Raises UnavailableError where it is not on the Hub."""
     if "hub" not in task.source:
         raise not_on_the_hub(task)
@@ -394,7 +397,7 @@ def on_hub(task: Any) -> Files:
     return Files(hub["path"], hub["revision"], patterns, whole, "dataset")
 
 
-def files_on_hub(task: Any, folder: Path) -> dict[str, list[Path]]:
+def files_on_hub(task: Task, folder: Path) -> dict[str, list[Path]]:
     """The files of each split in the data set's folder, which may hold other configs' beside those of the task's."""
     hub, found = task.source["hub"], {}
     folder = folder / (hub.get("config") or "")
@@ -405,12 +408,12 @@ def files_on_hub(task: Any, folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def endings(task: Any) -> str:
+def endings(task: Task) -> str:
     """How the names of the data set's files end on the Hub."""
     return str(task.source["hub"].get("format") or "parquet")
 
 
-def out_of_reach(task: Any) -> UnavailableError:
+def out_of_reach(task: Task) -> UnavailableError:
     """That the task's data set is neither cached nor to be fetched."""
     return ways_on(
         f"task {task.name} ({task.source['hub']['path']})",
@@ -419,7 +422,7 @@ def out_of_reach(task: Any) -> UnavailableError:
     )
 
 
-def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
+def hub_sources(task: Task, origin: dict[str, Any]) -> dict[str, Source]:
     """Each split's files on the Hub at the task's revision."""
     folder = on_hub(task).fetch()
     if folder is None:
@@ -437,7 +440,7 @@ def hub_sources(task: Any, origin: dict[str, Any]) -> dict[str, Source]:
     return found
 
 
-def not_on_the_hub(task: Any) -> UnavailableError:
+def not_on_the_hub(task: Task) -> UnavailableError:
     """That the task's data set is not on the Hub, with what there is: the original files, and perhaps the demo's."""
     from ptune import demo
 

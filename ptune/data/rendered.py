@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ptune.data.encoded import FIGURES, EncodedExample
 from ptune.data.stored import Stored, name
 from ptune.errors import DataError
 from ptune.seeds import mix
+from ptune.tasks import OwnTexts, Task
 from ptune.templates import Parts, Template, lost_labels
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Rendered:
     def __init__(
         self,
         examples: Sequence[Example],
-        task: Any,
+        task: Task,
         template: Template,
         max_len: int,
         cache: Cache | None = None,
@@ -67,8 +68,9 @@ class Rendered:
         if self.soft:
             self.labels = len(self) if task.grouped else sum(self.training_counts)
 
-    def _encode(self, task: Any, index: int, example: Example) -> EncodedExample:
+    def _encode(self, task: Task, index: int, example: Example) -> EncodedExample:
         own = self.template.masked != "label"
+        candidates = [cast(OwnTexts, task).options(example)] if own else task.candidates(example)
         parts = [
             replace(
                 self.template.parts_with_text(index, shown, target),
@@ -76,7 +78,7 @@ class Rendered:
                 grouped=task.grouped and not own,
                 prompt=shown.prompt,
             )
-            for number, (shown, target) in enumerate([task.options(example)] if own else task.candidates(example))
+            for number, (shown, target) in enumerate(candidates)
         ]
         rows = self._make_rows(parts, Draw(0, 0))
         taught = self._make_rows(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows

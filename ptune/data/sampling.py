@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from ptune.data.stored import subset
 from ptune.errors import DataError
 from ptune.seeds import mix
 
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
-def check_classes(data: Data, task: Any) -> Iterator[str]:
+
+def check_classes(data: Data, task: Task) -> Iterator[str]:
     """K examples of each class need classes, and no other number of them."""
     if data.per_class is not None and not task.classes:
         yield (
@@ -50,7 +53,7 @@ def sample(
     return subset(examples, sorted(numbers[:most] if units is None else fill([units[i] for i in numbers], most)))
 
 
-def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: bool) -> dict[str, Sequence[Example]]:
+def by_class(task: Task, examples: Sequence[Example], settings: Data, few_shot: bool) -> dict[str, Sequence[Example]]:
     """`train`: the first data.per_class examples of each class, with a seed in its order, see `permutation`; of fewer
     those of more.
 
@@ -62,8 +65,8 @@ def by_class(task: Any, examples: Sequence[Example], settings: Data, few_shot: b
     classes = [task.class_of(example) for example in examples]
     found: dict[str, list[int]] = {}
     for index in permutation(len(classes), settings.draw, settings.draw_order):
-        if classes[index] is not None:
-            found.setdefault(classes[index], []).append(index)
+        if (label := classes[index]) is not None:
+            found.setdefault(label, []).append(index)
     wanted = 2 * count if few_shot else count
     for label in task.classes:
         if len(indices := found.get(label, [])) < wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptune.batch import Example
 from ptune.config import Train
@@ -18,12 +18,15 @@ from ptune.errors import ConfigError, DataError, PtuneError
 from ptune.leaves import leaf, target
 from ptune.tokens import Tokens
 
+if TYPE_CHECKING:
+    from ptune.tasks import Task
+
 SYNTHETIC = "SYNTHETIC DATA: ptune invented this corpus; scores say nothing about real language"
 UNREAD = ("patterns", "verbalizers")  # of a task's settings those that make no other examples
 
 
 def read_corpus(
-    s: Train, task: Any, cache: Cache | None = None, loaded: dict[str, Any] | None = None
+    s: Train, task: Task, cache: Cache | None = None, loaded: dict[str, Any] | None = None
 ) -> tuple[Any, str]:
     """The corpus with the splits that the protocol asks for, and the split that is reported.
 
@@ -66,7 +69,7 @@ def read_corpus(
     return corpus, report
 
 
-def suit(s: Train, task: Any, corpus: Any) -> None:
+def suit(s: Train, task: Task, corpus: Corpus) -> None:
     """Let the corpus decide what it has to, and keep it; of examples that ask for a word those that can be answered."""
 
     if decided := task.decide(corpus.splits):

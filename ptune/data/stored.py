@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,9 @@ import pyarrow as pa
 from ptune.batch import Example
 from ptune.data.arrow import Mapped, NotPlain, Sheet, manifest, seal
 from ptune.readers import Reading, Record
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 FORMAT = 2  # to be raised with every change of the schema or of what it means
 SCHEMA = pa.schema(
@@ -63,7 +66,7 @@ def write(folder: Path, split: Iterable[Read], reading: Reading) -> None:
 class Stored(Sequence[Example]):
     """The examples of a split that `write` wrote, or some of them, made anew each time by the task that made them."""
 
-    def __init__(self, folder: Path, task: Any) -> None:
+    def __init__(self, folder: Path, task: Task) -> None:
         """Of a folder that is whole."""
         told: Any = manifest(folder)
         self.task, self.key = task, told["files"]["records"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from ptune.batch import EVERY, IGNORED, Batch, Hidden, RowOutput
 from ptune.injection import Shape
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Head(nn.Module, ABC):
@@ -43,7 +46,7 @@ class Head(nn.Module, ABC):
     instead: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
 

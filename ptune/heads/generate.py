@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from ptune.errors import nearest
 from ptune.heads import Head, text_logits, text_loss
 from ptune.injection import Shape
 from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Generate(Head):
@@ -30,7 +33,7 @@ class Generate(Head):
     learns = False
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Head."""
         name = given.get("verbalizer")
         if task.readout not in ("text", "sequence"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from ptune.dropout import Dropout
 from ptune.heads import Head, fresh_linear, scalar_outputs, scale_of
 from ptune.injection import Shape
 from ptune.leaves import Chance
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 ROWS = ("sequence", "choice", "scalar")  # readouts of one vector a row
 
@@ -35,7 +38,7 @@ class Linear(Head):
     instead = MappingProxyType({"word": "ptune.heads.word.Word"})  # it would have an output for each word to learn
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.readout == "text":
             yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from ptune.dropout import Dropout
 from ptune.heads import Head, fresh_linear
 from ptune.injection import Shape
 from ptune.leaves import Chance
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Spans(Head):
@@ -24,7 +27,7 @@ class Spans(Head):
     reads = "marks"
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Head."""
         if not task.marks:
             yield "", f"spans reads marked words, but {task.name} marks none; use linear"

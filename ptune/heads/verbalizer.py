@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from ptune.heads.masks import (
 )
 from ptune.injection import Shape
 from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Verbalizer(Head):
@@ -62,7 +65,7 @@ class Verbalizer(Head):
     shift: Tensor
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.masked != "label":
             if shape.decoder_layers and not shape.sentinels:

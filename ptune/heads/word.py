@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from ptune.batch import Batch, Hidden, RowOutput
 from ptune.heads import Head
 from ptune.injection import Shape
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 SHOWN = 10  # of the best words
 
@@ -29,7 +32,7 @@ class Word(Head):
     ids: Tensor
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Head."""
         if task.readout != "word":
             yield (

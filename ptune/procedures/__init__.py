@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
+    from ptune.tasks import Task
 
 
 class Stage(NamedTuple):
@@ -36,7 +37,7 @@ class Procedure:
     searches: ClassVar[bool] = False
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) of a run of this procedure, before anything is read or loaded."""
         yield from ()
 

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ptune.config import Train
+    from ptune.heads.verbalizer import Verbalizer
     from ptune.injection import Shape
+    from ptune.prompts.trigger import Trigger
+    from ptune.session import Session
+    from ptune.tasks import Task
+    from ptune.templates import Template
     from ptune.tokens import Tokens
+    from ptune.training_run import Run
 
 FOUND = "searched"  # what the verbalizer of the words that were found is called
 
@@ -32,7 +38,7 @@ class AutoPrompt(Procedure):
     searches = True
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         head, prompt = (target(given.method[part]["_target_"], given.packages) for part in ("head", "prompt"))
         if not prompt.discrete:
@@ -78,13 +84,13 @@ class AutoPrompt(Procedure):
         self.measure, self.seconds = measure, seconds
         self.labels, self.words, self.epochs = labels, words, epochs
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """Label words where they are searched, then the trigger."""
         if self.labels == "search" and FOUND not in session.settings.task["verbalizers"]:
             yield Stage("labels", lambda: self.search_labels(session))
         yield Stage("trigger", lambda: self.search_trigger(session))
 
-    def search_labels(self, session: Any) -> dict[str, Any]:
+    def search_labels(self, session: Session) -> dict[str, Any]:
         """Find the label words, which the run's configuration says from then on."""
         from ptune import build
         from ptune.batch import Draw
@@ -101,6 +107,7 @@ class AutoPrompt(Procedure):
         batches = (rendered.batch(few, Draw(s.seed, 0), "train") for few in chosen)
         states, targets = mask_states(model, 0, session.progress.follow("label words", batches, len(chosen)))
         seed = mix(s.seed, "label words")
+        assert s.optim.lr is not None
         weight = projection(states, targets, len(task.labels), self.epochs, s.batch_size, s.optim.lr, seed)
         vectors, _ = model.backbone.lm_words()
         found = words_of(weight, vectors.detach(), template.tokens, template.mask_lead, self.words)
@@ -110,7 +117,7 @@ class AutoPrompt(Procedure):
         session.change_settings(task={"verbalizers": {FOUND: words}}, method={"head": {"name": FOUND}})
         return {"words": words}
 
-    def search_trigger(self, session: Any) -> dict[str, Any]:
+    def search_trigger(self, session: Session) -> dict[str, Any]:
         """Search, and tell what was found as text."""
         s = session.settings
         size = min(len(session.corpus.splits["train"]), s.batch_size * self.accumulate)
@@ -118,26 +125,36 @@ class AutoPrompt(Procedure):
         session.adapt = lambda run: self.adapt(session, run)
         still = {"dropout": 0.0, "attention_dropout": 0.0}
         figures: dict[str, Any] = session.train(batch_size=size, accumulate=micro, backbone=still)
-        member = session.model.member(session.member)
-        trigger = member.template.tokens.tokenizer.convert_ids_to_tokens(member.prompt.ids)
-        return {**figures, "found": {"trigger": trigger, "words": dict(member.head.label_words)}}
+        template, prompt, head = searched(session)
+        trigger = template.tokens.tokenizer.convert_ids_to_tokens(prompt.ids)
+        return {**figures, "found": {"trigger": trigger, "words": dict(head.label_words)}}
 
-    def adapt(self, session: Any, run: Any) -> None:
+    def adapt(self, session: Session, run: Run) -> None:
         """Let the loop's run search: its stepper, how long it goes on, and when it is evaluated."""
         from ptune.data.rendered import Stream
         from ptune.prompts.hotflip import Budget, HotFlip
         from ptune.seeds import mix
 
-        s, member = session.settings, session.model.member(session.member)
+        s, (template, prompt, head) = session.settings, searched(session)
         other = mix(s.seed, "candidates")
         rendered = session.rendered["train"]
         fresh = Stream(rendered, s.batch_size, s.accumulate or 1, other, s.data.bucket, s.batch_tokens)
-        tokens = member.template.tokens
-        allowed = takeable(tokens, len(member.prompt.embedding), member.head.ids.tolist())
+        allowed = takeable(template.tokens, len(prompt.embedding), head.ids.tolist())
         run.stepper = HotFlip(session.model, session.member, fresh, allowed, self.candidates, self.measure, s.seed)
         run.steps = self.iterations if s.max_steps is None else min(self.iterations, s.max_steps)
         run.eval_every = s.eval_every or 1
         run.stopper = Budget(s.patience, seconds=self.seconds, passed=lambda: run.seconds)
+
+
+def searched(session: Session) -> tuple[Template, Trigger, Verbalizer]:
+    """The template, the trigger and the head of the run's model."""
+    from ptune.heads.verbalizer import Verbalizer
+    from ptune.prompts.trigger import Trigger
+
+    member = session.model.member(session.member)
+    assert isinstance(member.prompt, Trigger)
+    assert isinstance(member.head, Verbalizer)
+    return member.template, member.prompt, member.head
 
 
 def takeable(tokens: Tokens, size: int, labels: Sequence[int]) -> Tensor:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ptune.batch import Example
     from ptune.config import Train
     from ptune.injection import Shape
+    from ptune.session import Session
+    from ptune.tasks import Task
 
 
 READOUTS = ("sequence", "token", "choice", "scalar")
@@ -29,7 +31,7 @@ class Classic(Procedure):
     backbone = False
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         name, settings = given.method["name"], given.method["procedure"]
         if not given.method.get("encoder"):
@@ -65,14 +67,14 @@ class Classic(Procedure):
     ) -> None:
         self.vectors, self.max_words, self.min_count, self.lowercase = vectors, max_words, min_count, lowercase
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """List the words, then train."""
         session.settings.backbone["path"] = str(session.folder.path)
         if not session.folder.file("tokenizer.json").is_file():
             yield Stage("words", lambda: self.words(session))
         yield Stage("train", session.train)
 
-    def words(self, session: Any) -> dict[str, Any]:
+    def words(self, session: Session) -> dict[str, Any]:
         """Write the tokenizer, and the vectors of its words that the file has."""
         from ptune.backbones.bilstm import pieces, word_tokenizer
         from ptune.runs.folder import write_atomically
@@ -127,7 +129,7 @@ def write_vectors(path: Path, tokenizer: Any, words: Iterable[str], found: dict[
     write_atomically(path, save(tensors))
 
 
-def shown_texts(task: Any, examples: Iterable[Example]) -> Iterator[str]:
+def shown_texts(task: Task, examples: Iterable[Example]) -> Iterator[str]:
     """Every text that the plain template shows of some examples; of words that are tagged each one."""
     for example in examples:
         for candidate, _ in task.candidates(example):

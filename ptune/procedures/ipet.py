@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
     from ptune.session import Session
+    from ptune.tasks import Task
 
 FIRST = 10  # examples of the first training set where none is labeled
 MOST_LIKELY = 100  # and of each label the examples that it is drawn from
@@ -39,7 +40,7 @@ class Ipet(Pet):
     """
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         settings = with_defaults(cls, given.method["procedure"])
         yield from (found := list(super().problems(given, shape, task)))

@@ -7,7 +7,7 @@ label one of its own, those by which the untrained model gets most of the exampl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from ptune.progress import Progress
 from ptune.runs.stages import with_changes
 from ptune.session import Session
 from ptune.tokens import Tokens
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 BATCH = 32
 MARKERS = ("\u0120", "\u2581")  # what byte-level and SentencePiece vocabularies begin a word with
@@ -76,7 +79,7 @@ def search(
     }
 
 
-def golden(task: Any, examples: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def golden(task: Task, examples: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """What is scored against [N], see `combinations`, and the label of each example [N]: the nearer end of a number.
 
     Raises DataError for a label that no example has.

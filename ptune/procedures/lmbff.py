@@ -14,6 +14,8 @@ from ptune.procedures import Procedure, Stage, Work
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
+    from ptune.session import Session
+    from ptune.tasks import Task
 
 PATTERN = "ptune.templates.pattern.Pattern"  # what is searched for is ranked without demonstrations
 FOUND = "found"  # what the pattern and the verbalizer that are found are called
@@ -52,7 +54,7 @@ class LmBff(Procedure):
         self.ensemble = ensemble
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         here, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
         counts = ("k_likely", "n_pairs", "k_neighbors", "combinations", "beam", "length", "n_templates", "ensemble")
@@ -71,7 +73,7 @@ class LmBff(Procedure):
         words = (1 + settings["n_pairs"]) * settings["words"]
         return Work(steps * (templates + words + (settings["ensemble"] or 1)))
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """Each search, with a training for every candidate and for what is written, and the training that counts."""
         self.results: dict[str, Any] = {}
         if self.templates:
@@ -83,7 +85,7 @@ class LmBff(Procedure):
         else:
             yield Stage("train", lambda: {**session.train(), **self.results})
 
-    def find_template(self, session: Any) -> dict[str, Any]:
+    def find_template(self, session: Session) -> dict[str, Any]:
         """The pattern by which training goes best, of those that the writer has written."""
         from ptune.procedures.writer import search
 
@@ -107,7 +109,7 @@ class LmBff(Procedure):
         pattern = {"text": text, **({"verbalizer": self.verbalizer} if self.verbalizer else {})}
         return {"task": {"patterns": {FOUND: pattern}}, "method": {"template": {"name": FOUND}}}
 
-    def vote(self, session: Any) -> dict[str, Any]:
+    def vote(self, session: Session) -> dict[str, Any]:
         """Train as the method does with each of the templates that rank best; the mean of their logits answers."""
         from ptune.procedures.pet import decode_logits, merge_logits, scores_of
         from ptune.runs.accounting import joint_account
@@ -137,7 +139,7 @@ class LmBff(Procedure):
         chosen = f"what is found, by the highest {session.settings.metric} on {session.settings.select_on}"
         return {**figures, "ensemble": told, "selection": chosen}
 
-    def find_words(self, session: Any) -> dict[str, Any]:
+    def find_words(self, session: Session) -> dict[str, Any]:
         """The label words by which training goes best, of those by which the untrained model does."""
         from ptune.procedures.likely_words import search
 
@@ -156,18 +158,23 @@ class LmBff(Procedure):
         self.results["label_words"] = ranked
         return ranked
 
-    def rendering(self, session: Any) -> dict[str, Any]:
+    def rendering(self, session: Session) -> dict[str, Any]:
         """The pattern that the method demonstrates, alone."""
         return {"_target_": PATTERN, "name": session.settings.method["template"].get("name")}
 
-    def search_once(self, session: Any, name: str, search: Any) -> dict[str, Any]:
+    def search_once(self, session: Session, name: str, search: Any) -> dict[str, Any]:
         """What a search found, which is done once and stands in the run folder."""
         if not session.folder.file(name).is_file():
             session.folder.write_json(name, search())
         return dict(session.folder.read_json(name))
 
     def train_candidates(
-        self, session: Any, kind: str, candidates: Sequence[Mapping[str, Any]], written: Mapping[str, Any], changes: Any
+        self,
+        session: Session,
+        kind: str,
+        candidates: Sequence[Mapping[str, Any]],
+        written: Mapping[str, Any],
+        changes: Any,
     ) -> dict[str, Any]:
         """Train with each candidate, and with what is written beside them; the best, of equals the first."""
         session.expected = len(session.stages) + len(candidates) + 1
@@ -181,7 +188,7 @@ class LmBff(Procedure):
             "ranked": scored[1:],
         }
 
-    def selecting_score(self, session: Any, name: str, changes: Mapping[str, Any]) -> float:
+    def selecting_score(self, session: Session, name: str, changes: Mapping[str, Any]) -> float:
         """The score that selects, of a training with some changes."""
         child = session.child(name, **changes)
         score = float(child.complete()["selected"])
@@ -189,7 +196,7 @@ class LmBff(Procedure):
             child.drop_weights()
         return score
 
-    def tell(self, session: Any, what: str, ranked: Mapping[str, Any], said: Any) -> None:
+    def tell(self, session: Session, what: str, ranked: Mapping[str, Any], said: Any) -> None:
         """What was found beside what is written."""
         for which in ("found", "written"):
             each = ranked[which]

@@ -18,6 +18,8 @@ from ptune.runs.folder import RunFolder, intact, read_checkpoint
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
+    from ptune.session import Session
+    from ptune.tasks import Task
 
 JOINT = "joint"  # the stage, and its folder
 
@@ -50,7 +52,7 @@ class Multitask(Procedure):
             self.joint["optim"] = {"lr": lr, "prompt_lr": None, "head_lr": None, "backbone_lr": None}
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         for name, settings in given.method["procedure"]["tasks"].items():
             if settings.get("name") != name:
@@ -59,7 +61,7 @@ class Multitask(Procedure):
                     f"names the task {settings.get('name')}; use that task's own name",
                 )
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """The joint phase, then each task alone, the run's own last."""
         others = further(self.tasks, self.data, session)
         session.expected = 1 + len(others)
@@ -68,21 +70,21 @@ class Multitask(Procedure):
             yield Stage(name, partial(self.alone, session, name, others))
         yield Stage("train", partial(self.own, session, others))
 
-    def train_jointly(self, session: Any) -> dict[str, Any]:
+    def train_jointly(self, session: Session) -> dict[str, Any]:
         """Train on all tasks."""
         settings = {"tasks": self.tasks, "temperature": self.temperature, "data": self.data}
         procedure = {"_target_": f"{Joint.__module__}.{Joint.__name__}", **settings}
         found: dict[str, Any] = session.child(JOINT, **self.joint, method={"procedure": procedure}).complete()
         return found
 
-    def alone(self, session: Any, name: str, others: Mapping[str, Any]) -> dict[str, Any]:
+    def alone(self, session: Session, name: str, others: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with another task than the run's."""
         child = session.child(name, **others[name])
         child.start = start(session, name, others)
         found: dict[str, Any] = child.complete()
         return found
 
-    def own(self, session: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+    def own(self, session: Session, others: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with the run's own task, and put everybody's figures together."""
         session.start = start(session, session.task.name, others)
         figures = session.train()
@@ -108,11 +110,11 @@ class Joint(Procedure):
     ) -> None:
         self.tasks, self.temperature, self.data = tasks, temperature, data
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """One stage."""
         yield Stage("train", partial(self.train, session))
 
-    def train(self, session: Any) -> dict[str, Any]:
+    def train(self, session: Session) -> dict[str, Any]:
         """Train to the end; a stage has the figures of each further task."""
         from ptune.training import train_multitask
 
@@ -137,7 +139,7 @@ class Joint(Procedure):
 
 
 def further(
-    tasks: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]] | None, session: Any
+    tasks: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]] | None, session: Session
 ) -> dict[str, dict[str, Any]]:
     """By task, what a run of it has other than the session's own; a layout of files is of that one's corpus.
 
@@ -158,12 +160,12 @@ def further(
     }
 
 
-def joint_folder(session: Any) -> RunFolder:
+def joint_folder(session: Session) -> RunFolder:
     """The run folder of the joint phase."""
     return RunFolder(session.folder.file("stages") / JOINT)
 
 
-def start(session: Any, task: str, others: Mapping[str, Any]) -> dict[str, Any]:
+def start(session: Session, task: str, others: Mapping[str, Any]) -> dict[str, Any]:
     """What the joint phase, at its best, has learned of a task: by name, as a run of it alone has it.
 
     Raises PtuneError where it is damaged.

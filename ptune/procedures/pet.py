@@ -61,7 +61,7 @@ class Pet(Procedure):
     zero_shot = False  # whether the labels of train are of no use, see Ipet
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         here, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
         if task.readout != "sequence" and not (task.readout == "choice" and task.grouped):
@@ -284,7 +284,7 @@ class Pet(Procedure):
 
     def done(self, child: Session) -> None:
         """Nothing more is asked of a stage."""
-        child.model = None
+        child.leave_model()
         if not self.keep_weights:
             child.drop_weights()
 
@@ -302,12 +302,12 @@ class Pet(Procedure):
         session.progress.table(["", f"{session.report_on} {session.settings.metric}"], rows)
 
 
-def known_to(settings: Mapping[str, Any], task: Any) -> list[str]:
+def known_to(settings: Mapping[str, Any], task: Task) -> list[str]:
     """The names of the patterns that are trained: those in the settings, else the task's own."""
     return list(settings["patterns"] or pet_patterns(task))
 
 
-def pet_patterns(task: Any) -> list[str]:
+def pet_patterns(task: Task) -> list[str]:
     """The names of a task's PET patterns."""
     return [name for name in task.patterns if name.startswith(PATTERN)]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ptune.procedures import Procedure, Stage
+
+if TYPE_CHECKING:
+    from ptune.session import Session
 
 
 class Single(Procedure):
@@ -13,6 +16,6 @@ class Single(Procedure):
 
     fuses = True
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """One stage."""
         yield Stage("train", session.train)

@@ -15,7 +15,8 @@ from ptune.procedures import Procedure, Stage
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
-    from ptune.tasks import Prediction
+    from ptune.session import Session
+    from ptune.tasks import Prediction, Task
 
 UNSEEN = -100.0  # the log-probability of a class that no training example has
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -35,7 +36,7 @@ class TfidfNB(Procedure):
     keeps = False
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         asked = {"token": "one label per word", "span": "a part of one", "scalar": "a number"}
         asked |= {"word": "a word of its own", "text": "a text to be written"}
@@ -60,11 +61,11 @@ class TfidfNB(Procedure):
         self.variant, self.smoothing = variant, list(smoothing or SMOOTHING)
         self.ngrams, self.min_count, self.sublinear = ngrams, min_count, sublinear
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """One stage."""
         yield Stage("fit", lambda: self.fit(session))
 
-    def fit(self, session: Any) -> dict[str, Any]:
+    def fit(self, session: Session) -> dict[str, Any]:
         """Fit with each smoothing, keep the best, report it."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -79,7 +80,7 @@ class TfidfNB(Procedure):
         models = {
             alpha: Bayes(task, vectorizer, self.make_estimator(alpha).fit(terms, targets)) for alpha in self.smoothing
         }
-        scores = {a: session.evaluations.by(model, s.select_on).scores[s.metric] for a, model in models.items()}
+        scores = {a: session.evaluations.by(model, s.select_on).scores[str(s.metric)] for a, model in models.items()}
         best = max(scores, key=lambda alpha: scores[alpha])
         told = {
             "smoothing": {"chosen": best, "scores": {str(alpha): score for alpha, score in scores.items()}},
@@ -100,7 +101,7 @@ class TfidfNB(Procedure):
 class Bayes:
     """A fitted vectorizer and naive Bayes as a predictor of a task's examples."""
 
-    def __init__(self, task: Any, vectorizer: Any, fitted: Any) -> None:
+    def __init__(self, task: Task, vectorizer: Any, fitted: Any) -> None:
         self.task, self.vectorizer, self.fitted = task, vectorizer, fitted
         log_priors = fitted.class_log_prior_
         self.size = int(fitted.feature_log_prob_.size + log_priors.size + vectorizer.idf_.size)
@@ -123,7 +124,7 @@ class Bayes:
         return predictions
 
 
-def texts_and_classes(task: Any, examples: Sequence[Example]) -> tuple[list[str], list[int]]:
+def texts_and_classes(task: Task, examples: Sequence[Example]) -> tuple[list[str], list[int]]:
     """The text of each example, or of each of its candidates, and its class (-1 where there is none)."""
     texts, targets = [], []
     for example in examples:
@@ -133,5 +134,5 @@ def texts_and_classes(task: Any, examples: Sequence[Example]) -> tuple[list[str]
                 for segment in task.segments or task.fields
             )
             texts.append(" ".join(parts))
-            targets.append(-1 if target is None else target)
+            targets.append(target if isinstance(target, int) else -1)
     return texts, targets

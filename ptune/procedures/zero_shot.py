@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ptune.leaves import target
 from ptune.procedures import Procedure, Stage
@@ -11,6 +11,8 @@ from ptune.procedures import Procedure, Stage
 if TYPE_CHECKING:
     from ptune.config import Train
     from ptune.injection import Shape
+    from ptune.session import Session
+    from ptune.tasks import Task
 
 WANTED = {"token": "one label a word", "span": "a part of one"}  # which an untrained head would guess
 
@@ -21,7 +23,7 @@ class ZeroShot(Procedure):
     trains = False
 
     @classmethod
-    def problems(cls, given: Train, shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         head = target(given.method["head"]["_target_"], given.packages)
         if task.readout in WANTED and task.masked == "label" and getattr(head, "reads", None) != "text":
@@ -32,6 +34,6 @@ class ZeroShot(Procedure):
                 "method=ptv2",
             )
 
-    def stages(self, session: Any) -> Iterator[Stage]:
+    def stages(self, session: Session) -> Iterator[Stage]:
         """One stage."""
         yield Stage("evaluate", session.report_untrained)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from ptune.injection import Injection, Shape
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Prompt(nn.Module, ABC):
@@ -27,7 +30,7 @@ class Prompt(nn.Module, ABC):
     length: int
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from ptune.errors import nearest
 from ptune.injection import KV, Injection, Shape, Vocabulary
 from ptune.leaves import Chance
 from ptune.prompts import Prompt
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Deep(Prompt):
@@ -34,7 +37,7 @@ class Deep(Prompt):
     place = "layers"
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Prompt."""
         sites = given.get("sites")
         if sites is not None and not sites:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from ptune.injection import Injection, Shape, Vocabulary
 from ptune.leaves import Chance
 from ptune.prompts import Prompt
 from ptune.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 COMMON = 5000  # Lester et al. sample from the 5,000 most common tokens, the first ids of their vocabulary
 
@@ -29,7 +32,7 @@ class Soft(Prompt):
     place = "front"
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Prompt."""
         if given.get("init") == "text" and not given.get("init_text"):
             yield "init_text", "init=text needs the words to start from, such as init_text='does the premise entail'"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ptune.injection import Injection, Shape, Vocabulary
 from ptune.prompts import Prompt
+
+if TYPE_CHECKING:
+    from ptune.tasks import Task
 
 
 class Trigger(Prompt):
@@ -23,7 +26,7 @@ class Trigger(Prompt):
     embedding: Tensor
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Prompt."""
         if given.get("tokens", 3) < 1:
             yield "tokens", f"{given['tokens']} is too small; at least 1"

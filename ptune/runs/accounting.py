@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ptune.model import Model
 
 
 def reading(rendered: Mapping[str, Any]) -> dict[str, dict[str, float] | None]:
@@ -35,7 +38,7 @@ def joint_account(parameters: Sequence[Mapping[str, float]]) -> dict[str, float]
     return {**summed, "percent": 100 * summed["trained"] / total, "backbone_total": total, "models": len(parameters)}
 
 
-def accounting(model: Any, member: int, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
+def accounting(model: Model, member: int, tensors: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Parameters that learn (by part), what is stored after folding, the share of the backbone's, and bytes on disk."""
     trained = model.trained(member)
     parts = {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ptune.data.corpora import Corpus
     from ptune.data.rendered import Rendered
     from ptune.model import Model
+    from ptune.runs.track import Tracker
+    from ptune.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,11 @@ class Evaluations:
     """The evaluations of a run, or of a stage of one, written to its folder and tracker."""
 
     settings: Train
-    task: Any
+    task: Task
     corpus: Corpus
     report_on: str
     folder: RunFolder
-    tracker: Any
+    tracker: Tracker
 
     def of(self, model: Model, member: int, rendered: Mapping[str, Rendered], split: str) -> Evaluation:
         """Evaluate a member of the model on a split."""

@@ -59,6 +59,7 @@ class Task(ABC):
     shortest: tuple[int, str] = (1, "")
     also: ClassVar[tuple[str, ...]] = ("idx",)
     name: str
+    version: int
     source: dict[str, Any]
     labels: list[str]
     label: str = "label"

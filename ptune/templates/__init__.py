@@ -20,6 +20,7 @@ from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
+    from ptune.tasks import Task
 
 RECENT = 8  # texts whose ids are kept
 
@@ -83,12 +84,12 @@ class Template(ABC):
     longest: int = 0  # tokens of a text to be generated, the end token counted
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """(setting, what is wrong with it) for this backbone and task, before any weight is loaded."""
         yield from ()
 
     @classmethod
-    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any, family: str | None) -> int | None:
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Task, family: str | None) -> int | None:
         """How many pseudo tokens there are places for with these settings, where the template says it.
 
         family: patterns whose names begin so are preferred.
@@ -96,7 +97,7 @@ class Template(ABC):
         return None
 
     @classmethod
-    def row_length(cls, given: Mapping[str, Any], task: Any) -> int:
+    def row_length(cls, given: Mapping[str, Any], task: Task) -> int:
         """How many tokens a row has at most where data.max_length does not say it."""
         return int(task.max_length)
 

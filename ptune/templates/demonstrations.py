@@ -21,6 +21,7 @@ from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
+    from ptune.tasks import Task
 
 
 class Demonstrations(Pattern, DemonstrationTemplate):
@@ -41,7 +42,7 @@ class Demonstrations(Pattern, DemonstrationTemplate):
     drawn: ClassVar[bool] = True
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Template."""
         yield from super().problems(given, shape, task)
         if task.readout not in ("sequence", "scalar") or task.grouped or task.masked != "label":
@@ -66,7 +67,7 @@ class Demonstrations(Pattern, DemonstrationTemplate):
             )
 
     @classmethod
-    def row_length(cls, given: Mapping[str, Any], task: Any) -> int:
+    def row_length(cls, given: Mapping[str, Any], task: Task) -> int:
         """See Template."""
         return int(given.get("max_length") or 2 * task.max_length)
 

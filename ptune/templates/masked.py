@@ -15,6 +15,7 @@ from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
+    from ptune.tasks import Task
 
 HIDDEN, REPLACED = 0.8, 0.1  # of the chosen tokens: by the mask, by any token; the rest stays as it is
 
@@ -29,7 +30,7 @@ class Masked(Pattern):
     drawn = True
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Template."""
         yield from super().problems(given, shape, task)
         if shape.causal or shape.sentinels:

@@ -22,6 +22,7 @@ from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
+    from ptune.tasks import Task
 
 MARKS = ("mask", "prompt", "sep")
 FORMS = ("", "bare", "lower", "phrase", "joined")
@@ -93,7 +94,7 @@ class Pattern(Template):
     fills = True
 
     @classmethod
-    def places(cls, given: Mapping[str, Any], shape: Shape, task: Any, family: str | None) -> int | None:
+    def places(cls, given: Mapping[str, Any], shape: Shape, task: Task, family: str | None) -> int | None:
         """See Template. Raises ValueError for a pattern that is none."""
         every = task.patterns
         fit = usable(every, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
@@ -101,7 +102,7 @@ class Pattern(Template):
         return sum(numbers(every[name]["text"])) or None if name in every else None
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Template."""
         name, fields = given.get("name"), [*task.fields, *task.beside]
         for key, least in (("choices", 2), ("spare", 0)):

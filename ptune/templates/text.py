@@ -11,6 +11,7 @@ from ptune.tokens import Tokens
 
 if TYPE_CHECKING:
     from ptune.injection import Shape
+    from ptune.tasks import Task
 
 
 class Text(Template):
@@ -21,7 +22,7 @@ class Text(Template):
     """
 
     @classmethod
-    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Any) -> Iterator[tuple[str, str]]:
+    def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Template."""
         if task.readout not in ("sequence", "scalar", "text"):
             yield "", f"text writes texts after their names, but {task.name} asks for more than texts; use plain"
