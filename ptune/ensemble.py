@@ -31,10 +31,10 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     from ptune.data.cache import Cache
     from ptune.data.corpora import cache_folder
     from ptune.data.rendered import Rendered
-    from ptune.data.splits import SYNTHETIC, read_corpus
+    from ptune.data.splits import read_corpus
     from ptune.data.stored import account
     from ptune.evaluate import Evaluation, Request, predict_together, prediction_rows
-    from ptune.runs.asked import split_changed
+    from ptune.runs.asked import announce, labeled_split, split_changed
     from ptune.runs.restore import restore_together
 
     if s.task is not None or s.data is not None:
@@ -53,18 +53,13 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
             )
     cache = Cache(cache_folder, progress, first.settings.data.cache)
     corpus, reported = read_corpus(first.settings, first.task, cache)
-    split = s.split or reported
-    if not corpus.labeled(split):
-        labeled = [name for name in corpus.splits if corpus.labeled(name)]
-        what = "labels for" if split in corpus.splits else "split"
-        raise ConfigError([f"split: {first.task.name} has no {what} '{split}'; one of: {', '.join(labeled)}"])
+    split = labeled_split(first.task, corpus, s.split or reported)
     if problem := unlike(runs, corpus, split):
         others = [name for name in corpus.splits if name != "train" and corpus.labeled(name)]
         fair = [name for name in others if not unlike(runs, corpus, name)]
         cure = f"one of: {', '.join(fair)}" if fair else "runs with the same held_out_seed hold out the same examples"
         raise ConfigError([f"split: {problem}; {cure}"])
-    if corpus.synthetic:
-        progress.say(SYNTHETIC, style="bold yellow")
+    announce(corpus, progress)
     examples = corpus.splits[split]
     checksum = account(examples)["sha256"]
     other = split_changed(first, split, checksum, progress)

@@ -13,7 +13,10 @@ from ptune.errors import ConfigError
 from ptune.progress import Progress, interval_text
 
 if TYPE_CHECKING:
+    from ptune.data.cache import Cache
+    from ptune.data.corpora import Corpus
     from ptune.runs.restore import Restored
+    from ptune.tasks import Task
 
 
 def main(cfg: DictConfig) -> None:
@@ -28,91 +31,89 @@ def main(cfg: DictConfig) -> None:
     of_task = task_problems(s.task, s.packages) if s.task is not None else []
     if problems := [*too_small({"batch_size": s.batch_size}), *unread_root(s.data), *of_task]:
         raise ConfigError(problems)
-    from ptune.breakdown import breakdown, tables
-    from ptune.data.cache import Cache
-    from ptune.data.corpora import cache_folder, load
-    from ptune.data.rendered import Rendered
-    from ptune.data.splits import SYNTHETIC, read_corpus, suit
-    from ptune.data.stored import account
     from ptune.ensemble import ensemble
-    from ptune.evaluate import Request, evaluate, evaluate_majority, prediction_rows
-    from ptune.runs.asked import another, split_changed, without_limits
     from ptune.runs.restore import folders, restore
 
     with Progress(s.quiet) as progress:
         if len(paths := folders(s.run)) > 1:
             ensemble(s, paths, progress)
-            return
-        run = restore(s.run, s.device, packages=s.packages)
-        if s.task is None and s.data is not None:
+        else:
+            evaluate_again(s, restore(s.run, s.device, packages=s.packages), progress)
+
+
+def evaluate_again(s: Eval, run: Restored, progress: Progress) -> None:
+    """Score one run. Raises ConfigError for a split without labels, and for a task that the run cannot answer."""
+    from ptune.breakdown import breakdown, tables
+    from ptune.data.cache import Cache
+    from ptune.data.corpora import cache_folder
+    from ptune.data.rendered import Rendered
+    from ptune.data.stored import account
+    from ptune.evaluate import Request, evaluate, evaluate_majority, prediction_rows
+    from ptune.runs.asked import announce, labeled_split, split_changed
+
+    cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)
+    task, corpus, reported = corpus_of(s, run, cache)
+    split = labeled_split(task, corpus, s.split or reported)
+    announce(corpus, progress)
+    examples = corpus.splits[split]
+    checksum = account(examples)["sha256"]
+    changed = s.task is None and split_changed(run, split, checksum, progress)
+    template, most = run.model.member(0).template, run.settings.data.tokens
+    rendered = Rendered(examples, task, template, most, cache, split)
+    found = evaluate(run.model, Request(0, task, examples, rendered), split, s.batch_size)
+    majority = evaluate_majority(task, corpus.splits.get("train", examples), split, examples)
+    metric = str(run.settings.metric) if s.task is None else task.headline
+    interval, broken_down = found.interval(task, metric), breakdown(task, found, metric)
+    name = split if s.task is None else f"{task.name}_{split}"
+    run.folder.write_json(f"breakdowns/eval_{name}.json", broken_down)
+    if s.task is not None:
+        run.folder.write_jsonl(f"predictions_{name}.jsonl", prediction_rows(found))
+    run.folder.write_json(
+        f"eval_{name}.json",
+        {
+            **({"task": task.name} if s.task is not None else {}),
+            "split": split,
+            "examples": len(examples),
+            "sha256": checksum,
+            **({"changed": True} if changed else {}),
+            "scores": found.scores,
+            "metric": metric,
+            "interval": interval,
+            "majority": majority.scores,
+            "breakdown": f"breakdowns/eval_{name}.json",
+            **rendered.reading(),
+            "seconds": found.seconds,
+            "synthetic": corpus.synthetic,
+            "data": corpus.origin,
+        },
+    )
+    progress.table(
+        ["metric", split, "95% interval", "majority"],
+        [
+            [key, f"{value:.2f}", interval_text(interval) if key == metric else "", f"{majority.scores[key]:.2f}"]
+            for key, value in found.scores.items()
+        ],
+        title=f"{run.settings.method['name']} on {task.name}{' (synthetic)' if corpus.synthetic else ''}",
+    )
+    track(run, f"eval_{name}", found.scores, tables(broken_down), progress)
+
+
+def corpus_of(s: Eval, run: Restored, cache: Cache) -> tuple[Task, Corpus, str]:
+    """The task to evaluate on, its corpus, and the split that is scored where none is named."""
+    from ptune.data.corpora import load
+    from ptune.data.splits import read_corpus, suit
+    from ptune.runs.asked import another, without_limits
+
+    if s.task is None:
+        if s.data is not None:
             raise ConfigError(
                 ["data: a run's own task is evaluated on the run's own data; data is only used with task=..."]
             )
-        cache = Cache(cache_folder, progress, (s.data or run.settings.data).cache)
-        task, prefix = run.task, ""
-        if s.task is not None:
-            task = another(s.task, run)
-            corpus = load(task, s.data or without_limits(run.settings.data, task), cache)
-            suit(run.settings, task, corpus)
-            reported, prefix = "test", f"{task.name}_"
-        else:
-            corpus, reported = read_corpus(run.settings, task, cache)
-        split = s.split or reported
-        if not corpus.labeled(split):
-            labeled = [name for name in corpus.splits if corpus.labeled(name)]
-            what = "labels for" if split in corpus.splits else "split"
-            raise ConfigError([f"split: {task.name} has no {what} '{split}'; one of: {', '.join(labeled)}"])
-        if corpus.synthetic:
-            progress.say(SYNTHETIC, style="bold yellow")
-        for line in corpus.warnings:
-            progress.warn(line)
-        examples = corpus.splits[split]
-        checksum = account(examples)["sha256"]
-        other = s.task is None and split_changed(run, split, checksum, progress)
-        template, most = run.model.member(0).template, run.settings.data.tokens
-        rendered = Rendered(examples, task, template, most, cache, split)
-        found = evaluate(run.model, Request(0, task, examples, rendered), split, s.batch_size)
-        majority = evaluate_majority(task, corpus.splits.get("train", examples), split, examples)
-        metric = str(run.settings.metric) if s.task is None else task.headline
-        interval = found.interval(task, metric)
-        name, broken_down = f"eval_{prefix}{split}", breakdown(task, found, metric)
-        run.folder.write_json(f"breakdowns/{name}.json", broken_down)
-        if s.task is not None:
-            run.folder.write_jsonl(f"predictions_{prefix}{split}.jsonl", prediction_rows(found))
-        run.folder.write_json(
-            f"{name}.json",
-            {
-                **({"task": task.name} if s.task is not None else {}),
-                "split": split,
-                "examples": len(examples),
-                "sha256": checksum,
-                **({"changed": True} if other else {}),
-                "scores": found.scores,
-                "metric": metric,
-                "interval": interval,
-                "majority": majority.scores,
-                "breakdown": f"breakdowns/{name}.json",
-                **rendered.reading(),
-                "seconds": found.seconds,
-                "synthetic": corpus.synthetic,
-                "data": corpus.origin,
-            },
-        )
-        method = run.settings.method["name"]
-        progress.table(
-            ["metric", split, "95% interval", "majority"],
-            [
-                [
-                    name,
-                    f"{value:.2f}",
-                    interval_text(interval) if name == metric else "",
-                    f"{majority.scores[name]:.2f}",
-                ]
-                for name, value in found.scores.items()
-            ],
-            title=f"{method} on {task.name}{' (synthetic)' if corpus.synthetic else ''}",
-        )
-        track(run, name, found.scores, tables(broken_down), progress)
+        return run.task, *read_corpus(run.settings, run.task, cache)
+    task = another(s.task, run)
+    corpus = load(task, s.data or without_limits(run.settings.data, task), cache)
+    suit(run.settings, task, corpus)
+    return task, corpus, "test"
 
 
 def track(

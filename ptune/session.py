@@ -360,13 +360,23 @@ class Session:
 
     def finish(self, figures: dict[str, Any]) -> dict[str, Any]:
         """Write result.json and finish the tracker; returns the result."""
+        result = self._result(figures)
+        keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
+        predictions = {"predictions": self.folder.read_jsonl("predictions.jsonl")}
+        self.folder.write_json("result.json", result)
+        with halt.guarded():  # the run is over: a request to end waits for the tracker
+            self.tracker.finish({key: result[key] for key in keys}, predictions)
+        return result
+
+    def _result(self, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """The figures of a run with what is needed to trace and compare them, as result.json has it."""
         from ptune.evaluate import evaluate_majority
 
         s = self.settings
         report = self.corpus.splits[self.report_on]
         majority = evaluate_majority(self.task, self.corpus.splits.get("train", report), self.report_on, report)
         metric = str(s.metric)
-        result = {
+        return {
             "method": s.method["name"],
             "task": s.task["name"],
             "backbone": s.backbone["name"],
@@ -396,12 +406,6 @@ class Session:
             "deterministic": s.deterministic,
             "environment": {name: value for name, value in self.environment.items() if name != "overrides"},
         }
-        keys = ("score", "majority", "selected", "best", "last", "parameters", "synthetic", "metric", "report_on")
-        predictions = {"predictions": self.folder.read_jsonl("predictions.jsonl")}
-        self.folder.write_json("result.json", result)
-        with halt.guarded():  # the run is over: a request to end waits for the tracker
-            self.tracker.finish({key: result[key] for key in keys}, predictions)
-        return result
 
 
 def micro_batches(settings: Train, folder: RunFolder, runs: int) -> int:

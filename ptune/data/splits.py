@@ -26,8 +26,8 @@ UNREAD = ("patterns", "verbalizers")  # of a task's settings those that make no 
 
 
 def read_corpus(
-    s: Train, task: Task, cache: Cache | None = None, loaded: dict[str, Any] | None = None
-) -> tuple[Any, str]:
+    s: Train, task: Task, cache: Cache | None = None, loaded: dict[str, Corpus] | None = None
+) -> tuple[Corpus, str]:
     """The corpus with the splits that the protocol asks for, and the split that is reported.
 
     loaded: corpora that were read already, by their settings.

@@ -8,12 +8,31 @@ from typing import TYPE_CHECKING, Any
 from ptune.checks import lookup
 from ptune.config import Data
 from ptune.data.source import make_task
+from ptune.data.splits import SYNTHETIC
 from ptune.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ptune.data.corpora import Corpus
     from ptune.progress import Progress
     from ptune.runs.restore import Restored
     from ptune.tasks import Task
+
+
+def labeled_split(task: Task, corpus: Corpus, split: str) -> str:
+    """The split. Raises ConfigError where the corpus has none of this name, or no labels for it."""
+    if not corpus.labeled(split):
+        labeled = [name for name in corpus.splits if corpus.labeled(name)]
+        what = "labels for" if split in corpus.splits else "split"
+        raise ConfigError([f"split: {task.name} has no {what} '{split}'; one of: {', '.join(labeled)}"])
+    return split
+
+
+def announce(corpus: Corpus, progress: Progress) -> None:
+    """Tell what is to be known of a corpus before a score on it is read."""
+    if corpus.synthetic:
+        progress.say(SYNTHETIC, style="bold yellow")
+    for line in corpus.warnings:
+        progress.warn(line)
 
 
 def split_changed(run: Restored, split: str, checksum: str, progress: Progress) -> bool:
