@@ -329,7 +329,7 @@ class Job:
         try:
             check_complete(cfg)
             self.started = True
-            score = import_module(f"ptune.{file_name(self.command)}").main(cfg)
+            score = import_module(f"ptune.commands.{file_name(self.command)}").main(cfg)
             self.well = True
             return score
         except Exception as error:

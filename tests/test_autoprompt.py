@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptune import build, train, training, training_run
+from ptune import build, training, training_run
 from ptune.batch import IGNORED, Batch, Draw, Example, Hidden, Row, RowOutput, collate
+from ptune.commands import train
 from ptune.errors import ConfigError
 from ptune.heads.verbalizer import Verbalizer
 from ptune.injection import Shape, Vocabulary

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from ptune import loop, train, training_run
+from ptune import loop, training_run
 from ptune.backbones.bilstm import BiLSTM, word_tokenizer
 from ptune.batch import Row, collate
+from ptune.commands import train
 from ptune.errors import ConfigError, DataError
 from ptune.injection import Injection
 from ptune.procedures.word_vectors import vectors

@@ -399,7 +399,7 @@ def main(cfg):
         pass
     print("went on")
 
-sys.modules["ptune.train"] = types.SimpleNamespace(main=main)
+sys.modules["ptune.commands.train"] = types.SimpleNamespace(main=main)
 cli.main(["train", "task=rte", "hydra.run.dir=."])
 """
 
@@ -498,7 +498,7 @@ def main(cfg):
         raise PtuneError("seed: 2 is one too many")
     return float(cfg.seed)
 
-sys.modules["ptune.train"] = types.SimpleNamespace(main=main)
+sys.modules["ptune.commands.train"] = types.SimpleNamespace(main=main)
 cli.main(sys.argv[1:])
 """
 

@@ -16,11 +16,11 @@ import torch
 from command_line import call
 from safetensors.torch import load_file, save_file
 
-from ptune import report
+from ptune.commands import report
+from ptune.commands.predict import header_names, parse_lines
 from ptune.data.schemes import from_iob2, spans, to_iob2
 from ptune.errors import DataError
 from ptune.leaves import leaf
-from ptune.predict import header_names, parse_lines
 from ptune.readers import Record
 from ptune.runs.folder import RunFolder, sha256
 

@@ -9,7 +9,7 @@ import yaml
 from hydra import compose, initialize_config_module
 
 from ptune import build, config
-from ptune.check import combinations, mistakes
+from ptune.commands.check import combinations, mistakes
 from ptune.leaves import leaf
 
 CONF = Path(__file__).parent.parent / "conf"

@@ -12,7 +12,8 @@ from hydra_plugins.ptune.fused import FusedLauncher, bytes_needed, free, group_j
 from hydra_plugins.ptune.sweep import halves
 from omegaconf import OmegaConf
 
-from ptune import build, loop, train, training, training_run
+from ptune import build, loop, training, training_run
+from ptune.commands import train
 from ptune.errors import PrunedError
 from ptune.progress import Progress
 from ptune.runs.folder import RunFolder

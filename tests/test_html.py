@@ -20,7 +20,7 @@ import pytest
 import yaml
 from chromium import Chromium
 
-from ptune import report
+from ptune.commands import report
 from ptune.config import Report
 from ptune.reports import charts, figures, html, results, superglue
 from ptune.runs import forms

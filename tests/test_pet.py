@@ -14,8 +14,9 @@ import pytest
 import torch
 import yaml
 
-from ptune import build, loop, train
+from ptune import build, loop
 from ptune.batch import Draw, Example, SoftLabel
+from ptune.commands import train
 from ptune.data import corpora
 from ptune.data.rendered import Rendered
 from ptune.data.stored import runs

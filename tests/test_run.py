@@ -17,7 +17,8 @@ import pytest
 import torch
 import yaml
 
-from ptune import train, training
+from ptune import training
+from ptune.commands import train
 from ptune.errors import ConfigError, DiskError, Interrupted, PtuneError
 from ptune.model import Model
 from ptune.progress import Progress

@@ -428,7 +428,7 @@ def test_a_published_space(path):
     assert composed.hydra.mode.name == "MULTIRUN"
     found = parameters(*(f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()))
     corners = [[one.first for one in found], [(one.each() or [one.high])[-1] for one in found]]
-    from ptune.check import mistakes
+    from ptune.commands.check import mistakes
 
     with initialize_config_module("ptune.conf", version_base="1.3"):
         for corner in corners:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from ptune import loop, train, training_run
+from ptune import loop, training_run
 from ptune.batch import SoftLabel
+from ptune.commands import train
 from ptune.data import corpora
 from ptune.errors import ConfigError
 from ptune.procedures import Procedure, Stage

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from wandb_server import Server
 
-from ptune import train
+from ptune.commands import train
 from ptune.config import Tracker
 from ptune.progress import Progress
 from ptune.runs import track

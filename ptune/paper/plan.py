@@ -19,7 +19,8 @@ from typing import Any
 from hydra import compose
 from hydra.errors import HydraException
 
-from ptune import bounded, build, train
+from ptune import bounded, build
+from ptune.commands import train
 from ptune.config import Train
 from ptune.errors import PtuneError, UnavailableError
 from ptune.leaves import leaf

@@ -56,7 +56,7 @@ LONGEST_TEMPORARY = 70  # bytes of the temporary folder's: a socket's is 30 more
 # What jobs would each import, 5 s of a CPU. None of it touches a GPU, and the native threads it starts, of OpenBLAS and
 # Arrow, are made to be forked.
 PRELOADED = [
-    "ptune.train",
+    "ptune.commands.train",
     "ptune.data.corpora",
     "ptune.metrics",
     "ptune.model",
@@ -184,8 +184,8 @@ def check_job(config: DictConfig, reached: dict[str, Exception | None]) -> Train
     reached: what became of looking for a task and a backbone; other jobs of the sweep have the same ones.
     """
     from ptune import build
+    from ptune.commands.train import look
     from ptune.config import Train
-    from ptune.train import look
 
     cfg = without_hydra(config)
     check_complete(cfg)
@@ -333,9 +333,9 @@ def attempt(specs: Sequence[Spec]) -> list[Outcome]:
 
 def selecting_scores(specs: Sequence[Spec]) -> list[float | BaseException]:
     """The selecting score of each job, or what ended it. Raises what ended all of them."""
+    from ptune.commands.train import run, train_together
     from ptune.progress import Progress
     from ptune.runs.folder import RunFolder
-    from ptune.train import run, train_together
     from ptune.where import Where
 
     quiet = specs[0].settings.quiet

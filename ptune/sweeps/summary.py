@@ -64,7 +64,7 @@ class Summary(Callback):
 
 def show(folder: Path) -> None:
     """Print the finished runs of a sweep, in the order of its jobs, where there are two or more; then what failed."""
-    from ptune import report
+    from ptune.commands import report
     from ptune.reports import results
     from ptune.reports.tables import note_on_fused
     from ptune.sweeps.ledger import last

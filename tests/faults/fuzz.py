@@ -31,11 +31,11 @@ from bad_input import FORMS, Form, lines_of  # noqa: E402
 from cases import Wrong, require  # noqa: E402
 from mutate import mutated  # noqa: E402
 
+from ptune.commands.predict import parse_lines, without_label  # noqa: E402
 from ptune.config import Data  # noqa: E402
 from ptune.data import corpora  # noqa: E402
 from ptune.errors import PtuneError  # noqa: E402
 from ptune.leaves import leaf  # noqa: E402
-from ptune.predict import parse_lines, without_label  # noqa: E402
 from ptune.procedures.word_vectors import vectors  # noqa: E402
 from ptune.readers import Reading, decoded, hub  # noqa: E402
 from ptune.reports.resample import units  # noqa: E402

@@ -632,7 +632,7 @@ CORPUS: Sequence[Hostile] = [
     ),
     Hostile(
         "_target_: a class that a module of ours imports",
-        config("eval", task=lambda p: {"_target_": "ptune.export.TemporaryDirectory", "dir": str(p.outside)}),
+        config("eval", task=lambda p: {"_target_": "ptune.commands.export.TemporaryDirectory", "dir": str(p.outside)}),
     ),
     Hostile("_target_: the program itself", config("eval", task___target_="ptune.__main__.Main")),
     Hostile("_target_: a number", config("eval", task___target_=7)),

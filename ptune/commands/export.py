@@ -115,7 +115,7 @@ def probes(run: Restored) -> list[Example]:
 
     Raises PtuneError where that is out of reach.
     """
-    from ptune.predict import parse_lines, without_label
+    from ptune.commands.predict import parse_lines, without_label
     from ptune.readers import Record
 
     task, folder = run.task, run.folder

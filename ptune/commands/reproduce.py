@@ -269,7 +269,7 @@ class Reproduction:
         for kind, text in files.items():
             write_atomically(self.root / f"{TABLE}.{kind}", text.encode())
         if not self.s.quiet:
-            from ptune.report import draw
+            from ptune.commands.report import draw
 
             draw(show.COLUMNS, show.rows(chosen))
             for line in [*show.table_notes(self.table, self.s.scale, chosen), *notes]:

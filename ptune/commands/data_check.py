@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 
 from ptune.batch import Example
 from ptune.build import settings_of
+from ptune.commands.data_info import Columns, comparison_rows, describe_split, original, parts
 from ptune.config import DataCheck
 from ptune.data import corpora
 from ptune.data.source import make_task
-from ptune.data_info import Columns, comparison_rows, describe_split, original, parts
 from ptune.errors import ConfigError, DataError
 from ptune.progress import Output, Progress, table
 from ptune.readers import Reading
