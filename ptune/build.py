@@ -408,6 +408,18 @@ def canary_batch(tokens: Tokens) -> Batch:
     return collate([Row(0, ids, [tokens.frames[1].types[0]] * len(ids), {"cls": [0]})], tokens.pad_id)
 
 
+def slow_in_bfloat16(s: Train) -> bool:
+    """Whether a run in bfloat16 is on a CPU without instructions for it, which takes some ten times as long."""
+    import torch
+
+    if s.precision != "bfloat16" or device(s.device).type != "cpu":
+        return False
+    able = torch.cpu.get_capabilities()
+    return able.get("architecture") == "x86_64" and not able.get(
+        "avx512_bw"
+    )  # with which oneDNN has products of its own
+
+
 def device(name: str) -> torch.device:
     """A device by name; auto is the first GPU, or the rank's, else the CPU. Raises ConfigError where there is none."""
     import torch

@@ -111,13 +111,15 @@ class Session:
         self.tracker = self._tracker()
 
     def _announce(self) -> None:
-        """Show the user the corpus's warnings."""
+        """Show the user the corpus's warnings, and what is slow here."""
         if self.corpus.synthetic:
             self.progress.say(SYNTHETIC, style="bold yellow")
         for line in self.corpus.warnings:
             self.progress.warn(line)
         for split, count in self.corpus.origin.get("left_out", {}).items():
             self.progress.say(f"{split}: {count} rows are left out (task.source.leave_out)")
+        if self.procedure.backbone and build.slow_in_bfloat16(self.settings):
+            self.progress.warn("precision: this CPU is far slower in bfloat16 than in float32; use precision=float32")
 
     def _tracker(self) -> Tracker:
         from ptune.runs.track import tracker

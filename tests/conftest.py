@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import hydra
 import pytest
 from command_line import Result, call
 from memory import Memory
+from omegaconf import DictConfig
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start
@@ -35,11 +37,19 @@ SPECIAL = {
 LAYERS, HEADS, HIDDEN, POSITIONS = 4, 4, 32, 192
 
 
+TOGETHER = ("commands", "hub", "multitask", "pet", "run", "texts", "together", "track", "voting", "wheel")
+DEMO = {"root", "large"}  # the fixtures that write the whole demo world
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Tests that are slow may take as long as they like."""
+    """Tests that are slow may take as long as they like; what takes long to set up is set up in one process alone."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(0))
+        if (name := item.path.stem.removeprefix("test_")) in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(name))
+        elif DEMO & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group("demo"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -532,9 +542,13 @@ def settings() -> Callable[..., Any]:
 
     config.register()
 
+    known: dict[tuple[str, ...], DictConfig] = {}
+
     def compose(*overrides: str) -> Any:
         with hydra.initialize_config_module("ptune.conf", version_base="1.3"):
-            return build.settings(hydra.compose("train", overrides=[*overrides]))
+            if overrides not in known:
+                known[overrides] = hydra.compose("train", overrides=[*overrides])
+            return build.settings(deepcopy(known[overrides]))
 
     return compose
 

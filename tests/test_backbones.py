@@ -406,7 +406,7 @@ def test_padding_does_not_matter(backbone, kind, side, multiple):
     assert batch.ids.shape[1] % multiple == 0
     assert batch.mask[1, 0] == (side == "right")
     assert_close(padded[0], tight[0])
-    assert_close(padded[1], tight[1])
+    assert_close(padded[1], tight[1], atol=5e-5)
 
 
 @pytest.fixture

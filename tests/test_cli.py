@@ -42,7 +42,7 @@ def stub(monkeypatch):
     def put(command: str, main) -> None:
         module = types.ModuleType(f"ptune.{command}")
         module.main = main
-        monkeypatch.setitem(sys.modules, f"ptune.{command}", module)
+        monkeypatch.setitem(sys.modules, f"ptune.commands.{command}", module)
 
     return put
 

@@ -316,7 +316,12 @@ def test_a_pruned_run_stays_so_where_its_group_is_cut_off(settings, tmp_path, mo
     assert json.loads((tmp_path / "1/pruned.json").read_text())["step"] == 2
 
 
-@pytest.mark.parametrize("saves", [*range(10), None], ids=str)
+SAVES = [0, 3, 6, None]  # checkpoints before a group is cut off, of the tests that are not slow
+
+
+@pytest.mark.parametrize(
+    "saves", [*SAVES, *(pytest.param(n, marks=pytest.mark.slow) for n in range(10) if n not in SAVES)], ids=str
+)
 def test_a_group_of_joint_passes_goes_on_from_one_step(saves, settings, tmp_path, monkeypatch):
     """What a pass draws depends on who is in it: wherever the group is cut off, it ends as if it had not been."""
     common = ["method=ptv2", *SMALL, "optim.lr=0.01", "quiet=true"]

@@ -119,8 +119,15 @@ def passes(request, monkeypatch):
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("task", ["rte", "conll03"])
+@pytest.mark.parametrize(
+    ("task", "count"),
+    [
+        ("rte", 2),
+        ("conll03", 3),
+        pytest.param("rte", 3, marks=pytest.mark.slow),
+        pytest.param("conll03", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_runs_side_by_side_equal_each_run_alone(train, wire, passes, task, count):
     chosen = [train(*line, task=task) for line in SIDE_BY_SIDE[:count]]
     together = fitted(wire(*deepcopy(chosen)))

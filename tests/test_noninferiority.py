@@ -66,6 +66,7 @@ def test_logits_become_answers(bench, shared):
 
 # PEFT 0.21 asks transformers 5.23 by a name that is to go.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["ptv2", "peft"])
 def test_a_cell_of_squad(bench, shared, tmp_path, side):
     """Two steps and an evaluation, on either side."""

@@ -40,7 +40,8 @@ def pretrain(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("family", [pytest.param("encoder"), *(pytest.param(f, marks=pytest.mark.slow) for f in KINDS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", KINDS)
 def test_a_model_of_each_family(family, tmp_path):
     done = pretrain(family, f"out={tmp_path / 'model'}", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -174,8 +175,8 @@ def test_the_same_command_gives_the_same_bytes(family, tmp_path):
     ("words", "message"),
     [
         ((), "Say which: encoder, causal, encoder_decoder"),
-        (("encoder", "size=huge"), "size=huge: choose one of tiny, small"),
-        (("encoder", "sentence=3"), "Key 'sentence' not in 'Options'"),
+        pytest.param(("encoder", "size=huge"), "size=huge: choose one of tiny, small", marks=pytest.mark.slow),
+        pytest.param(("encoder", "sentence=3"), "Key 'sentence' not in 'Options'", marks=pytest.mark.slow),
     ],
 )
 def test_mistakes(words, message):

@@ -848,3 +848,22 @@ def test_sweep_runs_the_same_once(ptune, overrides, tmp_path):
     code, _, text = ptune("train", "-m", *rest, "method=finetune", "seed=1,2", "epochs=1", "hydra.sweep.dir=seeds")
     assert code == 0, text
     assert sorted(path.parent.name for path in tmp_path.glob("seeds/*/result.json")) == ["seed-1", "seed-2"]
+
+
+@pytest.mark.parametrize(
+    ("able", "precision", "told"),
+    [
+        ({"architecture": "x86_64", "avx512_bw": False}, "bfloat16", True),
+        ({"architecture": "x86_64", "avx512_bw": False}, "float32", False),
+        ({"architecture": "x86_64", "avx512_bw": True}, "bfloat16", False),
+        ({"architecture": "aarch64"}, "bfloat16", False),
+    ],
+    ids=str,
+)
+def test_a_cpu_that_is_slow_in_bfloat16_is_told_of(able, precision, told, overrides, ptune, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    done = ptune(
+        "train", *overrides, f"precision={precision}", "max_steps=1", "device=cpu", f"hydra.run.dir={tmp_path}"
+    )
+    assert done.code == 0, done.err
+    assert ("this CPU is far slower in bfloat16 than in float32; use precision=float32" in done.err) is told

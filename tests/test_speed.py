@@ -41,6 +41,7 @@ def test_a_table_of_sides(speed):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [{"side": "ptune", "runs": 2}, {"side": "peft", "kind": "eval"}], ids=str)
 def test_a_side_does_its_rounds(speed, shared, tmp_path, spec):
     """Sixteen examples of wnut17 on a random encoder, two fused runs; its dev set on real weights."""

@@ -669,6 +669,7 @@ def test_a_batch_equals_its_rows(settings, wire, examples, bert_folder, method, 
         np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns_the_fixture(shared, tmp_path, settings, wire):
     """A few real questions with a real encoder: the loss falls to a part of what it was, and the answers are found."""
     path = shared / "data" / "squad" / "fixtures" / "allennlp_squad2.json"
