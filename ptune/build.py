@@ -415,9 +415,8 @@ def slow_in_bfloat16(s: Train) -> bool:
     if s.precision != "bfloat16" or device(s.device).type != "cpu":
         return False
     able = torch.cpu.get_capabilities()
-    return able.get("architecture") == "x86_64" and not able.get(
-        "avx512_bw"
-    )  # with which oneDNN has products of its own
+    needed = "avx512_bw"  # by oneDNN's products
+    return able.get("architecture") == "x86_64" and not able.get(needed)
 
 
 def device(name: str) -> torch.device:
