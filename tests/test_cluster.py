@@ -142,6 +142,32 @@ def test_what_slurm_refuses(slurm, tmp_path):
         sweep.start([])
 
 
+@pytest.mark.parametrize(("state", "submissions"), [("RUNNING", 1), ("PENDING", 1), ("FAILED", 2), ("UNKNOWN", 2)])
+def test_a_sweep_that_died_finds_its_jobs_again(state, submissions, slurm, tmp_path):
+    """SLURM's job of a job that still waits or runs is followed; of another, or one that has ended, there is a new."""
+    numbers, first = tmp_path / "numbers", 7000 + 10 * len(state)
+    more = f'echo x >> {numbers}; echo "Submitted batch job $(({first} + $(wc -l < {numbers})))"'
+    slurm(sbatch=more, sacct=f'echo "JobID|State"; echo "{first + 1}|{state}"; echo "{first + 2}|{state}"')
+    job = SimpleNamespace(identity="one", spec="a spec", folder=tmp_path / "job")
+    other = SimpleNamespace(identity="two", spec="a spec", folder=tmp_path / "other")
+    said: list[str] = []
+
+    def start(job: Any) -> Any:
+        sweep = SubmititLauncher()
+        sweep.submitter, sweep.view = sweep.make_executor(tmp_path / "submitit"), SimpleNamespace(warn=said.append)
+        return sweep.start([job]).job
+
+    before = start(job)
+    with (tmp_path / "submitit" / launcher.SUBMITTED).open("a") as file:
+        file.write('{"identities": ["one"], "jo')  # cut off
+    again = start(job)
+    assert len(numbers.read_text().splitlines()) == submissions
+    assert (again.job_id == before.job_id) is (submissions == 1)
+    assert len(said) == 2 - submissions
+    start(other)
+    assert len(numbers.read_text().splitlines()) == submissions + 1
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -2,15 +2,18 @@
 
 Jobs are submitted one by one, and their outcomes read from the sweep's folder, which must be on a file system that the
 cluster shares. One that is preempted or runs out of time is queued again and goes on from its newest checkpoint. With
-several tasks a job is one run of as many ranks (see ptune.ranks). executor=local does all of it on this machine.
+several tasks a job is one run of as many ranks (see ptune.ranks). A sweep that died finds the jobs again that SLURM
+still has. executor=local does all of it on this machine.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_plugins.ptune.local import jobs_at_once
 from hydra_plugins.ptune.sweep import Group, Sweep
 
-from ptune import ranks
+from ptune import bounded, ranks
 from ptune.errors import ConfigError, PtuneError
 from ptune.sweeps.jobs import Job, Outcome, Spec, attempt, fingerprint, log_to
 
@@ -30,6 +33,7 @@ PATIENCE = 15.0  # seconds until what an ended job has written is surely seen he
 KILLED = 120.0  # seconds within which SLURM kills what it has sent SIGTERM (KillWait, 30 s where nothing else is set)
 LATE = Outcome("interrupted", "interrupted", "out of time; raise hydra.launcher.timeout_min or hydra.launcher.requeue")
 # How jobs end that SLURM says this of, and that have left no outcome; others were killed.
+SUBMITTED = "jobs.jsonl"  # of a sweep's submitit folder: which jobs of SLURM its jobs are
 STATES = {
     "OUT_OF_MEMORY": ("failed", "oom"),
     "TIMEOUT": ("interrupted", "interrupted"),
@@ -62,7 +66,7 @@ class SubmititLauncher(Sweep):
 
     def groups(self, jobs: Sequence[Job], view: View) -> list[list[Job]]:
         """Each job by itself."""
-        local = self.executor == "local"
+        local, self.view = self.executor == "local", view
         self.submitter = self.make_executor(Path(str(self.config.hydra.sweep.dir)).absolute() / "submitit")
         self.places = max(1, min(self.n_jobs or (jobs_at_once(jobs) if local else len(jobs)), len(jobs)))
         if local:  # where jobs and their tasks share the threads; SLURM gives each its own
@@ -77,6 +81,7 @@ class SubmititLauncher(Sweep):
             text = "needs the submitit library: pip install 'ptune[submitit]'"
             raise ConfigError([f"hydra/launcher=submitit: {text}"]) from None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # jobs run what is written here
+        self.folder = folder
         try:
             made = submitit.AutoExecutor(folder, cluster=self.executor, slurm_max_num_timeout=self.requeue)
             made.update_parameters(**{name: value for name, value in self.parameters.items() if value is not None})
@@ -89,14 +94,44 @@ class SubmititLauncher(Sweep):
         return len(running) < self.places
 
     def start(self, group: Group) -> Submitted:
-        """Submit a job. Raises PtuneError where SLURM does not take it."""
+        """Submit a job that SLURM does not have of an earlier sweep. Raises PtuneError where SLURM does not take it."""
         from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
+        slurm = self.executor == "slurm"
+        if slurm and (before := self.queued(group)) is not None:
+            self.view.warn(f"{group[0].folder.name}: still SLURM's job {before.job_id}, which this sweep now follows")
+            return Submitted(before, len(group))
         try:
-            return Submitted(self.submitter.submit(Attempt([job.spec for job in group], self.beside)), len(group))
+            made = self.submitter.submit(Attempt([job.spec for job in group], self.beside))
+            if slurm:
+                self.keep(group, made)
+            return Submitted(made, len(group))
         except (FailedSubmissionError, UncompletedJobError, OSError) as error:
             said = [line for line in str(error).splitlines() if line.strip(" -")] or [type(error).__name__]
             raise PtuneError(f"hydra.launcher: a job could not be submitted ({said[-1]})") from None
+
+    def keep(self, group: Group, made: Any) -> None:
+        """Write down which of SLURM's jobs a group is."""
+        told = {"identities": [job.identity for job in group], "job": made.job_id, "tasks": made.num_tasks}
+        with (self.folder / SUBMITTED).open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps(told)}\n")  # on a line of its own, should the one before have been cut off
+
+    def queued(self, group: Group) -> Any:
+        """The job of SLURM that a sweep before this one has submitted for a group, if it waits or runs."""
+        from submitit import SlurmJob
+
+        found = None
+        with suppress(FileNotFoundError):
+            for line in (self.folder / SUBMITTED).read_text(encoding="utf-8").splitlines():
+                with suppress(PtuneError):  # a line that was cut off
+                    told = bounded.parse_json(line, SUBMITTED)
+                    if isinstance(told, dict) and told.get("identities") == [job.identity for job in group]:
+                        found = told
+        if found is None:
+            return None
+        job = SlurmJob(self.folder, str(found["job"]), tasks=range(int(found["tasks"])))
+        state = job.watcher.get_state(job.job_id, mode="force").upper()
+        return None if state == "UNKNOWN" or job.watcher.is_done(job.job_id, mode="cache") else job
 
 
 class Submitted:
