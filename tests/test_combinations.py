@@ -135,7 +135,7 @@ def assert_trains_and_returns(wire, settings, tune):
         torch.testing.assert_close(torch.tensor(theirs.scores), torch.tensor(ours.scores), atol=1e-5, rtol=1e-6)
 
 
-def by_turns(combinations, tunes):
+def tuned_by_turns(combinations, tunes):
     """Each combination with each way to tune; the tests that are not slow have one of these each, by turns."""
     return [
         pytest.param(*each, tune, marks=[] if turn == number % len(tunes) else [pytest.mark.slow])
@@ -145,7 +145,7 @@ def by_turns(combinations, tunes):
     ]
 
 
-@pytest.mark.parametrize(("task", "template", "prompt", "head", "tune"), by_turns(COMBINATIONS, TUNES))
+@pytest.mark.parametrize(("task", "template", "prompt", "head", "tune"), tuned_by_turns(COMBINATIONS, TUNES))
 def test_a_combination_trains_and_comes_back(composed, wire, task, template, prompt, head, tune):
     assert_trains_and_returns(wire, composed(task, template, prompt, head), tune)
 
@@ -191,7 +191,9 @@ IN_EACH_FAMILY = [
 ]
 
 
-@pytest.mark.parametrize(("task", "template", "prompt", "head", "tune"), by_turns(IN_EACH_FAMILY, ("none", "all")))
+@pytest.mark.parametrize(
+    ("task", "template", "prompt", "head", "tune"), tuned_by_turns(IN_EACH_FAMILY, ("none", "all"))
+)
 @pytest.mark.parametrize("family", OTHERS)
 def test_other_families_train_and_come_back(composed, wire, request, family, task, template, prompt, head, tune):
     folder = request.getfixturevalue(f"{family}_folder")

@@ -215,7 +215,10 @@ FIXTURES = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
+SLOW = ("srl_ewt",)  # of 40 MB
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in COUNTS])
 def test_real_files(check, shared, name):
     """The counts that are known of the files, and no problem in them."""
     words, counts = COUNTS[name]

@@ -240,7 +240,7 @@ class Shy(Linear):
 """
 
 
-@pytest.mark.parametrize("how", ["raise RuntimeError('shy')", "os._exit(9)"])
+@pytest.mark.parametrize("how", [pytest.param("raise RuntimeError('shy')", marks=pytest.mark.slow), "os._exit(9)"])
 def test_a_group_that_breaks_goes_on_in_halves(how, ptune, tmp_path, monkeypatch):
     """Whether by an exception or an end without a word; in the end each run alone, in a process of its own."""
     (tmp_path / "shy.py").write_text(BROKEN.replace("HOW", how))

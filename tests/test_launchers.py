@@ -19,6 +19,7 @@ from typing import Any
 import planted
 import pytest
 from hydra_plugins.ptune.sweep import Course
+from turns import by_turns
 
 from ptune.errors import PtuneError
 from ptune.progress import Progress
@@ -106,7 +107,7 @@ def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cache
     assert {*started(tmp_path / "other")} == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("twin", [False, True])
+@pytest.mark.parametrize("twin", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_failures_that_are_alike_stop_no_sweep_with_finished_jobs(twin, ptune, tmp_path, cached):
     """Its own from before, or the same configurations in other folders of it."""
     words = [*SWEEP, "hydra.launcher.n_jobs=1"]
@@ -268,7 +269,9 @@ def test_a_sweep_whose_folder_has_a_damaged_run(ptune, tmp_path, cached):
     assert "Callback" not in done.err
 
 
-@pytest.mark.parametrize(("name", "said"), [("result.json", "no selecting score"), ("env.json", "Expecting value")])
+@pytest.mark.parametrize(
+    ("name", "said"), by_turns([("result.json", "no selecting score"), ("env.json", "Expecting value")], 2)
+)
 def test_a_damaged_folder_costs_its_job_alone(name, said, ptune, tmp_path, cached):
     """The others run, and the line says which file it is."""
     assert ptune(*SWEEP, "seed=1", plant(), "hydra.sweep.subdir=${seed}").code == 0

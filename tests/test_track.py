@@ -356,6 +356,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_synced_without_a_doubled_or_a_lost_row(go, overrides, tmp_path, monkeypatch):
     """What W&B had not written yet is told again, the rest is not, and `wandb sync` sends every step once."""
     words = [*overrides, "epochs=4", f"hydra.run.dir={tmp_path / 'run'}"]

@@ -23,7 +23,7 @@ def base(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("faults")
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(200, marks=ALL)])
+@pytest.mark.parametrize("count", [4, pytest.param(200, marks=ALL)])
 def test_kill_9(server, whole, base, count):
     """Gone on with, it ends as if nothing had happened: weights, metrics, history, predictions."""
     for number, fault in enumerate(cases.kill_points(count)):

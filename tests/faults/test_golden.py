@@ -23,7 +23,13 @@ def test_every_method_has_some(kept):
     assert kept.keys() == golden.RUNS.keys()
 
 
-@pytest.mark.parametrize("name", golden.RUNS)
+OTHER_FAMILIES = (" both", " causal")
+BY_FAMILY = [
+    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(OTHER_FAMILIES) else []) for name in golden.RUNS
+]
+
+
+@pytest.mark.parametrize("name", BY_FAMILY)
 def test_first_losses(server, kept, tmp_path, name):
     found = golden.figures(server, name, tmp_path)
     changed = golden.differences(found, kept[name])

@@ -25,7 +25,7 @@ def given(server, tmp_path_factory) -> hostile.Sources:
     return hostile.sources(server, tmp_path_factory.mktemp("sources"))
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(None, marks=ALL)])
+@pytest.mark.parametrize("count", [5, pytest.param(None, marks=ALL)])
 def test_hostile_files(server, given, tmp_path, count):
     """None runs anything, hangs, or gets out; what is wrong is said in a line."""
     for number, case in enumerate(hostile.corpus(count)):
