@@ -215,7 +215,7 @@ FIXTURES = {
 }
 
 
-SLOW = ("srl_ewt",)  # of 40 MB
+SLOW = ("srl_ewt",)  # by far the largest
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in COUNTS])
