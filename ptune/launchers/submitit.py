@@ -129,7 +129,7 @@ class SubmititLauncher(Sweep):
                         found = told
         if found is None:
             return None
-        job = SlurmJob(self.folder, str(found["job"]), tasks=range(int(found["tasks"])))
+        job: Any = SlurmJob(self.folder, str(found["job"]), tasks=range(int(found["tasks"])))
         state = job.watcher.get_state(job.job_id, mode="force").upper()
         return None if state == "UNKNOWN" or job.watcher.is_done(job.job_id, mode="cache") else job
 
