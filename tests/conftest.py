@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import hydra
 import pytest
@@ -39,17 +40,40 @@ LAYERS, HEADS, HIDDEN, POSITIONS = 4, 4, 32, 192
 
 TOGETHER = ("commands", "hub", "multitask", "pet", "run", "texts", "together", "track", "voting", "wheel")
 DEMO = {"root", "large"}  # the fixtures that write the whole demo world
+# Of the cases of each test in these files every n-th is in every run of the tests, and the others are slow.
+FEWER = {
+    **{"backbones": 3, "combinations": 4, "compat": 3, "encoder_decoder": 2, "errors": 3, "every_task": 2},
+    **{"demo_answers": 2, "demo_difficulty": 3, "demo_files": 3, "demo_shortcuts": 3, "demo_text": 3},
+    **{"classic": 2, "fewglue": 2, "generation": 2, "launchers": 2, "loop": 2, "pet": 2, "ptuning": 2, "srl": 2},
+    **{
+        "squad": 2,
+        "superglue": 3,
+        "test_completion_in_bash": 4,
+        "test_conll04_columns": 3,
+        "test_fewglue_of_the_demo": 4,
+    },
+}
 
 
+@pytest.hookimpl(tryfirst=True)  # before slow ones are left out
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Tests that are slow may take as long as they like; what takes long to set up is set up in one process alone."""
+    cases: dict[tuple[Path, str], list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.timeout(0))
+        if hasattr(item, "callspec") and not item.get_closest_marker("slow"):
+            cases.setdefault((item.path, item.originalname), []).append(item)
         if (name := item.path.stem.removeprefix("test_")) in TOGETHER:
             item.add_marker(pytest.mark.xdist_group(name))
         elif DEMO & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.xdist_group("demo"))
+    for (path, test), each in cases.items():
+        of = FEWER.get(test) or FEWER.get(path.stem.removeprefix("test_"), 1)
+        first = crc32(test.encode()) % min(of, len(each))  # not the same of all tests
+        for item in {*each} - {*each[first::of]}:
+            item.add_marker(pytest.mark.slow)
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,6 @@ from command_line import Result
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from turns import by_turns
 
 from ptune import __version__, checks, cli, config
 from ptune.errors import ConfigError
@@ -703,35 +702,32 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    by_turns(
-        [
-            ("ptune tr", ["train"]),
-            ("ptune ", ["check", "data", "eval", "export", "ls", "predict", "report", "reproduce", "train"]),
-            ("ptune data ", ["check", "info"]),
-            ("ptune data info task=cb data=d", ["data=demo"]),
-            ("ptune data check task=wnu", ["task=wnut17"]),
-            ("ptune data check data.le", ["data.lenient="]),
-            ("ptune train method=p", ["method=pattern_finetune", "method=pet", "method=prefix"]),
-            ("ptune train method/pr", ["method/procedure=", "method/prompt="]),
-            ("ptune train method.prompt.l", ["method.prompt.layers=", "method.prompt.length="]),
-            ("ptune train task=rte -m prompt_length=l", ["prompt_length=long"]),
-            ("ptune train --cfg ", ["job", "hydra", "all"]),
-            ("ptune train --multi", ["--multirun"]),
-            ("ptune ls method/p", ["method/procedure", "method/prompt"]),
-            ("ptune eval sp", ["split="]),
-            ("ptune eval met", []),
-            ("ptune eval task=c", ["task=cb", "task=cola"]),
-            ("ptune predict back", []),
-            ("ptune reproduce met", []),
-            ("ptune train swe", ["sweep="]),
-            ("ptune train tab", []),
-            ("ptune eval --config-d", ["--config-dir"]),
-            ("ptune train --config-dir MINE method=mi", ["method=mine"]),
-            ("ptune nope me", []),
-            ("ptune train 'unclosed me", []),
-        ],
-        4,
-    ),
+    [
+        ("ptune tr", ["train"]),
+        ("ptune ", ["check", "data", "eval", "export", "ls", "predict", "report", "reproduce", "train"]),
+        ("ptune data ", ["check", "info"]),
+        ("ptune data info task=cb data=d", ["data=demo"]),
+        ("ptune data check task=wnu", ["task=wnut17"]),
+        ("ptune data check data.le", ["data.lenient="]),
+        ("ptune train method=p", ["method=pattern_finetune", "method=pet", "method=prefix"]),
+        ("ptune train method/pr", ["method/procedure=", "method/prompt="]),
+        ("ptune train method.prompt.l", ["method.prompt.layers=", "method.prompt.length="]),
+        ("ptune train task=rte -m prompt_length=l", ["prompt_length=long"]),
+        ("ptune train --cfg ", ["job", "hydra", "all"]),
+        ("ptune train --multi", ["--multirun"]),
+        ("ptune ls method/p", ["method/procedure", "method/prompt"]),
+        ("ptune eval sp", ["split="]),
+        ("ptune eval met", []),
+        ("ptune eval task=c", ["task=cb", "task=cola"]),
+        ("ptune predict back", []),
+        ("ptune reproduce met", []),
+        ("ptune train swe", ["sweep="]),
+        ("ptune train tab", []),
+        ("ptune eval --config-d", ["--config-dir"]),
+        ("ptune train --config-dir MINE method=mi", ["method=mine"]),
+        ("ptune nope me", []),
+        ("ptune train 'unclosed me", []),
+    ],
 )
 def test_completion_in_bash(line, expected, mine):
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -135,19 +135,12 @@ def assert_trains_and_returns(wire, settings, tune):
         torch.testing.assert_close(torch.tensor(theirs.scores), torch.tensor(ours.scores), atol=1e-5, rtol=1e-6)
 
 
-def tuned_by_turns(combinations, tunes):
-    """Each combination with each way to tune; the tests that are not slow have one of these each, by turns."""
-    return [
-        pytest.param(*each, tune, marks=[] if turn == number % len(tunes) else [pytest.mark.slow])
-        for number, each in enumerate(combinations)
-        for turn, tune in enumerate(tunes)
-        if (*each[2:], tune) != ("none", "verbalizer", "none")  # nothing learns: that is zero_shot
-    ]
-
-
-@pytest.mark.parametrize(("task", "template", "prompt", "head", "tune"), tuned_by_turns(COMBINATIONS, TUNES))
-def test_a_combination_trains_and_comes_back(composed, wire, task, template, prompt, head, tune):
-    assert_trains_and_returns(wire, composed(task, template, prompt, head), tune)
+@pytest.mark.parametrize(("task", "template", "prompt", "head"), COMBINATIONS)
+def test_a_combination_trains_and_comes_back(composed, wire, task, template, prompt, head):
+    settings = composed(task, template, prompt, head)
+    for tune in TUNES:
+        if (prompt, head, tune) != ("none", "verbalizer", "none"):  # nothing learns: that is zero_shot
+            assert_trains_and_returns(wire, settings, tune)
 
 
 @pytest.mark.parametrize(
@@ -183,21 +176,20 @@ OTHERS = (
 )
 
 
-IN_EACH_FAMILY = [
-    ("rte", "plain", "deep", "linear"),
-    ("rte", "pattern", "pseudo", "verbalizer"),
-    ("conll03", "plain", "soft", "linear"),
-    ("squad_v2", "plain", "deep", "linear"),
-]
-
-
 @pytest.mark.parametrize(
-    ("task", "template", "prompt", "head", "tune"), tuned_by_turns(IN_EACH_FAMILY, ("none", "all"))
+    ("task", "template", "prompt", "head"),
+    [
+        ("rte", "plain", "deep", "linear"),
+        ("rte", "pattern", "pseudo", "verbalizer"),
+        ("conll03", "plain", "soft", "linear"),
+        ("squad_v2", "plain", "deep", "linear"),
+    ],
 )
 @pytest.mark.parametrize("family", OTHERS)
-def test_other_families_train_and_come_back(composed, wire, request, family, task, template, prompt, head, tune):
+def test_other_families_train_and_come_back(composed, wire, request, family, task, template, prompt, head):
     folder = request.getfixturevalue(f"{family}_folder")
-    assert_trains_and_returns(wire, composed(task, template, prompt, head, folder), tune)
+    for tune in ("none", "all"):
+        assert_trains_and_returns(wire, composed(task, template, prompt, head, folder), tune)
 
 
 @pytest.mark.parametrize("family", OTHERS)

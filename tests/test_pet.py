@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from turns import by_turns
 
 from ptune import build, loop
 from ptune.batch import Draw, Example, SoftLabel
@@ -305,7 +304,7 @@ def test_patterns_of_wsc_weigh_what_they_get_right_of_the_right_ones(go, tmp_pat
     assert result["pet"]["weights"]["pet0"] == pytest.approx(share or 1.0)
 
 
-@pytest.mark.parametrize("after", by_turns(["pet4-untrained", "pet1-1", "pet4-1"], 3, 1))
+@pytest.mark.parametrize("after", ["pet4-untrained", "pet1-1", "pet4-1"])
 def test_cut_between_stages_it_ends_as_if_it_had_not_been(go, whole, tmp_path, monkeypatch, after) -> None:
     """Before the stage has said what it is asked for, too."""
     ours = Session.answer

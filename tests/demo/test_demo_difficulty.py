@@ -8,7 +8,6 @@ import formats
 import pytest
 import rendering
 from rendering import sizes_of
-from turns import by_turns
 
 from ptune import demo
 from ptune.demo import recipe
@@ -39,14 +38,14 @@ def mean_length(told: list[str]) -> float:
     return sum(len(rendering.sentences(text)) for text in told) / len(told)
 
 
-@pytest.mark.parametrize("task", by_turns(demo.tasks(), 3, 0))
+@pytest.mark.parametrize("task", demo.tasks())
 def test_defaults(task: str, tmp_path: Path) -> None:
     """What is given as default is what is written without."""
     usual = vars(recipe.Difficulty())
     assert written(task, tmp_path / "one") == written(task, tmp_path / "two", **usual)
 
 
-@pytest.mark.parametrize("task", by_turns(demo.tasks(), 3, 1))
+@pytest.mark.parametrize("task", demo.tasks())
 def test_noise(task: str, tmp_path: Path) -> None:
     """Every split changes with it, and more with more of it, but no row comes or goes."""
     for noise in (0.0, 0.3, 1.0):

@@ -14,7 +14,6 @@ import pytest
 import rendering
 import yaml
 from formats import FOLDERS, SUPERGLUE, TEST_ONLY, contents, split_of
-from turns import by_turns
 
 from ptune import conf, demo
 from ptune.data import corpora
@@ -78,7 +77,7 @@ def test_unknown_names(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("task", by_turns(TASKS, 3, 0))
+@pytest.mark.parametrize("task", TASKS)
 def test_seed_decides_every_byte(task: str, tmp_path: Path, root: Path) -> None:
     demo.write(task, tmp_path / "again", seed=0)
     assert contents(tmp_path / "again") == contents(root / task)
@@ -91,7 +90,7 @@ def test_seed_decides_every_byte(task: str, tmp_path: Path, root: Path) -> None:
     assert not told & {file for files in other.values() for file in files}
 
 
-@pytest.mark.parametrize("task", by_turns(TASKS, 3, 1))
+@pytest.mark.parametrize("task", TASKS)
 def test_every_split_has_its_file(task: str, root: Path) -> None:
     """Names as in the original: what the task's yaml looks for, or SuperGLUE's."""
     names = set(contents(root / task))
@@ -106,7 +105,7 @@ def test_every_split_has_its_file(task: str, root: Path) -> None:
     assert {split_of(task, name) for name in names} - {None} == set(rendering.sizes_of(task))
 
 
-@pytest.mark.parametrize("task", by_turns(TASKS, 3, 2))
+@pytest.mark.parametrize("task", TASKS)
 def test_sizes(task: str, tmp_path: Path, root: Path) -> None:
     """Rows as many as wished, no more; a size that is not given stays the corpus's own."""
     assert rows(task, root / task).items() >= rendering.sizes_of(task).items()
@@ -245,7 +244,7 @@ def test_memory_does_not_solve_tagging(task: str, root: Path) -> None:
 # Splits
 
 
-@pytest.mark.parametrize("task", by_turns(TASKS, 3, 3))
+@pytest.mark.parametrize("task", TASKS)
 def test_splits_tell_of_other_things(task: str, root: Path) -> None:
     """No row of a split names something of another split's provinces, but the stated share."""
     rows_of: dict[str, list[str]] = {}
@@ -275,7 +274,7 @@ def test_splits_tell_of_other_things(task: str, root: Path) -> None:
         assert task in NAMELESS or any(named.search(block.lower()) for block in blocks), split
 
 
-@pytest.mark.parametrize("task", by_turns((task for task in TASKS if task not in formats.NO_TEMPLATES), 3))
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in formats.NO_TEMPLATES])
 def test_training_never_sees_some_templates(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dev is told in templates that training has not, though training is far larger."""
     told: dict[str, set[str]] = {}
@@ -297,9 +296,7 @@ def test_training_never_sees_some_templates(task: str, tmp_path: Path, monkeypat
     assert len(fixed["dev"] - fixed["train"]) > 3
 
 
-@pytest.mark.parametrize(
-    "task", by_turns((t for t in TASKS if t not in (*formats.NO_TRAINING, *formats.WHOLE_CAUSES)), 3, 1)
-)
+@pytest.mark.parametrize("task", [t for t in TASKS if t not in (*formats.NO_TRAINING, *formats.WHOLE_CAUSES)])
 def test_what_training_never_sees(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line kept from training is drawn there; more than half of the lines of dev are."""
     chosen: dict[str, list[tuple[str, bool]]] = {}
