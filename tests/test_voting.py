@@ -25,10 +25,11 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """A run of each."""
+    """A run of each, and one of them in another folder."""
     base = tmp_path_factory.mktemp("voting")
     for name, words in RUNS.items():
         assert call("train", *WORDS, *SIZES, *words, "tracker=none", "quiet=true", f"hydra.run.dir={base / name}") == 0
+    shutil.copytree(base / "plain", base / "copy")
     return base
 
 
@@ -40,7 +41,7 @@ def runs(tmp_path_factory) -> Path:
         ("one,plain", "dev", "split: {b} was selected on 12 of the 12 examples of 'dev', but {a} was not"),
         ("half,other", "dev", "split: {b} was selected on 4 of the 6 examples of 'dev', but {a} was not"),
         ("one,same", "held_out", None),
-        ("plain,plain", "dev", None),
+        ("plain,copy", "dev", None),
         ("one,two", "dev", None),
     ],
 )
