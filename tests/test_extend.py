@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"`(my_\S+)`:\n\n```(?:python|yaml)\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_example_of_contributing_trains_and_is_restored(tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert [name for name, _ in blocks] == [

@@ -25,6 +25,7 @@ def options(bench: Any, out: Path, **given: Any) -> SimpleNamespace:
     return SimpleNamespace(out=out, **{**every, **given})
 
 
+@pytest.mark.slow
 def test_every_command_fits_together(bench, settings, tmp_path):
     cells = list(bench.Bench(options(bench, tmp_path, backbones=["tiny_encoder"])).missing())
     assert len(cells) == len(bench.METHODS) * len(bench.TASKS) - len(bench.LEFT_OUT)

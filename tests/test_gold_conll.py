@@ -252,6 +252,7 @@ def test_damaged_anywhere(write, annotation):
 
 
 @pytest.mark.parametrize(("split", "sentences", "predicates"), [("dev", 1965, 4960), ("test", 2053, 4791)])
+@pytest.mark.slow
 def test_ewt_is_the_same_in_all_its_files(shared, split, sentences, predicates):
     """The wide file, words with props and CoNLL-2012's columns give the same examples; a token may be #."""
     folder = shared / "data" / "srl_ewt"
@@ -267,6 +268,7 @@ def test_ewt_is_the_same_in_all_its_files(shared, split, sentences, predicates):
     assert any("#" in example.fields["tokens"] for example in forms[2])
 
 
+@pytest.mark.slow
 def test_ewt_train(shared):
     """As many sentences as the corpus has, each of its predicates a known role."""
     path = shared / "data" / "srl_ewt" / "ewt.train.conll05"

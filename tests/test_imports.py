@@ -57,6 +57,7 @@ def processor_time(*command: str) -> float:
 
 
 @pytest.mark.parametrize("line", ["--help", "ls", "ls method", "ls task", "train --help", "-sc query=bash"])
+@pytest.mark.slow
 def test_light_commands_take_little_more_than_hydra(line):
     """Half a second where importing Hydra takes 0.15; turn by turn, since machines differ and are busy.
 

@@ -107,6 +107,7 @@ def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cache
 
 
 @pytest.mark.parametrize("twin", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_failures_that_are_alike_stop_no_sweep_with_finished_jobs(twin, ptune, tmp_path, cached):
     """Its own from before, or the same configurations in other folders of it."""
     words = [*SWEEP, "hydra.launcher.n_jobs=1"]
@@ -209,6 +210,7 @@ def test_settings_of_wrong_kinds(words, ptune, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_temporary_folder_with_a_long_name(tmp_path, cached):
     """Sockets, whose names must be short, are elsewhere then."""
     place = tmp_path / ("scratch-" * 12)
@@ -230,6 +232,7 @@ def test_a_sweep_of_wrong_settings_starts_nothing(ptune, tmp_path, cached):
     assert "(config): resume: a sweep resumes when the same command is run again" in done.err
 
 
+@pytest.mark.slow
 def test_a_sweep_of_which_a_job_is_well_is_not_all_wrong_settings(ptune, tmp_path, cached):
     """Its exit code says that some failed, whether the job is well now or was before."""
     words = [*SWEEP, "seed=1,2", plant(s1="config")]

@@ -117,6 +117,7 @@ def planted(monkeypatch) -> dict[str, str]:
     return words
 
 
+@pytest.mark.slow
 def test_planted_words_are_found_and_stand_in_the_run(ptune, tmp_path, planted, monkeypatch) -> None:
     folder, loads, load = tmp_path / "run", list[str](), corpora.load
     monkeypatch.setattr(

@@ -240,6 +240,7 @@ def test_the_classifier_learns_soft_labels_of_the_unlabeled_examples_alone(go, t
 COPA = ["task=copa", "method=pet", *TINY, "method.procedure.patterns=[pet1]"]
 
 
+@pytest.mark.slow
 def test_each_example_of_copa_is_there_with_its_choices_swapped(go, taught, tmp_path) -> None:
     """To train on, to weigh by and unlabeled, as PET's CopaProcessor has them; in no split that is scored."""
     result = go(tmp_path, *COPA)
@@ -263,6 +264,7 @@ def test_each_example_of_copa_is_there_with_its_choices_swapped(go, taught, tmp_
     assert len(lines(tmp_path / "predictions.jsonl")) == len(known[result["report_on"]])
 
 
+@pytest.mark.slow
 def test_copa_without_its_mirrored_examples(go, taught, tmp_path) -> None:
     go(tmp_path, *COPA, "method.procedure.mirror=false")
     assert [e.id for e in taught[0]] == [e.id for e in splits(tmp_path)["unlabeled"]]
@@ -579,6 +581,7 @@ def test_a_share_of_models_that_weigh_nothing_labels_all_the_same() -> None:
     np.testing.assert_allclose(merge_logits([[np.array([1.0, 3.0])], [np.array([3.0, 5.0])]], [0.0, 0.0]), [[2.0, 4.0]])
 
 
+@pytest.mark.slow
 def test_ipet_of_a_choice_draws_by_the_place_of_the_right_one(go, settings, tmp_path) -> None:
     """COPA's candidates are two in every example, ReCoRD's each query's own."""
     given = [line for line in PET if not line.startswith(("task=", "method=", "method.procedure.patterns"))]

@@ -733,6 +733,7 @@ def killed(overrides, tmp_path_factory) -> tuple[Path, Path]:
     return folder, base
 
 
+@pytest.mark.slow
 def test_kill_9(killed, go):
     """The end is the same, bit for bit, as in this process without any interruption."""
     folder, base = killed
@@ -830,6 +831,7 @@ def test_a_folder_of_other_settings_is_refused(ptune, whole, overrides, tmp_path
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_sweep_runs_the_same_once(ptune, overrides, tmp_path):
     """A method without a prompt does not see its length: one training, and the other job says where it is."""
     rest = [word for word in overrides if not word.startswith(("method", "prompt_length", "quiet", "epochs"))]

@@ -282,6 +282,7 @@ def read(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_prefix_learns_to_tell_tables(runs):
     """The loss falls; the reparameterization is gone afterwards; the score says what it is not."""
     folder = runs / "table"

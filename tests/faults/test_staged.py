@@ -37,7 +37,7 @@ def folders(tmp_path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("what", "count"), [(SEARCH, 1), (ACCUMULATION, 2), *(pytest.param(what, 24, marks=ALL) for what in RUNS)]
+    ("what", "count"), [(SEARCH, 1), (ACCUMULATION, 1), *(pytest.param(what, 24, marks=ALL) for what in RUNS)]
 )
 def test_kill_9(server, alone, folders, what, count):
     """Inside stages and between them; gone on with, it ends as if nothing had happened."""
@@ -70,7 +70,7 @@ def swept(server, tmp_path_factory) -> Callable[[str], dict]:
 @pytest.mark.parametrize(
     ("what", "faults"),
     [
-        ("a fused group", [{"alone_in_pass": 5}]),
+        pytest.param("a fused group", [{"alone_in_pass": 5}], marks=ALL),
         *(pytest.param(what, stages.sweep_points(48), marks=ALL) for what in LAUNCHERS),
     ],
 )
