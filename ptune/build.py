@@ -98,11 +98,12 @@ def _unlike(kind: type, values: Any, key: str = "") -> Iterator[str]:
     if not isinstance(values, Mapping):
         yield f"{key}: {type(values).__name__} is not a mapping"
         return
-    for name, hint in nested(kind).items():
+    parts = nested(kind)
+    for name, hint in parts.items():
         yield from _unlike(hint, values.get(name), f"{key}{name}.")
-    flat = {name: value for name, value in values.items() if name not in nested(kind)}
+    flat = {name: value for name, value in values.items() if name not in parts}
     try:
-        signature_model(kind, tuple(nested(kind))).model_validate(flat, strict=True)
+        signature_model(kind, tuple(parts)).model_validate(flat, strict=True)
     except ValidationError as error:
         for problem in error.errors(include_input=False):
             yield f"{key}{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -313,6 +314,7 @@ class Reproduce:
     quiet: bool = setting(False, QUIET)
 
 
+@cache
 def register() -> None:
     """Make the schemas known to Hydra under `NAME_schema`, and the two resolvers that `conf/` uses."""
     OmegaConf.register_new_resolver("ptune.first", lambda *values: next(v for v in values if v), replace=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import OverrideParseException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
+from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
@@ -35,19 +37,54 @@ CLASSES = (
     *("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"),
 )
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+SINGLE = "hydra.mode=RUN"  # what Hydra adds to the words of a single run
 FOLDERS = ("task.name", "method.name", "backbone.name")  # what is in the names of folders
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's, which tells what is wrong with a configuration before anybody acts on it. typed: see `on`."""
+    """Hydra's, which tells what is wrong with a configuration before anybody acts on it. typed: see `on`.
+
+    Hydra composes a single run twice, to learn its mode and then with the mode among its words, and each job of a sweep
+    twice, to see whether it can be composed and then to run it. Here each is composed once.
+    """
 
     typed: Sequence[str] = ()
 
-    def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **more: Any) -> DictConfig:
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._single: tuple[list[str], DictConfig] | None = None
+        self._jobs: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
         """See Hydra. Raises ConfigError."""
-        found = super().load_configuration(config_name, overrides, *args, **more)
+        if self._single is not None and overrides == self._single[0] and run_mode == RunMode.RUN:
+            (_, found), self._single = self._single, None
+            words = OverridesParser.create().parse_overrides(overrides)
+            self.validate_sweep_overrides_legal(words, run_mode, from_shell)
+            found.hydra.mode = run_mode
+            found.hydra.overrides.hydra.append(SINGLE)
+            return found
+        asks_for_mode = not validate_sweep_overrides and not {"-m", "--multirun"} & {*self.typed}
+        mode = RunMode.RUN if asks_for_mode else run_mode
+        found = super().load_configuration(config_name, overrides, mode, from_shell, validate_sweep_overrides)
         if problems := [*wrong(found, self.typed)]:
             raise ConfigError(problems)
+        if asks_for_mode and found.hydra.mode is None:
+            self._single = [*overrides, SINGLE], found
+        return found
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """See Hydra. Raises ConfigError."""
+        if (found := self._jobs.pop((*sweep_overrides,), None)) is None:
+            found = super().load_sweep_config(master_config, sweep_overrides)
+            self._jobs[(*sweep_overrides,)] = deepcopy(found)
         return found
 
 
