@@ -458,6 +458,7 @@ def test_many_numbers_stand_by_their_size(values, ticks):
     assert sorted(places) == pytest.approx(sorted(places, key=lambda place: values[places.index(place)]))
 
 
+@pytest.mark.slow
 def test_every_figure_is_written_as_svg_and_pdf_the_same_again(folder, tmp_path):
     drawn = charts.drawings(results.group_runs(results.runs(folder)))
     paths = figures.save(drawn, tmp_path / "figures")
@@ -520,6 +521,7 @@ def test_only_its_own_script_may_run(page):
     assert f"script-src 'sha256-{digest}';" in policy[1]
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes_in_another_process(folder, page, tmp_path):
     """Whatever order its sets have there."""
     words = [sys.executable, "-m", "ptune", "report", str(folder), "format=html", f"out={folder / 'again.html'}"]

@@ -24,7 +24,6 @@ from ptune import demo
 from ptune.config import Data
 from ptune.data import corpora
 from ptune.errors import UnavailableError
-from ptune.hub import PROBE_SECONDS
 from ptune.leaves import leaf
 
 ROOT = Path(__file__).parents[1]
@@ -278,7 +277,7 @@ THREE_WAYS = """\
 
 
 def test_nowhere(overrides, tmp_path):
-    """No hub, nothing cached: within five seconds, one message with three options, and no folder left."""
+    """No hub, nothing cached: without retries, one message with three options, and no folder left."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = train(tmp_path / "run", NOWHERE, tmp_path / "home", *overrides)
     after, waited = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - started
@@ -288,10 +287,9 @@ def test_nowhere(overrides, tmp_path):
         "eng.testa), and backbone=local backbone.path=DIR"
     )
     assert done.stderr == THREE_WAYS.format(what=f"task conll03 ({DATASET})", local=local)
-    # Work and the longest probe, whatever else the machine does meanwhile; the Hub client's own retries take 24 s.
+    # What it slept, however slow the machine is: a probe at most, where the Hub client's own retries take 24 s.
     worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert worked + PROBE_SECONDS < 5
-    assert waited < 20
+    assert waited - worked < 15
     assert not (tmp_path / "run").exists()
 
 
@@ -399,6 +397,7 @@ def looked(url: str, home: Path, *tasks: str) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_cache_of_another_config(repositories, tmp_path):
     """Of the same repository, or without a split: refused in three ways without the Hub, else the rest is fetched."""
     by_hand(tmp_path, "dataset", "aps/super_glue", repositories["aps/super_glue"], "rte/*", "cb/train*", "cb/test*")

@@ -311,6 +311,7 @@ def result(folder="run"):
     return json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_zero_shot_and_ptuning_run(ptune):
     """Objects of several tokens are left out, which is said; each relation is in the breakdown; predict knows them."""
     code, _, err = ptune("train", "method=zero_shot", "task=lama", *COMMON)

@@ -43,6 +43,7 @@ def test_there_are_enough_commands_to_check() -> None:
     assert len(ON_A_RUN) == 3
 
 
+@pytest.mark.slow
 def test_commands_on_a_run_work(tmp_path: Path) -> None:
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 

@@ -451,6 +451,7 @@ def test_killed_in_the_middle_it_goes_on(launcher: str, own: Path, tmp_path: Pat
     assert sorted(path.name for path in root.glob("table.*")) == ["table.csv", "table.json", "table.md"]
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """A finished table is shown, and nothing runs; other code, data and settings are told, and what is asked for runs
     again, beside what was there."""
@@ -479,6 +480,7 @@ def test_what_has_changed_is_said(own: Path, ptune: Callable[..., Any], tmp_path
     assert (root / "cb.majority/1/result.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_files_have_the_whole_table(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """Whatever part was asked for; the terminal shows that part."""
     root = tmp_path / "outputs/reproduce/mine/demo"

@@ -65,6 +65,7 @@ def test_a_side_does_its_rounds(speed, shared, tmp_path, spec):
         assert 15 < second["flop"] / (4 * 2 * 12 * 128**2) < 40
 
 
+@pytest.mark.slow
 def test_a_side_that_fails_says_why(speed, tmp_path):
     with pytest.raises(RuntimeError, match="a side has ended"):
         speed.Turn({"side": "ptune", "shared": str(tmp_path)}, threads=1)

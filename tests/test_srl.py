@@ -423,6 +423,7 @@ def test_ewt_layouts(shared, split):
     assert {word for r in wide for word in r.values["tokens"]} >= {"#", "-"}
 
 
+@pytest.mark.slow
 def test_ewt_loads(shared):
     """Every role of the files is one of the task's; an example is a predicate."""
     task = roles("srl_ewt")

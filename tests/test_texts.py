@@ -300,6 +300,7 @@ def test_a_prefix_learns_to_tell_tables(runs):
     assert all(isinstance(row["prediction"], str) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_finished_run_tells_a_table(runs, ptune, tmp_path):
     """As it did when it was evaluated."""
     row = json.loads((runs / "table" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0])

@@ -444,6 +444,7 @@ def test_what_was_told_is_read_off_the_rows():
     ) == {("step", 1), ("step", 2), ("eval", 2), ("dev", 2), ("test", 2)}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_group_with_a_summary(ptune, overrides, tmp_path):
     """Runs are called by what differs in their sweep, and one more run has the table of them all."""
     words = ["-m", *overrides, "epochs=1", "seed=1,2", "quiet=true", f"hydra.sweep.dir={tmp_path / 'mine'}"]
