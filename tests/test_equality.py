@@ -31,7 +31,8 @@ def equality() -> Any:
 
 # PEFT 0.21 asks transformers 5.23 by a name that is to go.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-@pytest.mark.parametrize("task", ["wnut17", pytest.param("rte", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["wnut17", "rte"])
 def test_losses_equal_those_of_peft(equality, shared, task):
     """Twenty steps from the same start, in the same order, without dropout."""
     for needed in (equality.BACKBONE, equality.FOLDERS[task]):

@@ -220,10 +220,17 @@ def test_heads_are_searched_for_where_no_script_was_published(hydra: None) -> No
 
 
 def test_few_examples_are_as_few_at_any_scale(hydra: None) -> None:
-    """A part of the real data is none larger than the cell's own; what is unlabeled is what is left of it."""
-    for cell in cells(load("pet_texts"), "quick"):
-        few = cell.entries[0] in ("supervised", "pet", "ipet")
-        assert cell.words["data.max_train"] == (100 if few else 1000), cell.name
+    """A part of the real data is none larger than the cell's own: as many of each class as in PET's code."""
+    of_class, unlabeled = {"agnews": 25, "mnli": 33}, {"agnews": 40000, "mnli": 30000}
+    for scale in ("paper", "quick"):
+        for cell in (each for each in cells(load("pet_texts"), scale) if not each.missing):
+            method, task = cell.entries
+            few = method in ("supervised", "pet", "ipet")
+            assert cell.words.get("data.per_class") == (of_class[task] if few else None), cell.name
+            assert cell.words.get("data.max_train") == (1000 if scale == "quick" and not few else None), cell.name
+            if "pet" in method:
+                most = 1000 if few and scale == "quick" else unlabeled[task]
+                assert cell.words["method.procedure.unlabeled"] == most, cell.name
     for cell in cells(load("lmbff_table3"), "quick"):
         assert cell.words["data.max_train"] is None, cell.name  # its experiment takes 16 of each class
 

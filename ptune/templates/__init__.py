@@ -1,7 +1,6 @@
 """Templates render examples: `parts` splits an example into typed pieces once, `rows` assembles model inputs a step.
 
-Only parts marked shortenable are ever cut; literal words, masks and slots never are. A context is never cut either:
-it is read in windows.
+Only texts are ever cut; literal words, masks and slots never are. A context is never cut either: it is read in windows.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Cloze patterns (PET, LM-BFF, P-Tuning): fields, literal anchor words, a mask, and slots for pseudo tokens.
 
-A pattern is text with `{field}`, `{field:bare}` (without final punctuation), `{field:lower}`, `{field:phrase}` (both),
-`{field:joined}` (a space stands before it if it begins with one), `{mask}`, `{prompt}` (where pseudo tokens go;
-`{prompt:3}` three of them) and `{sep}` (what follows is the second segment). Where masks stand for texts of an
-example's own they have such forms too.
+A pattern is text with `{field}`, `{field:bare}` (without final punctuation, as in PET's code; LM-BFF's drops the last
+character, whatever it is), `{field:lower}` (its first letter), `{field:phrase}` (both), `{field:joined}` (a space is
+before it if it begins with one), `{mask}`, `{prompt}` (where pseudo tokens go; `{prompt:3}` three of them) and `{sep}`
+(what follows is the second segment). Where masks stand for texts of an example's own they have such forms too.
+
+Of a row that is too long, fields are cut, always the longest; PET's code cuts the last of the longer segment, and not
+each field: choices, words and MultiRC's questions stay whole there.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ def columns04(path: Path) -> list[Rows]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_conll04_says_the_same_in_both_forms(root: Path, split: str) -> None:
     folder = root / "conll04"
