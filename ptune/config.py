@@ -82,7 +82,7 @@ class Data:
 class Optim:
     """The optimizer and its schedule."""
 
-    name: str = setting("adamw", "adamw | adafactor")
+    name: str = setting("adamw", "adamw | adam | adafactor")
     lr: float | None = setting(None, "learning rate; null: the method's own")
     backbone_lr: float | None = setting(None, "for backbone weights; null: lr")
     prompt_lr: float | None = setting(None, "for prompts; null: lr")
@@ -169,6 +169,7 @@ class Train:
     batch_tokens: int | None = setting(None, "most tokens per pass, with padding, without prompts; null: no limit")
     eval_every: int | None = setting(None, "steps between evaluations; null: once per epoch")
     patience: int | None = setting(None, "stop after this many evaluations without a better score; null: never")
+    ties: str = setting("first", "first | last: which of several evaluations with the best score is the best")
     metric: str | None = setting(None, "what selects the best evaluation; null: the task's main metric")
     protocol: str = setting(
         "standard",

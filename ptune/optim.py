@@ -70,20 +70,22 @@ SCALE = "ptune_scale"  # an attribute of parameters that have two axes and are v
 def optimizer(settings: Optim, groups: Mapping[str, Sequence[nn.Parameter]]) -> torch.optim.Optimizer:
     """The optimizer of the parameters of prompt, head and backbone, each with its own rate; vectors are not decayed.
 
-    Nor is what `ptune.adapters` says to be scales.
+    Nor is what `ptune.adapters` says to be scales. Adam has the decay of all parameters in its gradient (L2).
     """
     rates = {"prompt": settings.prompt_lr, "head": settings.head_lr, "backbone": settings.backbone_lr}
     entries = []
     for name, parameters in groups.items():
         lr = settings.lr if rates[name] is None else rates[name]
         for decay in (True, False):
-            chosen = [p for p in parameters if (p.dim() > 1 and not hasattr(p, SCALE)) is decay]
+            decayed = [settings.name == "adam" or (p.dim() > 1 and not hasattr(p, SCALE)) for p in parameters]
+            chosen = [p for p, of in zip(parameters, decayed, strict=True) if of is decay]
             if chosen:
                 entries.append(
                     {"params": chosen, "lr": lr, "weight_decay": (settings.weight_decay or 0.0) if decay else 0.0}
                 )
-    if settings.name == "adamw":
-        return torch.optim.AdamW(entries, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps)
+    if settings.name != "adafactor":
+        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        return kind(entries, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps)
     from transformers.optimization import Adafactor
 
     return Adafactor(entries, scale_parameter=False, relative_step=False, warmup_init=False, decay_rate=-0.8)

@@ -240,7 +240,7 @@ def loop_run(
         seed=s.seed,
         clip=s.optim.clip,
         sources=sources,
-        stopper=Stopper(s.patience),
+        stopper=Stopper(s.patience, s.ties),
         save_every=60 * s.save_minutes,
     )
 

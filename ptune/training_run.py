@@ -54,13 +54,14 @@ class Observer(Protocol):
 
 @dataclass
 class Stopper:
-    """Early stopping: the best evaluation so far (the first of equals), and how long ago it was.
+    """Early stopping: the best evaluation so far, and how many have not been better since a better one.
 
-    patience: evaluations without a better one after which the run stops; None: never. pruned: why an observer has ended
-    the run, if it has.
+    patience: evaluations without a better one after which the run stops; None: never. ties: first or last, which of
+    equals is the best. pruned: why an observer has ended the run, if it has.
     """
 
     patience: int | None = None
+    ties: str = "first"
     best: float = -math.inf
     best_step: int | None = None
     waited: int = 0
@@ -68,10 +69,11 @@ class Stopper:
 
     def note(self, value: float, step: int) -> bool:
         """Note an evaluation's score (higher is better); returns whether it is the best so far."""
-        if value > self.best:
-            self.best, self.best_step, self.waited = value, step, 0
+        better = value > self.best
+        self.waited = 0 if better else self.waited + 1
+        if better or (self.ties == "last" and value == self.best):
+            self.best, self.best_step = value, step
             return True
-        self.waited += 1
         return False
 
     def state(self) -> dict[str, Any]:

@@ -764,13 +764,15 @@ def test_clipping_bounds_the_gradient_of_each_run(train, wire):
 # Evaluation and stopping
 
 
-def test_early_stopping_keeps_the_first_best(train, wire):
-    wired = wire(train("method=ptv2", "eval_every=2", "patience=3", "max_steps=40"))
+@pytest.mark.parametrize(("ties", "best_step"), [("first", 4), ("last", 6)])
+def test_early_stopping_keeps_the_first_best_or_the_last(train, wire, ties, best_step):
+    """Patience counts from the first of them either way."""
+    wired = wire(train("method=ptv2", "eval_every=2", "patience=3", "max_steps=40", f"ties={ties}"))
     wired.fit(scripted(50.0, 60.0, 60.0, 59.0, 10.0, 99.0))
     run = wired.runs[0]
     assert run.step == 10
-    assert (run.stopper.best, run.stopper.best_step) == (60.0, 4)
-    assert [event["best"] for event in run.history] == [True, True, False, False, False]
+    assert (run.stopper.best, run.stopper.best_step) == (60.0, best_step)
+    assert [event["best"] for event in run.history] == [True, True, ties == "last", False, False]
     assert [event["step"] for event in run.history] == [2, 4, 6, 8, 10]
     assert sorted(run.recorder.saved) == [2, 4, 6, 8, 10]
 
@@ -812,7 +814,7 @@ def test_dropout_is_drawn_anew_each_step(train, wire):
 # Resuming
 
 
-@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+@pytest.mark.parametrize("name", ["adamw", "adam", "adafactor"])
 @pytest.mark.parametrize("method", ["ptv2", "prefix", "finetune", "ptuning"])
 def test_resuming_continues_bit_for_bit(train, wire, tmp_path, method, name):
     settings = train(
@@ -997,3 +999,14 @@ def test_adamw_is_torchs(train, wire):
 def test_seeds_are_mixed_the_same_in_every_process():
     assert loop.mix(1, "prompt") == 8087042580133791187
     assert loop.mix(1, "prompt") != loop.mix(1, "head")
+
+
+def test_adam_has_decay_in_every_gradient():
+    """L2, of vectors too; AdamW takes a share of matrices alone away, times the rate."""
+    moved = {}
+    for name in ("adam", "adamw"):
+        matrix, vector = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
+        matrix.grad, vector.grad = torch.zeros(2, 2), torch.zeros(2)
+        optim.optimizer(Optim(name=name, lr=0.1, weight_decay=0.5), {"prompt": [matrix, vector]}).step()
+        moved[name] = [round(1 - each.flatten()[0].item(), 4) for each in (matrix, vector)]
+    assert moved == {"adam": [0.1, 0.1], "adamw": [0.05, 0.0]}

@@ -27,6 +27,7 @@ FIELDS = {
     "wic": {"sentence1": "The mill stands.", "sentence2": "A mill is old.", "word": "mill"},
     "multirc": {"paragraph": "Anna lives in Oslo", "question": "where is anna", "answer": "oslo"},
     "copa": {"premise": "The dog slept.", "question": " because", "choice1": "He ran.", "choice2": "She sat."},
+    "copa_effect": {"premise": "The dog slept.", "question": ", so", "choice1": "He ran.", "choice2": "She sat."},
     "wsc": {"marked": "Mark thanked *him*.", "pronoun": "him"},
 }
 PUBLISHED = {  # [P] is a pseudo token, _ the mask
@@ -39,6 +40,7 @@ PUBLISHED = {  # [P] is a pseudo token, _ the mask
     ("wic", "ptuning4"): "[CLS] [P] the mill stands. [SEP] a mill is old. [P] * mill *? [P] _ [P] [SEP]",
     ("multirc", "ptuning"): "[CLS] anna lives in oslo. question: where is anna? is it oslo? [P] _. [SEP]",
     ("copa", "ptuning"): "[CLS] he ran or she sat? the dog slept because [P] _. [SEP]",
+    ("copa_effect", "ptuning"): "[CLS] he ran or she sat? the dog slept so [P] _. [SEP]",
     ("wsc", "ptuning"): "[CLS] [P] mark thanked * him *. [P] pronoun ' * him * ' refers to _. [SEP]",
     ("wsc", "ptuning1"): "[CLS] mark thanked * him *. [P] pronoun ' * him * ' refers to _. [SEP]",
 }
@@ -50,11 +52,12 @@ def patterns(task: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize(("task", "name"), PUBLISHED)
 def test_slots_and_anchors_are_the_published_ones(settings, task, name):
-    s = settings("method=ptuning", f"task={task}", f"method.template.name={name}", "data=demo", "backbone=tiny_encoder")
+    own = task.partition("_")[0]
+    s = settings("method=ptuning", f"task={own}", f"method.template.name={name}", "data=demo", "backbone=tiny_encoder")
     count = s.prompt_length.value
     assert count == PUBLISHED[task, name].count("[P]") == s.method["prompt"]["length"]
     tokens = leaf(s.backbone).tokens()
-    template = Pattern(tokens, list(FIELDS[task]), patterns(task), name, slots=count, mask=True)
+    template = Pattern(tokens, list(FIELDS[task]), patterns(own), name, slots=count, mask=True)
     row = template.rows(template.parts(0, Example("0", FIELDS[task]), None), Draw(0, 0), 64)[0]
     shown = ["[P]" if i in row.slots else tokens.tokenizer.decode([id]) for i, id in enumerate(row.ids)]
     text = " ".join("_" if token == "[MASK]" else token for token in shown).replace(" ##", "")
@@ -235,8 +238,10 @@ def test_experiments_are_the_published_scripts(settings):
         s = settings(f"experiment=ptuning_{task}_albert")
         assert (s.max_steps, s.batch_size, s.method["tune"], s.optim.backbone_lr) == (count, 16, "all", 1e-5)
         assert (s.data.layout, s.prompt_length.value, s.eval_every, s.patience) == ("fewglue_32dev", 1, 20, 10)
+        assert s.ties == "last"
     s = settings("experiment=ptuning_lama_bert", "task.source.relations=[P19]")
     assert (s.method["tune"], s.prompt_length.value, s.optim.lr, s.optim.gamma) == ("none", 9, 1e-5, 0.98)
+    assert (s.optim.name, s.optim.weight_decay, s.ties) == ("adam", 5e-4, "last")
     assert build.leaf(s.task).readout == "word"
     sweep = yaml.safe_load((ROOT / "conf/experiment/ptuning_lama_bert.yaml").read_text(encoding="utf-8"))
     relations = sweep["hydra"]["sweeper"]["params"]["task.source.relations"].split(",")

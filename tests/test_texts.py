@@ -66,6 +66,12 @@ def test_rows_of_the_same_attributes_are_joined_where_texts_are_compared(tmp_pat
     assert joined[0].where == f"{path}:2"
 
 
+def test_attributes_have_the_names_that_prefix_tuning_gives_them():
+    mr = "name[Aromi], eatType[pub], priceRange[cheap], customer rating[low], familyFriendly[no], near[Oslo]"
+    line = "name : Aromi | Type : pub | price : cheap | customer rating : low | family friendly : no | near : Oslo"
+    assert e2e.linearized(mr, "x.csv:2") == line
+
+
 @pytest.mark.parametrize("mr", ["name", "a[b[c]", "[b]", "a[]", "a[b] c[d", "a[b],c]", "x" * 300_000])
 def test_what_is_no_list_of_attributes_is_refused_at_once(mr):
     began = time.process_time()

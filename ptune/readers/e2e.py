@@ -9,9 +9,15 @@ from pathlib import Path
 from ptune.errors import DataError
 from ptune.readers import Each, Record, delimited, strict
 
+NAMES = {
+    "eatType": "Type",
+    "priceRange": "price",
+    "familyFriendly": "family friendly",
+}  # of attributes, others as they are
+
 
 def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Record]:
-    """Yield a record a row: table, "name : ... | type : ..." as Prefix-Tuning writes it, mr as it is, and refs, [ref].
+    """Yield a record a row: table, "name : ... | Type : ..." as Prefix-Tuning writes it, mr as it is, and refs, [ref].
 
     joined: a record for all rows of the same mr, in the order of the first, with each of their texts in refs. Raises
     DataError where a row is none of the table, or its mr no attributes.
@@ -39,7 +45,7 @@ def linearized(mr: str, where: str) -> str:
     known = all(name and value and "[" not in value for name, value in pairs)
     if not pairs or not known or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
         raise DataError(f"{where}: {mr[:80]!r} is not a list of attributes such as name[Aromi], eatType[pub]")
-    return " | ".join(f"{name} : {value}" for name, value in pairs)
+    return " | ".join(f"{NAMES.get(name, name)} : {value}" for name, value in pairs)
 
 
 def pair_of(part: str) -> tuple[str, str]:

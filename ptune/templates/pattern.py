@@ -1,9 +1,10 @@
 """Cloze patterns (PET, LM-BFF, P-Tuning): fields, literal anchor words, a mask, and slots for pseudo tokens.
 
 A pattern is text with `{field}`, `{field:bare}` (without final punctuation, as in PET's code; LM-BFF's drops the last
-character, whatever it is), `{field:lower}` (its first letter), `{field:phrase}` (both), `{field:joined}` (a space is
-before it if it begins with one), `{mask}`, `{prompt}` (where pseudo tokens go; `{prompt:3}` three of them) and `{sep}`
-(what follows is the second segment). Where masks stand for texts of an example's own they have such forms too.
+character, whatever it is), `{field:lower}` (its first letter), `{field:phrase}` (both), `{field:word}` (without
+punctuation at either end), `{field:joined}` (a space is before it if it begins with one), `{mask}`, `{prompt}` (where
+pseudo tokens go; `{prompt:3}` three of them) and `{sep}` (what follows is the second segment). Where masks stand for
+texts of an example's own they have such forms too.
 
 Of a row that is too long, fields are cut, always the longest; PET's code cuts the last of the longer segment, and not
 each field: choices, words and MultiRC's questions stay whole there.
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ptune.tasks import Task
 
 MARKS = ("mask", "prompt", "sep")
-FORMS = ("", "bare", "lower", "phrase", "joined")
+FORMS = ("", "bare", "lower", "phrase", "joined", "word")
 
 
 class Piece(NamedTuple):
@@ -260,7 +261,9 @@ def with_masks(parts: Parts, run: int) -> Parts:
 
 
 def apply_form(text: str, form: str) -> str:
-    """A field's text in one of FORMS: without final punctuation, with a small first letter, both, or as it is."""
+    """A field's text in one of FORMS, see the top of this file; `joined` is about the space before it."""
+    if form == "word":
+        return text.strip(string.punctuation + " ")
     if form in ("bare", "phrase"):
         text = text.rstrip(string.punctuation + " ")
     return text[:1].lower() + text[1:] if form in ("lower", "phrase") else text
