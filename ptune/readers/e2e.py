@@ -9,11 +9,8 @@ from pathlib import Path
 from ptune.errors import DataError
 from ptune.readers import Each, Record, delimited, strict
 
-NAMES = {
-    "eatType": "Type",
-    "priceRange": "price",
-    "familyFriendly": "family friendly",
-}  # of attributes, others as they are
+# Names of attributes in Prefix-Tuning's files; the others are the corpus's own.
+NAMES = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
 
 
 def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Record]:
