@@ -698,7 +698,7 @@ def test_what_is_not_on_the_hub_has_the_demo_where_there_is_one():
         with pytest.raises(UnavailableError) as caught:
             corpora.load(task, Data(source="hub"))
         first, local, *demos = str(caught.value).splitlines()
-        assert first == f"data=hub: {name} is not on the Hub. {ways}:"
+        assert first == f"data=hub: no data set of the Hub is known for {name}. {ways}:"
         assert local == f"  local: data=local data.root=DIR, with {task.source['obtain']}"
         assert demos == ["  demo:  data=demo, a synthetic corpus in the same format"] * (name in demo.tasks())
         del task.source["obtain"]

@@ -106,7 +106,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 REFUSED = {
     "task=squad backbone=roberta_base": "task squad (rajpurkar/squad) is not on this machine",
     "task=cb data=demo backbone=roberta_base": "backbone roberta_base (FacebookAI/roberta-base) is not on this machine",
-    "task=ontonotes backbone=tiny_encoder": "data=hub: ontonotes is not on the Hub",
+    "task=ontonotes backbone=tiny_encoder": "data=hub: no data set of the Hub is known for ontonotes",
     "task=cb data=local data.root=pointers": "pointers/train.jsonl:1: a Git LFS pointer instead of the data",
     "task=rte data=local data.root=pointers": "no dev data in pointers",
     "task=cb data=local data.root=nowhere": "data.root: nowhere is not a folder",

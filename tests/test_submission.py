@@ -271,6 +271,10 @@ def test_refusals(ptune, tmp_path):
     refused = ptune("predict", "trec", "task=rte", "input=x.txt")
     assert refused.err == "task: is only used with submission=true"
     assert ptune("train", "task=cb", "method=linear_probe", *SMALL, "hydra.run.dir=cb").code == 0
+    assert ptune("predict", "cb", "submission=true", "data=local", "data.layout=fewglue_32dev").err == (
+        "submission: the test examples of layout fewglue_32dev are not the leaderboard's; set data=local "
+        "data.root=DIR, the folder with cb's own files"
+    )
     files = json.loads((tmp_path / "cb" / "env.json").read_text(encoding="utf-8"))["data"]["files"]
     (tmp_path / "part").mkdir()
     for split, name in (("train", "train.jsonl"), ("dev", "val.jsonl")):

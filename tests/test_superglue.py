@@ -581,6 +581,9 @@ def test_decode():
     margin = task_of("record", loss="binary").decode(example, rows)
     assert (margin.value, margin.scores) == ("Bo", {"Anna": -1.0, "Bo": 3.0})
     assert task_of("record", loss="binary", rank="logit").decode(example, rows).value == "Anna"
+    alike = outputs([1.0, 2.0], [1.0, 2.0])  # the published code sorts (logit, entity) and takes the last
+    assert task_of("record", loss="binary").decode(example, alike).value == "Anna"
+    assert task_of("record", loss="binary", rank="logit").decode(example, alike).value == "Bo"
 
 
 @pytest.fixture(scope="module")

@@ -384,7 +384,7 @@ def listed(path: Path, reader: Any) -> dict[str, Any]:
 
 
 def on_hub(task: Task) -> Files:
-    """Those of the task's data set. Raises UnavailableError where it is not on the Hub."""
+    """Those of the task's data set. Raises UnavailableError where none is known."""
     if "hub" not in task.source:
         raise not_on_the_hub(task)
     hub = task.source["hub"]
@@ -441,14 +441,14 @@ def hub_sources(task: Task, origin: dict[str, Any]) -> dict[str, Source]:
 
 
 def not_on_the_hub(task: Task) -> UnavailableError:
-    """That the task's data set is not on the Hub, with what there is: the original files, and perhaps the demo's."""
+    """That no data set of the Hub is known for the task, with what there is: its original files, perhaps a demo."""
     from ptune import demo
 
     wanted = task.source.get("obtain", f"its original files ({looked_for(task, required(task))})")
     ways = [f"local: data=local data.root=DIR, with {wanted}"]
     if task.name in demo.tasks():
         ways.append("demo:  data=demo, a synthetic corpus in the same format")
-    return UnavailableError(f"data=hub: {task.name} is not on the Hub.", ways)
+    return UnavailableError(f"data=hub: no data set of the Hub is known for {task.name}.", ways)
 
 
 def checksums(paths: Iterable[Path]) -> dict[str, str]:

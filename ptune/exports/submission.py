@@ -39,6 +39,14 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
         raise ConfigError([f"submission: {task.name} has no leaderboard whose format is known; leave it out"])
     ours = run.settings.data if s.task is None else without_limits(run.settings.data, task)
     cache = Cache(cache_folder, progress, (s.data or ours).cache)
+    layout = (s.data or ours).layout
+    if layout in task.source.get("layouts", {}):
+        raise ConfigError(
+            [
+                f"submission: the test examples of layout {layout} are not the leaderboard's; set data=local "
+                f"data.root=DIR, the folder with {task.name}'s own files"
+            ]
+        )
     corpus = load(task, replace(s.data or ours, max_dev=None, max_test=None), cache)  # a part would not be taken
     folder = run.folder.file("submission") if s.output == "-" else Path(s.output)
     if corpus.synthetic:

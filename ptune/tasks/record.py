@@ -121,14 +121,18 @@ class ReCoRD(Choice):
         return shown, None if example.gold is None else [int(entity in example.gold) for entity in entities]
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
-        """The entity with the highest score, the first of equals; scores: of each entity."""
+        """The entity with the highest score, by its name the first of equals; scores: of each entity.
+
+        Ranked by logits, as in the published code, it is the last of equals.
+        """
         if self.grouped:
             scores = candidate_log_probabilities(outputs)
         else:
             logits = np.array([o.scores for o in sorted(outputs, key=lambda o: o.candidate)], dtype=np.float64)
             scores = logits[:, 1] if self.rank == "logit" else logits[:, 1] - logits[:, 0]
         entities = example.fields["entities"]
-        return Prediction(entities[int(scores.argmax())], dict(zip(entities, scores.tolist(), strict=True)))
+        best = len(scores) - 1 - int(scores[::-1].argmax()) if self.rank == "logit" else int(scores.argmax())
+        return Prediction(entities[best], dict(zip(entities, scores.tolist(), strict=True)))
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """Word F1 and exact match with the closest answer, as ReCoRD's official script has them."""
