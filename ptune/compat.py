@@ -22,6 +22,8 @@ def apply(settings: Train) -> None:
             head["activation"] = "gelu"
     if compat.init_std is not None and "layers" in prompt:
         prompt["init_std"] = compat.init_std
+    if compat.init_std is not None and "double_embedding" in prompt:  # the published PT baseline's is drawn alike
+        prompt["init"], prompt["init_std"] = "normal", compat.init_std
     if compat.dropout is not None and "layers" in prompt:  # the published code sets it with --prefix alone
         tie_dropout(settings, compat.dropout)
     if compat.dropout is not None and published.get("no_head_dropout") and "dropout" in head:

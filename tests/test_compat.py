@@ -81,6 +81,12 @@ ROWS = [
         "init_std=0.02",
         {"method.prompt.init_std": (0.5, 0.02)},
     ),
+    (
+        "A3 PT",
+        "method=prompt_tuning",
+        "init_std=0.03",
+        {"method.prompt.init": ("vocabulary", "normal"), "method.prompt.init_std": (0.02, 0.03)},
+    ),
     ("A3 not P-Tuning", "method=ptuning", "init_std=0.02", {}),
     (
         "A4",

@@ -23,7 +23,7 @@ COMMON = 5000  # Lester et al. sample from the 5,000 most common tokens, the fir
 
 
 class Soft(Prompt):
-    """init: uniform in [-0.5, 0.5], normal(0, 0.02), a sample of the vocabulary, class labels, or a text's words.
+    """init: uniform in [-0.5, 0.5], normal(0, init_std), a sample of the vocabulary, class labels, or a text's words.
 
     from_run: the folder of a finished run whose prompt this one starts from instead, as SPoT's (Vu et al. 2022, arXiv
     2110.07904). Raises ConfigError where it has none of this length and width.
@@ -52,11 +52,12 @@ class Soft(Prompt):
         dropout: Chance = 0.0,
         double_embedding: bool = False,
         from_run: str | None = None,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         self.length, self.dropout, self.double_embedding = length, dropout, double_embedding
         start = (
-            initial(vocabulary, length, shape.embed, init, init_text)
+            initial(vocabulary, length, shape.embed, init, init_std, init_text)
             if from_run is None
             else transferred_prompt(from_run, length, shape.embed)
         )
@@ -96,12 +97,12 @@ def transferred_prompt(run: str, length: int, width: int) -> Tensor:
     return found
 
 
-def initial(vocabulary: Vocabulary, length: int, width: int, init: str, text: str | None) -> Tensor:
+def initial(vocabulary: Vocabulary, length: int, width: int, init: str, std: float, text: str | None) -> Tensor:
     """[P, E] to start from; labels and texts that are too short are filled up from the vocabulary."""
     if init == "uniform":
         return torch.rand(length, width) - 0.5
     if init == "normal":
-        return torch.randn(length, width) * 0.02
+        return torch.randn(length, width) * std
     table = vocabulary.embedding
     rows: list[Tensor] = []
     if init == "labels":  # the mean of a label's sub-words, one virtual token a label
