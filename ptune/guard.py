@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ FOLDERS = ("task.name", "method.name", "backbone.name")  # what is in the names 
 class Loader(ConfigLoaderImpl):
     """Hydra's, which tells what is wrong with a configuration before anybody acts on it. typed: see `on`.
 
-    Hydra composes a single run twice, to learn its mode and then with the mode among its words, and each job of a sweep
-    twice, to see whether it can be composed and then to run it. Here each is composed once.
+    Hydra composes a single run twice, to learn its mode and then with the mode among its words; here it does so once.
     """
 
     typed: Sequence[str] = ()
@@ -53,7 +51,6 @@ class Loader(ConfigLoaderImpl):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._single: tuple[list[str], DictConfig] | None = None
-        self._jobs: dict[tuple[str, ...], DictConfig] = {}
 
     def load_configuration(
         self,
@@ -78,13 +75,6 @@ class Loader(ConfigLoaderImpl):
             raise ConfigError(problems)
         if asks_for_mode and found.hydra.mode is None:
             self._single = [*overrides, SINGLE], found
-        return found
-
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """See Hydra. Raises ConfigError."""
-        if (found := self._jobs.pop((*sweep_overrides,), None)) is None:
-            found = super().load_sweep_config(master_config, sweep_overrides)
-            self._jobs[(*sweep_overrides,)] = deepcopy(found)
         return found
 
 

@@ -73,12 +73,11 @@ def optimizer(settings: Optim, groups: Mapping[str, Sequence[nn.Parameter]]) -> 
     Nor is what `ptune.adapters` says to be scales. Adam has the decay of all parameters in its gradient (L2).
     """
     rates = {"prompt": settings.prompt_lr, "head": settings.head_lr, "backbone": settings.backbone_lr}
-    entries = []
+    every, entries = settings.name == "adam", []
     for name, parameters in groups.items():
         lr = settings.lr if rates[name] is None else rates[name]
         for decay in (True, False):
-            decayed = [settings.name == "adam" or (p.dim() > 1 and not hasattr(p, SCALE)) for p in parameters]
-            chosen = [p for p, of in zip(parameters, decayed, strict=True) if of is decay]
+            chosen = [p for p in parameters if (every or (p.dim() > 1 and not hasattr(p, SCALE))) is decay]
             if chosen:
                 entries.append(
                     {"params": chosen, "lr": lr, "weight_decay": (settings.weight_decay or 0.0) if decay else 0.0}

@@ -1,4 +1,4 @@
-"""What Hydra asks for twice is composed once, and is what Hydra composes the second time."""
+"""A single run, which Hydra asks for twice, is composed once, and is what Hydra composes the second time."""
 
 from __future__ import annotations
 
@@ -65,20 +65,3 @@ def test_a_mode_that_is_given_stays(mode, composed):
         assert asked_for_mode(hydra, words).hydra.mode == RunMode[mode.partition("=")[2]]
         hydra.load_configuration("train", words, RunMode.RUN)
     assert len(composed) == 2
-
-
-def test_jobs_are_composed_once_and_are_copies(composed):
-    """The sweeper composes them to see whether it can, the launcher to run them; equal jobs share nothing."""
-    words = ["task=rte", "seed=1,2", "hydra.mode=MULTIRUN"]
-    hydra = loader(guard.Loader)
-    with guard.on(["-m", *words[:2]]):
-        sweep = hydra.load_configuration("train", words, RunMode.MULTIRUN)
-        del composed[:]
-        first = [hydra.load_sweep_config(sweep, [f"seed={n}"]) for n in (1, 2)]
-        jobs = [hydra.load_sweep_config(sweep, [f"seed={n}"]) for n in (1, 2)]
-        assert len(composed) == 2
-        assert [plain(job) for job in first] == [plain(job) for job in jobs]
-        assert [job.seed for job in jobs] == [1, 2]
-        assert hydra.load_sweep_config(sweep, ["seed=1"]) is not jobs[0]
-    first[0].hydra.job.num = 7
-    assert OmegaConf.is_missing(jobs[0].hydra.job, "num")

@@ -6,8 +6,8 @@ punctuation at either end), `{field:joined}` (a space is before it if it begins 
 pseudo tokens go; `{prompt:3}` three of them) and `{sep}` (what follows is the second segment). Where masks stand for
 texts of an example's own they have such forms too.
 
-Of a row that is too long, fields are cut, always the longest; PET's code cuts the last of the longer segment, and not
-each field: choices, words and MultiRC's questions stay whole there.
+Of a row that is too long, fields are cut, always the longest. PET's code cuts the last field of the longer segment, and
+never choices, words or MultiRC's questions.
 """
 
 from __future__ import annotations
