@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from ptune.tokens import Tokens
 
 T = TypeVar("T")
-UNTRACKED = ("tracker", "quiet", "resume", "experiment", "device", "time_limit", "save_minutes", "observer")
+UNTRACKED = (
+    "tracker",
+    "quiet",
+    "resume",
+    "experiment",
+    "device",
+    "time_limit",
+    "save_minutes",
+    "observer",
+    "shard_backbone",
+)
 UNTRACKED_DATA = ("cache",)
 LEAST = 8  # examples of a micro-batch that is trained on beside others
 
@@ -258,6 +268,8 @@ def runs_in_threads(s: Train) -> bool:
     """Whether micro-batches are trained on at once, as Model.runs_in_threads says when it is there."""
     if s.method["tune"] == "all" or s.gradient_checkpointing or s.backbone.get("quantize"):
         return False
+    if s.shard_backbone and ranks.count() > 1:
+        return False
     return target(s.backbone["_target_"], s.packages).threads and device(s.device).type == "cpu"
 
 
@@ -332,6 +344,8 @@ def assemble(runs: Sequence[Train], task: Task | Sequence[Task], beside: Sequenc
     model = Model(backbone, members, first.precision)
     if first.gradient_checkpointing:
         backbone.checkpointing()
+    if first.shard_backbone and ranks.count() > 1:
+        backbone.shard(device(first.device))
     model.to(device(first.device))
     if any(member.prompt.place == "layers" for member in members):
         backbone.canary(canary_batch(tokens).to(model.device))

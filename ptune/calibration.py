@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
-
 from ptune.batch import Draw, Example
 from ptune.data.rendered import Rendered
 from ptune.heads.verbalizer import Verbalizer
@@ -31,6 +29,6 @@ def calibrate(model: Model, member: int, task: Task, max_len: int) -> None:
     model.eval()
     own.head.shift.zero_()
     batch = rendered.batch(range(len(examples)), Draw(0, 0), "content-free").to(model.device)
-    with torch.inference_mode(), model.hidden([(member, batch)]) as ((head, hidden, _),):
+    with model.without_gradients(), model.hidden([(member, batch)]) as ((head, hidden, _),):
         said = head.logits(hidden, batch).float().log_softmax(-1)  # of several tokens they are too small for a float
     own.head.shift.copy_(math.log(len(said)) - said.logsumexp(0))

@@ -264,6 +264,7 @@ def check_together(s: Train) -> Iterator[str]:
     yield from check_adapter(s.method["tune"], s.method.get("adapter"))
     yield from (f"backbone.quantize: {text}" for text in quantized.problems(backbone.quantize, s.method["tune"]))
     yield from check_lower(s, backbone)
+    yield from check_shards(s, backbone)
     yield from check_metric(s, task)
     yield from check_classes(s.data, task)
     if s.protocol == "few_shot" and s.data.per_class is None:
@@ -342,6 +343,18 @@ def below(s: Train, shape: Shape) -> int:
     """How many of the lowest layers know nothing of the prompt."""
     prompt: int = target(s.method["prompt"]["_target_"], s.packages).below(s.method["prompt"], shape)
     return prompt
+
+
+def check_shards(s: Train, backbone: Backbone) -> Iterator[str]:
+    """What is divided among ranks stays as it is."""
+    if not s.shard_backbone:
+        return
+    if s.method["tune"] == "all":
+        yield f"shard_backbone: only a frozen backbone can be divided; leave it out with method {s.method['name']}"
+    if backbone.quantize is not None:
+        yield "shard_backbone: not supported for a quantized backbone; leave it or backbone.quantize out"
+    if s.cache_layers:
+        yield "shard_backbone: not supported beside cache_layers=true; leave one of them out"
 
 
 def check_lower(s: Train, backbone: Backbone) -> Iterator[str]:

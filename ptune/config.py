@@ -184,6 +184,10 @@ class Train:
     )
     precision: str = setting("float32", "float32 | bfloat16 (autocast; frozen weights are stored in bfloat16)")
     gradient_checkpointing: bool = setting(False, "less memory, more time")
+    shard_backbone: bool = setting(
+        False,
+        "several GPUs: each holds a part of a frozen backbone (FSDP2); slower, for one that none of them can hold",
+    )
     cache_layers: bool = setting(False, "cache the output of frozen layers below the prompt: faster, no dropout there")
     deterministic: bool = setting(
         True, "the same bits each time on the same machine; false: allow faster GPU algorithms"

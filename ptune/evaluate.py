@@ -98,6 +98,11 @@ def predict_together(
         except (MemoryError, RuntimeError) as error:
             if not memory.ran_out(error):
                 raise
+            if model.backbone.shards is not None:  # the other ranks' pass is whole
+                less = "a lower eval_batch_size needs less"
+                raise NoMemoryError(
+                    f"out of memory on one of several ranks with {len(batch)} examples; {less}"
+                ) from error
             if len(batch) == 1:
                 name = requests[batch[0][0]].examples[batch[0][1]].id
                 less = "a lower data.max_length or precision=bfloat16 needs less"
@@ -112,6 +117,7 @@ def predict_together(
         for batch_outputs in mapper(run_or_halve, ranks.share(batches)):
             halt.check_alone()
             mine += batch_outputs
+        model.finish_passes()
     for number, outputs_of_one in chain.from_iterable(ranks.gather(mine)):
         for output in outputs_of_one:
             if np.isnan(output.scores).any():

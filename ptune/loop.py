@@ -49,6 +49,9 @@ class Trainable(Protocol):
     def drawing(self, seed: int) -> AbstractContextManager[None]:
         """Inside, dropout is drawn from this seed."""
 
+    def finish_passes(self) -> None:
+        """Called by each rank when it has made its share of passes."""
+
 
 def fit(
     runs: Sequence[Run],
@@ -205,6 +208,7 @@ def gradients(
             if grad is not None:
                 total = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = total.add_(grad)
+    model.finish_passes()
     return ranks.add_up([p for run in live for p in run.trained.values()], totals), batches
 
 

@@ -53,10 +53,17 @@ class Model(nn.Module):
         return next(self.backbone.parameters()).device
 
     @property
-    def threads(self) -> bool:
-        """Whether passes may run in parallel threads: on a CPU, which one small pass does not fill."""
+    def draws_by_thread(self) -> bool:
+        """Whether each thread draws dropout for itself: where passes may run in parallel, and where ranks divide them
+        instead.
+        """
         alone = self.backbone.recomputes or self.backbone.quantize  # its layers remember things while they work
         return self.device.type == "cpu" and self.backbone.threads and not alone
+
+    @property
+    def threads(self) -> bool:
+        """Whether passes may run in parallel threads: on a CPU, which one small pass does not fill."""
+        return self.draws_by_thread and self.backbone.shards is None
 
     @property
     def runs_in_threads(self) -> bool:
@@ -66,7 +73,7 @@ class Model(nn.Module):
     @contextmanager
     def drawing(self, seed: int) -> Iterator[None]:
         """Inside, dropout is drawn from this seed: per thread if passes run in parallel, else by torch's generator."""
-        if self.threads:
+        if self.draws_by_thread:
             with seeded_generator(seed):
                 yield
         else:  # a GPU has no others, and with them a pass that is computed again draws the same
@@ -134,9 +141,23 @@ class Model(nn.Module):
         """The outputs of a member's head for a batch."""
         return self.answers([(member, batch)])[0]
 
+    @contextmanager
+    def without_gradients(self) -> Iterator[None]:
+        """Inside, passes keep nothing for a backward pass."""
+        # What is gathered for a pass in inference mode could not be used for training later.
+        with torch.inference_mode() if self.backbone.shards is None else torch.no_grad():
+            yield
+
+    def finish_passes(self) -> None:
+        """Wait for the passes of other ranks, where the backbone is divided among them; every rank must come here when
+        it has done its share.
+        """
+        if self.backbone.shards is not None:
+            self.backbone.shards.finish()
+
     def answers(self, work: Sequence[tuple[int, Batch]]) -> list[list[RowOutput]]:
         """The outputs of the members' heads for their batches, from one pass."""
-        with torch.inference_mode(), self.hidden(work) as parts:
+        with self.without_gradients(), self.hidden(work) as parts:
             return [head.outputs(hidden, moved) for head, hidden, moved in parts]
 
     def stored(self, member: int = 0) -> dict[str, Tensor]:

@@ -205,6 +205,18 @@ def sum_over_ranks(values: Sequence[float]) -> list[float]:
     return total.tolist()
 
 
+def largest(value: int) -> int:
+    """The largest of the ranks' values."""
+    if place.count == 1:
+        return value
+    import torch
+    from torch import distributed
+
+    found = torch.tensor(value)
+    distributed.all_reduce(found, distributed.ReduceOp.MAX)
+    return int(found)
+
+
 def add_up(parameters: Sequence[nn.Parameter], losses: Mapping[int, float]) -> dict[int, float]:
     """Sum the gradients of all ranks in place, and each of the losses, which are returned."""
     # DistributedDataParallel would not do. It averages over equal parts, and what we minimize is a sum over unequal

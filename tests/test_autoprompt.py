@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +95,12 @@ class Clear:
     def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:
         self.seen.append(work[0][1].example.tolist())
         yield [(self.loss() * len(batch), len(batch)) for _, batch in work]
+
+    def without_gradients(self) -> AbstractContextManager[None]:
+        return torch.inference_mode()
+
+    def finish_passes(self) -> None:
+        """No rank is waited for."""
 
     def outputs(self, member: int, batch: Batch) -> list[RowOutput]:
         self.seen.append(batch.example.tolist())

@@ -34,6 +34,7 @@ from ptune.tokens import Tokens
 if TYPE_CHECKING:
     from ptune.backbones.attention import Slot
     from ptune.backbones.lower import Lower
+    from ptune.sharding import Shards
 
 LAYERS, SIZE = 1000, 10**8  # that a checkpoint has at most
 
@@ -138,6 +139,7 @@ class Backbone(nn.Module, ABC):
         self.quantize = quantize
         self.recomputes = self.adapted = False
         self.lower: Lower | None = None
+        self.shards: Shards | None = None
         self._folder: Path | None = None
 
     # Files, before weights
@@ -350,6 +352,12 @@ class Backbone(nn.Module, ABC):
         newer = getattr(self.model, "activation_checkpointing_enable", None)  # transformers 5.20 lacks it
         (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
+    def shard(self, device: torch.device) -> None:
+        """Divide the layers among the ranks, see ptune.sharding."""
+        from ptune.sharding import Shards
+
+        self.shards = Shards(self.all_layers(), device)
+
     def keep_lower(self, count: int) -> None:
         """Keep what the lowest `count` layers give, see ptune.backbones.lower."""
         import psutil
@@ -372,6 +380,10 @@ class Backbone(nn.Module, ABC):
     def layers(self) -> list[Any]:
         """The layers, from the lowest."""
         return list(self.base.encoder.layer)
+
+    def all_layers(self) -> list[Any]:
+        """The layers of every stack."""
+        return self.layers()
 
     def still(self) -> list[nn.Module]:
         """What drops before the first layer."""

@@ -35,10 +35,13 @@ class Albert(Backbone):
         """See Backbone."""
         return matrices(self.base.encoder.albert_layer_groups) * self.shape.layers // len(self.attentions())
 
+    def all_layers(self) -> list[Any]:
+        """See Backbone; the modules, fewer than there are layers."""
+        return [layer for group in self.base.encoder.albert_layer_groups for layer in group.albert_layers]
+
     def attentions(self) -> list[nn.Module]:
         """The attention modules, fewer than there are layers."""
-        groups = self.base.encoder.albert_layer_groups
-        return [layer.attention for group in groups for layer in group.albert_layers]
+        return [layer.attention for layer in self.all_layers()]
 
     def install(self) -> dict[str, Slot]:
         """See Backbone; a module learns with each call which layer it is."""

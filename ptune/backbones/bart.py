@@ -60,13 +60,17 @@ class Bart(EncoderDecoder):
         """See Backbone."""
         return [layer.self_attn for layer in self.layers()]
 
+    def decoder_layers(self) -> list[Any]:
+        """See EncoderDecoder."""
+        return list(self.base.decoder.layers)
+
     def decoder_attentions(self) -> list[nn.Module]:
         """See EncoderDecoder."""
-        return [layer.self_attn for layer in self.base.decoder.layers]
+        return [layer.self_attn for layer in self.decoder_layers()]
 
     def cross_attentions(self) -> list[nn.Module]:
         """See EncoderDecoder."""
-        return [layer.encoder_attn for layer in self.base.decoder.layers]
+        return [layer.encoder_attn for layer in self.decoder_layers()]
 
     def install(self) -> dict[str, Slot]:
         """See Backbone."""

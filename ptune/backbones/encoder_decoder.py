@@ -54,6 +54,14 @@ class EncoderDecoder(Backbone):
         self.pad_id: int = config.pad_token_id
 
     @abstractmethod
+    def decoder_layers(self) -> list[Any]:
+        """The decoder's layers, from the lowest."""
+
+    def all_layers(self) -> list[Any]:
+        """See Backbone."""
+        return [*self.layers(), *self.decoder_layers()]
+
+    @abstractmethod
     def cross_attentions(self) -> list[nn.Module]:
         """The modules by which each layer of the decoder attends to the encoder."""
 

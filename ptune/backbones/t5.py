@@ -48,13 +48,17 @@ class T5(EncoderDecoder):
         """See Backbone."""
         return [block.layer[0].SelfAttention for block in self.layers()]
 
+    def decoder_layers(self) -> list[Any]:
+        """See EncoderDecoder."""
+        return list(self.base.decoder.block)
+
     def decoder_attentions(self) -> list[nn.Module]:
         """See EncoderDecoder."""
-        return [block.layer[0].SelfAttention for block in self.base.decoder.block]
+        return [block.layer[0].SelfAttention for block in self.decoder_layers()]
 
     def cross_attentions(self) -> list[nn.Module]:
         """See EncoderDecoder."""
-        return [block.layer[1].EncDecAttention for block in self.base.decoder.block]
+        return [block.layer[1].EncDecAttention for block in self.decoder_layers()]
 
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """See Backbone; there are no positions to add."""

@@ -119,7 +119,7 @@ def mask_logits(model: Model, rendered: Rendered, ids: Sequence[int]) -> np.ndar
     wanted, found = torch.tensor(ids, device=model.device), []
     for start in range(0, len(rendered), BATCH):
         batch = rendered.batch(range(start, min(start + BATCH, len(rendered))), Draw(0, 0), "search")
-        with torch.inference_mode(), model.hidden([(0, batch)]) as ((_, hidden, moved),):
+        with model.without_gradients(), model.hidden([(0, batch)]) as ((_, hidden, moved),):
             states = hidden.at(moved.read["mask"])[:, 0]
             found.append(hidden.words(states, wanted).float().cpu().numpy())
     model.train(was_training)

@@ -18,7 +18,7 @@ def mask_states(model: Model, member: int, batches: Iterable[Batch]) -> tuple[Te
     states, targets = [], []
     model.eval()
     for batch in batches:
-        with torch.inference_mode(), model.hidden([(member, batch)]) as ((_, hidden, moved),):
+        with model.without_gradients(), model.hidden([(member, batch)]) as ((_, hidden, moved),):
             at_mask = hidden.at(moved.read["mask"])[:, 0]
             states.append(model.backbone.lm_states(at_mask).float())
             targets.append(moved.target)

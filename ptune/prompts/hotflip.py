@@ -87,7 +87,7 @@ class HotFlip:
 
         def measured(batch: Batch) -> float:
             if self.measure == "loss":
-                with torch.inference_mode(), self.model.losses([(self.member, batch)]) as ((loss, _),):
+                with self.model.without_gradients(), self.model.losses([(self.member, batch)]) as ((loss, _),):
                     return -float(loss)
             outputs = self.model.outputs(self.member, batch)
             wanted = batch.target.tolist()
@@ -98,7 +98,9 @@ class HotFlip:
             parallel_map(self.model.threads) as mapped,
             memory.out_of_memory_guard("while candidates were compared", less),
         ):
-            (total,) = ranks.sum_over_ranks([math.fsum(mapped(measured, list(ranks.share(batches))))])
+            own = math.fsum(mapped(measured, list(ranks.share(batches))))
+            self.model.finish_passes()
+            (total,) = ranks.sum_over_ranks([own])
         return total / max(1, sum(batch.labels for batch in batches))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
