@@ -115,9 +115,11 @@ def predict_together(
     with evaluating(model), parallel_map(model.threads) as mapper:
         mine = []  # this rank's share
         for batch_outputs in mapper(run_or_halve, ranks.share(batches)):
-            halt.check_alone()
             mine += batch_outputs
+            if halt.asked():
+                break
         model.finish_passes()
+    halt.check()
     for number, outputs_of_one in chain.from_iterable(ranks.gather(mine)):
         for output in outputs_of_one:
             if np.isnan(output.scores).any():

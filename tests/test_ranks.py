@@ -61,6 +61,45 @@ def test_ranks_go_on_from_a_checkpoint(tmp_path):
     assert "cut is finished" in again[0].err
 
 
+ASKED = """
+import os, signal
+from ptune.heads.linear import Linear
+
+class Asked(Linear):
+    seen = 0
+
+    def outputs(self, hidden, batch):
+        Asked.seen += 1
+        with open(os.environ["RANK"] + ".seen", "a") as file:
+            file.write("x")
+        if Asked.seen == int(os.environ["AT"]) and os.environ["RANK"] in os.environ["ASKED"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().outputs(hidden, batch)
+"""
+
+
+@pytest.mark.parametrize("asked", ["1", pytest.param("01", marks=pytest.mark.slow)])
+def test_asked_to_end_in_an_evaluation(asked, tmp_path):
+    """A rank that is asked leaves the rest of its share; all end, and go on as if nothing had been."""
+    (tmp_path / "asked.py").write_text(ASKED)
+    words = [*PTV2, "max_steps=4", "eval_every=2", "eval_batch_size=1", "packages=[asked]"]
+    words += ["method.head._target_=asked.Asked"]
+    sys.path.insert(0, str(tmp_path))  # as it is passed on
+    try:
+        assert start(tmp_path, *words, "hydra.run.dir=whole", ASKED="", AT="0")[0].code == 0
+        (tmp_path / "1.seen").unlink()
+        ended = start(tmp_path, *words, "hydra.run.dir=cut", ASKED=asked, AT="2")  # of the four batches of its share
+        assert [rank.code for rank in ended] == [75, 75], ended
+        assert (ended[0].err + ended[1].err).count("ended by SIGTERM; to resume: ptune train resume=") == 1
+        assert (tmp_path / "1.seen").read_text() == "xx"
+        assert [path.name for path in (tmp_path / "cut/checkpoints").iterdir()] == ["00000002"]
+        ended = start(tmp_path, "train", "resume=cut", "packages=[asked]", ASKED="", AT="0")
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert [rank.code for rank in ended] == [0, 0], ended
+    same(tmp_path / "cut", tmp_path / "whole")
+
+
 SHY = """
 import os
 from ptune.heads.linear import Linear

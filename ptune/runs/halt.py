@@ -67,15 +67,18 @@ def guarded() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise Interrupted where this process has been asked to end; of several ranks all do, where the first one has."""
-    if (reason := ranks.on_first_rank(_reason)) is not None:
-        raise Interrupted(reason)
+    """Raise Interrupted where this process has been asked to end; of several ranks all do, where one of them has.
+
+    Every rank must come here.
+    """
+    for reason in ranks.gather(_reason()):
+        if reason is not None:
+            raise Interrupted(reason)
 
 
-def check_alone() -> None:
-    """As `check`, where ranks are not in step: several of them go on."""
-    if ranks.count() == 1:
-        check()
+def asked() -> bool:
+    """Whether this rank has been asked to end."""
+    return _reason() is not None
 
 
 def _reason() -> str | None:
