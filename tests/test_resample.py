@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -373,10 +375,11 @@ def test_csv_and_markdown(ptune, searched):
 
 def test_latex(ptune, searched):
     """booktabs; every row as wide as the columns are many, nothing that LaTeX would trip over."""
-    lines = ptune("report", "runs", "format=latex").out.splitlines()
+    text = ptune("report", "runs", "format=latex").out
+    lines = text.splitlines()
     assert lines[0] == r"% \usepackage{booktabs}"
     starts = [i for i, line in enumerate(lines) if line.startswith(r"\begin{tabular}")]
-    assert len(starts) == 3  # groups, differences, expected best
+    assert len(starts) > text.count(r"\begin{table}") == text.count(r"\end{table}") == 3  # groups are in two parts
     for start in starts:
         columns = lines[start].removeprefix(r"\begin{tabular}{").removesuffix("}")
         end = lines.index(r"\end{tabular}", start)
@@ -385,12 +388,26 @@ def test_latex(ptune, searched):
         rows = [line for line in lines[start:end] if line.endswith(r"\\")]
         assert len(rows) >= 2
         assert {row.count("&") for row in rows} == {len(columns) - 1}
-    text = "\n".join(lines)
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
     assert r"$75.38 \pm 0.18$" in text
     assert r"optim.lr 0.01, 0.1" in text
     assert r"roberta\_base" in text
     assert "_" not in text.replace(r"\_", "")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not on this machine")
+@pytest.mark.parametrize("by", ["group", "run"])
+def test_latex_has_room_on_a_page(by, ptune, searched, tmp_path):
+    """Of the narrow text of LaTeX's articles."""
+    tables = ptune("report", "runs", f"by={by}", "format=latex").out
+    text = "\n".join(
+        [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", tables, r"\end{document}"]
+    )
+    (tmp_path / "page.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "page.pdf").is_file()
 
 
 def test_wrong_settings(ptune, searched):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,6 @@ from ptune.reports.tables import Sheet
 
 TEXT = ("method", "task", "backbone", "settings", "against", "metric", "run")  # give way on a narrow terminal
 SPARED = ("stored", "last std", "last", "bytes", "seconds", "FLOP", "trained")  # left out, in this order, for room
-ROW = ("cell", "method", "task", "backbone", "P", "settings")  # columns that name a row
 SORTS = ("folder", "method", "task", "score")
 COLUMNS = tables.RUNS
 BY = ("run", "group")
@@ -222,13 +221,13 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
     left_out: list[str] = []
     least = {column: cells for column, cells in kept.items() if column not in SPARED}
     wraps = [column for column in TEXT if column not in whole]
-    wraps = wraps if _narrowest(least, wraps) <= console.width else [*TEXT]
+    wraps = wraps if sum(_widths(least, wraps).values()) <= console.width else [*TEXT]
     for column in SPARED:
-        if _narrowest(kept, wraps) <= console.width:
+        if sum(_widths(kept, wraps).values()) <= console.width:
             break
         if kept.pop(column, None) is not None:
             left_out.append(column)
-    for number, block in enumerate(blocks(kept, wraps, console.width)):
+    for number, block in enumerate(formats.blocks(_widths(kept, wraps), console.width)):
         if number:
             print()
         console.print(table(block, zip(*(kept[column] for column in block), strict=True), wraps=wraps))
@@ -238,25 +237,7 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
         print(f"terminal too narrow for columns {', '.join(left_out)}; format=csv shows them")
 
 
-def blocks(columns: Mapping[str, Sequence[str]], wraps: Sequence[str], width: int) -> Iterator[list[str]]:
-    """The columns of each table that one too wide for the terminal is parted into; what names a row is repeated, as far
-    as half of the width goes.
-    """
-    names: list[str] = []
-    for column in ROW:
-        if column in columns and 2 * _narrowest({name: columns[name] for name in (*names, column)}, wraps) <= width:
-            names.append(column)
-    block: list[str] = []
-    for column in columns:
-        wider = _narrowest({name: columns[name] for name in (*block, column)}, wraps) > width
-        if wider and [name for name in block if name not in names]:
-            yield block
-            block = [*names]
-        block += [column] * (column not in block)
-    yield block
-
-
-def _narrowest(columns: Mapping[str, Sequence[str]], wraps: Sequence[str]) -> int:
-    """How many characters wide a table of these columns is when those that wrap are on several lines."""
-    widths = {column: max(map(len, (column, *cells))) for column, cells in columns.items()}
-    return sum(2 + (NARROW if column in wraps else width) for column, width in widths.items())
+def _widths(columns: Mapping[str, Sequence[str]], wraps: Sequence[str]) -> dict[str, int]:
+    """How many characters wide each column is, with the gap beside it, when those that wrap are on several lines."""
+    wide = {column: max(map(len, (column, *cells))) for column, cells in columns.items()}
+    return {column: 2 + (NARROW if column in wraps else width) for column, width in wide.items()}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ptune.reports.tables import Sheet
 
 WORDS = ("method", "task", "backbone", "settings", "metric", "run", "against", "space")  # columns of text
 SETTINGS = ("task", "backbone", "P", "seed", "majority", "metric")  # said once where all rows agree
 LEFT_OUT = ("stored", "bytes", "run", "space")  # of a table in a paper
+ROW = ("cell", "method", "task", "backbone", "P", "settings", "seed")  # columns that name a row
+PAGE = 92  # characters of a line of a page in footnotesize
 JOINED = {"score": "std", "last": "last std"}  # a mean and its deviation
-SIGNED = re.compile(r"[-+][\d.]+|\[[-+.\d]+, [-+.\d]+\]")  # a minus is no hyphen
+MATH = re.compile(r"[-+][\d.]+|\[[-+.\d]+, [-+.\d]+\]|[-+\d.]+ ± [\d.]+")  # a minus is no hyphen
 THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 ESCAPED = {
     "\\": r"\textbackslash{}",
@@ -32,6 +34,24 @@ def factor_out_shared(sheet: Sheet) -> tuple[Sheet, list[str]]:
     return sheet.without(same), [f"{column} {values[column][0]}" for column in same if values[column][0]]
 
 
+def blocks(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
+    """The columns of each table that one of more than this width is parted into; what names a row is repeated, as far
+    as two thirds of the width go.
+    """
+    names: list[str] = []
+    for column in ROW:
+        if column in widths and 3 * sum(widths[name] for name in (*names, column)) <= 2 * width:
+            names.append(column)
+    block: list[str] = []
+    for column in widths:
+        wider = sum(widths[name] for name in {*block, column}) > width
+        if wider and [name for name in block if name not in names]:
+            yield block
+            block = [*names]
+        block += [column] * (column not in block)
+    yield block
+
+
 def markdown(sheet: Sheet) -> str:
     """A Markdown table, with its notes below."""
     lines = [
@@ -43,34 +63,43 @@ def markdown(sheet: Sheet) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A table environment for the package booktabs: mean and deviation in one column, the notes as its caption."""
+    """A table environment for the package booktabs: mean and deviation in one column, the notes as its caption. Columns
+    for which a page has no room follow below the others.
+    """
     sheet, told = factor_out_shared(sheet.without([*sheet.empty, *LEFT_OUT]))
     place = {column: i for i, column in enumerate(sheet.columns)}
-    columns = [column for column in sheet.columns if column not in JOINED.values()]
 
     def cell(row: Sequence[str], column: str) -> str:
         text, deviation = row[place[column]], place.get(JOINED.get(column, ""))
         if deviation is not None and row[deviation]:
-            return f"${text} \\pm {row[deviation]}$"
-        return f"${text}$" if SIGNED.fullmatch(text) else escape_latex(text)
+            return f"{text} ± {row[deviation]}"
+        return text
 
     said = [*([f"all with {', '.join(told)}"] if told else []), *sheet.notes]
     caption = ". ".join(escape_latex(note[:1].upper() + note[1:]) for note in said)
-    body = [f"{' & '.join(cell(row, column) for column in columns)} \\\\" for row in sheet.rows]
+    cells = {column: [cell(row, column) for row in sheet.rows] for column in place if column not in JOINED.values()}
+    widths = {column: 3 + max(map(len, (column, *texts))) for column, texts in cells.items()}
+    tabulars = [tabular({column: cells[column] for column in block}) for block in blocks(widths, PAGE)]
+    head = [r"\begin{table}", r"\centering", *([rf"\caption{{{caption}.}}"] if caption else []), r"\footnotesize"]
+    return "\n".join([*head, "\n\n\\medskip\n".join(tabulars), r"\end{table}"]) + "\n"
+
+
+def tabular(columns: Mapping[str, Sequence[str]]) -> str:
+    """The columns of a table as LaTeX."""
+
+    def typeset(text: str) -> str:
+        return f"${text}$".replace("±", r"\pm") if MATH.fullmatch(text) else escape_latex(text)
+
     lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{caption}.}}" if caption else "",
         rf"\begin{{tabular}}{{{''.join('l' if column in WORDS else 'r' for column in columns)}}}",
         r"\toprule",
-        f"{' & '.join(escape_latex(column) for column in columns)} \\\\",
+        f"{' & '.join(map(escape_latex, columns))} \\\\",
         r"\midrule",
-        *body,
+        *(f"{' & '.join(map(typeset, row))} \\\\" for row in zip(*columns.values(), strict=True)),
         r"\bottomrule",
         r"\end{tabular}",
-        r"\end{table}",
     ]
-    return "".join(f"{line}\n" for line in lines if line)
+    return "\n".join(lines)
 
 
 def escape_latex(text: str) -> str:
