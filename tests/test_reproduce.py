@@ -548,6 +548,44 @@ def test_a_stage_chooses_its_own_trial(hydra: None, tmp_path: Path) -> None:
     ]
 
 
+def test_each_seed_searches_for_itself(hydra: None, tmp_path: Path) -> None:
+    """As LM-BFF's draws do: the figure is of the trial that each has chosen."""
+    every = {cell.name: cell for cell in cells(load("lmbff_table3"), "paper", count=2)}
+    one = every["ft.rte"]
+    works = plan.plan_cells([one], {one.key: one}, tmp_path)
+    (work,) = works.values()
+    assert (work.seeds, work.number, len(work.search_trials)) == ([13, 21], 18, 18)
+    best = {13: (2, 1e-5), 21: (8, 5e-5)}
+
+    def finish(place: plan.Place) -> None:
+        seed, size, rate = (place.words[key] for key in ("seed", "batch_size", "optim.lr"))
+        score = 0.8 if (size, rate) == best[seed] else 0.9 if seed == 13 and rate == 5e-5 and size == 8 else 0.7
+        selected = 1.0 if (size, rate) == best[seed] else 0.5  # by dev; the reported figure decides nothing
+        report = dict.fromkeys(RESULT["best"]["report"], score)
+        told = {**RESULT, "selected": selected, "seed": seed, "epochs": 1}
+        told["best"] = {**RESULT["best"], "report": report, "epoch": 1, "interval": None}
+        config = {**CONFIG, "seed": seed, "batch_size": size, "optim": {"lr": rate}}
+        place.folder.mkdir(parents=True)
+        (place.folder / "result.json").write_text(json.dumps(told), encoding="utf-8")
+        (place.folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    for place in work.searched(13):
+        finish(place)
+    assert [place.words["seed"] for place in work.places()] == [13]
+    state = found.cell_state(one, works, {}, False, tmp_path)
+    assert (state.state, state.why) == ("missing", "9 of 18 runs")
+    for place in work.searched(21):
+        finish(place)
+    seen = found.cell_state(one, works, {}, False, tmp_path)
+    assert seen.ours is not None
+    assert seen.reasons == ["its settings have changed since; rerun=true runs it again"]  # of folders that tell none
+    assert (seen.ours.n, seen.ours.mean, seen.ours.trials) == (2, 0.8, 9)
+    assert [Path(run).name for run in seen.ours.runs] == ["batch_size=2,optim.lr=1e-05", "batch_size=8,optim.lr=5e-05"]
+    fewer = plan.work(one._replace(number=1), tmp_path)
+    fewer.take_seeds_that_ended()
+    assert fewer.seeds[:2] == [13, 21]
+
+
 def test_what_cannot_run_again_stays(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """rerun leaves a finished run alone whose data are gone, or whose settings have a problem now, and says so."""
     data, root = tmp_path / "data", tmp_path / "outputs/reproduce/mine/paper"

@@ -236,7 +236,9 @@ class Reproduction:
                 disk = f"{one.times(left).disk / 1e9:.2f}"
             told = "" if each.by else " ".join(overrides(each.cell.words))
             searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in each.cell.search.items())
-            searched = f" (search {searched})" if searched and not each.by else ""
+            searched = (
+                f" (search {'with each seed ' * each.cell.each_seed}{searched})" if searched and not each.by else ""
+            )
             told = "" if each.cell.missing else told + searched
             state = show.state(each)
             if each.why == found.NOT_RUN:

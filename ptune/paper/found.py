@@ -110,7 +110,8 @@ def waiting(work: Work, going: bool) -> tuple[str, str]:
 def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     """Our figure of a cell, from the finished runs that it is of."""
     mine = [results.read(place.of(cell.stage)) for place in places]
-    groups = results.group_runs(mine)
+    own = searched_settings(work) if cell.each_seed else ()
+    groups = results.group_runs(mine, free=own)
     caveats = [str(run.result["caveat"]) for run in mine if "caveat" in run.result]
     if any(run.result["synthetic"] for run in mine):
         caveats.append("synthetic data")
@@ -123,10 +124,9 @@ def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     spread = group.spread(of(metric, cell.beside))
     tried, space, edge = 1, {}, {}
     if work.search_trials:
-        search = results.group_runs(
-            [results.read(place.of(cell.stage)) for place in work.search_trials], searched_settings(work)
-        )[0]
-        tried, space, edge = len(work.search_trials), dict(work.cell.search), search.edge
+        ended = [place for place in work.search_trials if place.state == FINISHED]
+        search = results.group_runs([results.read(place.of(cell.stage)) for place in ended], searched_settings(work))[0]
+        tried, space, edge = len(work.trials), dict(work.cell.search), search.edge
     return Ours(
         n=spread.n,
         mean=spread.mean,

@@ -3,7 +3,7 @@
 A cell's runs are in TABLE/SCALE/CELL/SEED; trials of a search in TABLE/SCALE/CELL/search/TRIAL. Cells whose overrides
 are the same share the runs of the first of them, so that nothing is computed twice. A cell that reads a stage of them
 chooses the trial by that stage; where it is another than the runs' own score chooses, further seeds of it are in
-TABLE/SCALE/CELL/TRIAL/SEED.
+TABLE/SCALE/CELL/TRIAL/SEED. Where each seed searches for itself, its trials are in TABLE/SCALE/CELL/search/SEED/TRIAL.
 """
 
 from __future__ import annotations
@@ -89,12 +89,18 @@ class Work:
 
     @cached_property
     def search_trials(self) -> list[Place]:
-        """The trials of the search, with the first seed; none where there is a problem."""
-        return [
-            self.place("search/" + trial_folder(trial), {**trial, "seed": seed})
-            for trial in self.trials
-            for seed in self.seeds[:1]
-        ]
+        """The trials of the search, with the first seed or with each; none where there is a problem."""
+        return [place for seed in self.searching for place in self.searched(seed)]
+
+    @property
+    def searching(self) -> list[int]:
+        """The seeds that search."""
+        return self.seeds if self.cell.each_seed else self.seeds[:1]
+
+    def searched(self, seed: int) -> list[Place]:
+        """The trials of the search with a seed."""
+        folder = f"search/{seed}" if self.cell.each_seed else "search"
+        return [self.place(f"{folder}/{trial_folder(trial)}", {**trial, "seed": seed}) for trial in self.trials]
 
     @property
     def obstacle(self) -> str | None:
@@ -106,13 +112,14 @@ class Work:
         """What the search tries."""
         return trials(self.cell.search)
 
-    def best(self, stage: str | None) -> Place | None:
-        """The trial that the selecting score of a stage chose, null: the run's own, once all have ended; of equals the
-        first.
+    def best(self, stage: str | None, seed: int) -> Place | None:
+        """The trial with a seed that the selecting score of a stage chose, null: the run's own, once all have ended; of
+        equals the first.
         """
-        if not self.search_trials or any(place.state != FINISHED for place in self.search_trials):
+        tried = self.searched(seed)
+        if any(place.state != FINISHED for place in tried):
             return None
-        return max(self.search_trials, key=lambda place: selecting_score(place.of(stage)))
+        return max(tried, key=lambda place: selecting_score(place.of(stage)))
 
     def places(self, stage: str | None = None) -> list[Place]:
         """The runs that a cell's figure is of, as far as they are known: with a search when it has ended.
@@ -122,11 +129,12 @@ class Work:
         """
         if not self.trials:
             return [self.place(str(seed), {"seed": seed}) for seed in self.seeds]
-        best = self.best(stage)
-        if best is None:
-            return []
+        bests = [best for seed in self.searching if (best := self.best(stage, seed))]
+        if self.cell.each_seed or not bests:
+            return bests
+        (best,) = bests
         chosen = self.trials[self.search_trials.index(best)]
-        below = "" if best is self.best(None) else f"{trial_folder(chosen)}/"
+        below = "" if best is self.best(None, self.seeds[0]) else f"{trial_folder(chosen)}/"
         return [best, *(self.place(f"{below}{seed}", {**chosen, "seed": seed}) for seed in self.seeds[1:])]
 
     @property
@@ -139,7 +147,7 @@ class Work:
     @property
     def number(self) -> int:
         """How many runs it takes in all; before a search has ended, at most."""
-        if not self.trials or self.best(None):
+        if not self.trials or self.cell.each_seed or self.places():
             return len(self.every)
         return len(self.trials) + len(self.stages) * (len(self.seeds) - 1)
 
@@ -151,13 +159,19 @@ class Work:
         """Count further seeds in, as far as they have been run: somebody has asked for them before."""
         assert self.settings is not None
         self.seeds = seed_list(self.cell.seeds or [self.settings.seed], None)
-        while (self.folder / str(further := max(self.seeds) + 1) / "result.json").is_file():
+        while self.has_ended(further := max(self.seeds) + 1):
             self.seeds.append(further)
+
+    def has_ended(self, seed: int) -> bool:
+        """Whether there is all of a seed."""
+        if self.cell.each_seed and self.trials:
+            return self.best(None, seed) is not None
+        return (self.folder / str(seed) / "result.json").is_file()
 
     def has_figure(self, stage: str | None) -> bool:
         """Whether the figure of a cell is there, see `places`."""
         places = self.places(stage)
-        return bool(places) and all(place.state == FINISHED for place in places)
+        return len(places) == len(self.seeds) > 0 and all(place.state == FINISHED for place in places)
 
 
 def plan_cells(cells: Iterable[Cell], owners: Mapping[str, Cell], root: Path) -> dict[str, Work]:

@@ -33,8 +33,9 @@ class Deltas(BaseModel):
     """What an entry of an axis, or a cell, sets, and what is to be known of its figures.
 
     set: at every scale; paper: at scale=paper, and under what scale=quick sets; search: values by key that are tried
-    there, each with each other; quick: at scale=quick, an entry's in place of a search alone; demo: at scale=demo. A
-    cell's `paper` takes the place of its entries', and of their search.
+    there, each with each other; each_seed: whether each seed searches for itself, rather than the first for all; quick:
+    at scale=quick, an entry's in place of a search alone; demo: at scale=demo. A cell's `paper` takes the place of its
+    entries', and of their search.
     metric: the figure that is shown; null: the task's headline. beside: of this split, which is reported beside the
     reported one. stage: of this stage of the run. missing: why there is no such run; not_comparable: why its figure
     does not compare with the paper's. seeds: of the runs; null: the configuration's.
@@ -47,6 +48,7 @@ class Deltas(BaseModel):
     quick: Words = Field(default_factory=dict)
     demo: Words = Field(default_factory=dict)
     search: dict[str, list[Any]] = Field(default_factory=dict)
+    each_seed: bool | None = None
     seeds: list[int] | None = None
     metric: str | None = None
     beside: str | None = None
@@ -135,6 +137,7 @@ class Cell(NamedTuple):
     entries: tuple[str, ...]
     words: Words
     search: dict[str, list[Any]]
+    each_seed: bool
     seeds: list[int] | None
     number: int | None
     metric: str | None
@@ -147,7 +150,7 @@ class Cell(NamedTuple):
     @property
     def key(self) -> str:
         """What cells of the same runs have in common, as text."""
-        return json.dumps([self.words, self.search, self.seeds, self.number], sort_keys=True)
+        return json.dumps([self.words, self.search, self.each_seed, self.seeds, self.number], sort_keys=True)
 
     @property
     def target(self) -> Published | None:
@@ -290,6 +293,7 @@ def cell(
         entries=entries,
         words=merge_mappings(words, more),
         search=search if scale == "paper" else {},
+        each_seed=scale == "paper" and bool(last(*(deltas.each_seed for deltas in both))),
         seeds=seeds,
         number=count,
         metric=last(*(deltas.metric for deltas in both)),

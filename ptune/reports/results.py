@@ -390,25 +390,30 @@ def read(folder: Path, packages: Sequence[str] = (), search: Search | None = Non
     )
 
 
-def group_runs(runs: Iterable[Run], tuned: Sequence[str] = TUNED) -> list[Group]:
+def group_runs(runs: Iterable[Run], tuned: Sequence[str] = TUNED, free: Sequence[str] = ()) -> list[Group]:
     """The groups of runs alike in everything but the seed, in the order of their first runs.
 
-    tuned: the settings, or what they begin with, that make two groups trials of one search.
+    tuned: the settings, or what they begin with, that make two groups trials of one search. free: those that each run
+    of a group may have a value of its own of.
     """
     alike: dict[str, list[Run]] = {}
     for run in runs:
-        alike.setdefault(_key(run.settings), []).append(run)
+        alike.setdefault(_key(without_swept(run.settings, free)), []).append(run)
     groups = [_group(some) for every in alike.values() for some in _by_draw(every)]
     families: dict[str, list[Group]] = {}
-    swept = (*tuned, *followers(tuned))
     for group in groups:
-        settings = {k: value for k, value in group.settings.items() if not below(k.removeprefix("result."), swept)}
-        families.setdefault(_key(settings), []).append(group)
+        families.setdefault(_key(without_swept(group.settings, tuned)), []).append(group)
     for members in families.values():
         family = Family(members, tuned)
         for group in members:
             group.family = family
     return groups
+
+
+def without_swept(settings: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, Any]:
+    """Settings without the tuned ones, and without those that are made of them."""
+    swept = (*tuned, *followers(tuned))
+    return {key: value for key, value in settings.items() if not below(key.removeprefix("result."), swept)}
 
 
 def followers(tuned: Sequence[str]) -> list[str]:
