@@ -177,23 +177,23 @@ class Batch:
             return int((self.candidate == 0).sum()) if self.grouped else len(self)
         if self.grouped:
             return int(((self.target != IGNORED) & (self.candidate == 0)).sum())
-        given = int((self.target != IGNORED).sum())
-        return given // 2 if self.offsets else given
+        count = int((self.target != IGNORED).sum())
+        return count // 2 if self.offsets else count
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         import torch
 
-        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
-        return replace(self, **moved, read={k: v.to(device) for k, v in self.read.items()})
+        tensors: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return replace(self, **tensors, read={k: v.to(device) for k, v in self.read.items()})
 
     def select_rows(self, rows: Tensor) -> Batch:
         """The rows of those numbers [K], in that order, some perhaps several times."""
         import torch
 
-        taken: dict[str, Any] = {k: v[rows] for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        tensors: dict[str, Any] = {k: v[rows] for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
         offsets = [self.offsets[row] for row in rows.tolist()] if self.offsets else ()
-        return replace(self, **taken, read={k: v[rows] for k, v in self.read.items()}, offsets=offsets)
+        return replace(self, **tensors, read={k: v[rows] for k, v in self.read.items()}, offsets=offsets)
 
 
 class RowOutput(NamedTuple):
@@ -240,12 +240,12 @@ def collate(
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for i, (row, shift) in enumerate(zip(rows, shifts, strict=True)):
         mask[i, shift : shift + len(row.ids)] = True
-    reads = sorted({name for row in rows for name in row.read})
+    read_names = sorted({name for row in rows for name in row.read})
     return Batch(
         ids=padded("ids", pad_id),
         types=padded("types", 0),
         mask=mask,
-        read={name: _ragged([row.read.get(name, ()) for row in rows], shifts, -1) for name in reads},
+        read={name: _ragged([row.read.get(name, ()) for row in rows], shifts, -1) for name in read_names},
         slots=_ragged([row.slots for row in rows], shifts, -1),
         example=torch.tensor([row.example for row in rows]),
         start=torch.tensor([row.start for row in rows]),
@@ -267,8 +267,8 @@ def _ragged(lists: Sequence[Sequence[int]], shifts: Sequence[int], fill: int) ->
     out = torch.full((len(lists), max((len(values) for values in lists), default=0)), fill, dtype=torch.long)
     for i, (values, shift) in enumerate(zip(lists, shifts, strict=True)):
         if len(values):
-            given = torch.as_tensor(values)
-            out[i, : len(values)] = torch.where(given < 0, given, given + shift)
+            tensor = torch.as_tensor(values)
+            out[i, : len(values)] = torch.where(tensor < 0, tensor, tensor + shift)
     return out
 
 
@@ -314,13 +314,13 @@ def concatenate(batches: Sequence[Batch], pad_id: int) -> Batch:
         tensors = [b.read.get(name, b.ids.new_full((len(b), 0), -1)) for b in batches]
         return widen(tensors, -1, max(t.shape[1] for t in tensors))
 
-    slots = max(batch.slots.shape[1] for batch in batches)
+    slot_width = max(batch.slots.shape[1] for batch in batches)
     return Batch(
         ids=widen([b.ids for b in batches], pad_id, width),
         types=widen([b.types for b in batches], 0, width),
         mask=widen([b.mask for b in batches], 0, width),
         read={name: reads(name) for name in names},
-        slots=widen([b.slots for b in batches], -1, slots),
+        slots=widen([b.slots for b in batches], -1, slot_width),
         example=torch.cat([b.example for b in batches]),
         start=torch.cat([b.start for b in batches]),
         candidate=torch.cat([b.candidate for b in batches]),
@@ -363,15 +363,18 @@ class Hidden:
         if self.output is not None:
             parts = zip(self.output.split(list(counts)), lengths, strict=True)
             outputs = [part[:, :length] if length else None for part, length in parts]
-        places = pairwise(accumulate(counts, initial=0))
+        spans = pairwise(accumulate(counts, initial=0))
         generate = None if self.generate is None else lru_cache(self.generate)
 
-        def of(first: int, end: int) -> Callable[..., list[list[int]]] | None:
+        def generate_for(first: int, end: int) -> Callable[..., list[list[int]]] | None:
             return None if generate is None else lambda **settings: generate(**settings)[first:end]
 
-        def further(first: int) -> Callable[[Batch, Tensor], Hidden] | None:
-            again = self.again
-            return None if again is None else lambda batch, rows: again(batch, rows + first)
+        def again_from(first: int) -> Callable[[Batch, Tensor], Hidden] | None:
+            rerun = self.again
+            return None if rerun is None else lambda batch, rows: rerun(batch, rows + first)
 
-        rows = zip(self.states.split(list(counts)), outputs, places, strict=True)
-        return [Hidden(states, self.words, output, of(*place), further(place[0])) for states, output, place in rows]
+        rows = zip(self.states.split(list(counts)), outputs, spans, strict=True)
+        return [
+            Hidden(states, self.words, output, generate_for(*span), again_from(span[0]))
+            for states, output, span in rows
+        ]

@@ -52,31 +52,31 @@ def check(told: str) -> None:
         raise yaml.YAMLError(f"{len(told):,} characters; the limit is {LONGEST:,}")
     sizes: dict[str, int] = {}  # of what has an anchor and is whole
     heights: dict[str, int] = {}  # of the same, how many values are inside of one another
-    whole, high = [0], [0]  # of the values that are open
+    open_sizes, open_heights = [0], [0]  # of the values that are open
     anchors: list[str | None] = []
     for event in yaml.parse(told, Loader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise yaml.YAMLError(f"alias *{event.anchor} is undefined or refers to itself")
-            whole[-1] += sizes[event.anchor]
-            high[-1] = max(high[-1], heights[event.anchor])
+            open_sizes[-1] += sizes[event.anchor]
+            open_heights[-1] = max(open_heights[-1], heights[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
-            whole[-1] += 1
+            open_sizes[-1] += 1
             if event.anchor:
                 sizes[event.anchor], heights[event.anchor] = 1, 0
         elif isinstance(event, yaml.CollectionStartEvent):
             anchors.append(event.anchor)
-            whole.append(1)
-            high.append(0)
+            open_sizes.append(1)
+            open_heights.append(0)
         elif isinstance(event, yaml.CollectionEndEvent):
-            size, height, anchor = whole.pop(), 1 + high.pop(), anchors.pop()
-            whole[-1] += size
-            high[-1] = max(high[-1], height)
+            size, height, anchor = open_sizes.pop(), 1 + open_heights.pop(), anchors.pop()
+            open_sizes[-1] += size
+            open_heights[-1] = max(open_heights[-1], height)
             if anchor:
                 sizes[anchor], heights[anchor] = size, height
-        if len(anchors) + high[-1] > DEEPEST:
+        if len(anchors) + open_heights[-1] > DEEPEST:
             raise yaml.YAMLError(f"values are nested more than {DEEPEST} deep")
-        if whole[-1] > VALUES:
+        if open_sizes[-1] > VALUES:
             raise yaml.YAMLError(f"more than {VALUES:,} values, counting those of aliases")
 
 
@@ -102,14 +102,14 @@ def too_deep(value: Any) -> bool:
     for _ in range(DEEPEST):
         if not level:
             return False
-        level = [each for one in level for each in within(one)]
+        level = [inner for outer in level for inner in within(outer)]
     return bool(level)
 
 
 def within(value: Any) -> Iterator[Any]:
     """The values inside of a value that may have some themselves."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (each for each in inside if isinstance(each, dict | list))
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (item for item in items if isinstance(item, dict | list))
 
 
 UNNAMABLE = "cannot be used in a file name: it must not contain '/' or consist only of dots"
@@ -117,5 +117,5 @@ UNNAMABLE = "cannot be used in a file name: it must not contain '/' or consist o
 
 def plain(name: object) -> bool:
     """Whether a name can be that of a file or folder, and is not a way to one."""
-    told = str(name)
-    return bool(told.strip(". ")) and not set(told) & {"/", "\\", "\0", "\n"} and len(told) < 200
+    name_text = str(name)
+    return bool(name_text.strip(". ")) and not set(name_text) & {"/", "\\", "\0", "\n"} and len(name_text) < 200

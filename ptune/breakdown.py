@@ -30,10 +30,10 @@ def breakdown(task: Task, evaluation: Evaluation, metric: str | None = None) -> 
         **task.report(examples, predictions),
         "by": {name: scores_by_value(task, evaluation, values) for name, values in told_apart(task, examples).items()},
         "errors": [
-            {"right": round(right, 4), **shortened(examples[i], predictions[i])}
-            for i, right in worst(task, examples, predictions)
+            {"right": round(correctness, 4), **shortened(examples[i], predictions[i])}
+            for i, correctness in worst(task, examples, predictions)
         ],
-        "predictions": [shortened(*both) for both in zip(examples[:EXAMPLES], predictions[:EXAMPLES], strict=True)],
+        "predictions": [shortened(*pair) for pair in zip(examples[:EXAMPLES], predictions[:EXAMPLES], strict=True)],
     }
 
 
@@ -44,47 +44,47 @@ def told_apart(task: Task, examples: Sequence[Example]) -> dict[str, list[str]]:
     for example, length in zip(examples, lengths, strict=True):
         if example.group is not None:
             longest[example.group] = max(length, longest.get(example.group, 0))
-    shared = [n if e.group is None else longest[e.group] for e, n in zip(examples, lengths, strict=True)]
+    group_lengths = [n if e.group is None else longest[e.group] for e, n in zip(examples, lengths, strict=True)]
     facets = [task.facets(example) for example in examples]
     return {
-        BY_LENGTH: [between(length, WORDS) for length in shared],
-        **{name: [each[name] for each in facets] for name in (facets[0] if facets else ())},
+        BY_LENGTH: [between(length, WORDS) for length in group_lengths],
+        **{name: [facet[name] for facet in facets] for name in (facets[0] if facets else ())},
     }
 
 
 def scores_by_value(task: Task, evaluation: Evaluation, values: Sequence[str]) -> list[dict[str, Any]]:
     """The scores of the examples of each value, with their number; numbers in their order, then words."""
-    parts: dict[str, list[int]] = {}
+    indices_by_value: dict[str, list[int]] = {}
     for i, value in enumerate(values):
-        parts.setdefault(value, []).append(i)
+        indices_by_value.setdefault(value, []).append(i)
     rows = []
-    for value, indices in sorted(parts.items(), key=lambda part: numbers_first(part[0])):
-        some = [evaluation.examples[i] for i in indices]
-        scores = task.score(some, [evaluation.predictions[i] for i in indices])
-        kept = {name: score for name, score in scores.items() if name in task.score_names}
-        rows.append({"value": value, "examples": len(indices), **kept})
+    for value, indices in sorted(indices_by_value.items(), key=lambda part: numbers_first(part[0])):
+        examples = [evaluation.examples[i] for i in indices]
+        scores = task.score(examples, [evaluation.predictions[i] for i in indices])
+        task_scores = {name: score for name, score in scores.items() if name in task.score_names}
+        rows.append({"value": value, "examples": len(indices), **task_scores})
     return rows
 
 
 def numbers_first(value: str) -> tuple[float, str]:
     """Puts values that begin with a number in its order, before the others."""
-    first = value.partition("-")[0].rstrip("+")
-    return (int(first) if first.isdecimal() else float("inf")), value
+    prefix = value.partition("-")[0].rstrip("+")
+    return (int(prefix) if prefix.isdecimal() else float("inf")), value
 
 
 def worst(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[tuple[int, float]]:
     """The examples of which least is right, each with how much; of equals those that were predicted most surely."""
-    right = task.right(examples, predictions)
-    wrong = [i for i, share in enumerate(right) if share < 1]
-    order = sorted(wrong, key=lambda i: (right[i], -sureness(predictions[i])))
-    return [(i, float(right[i])) for i in order[:ERRORS]]
+    correctness = task.right(examples, predictions)
+    wrong_indices = [i for i, share in enumerate(correctness) if share < 1]
+    order = sorted(wrong_indices, key=lambda i: (correctness[i], -sureness(predictions[i])))
+    return [(i, float(correctness[i])) for i in order[:ERRORS]]
 
 
 def sureness(prediction: Prediction) -> float:
     """The score of what is predicted; 0 where there is none."""
     scores = prediction.scores or {}
-    said = prediction.value if isinstance(prediction.value, str) else ""
-    return scores.get(said, scores.get("probability", 0.0))
+    label = prediction.value if isinstance(prediction.value, str) else ""
+    return scores.get(label, scores.get("probability", 0.0))
 
 
 def shortened(example: Example, prediction: Prediction) -> dict[str, Any]:
@@ -110,5 +110,5 @@ def figures(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def tables(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The tables of a breakdown by name."""
-    own = {name: rows for name, rows in found.items() if isinstance(rows, list) and rows}
-    return {**own, **{f"by {name}": rows for name, rows in found["by"].items()}}
+    main_tables = {name: rows for name, rows in found.items() if isinstance(rows, list) and rows}
+    return {**main_tables, **{f"by {name}": rows for name, rows in found["by"].items()}}

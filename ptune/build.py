@@ -55,26 +55,26 @@ LEAST = 8  # examples of a micro-batch that is trained on beside others
 
 def settings(cfg: DictConfig) -> Train:
     """The typed, resolved and checked settings of a composed configuration. Raises ConfigError with all mistakes."""
-    found = settings_of(cfg, Train)
-    problems = [*resolve(found)]
-    problems = problems or [*unread(found), *check(found)]
+    s = settings_of(cfg, Train)
+    problems = [*resolve(s)]
+    problems = problems or [*unread(s), *check(s)]
     if problems:
         raise ConfigError(problems)
-    settle(found)
-    return found
+    settle(s)
+    return s
 
 
 def settings_of(cfg: DictConfig, kind: type[T]) -> T:
     """The typed settings of a command without leaves. Raises ConfigError for what is missing or of the wrong type."""
     try:
-        found = OmegaConf.to_object(cfg)
+        s = OmegaConf.to_object(cfg)
     except MissingMandatoryValue as error:
         key = error.full_key or str(error).rsplit(":", 1)[-1].strip()
         raise ConfigError([f"{key}: must be given, as {key}=..."]) from None
     except OmegaConfBaseException as error:
         raise ConfigError([f"{error.full_key}: {str(error).splitlines()[0]}"]) from None
-    assert isinstance(found, kind)
-    return found
+    assert isinstance(s, kind)
+    return s
 
 
 def settings_from_file(config: Mapping[str, Any], packages: Sequence[str] = ()) -> Train:
@@ -89,9 +89,9 @@ def settings_from_file(config: Mapping[str, Any], packages: Sequence[str] = ()) 
     if problems:
         raise PtuneError(f"config.yaml: not a configuration of this version of ptune ({problems[0]})")
     s = _revived(Train, config)
-    if foreign := [name for name in s.packages if name not in packages]:
+    if unlisted_packages := [name for name in s.packages if name not in packages]:
         raise PtuneError(
-            f"the run uses classes from {', '.join(foreign)}; if you trust that code and this run, add "
+            f"the run uses classes from {', '.join(unlisted_packages)}; if you trust that code and this run, add "
             f"packages=[{','.join(s.packages)}]"
         )
     values = asdict(s)
@@ -111,9 +111,9 @@ def _unlike(kind: type, values: Any, key: str = "") -> Iterator[str]:
     parts = nested(kind)
     for name, hint in parts.items():
         yield from _unlike(hint, values.get(name), f"{key}{name}.")
-    flat = {name: value for name, value in values.items() if name not in parts}
+    flat_values = {name: value for name, value in values.items() if name not in parts}
     try:
-        signature_model(kind, tuple(parts)).model_validate(flat, strict=True)
+        signature_model(kind, tuple(parts)).model_validate(flat_values, strict=True)
     except ValidationError as error:
         for problem in error.errors(include_input=False):
             yield f"{key}{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
@@ -173,11 +173,13 @@ def resolve_head(s: Train) -> None:
         head, task = (target(str(node.get("_target_")), s.packages) for node in (s.method["head"], s.task))
     except PtuneError:  # which `check` tells
         return
-    other = getattr(head, "instead", {}).get(getattr(task, "readout", None))
-    if other is not None:
-        own = with_defaults(head, {})
-        kept = {name: value for name, value in s.method["head"].items() if name not in own or value != own[name]}
-        s.method["head"] = {**kept, "_target_": other}
+    replacement = getattr(head, "instead", {}).get(getattr(task, "readout", None))
+    if replacement is not None:
+        defaults = with_defaults(head, {})
+        custom_settings = {
+            name: value for name, value in s.method["head"].items() if name not in defaults or value != defaults[name]
+        }
+        s.method["head"] = {**custom_settings, "_target_": replacement}
 
 
 def resolve_length(s: Train) -> Iterator[str]:
@@ -190,8 +192,8 @@ def resolve_length(s: Train) -> Iterator[str]:
     if "length" not in prompt:
         s.prompt_length.value = s.prompt_length.lookup = None
         return
-    given = prompt["length"]
-    if given is not None and given != s.prompt_length.value:
+    length = prompt["length"]
+    if length is not None and length != s.prompt_length.value:
         yield "method.prompt.length: prompts take their length from prompt_length.value; set that instead"
     if s.prompt_length.value is None and s.prompt_length.lookup == "paper":
         task, backbone = str(s.task.get("name")), str(s.backbone.get("name"))
@@ -217,8 +219,8 @@ def resolve_length(s: Train) -> Iterator[str]:
             yield f"task.patterns: {error}"
             return
     if s.prompt_length.value is None:
-        said = "no pattern gives one; " if s.prompt_length.lookup == "pattern" else ""
-        yield f"prompt_length.value: {said}must be a number of virtual tokens, such as prompt_length.value=20"
+        reason = "no pattern gives one; " if s.prompt_length.lookup == "pattern" else ""
+        yield f"prompt_length.value: {reason}must be a number of virtual tokens, such as prompt_length.value=20"
     prompt["length"] = s.prompt_length.value
 
 
@@ -230,13 +232,13 @@ def resolve_tasks(s: Train) -> Iterator[str]:
     tasks: dict[str, Any] = {}
     for name in names:
         try:
-            found = option("task", name)
+            task_settings = option("task", name)
         except PtuneError as error:
             yield f"method.procedure.tasks: {error}"
         else:
-            compat.apply_to_task(s, found)
-            tasks[str(found.get("name", name))] = found
-            yield from check_leaf(f"method.procedure.tasks.{name}", found, s.packages)
+            compat.apply_to_task(s, task_settings)
+            tasks[str(task_settings.get("name", name))] = task_settings
+            yield from check_leaf(f"method.procedure.tasks.{name}", task_settings, s.packages)
     procedure["tasks"] = tasks
 
 
@@ -288,8 +290,8 @@ def micro_batches(s: Train, runs: int = 1) -> int:
         return s.accumulate or ranks.count()
     from ptune.threads import all_threads
 
-    of_rank = min(ranks.on_first_rank(all_threads) // runs, s.batch_size // ranks.count() // LEAST)
-    return ranks.count() * max(1, of_rank)
+    per_rank = min(ranks.on_first_rank(all_threads) // runs, s.batch_size // ranks.count() // LEAST)
+    return ranks.count() * max(1, per_rank)
 
 
 def assemble(runs: Sequence[Train], task: Task | Sequence[Task], beside: Sequence[tuple[Train, Task]] = ()) -> Model:
@@ -306,50 +308,50 @@ def assemble(runs: Sequence[Train], task: Task | Sequence[Task], beside: Sequenc
     from ptune.seeds import mix
     from ptune.threads import determinism
 
-    first = runs[0]
-    determinism(first.deterministic)
+    first_run = runs[0]
+    determinism(first_run.deterministic)
     for key in ("backbone", "precision", "device", "deterministic", "gradient_checkpointing", "cache_layers"):
-        if any(getattr(s, key) != getattr(first, key) for s in runs):
+        if any(getattr(s, key) != getattr(first_run, key) for s in runs):
             raise ValueError(f"runs with different settings of '{key}' cannot share a backbone")
     if len(runs) > 1 and any(s.method["tune"] != "none" for s in runs):
         raise ValueError("runs that tune the backbone cannot share it")
-    backbone = leaf(first.backbone, first.packages)
+    backbone = leaf(first_run.backbone, first_run.packages)
     tokens = backbone.tokens()
     tasks = task if isinstance(task, Sequence) else [task] * len(runs)
-    parts = [surroundings(s, of_run, backbone, tokens) for s, of_run in zip(runs, tasks, strict=True)]
-    further = [surroundings(s, of_source, backbone, tokens) for s, of_source in beside]
-    backbone.load(lm=any(head.lm for _, head in (*parts, *further)))
-    torch.manual_seed(mix(first.seed, "adapter"))
-    backbone.tune(first.method["tune"], first.method.get("adapter"))
+    parts = [surroundings(s, run_task, backbone, tokens) for s, run_task in zip(runs, tasks, strict=True)]
+    extra_parts = [surroundings(s, source_task, backbone, tokens) for s, source_task in beside]
+    backbone.load(lm=any(head.lm for _, head in (*parts, *extra_parts)))
+    torch.manual_seed(mix(first_run.seed, "adapter"))
+    backbone.tune(first_run.method["tune"], first_run.method.get("adapter"))
     members = []
-    for s, of_run, (template, head) in zip(runs, tasks, parts, strict=True):
+    for s, run_task, (template, head) in zip(runs, tasks, parts, strict=True):
         torch.manual_seed(mix(s.seed, "prompt"))
         vocabulary = Vocabulary(
             embedding=backbone.base.get_input_embeddings().weight.detach(),
             encode=lambda text: tokens.encode(text, lead=True),
             states=lambda text, site: backbone.key_values(tokens.encode(text), site),
-            labels=[label.replace("_", " ") for label in of_run.labels],
+            labels=[label.replace("_", " ") for label in run_task.labels],
             special=tokens.special_ids,
             mask=tokens.mask_id,
         )
         prompt = leaf(
             s.method["prompt"],
             s.packages,
-            shape=backbone.shape.of(of_run.readout),
+            shape=backbone.shape.of(run_task.readout),
             vocabulary=vocabulary,
-            prompts=of_run.prompts,
+            prompts=run_task.prompts,
         )
         members.append(Member(template, prompt, head))
-    members += [Member(template, members[0].prompt, head) for template, head in further]
-    model = Model(backbone, members, first.precision)
-    if first.gradient_checkpointing:
+    members += [Member(template, members[0].prompt, head) for template, head in extra_parts]
+    model = Model(backbone, members, first_run.precision)
+    if first_run.gradient_checkpointing:
         backbone.checkpointing()
-    if first.shard_backbone and ranks.count() > 1:
-        backbone.shard(device(first.device))
-    model.to(device(first.device))
+    if first_run.shard_backbone and ranks.count() > 1:
+        backbone.shard(device(first_run.device))
+    model.to(device(first_run.device))
     if any(member.prompt.place == "layers" for member in members):
         backbone.canary(canary_batch(tokens).to(model.device))
-    if first.cache_layers:
+    if first_run.cache_layers:
         backbone.keep_lower(min(below(s, backbone.shape) for s in runs))
     return model
 
@@ -361,10 +363,10 @@ def surroundings(s: Train, task: Task, backbone: Backbone, tokens: Tokens) -> tu
     from ptune.seeds import mix
     from ptune.sentences import Sentences
 
-    prompt, head = (target(s.method[part]["_target_"], s.packages) for part in ("prompt", "head"))
-    mask = getattr(head, "reads", None) == "mask"
-    masked = task.masked if mask else "label"
-    if mask and tokens.mask_id is None:
+    prompt_class, head_class = (target(s.method[part]["_target_"], s.packages) for part in ("prompt", "head"))
+    reads_mask = getattr(head_class, "reads", None) == "mask"
+    masked = task.masked if reads_mask else "label"
+    if reads_mask and tokens.mask_id is None:
         raise ConfigError([f"method.head: backbone {backbone.name} has no mask token for a verbalizer to read at"])
     template = leaf(
         s.method["template"],
@@ -373,8 +375,8 @@ def surroundings(s: Train, task: Task, backbone: Backbone, tokens: Tokens) -> tu
         fields=task.fields if masked == "label" else [*task.fields, *task.beside],
         segments=task.segments,
         patterns=task.patterns,
-        mask=mask,
-        slots=int(s.prompt_length.value or 0) if prompt.place == "slots" else 0,
+        mask=reads_mask,
+        slots=int(s.prompt_length.value or 0) if prompt_class.place == "slots" else 0,
         overflow=s.data.overflow,
         windows=task.windows,
         labels=task.labels,
@@ -385,12 +387,12 @@ def surroundings(s: Train, task: Task, backbone: Backbone, tokens: Tokens) -> tu
         family=s.method.get("patterns"),
         seed=s.seed,
     )
-    writes = getattr(head, "reads", None) == "text"
-    if writes and tokens.end_id is None:
+    writes_text = getattr(head_class, "reads", None) == "text"
+    if writes_text and tokens.end_id is None:
         raise ConfigError([f"method.head: the tokenizer of backbone {backbone.name} has no token that ends a text"])
     torch.manual_seed(mix(s.seed, "head"))
     try:
-        built = leaf(
+        head = leaf(
             s.method["head"],
             s.packages,
             shape=backbone.shape,
@@ -409,10 +411,10 @@ def surroundings(s: Train, task: Task, backbone: Backbone, tokens: Tokens) -> tu
         )
     except ValueError as error:
         raise ConfigError([f"task.verbalizers: {error}"]) from None
-    if writes:
-        template.generating(built.written, task.output_length)
-    template.masks = 1 if tokens.sentinel else getattr(built, "masks", 1)
-    return template, built
+    if writes_text:
+        template.generating(head.written, task.output_length)
+    template.masks = 1 if tokens.sentinel else getattr(head, "masks", 1)
+    return template, head
 
 
 def canary_batch(tokens: Tokens) -> Batch:
@@ -429,9 +431,9 @@ def slow_in_bfloat16(s: Train) -> bool:
 
     if s.precision != "bfloat16" or device(s.device).type != "cpu":
         return False
-    able = torch.cpu.get_capabilities()
-    needed = "avx512_bw"  # by oneDNN's products
-    return able.get("architecture") == "x86_64" and not able.get(needed)
+    capabilities = torch.cpu.get_capabilities()
+    feature = "avx512_bw"  # by oneDNN's products
+    return capabilities.get("architecture") == "x86_64" and not capabilities.get(feature)
 
 
 def device(name: str) -> torch.device:
@@ -443,9 +445,9 @@ def device(name: str) -> torch.device:
     if name == "cuda" and ranks.count() > 1:
         name = f"cuda:{ranks.gpu(torch.cuda.device_count())}"
     try:
-        found = torch.device(name)
+        torch_device = torch.device(name)
     except RuntimeError:
         raise ConfigError([f"device: '{name}' is not a device; use cpu, cuda or cuda:1"]) from None
-    if found.type == "cuda" and not torch.cuda.is_available():
+    if torch_device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(["device: no CUDA device here; use device=cpu or device=auto"])
-    return found
+    return torch_device

@@ -22,13 +22,13 @@ CONTENT_FREE = ("N/A", "", "[MASK]")  # what every field says in turn
 
 def calibrate(model: Model, member: int, task: Task, max_len: int) -> None:
     """Shift the head's scores by the log-probabilities that texts without content get on average."""
-    own = model.member(member)
-    assert isinstance(own.head, Verbalizer)
+    model_member = model.member(member)
+    assert isinstance(model_member.head, Verbalizer)
     examples = [Example(f"content-free {i}", dict.fromkeys(task.fields, text)) for i, text in enumerate(CONTENT_FREE)]
-    rendered = Rendered(examples, task, own.template, max_len)
+    rendered = Rendered(examples, task, model_member.template, max_len)
     model.eval()
-    own.head.shift.zero_()
+    model_member.head.shift.zero_()
     batch = rendered.batch(range(len(examples)), Draw(0, 0), "content-free").to(model.device)
     with model.without_gradients(), model.hidden([(member, batch)]) as ((head, hidden, _),):
-        said = head.logits(hidden, batch).float().log_softmax(-1)  # of several tokens they are too small for a float
-    own.head.shift.copy_(math.log(len(said)) - said.logsumexp(0))
+        logp = head.logits(hidden, batch).float().log_softmax(-1)  # of several tokens they are too small for a float
+    model_member.head.shift.copy_(math.log(len(logp)) - logp.logsumexp(0))

@@ -97,8 +97,8 @@ def check(s: Train) -> Iterator[str]:
     yield from check_numbers(values)
     for key in NEEDED:
         if not isinstance(lookup(values, key), str):
-            named = f", one of: {', '.join(CHOICES[key])}" if key in CHOICES else ""
-            yield f"{key}: must be given{named}"
+            options = f", one of: {', '.join(CHOICES[key])}" if key in CHOICES else ""
+            yield f"{key}: must be given{options}"
     if not isinstance(s.method.get("patterns"), (str, type(None))):
         yield (
             f"method.patterns: {s.method['patterns']!r} is not a name, such as ptuning for patterns ptuning, "
@@ -115,9 +115,9 @@ def check(s: Train) -> Iterator[str]:
     yield from unread_root(s.data)
     leaves = {key: lookup(values, key) for key in LEAVES} | ({"observer": s.observer} if s.observer else {})
     leaf_problems = {key: [*check_leaf(key, value, s.packages)] for key, value in leaves.items()}
-    unfit = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
-    if unfit or any(leaf_problems.values()):
-        yield from unfit or (line for lines in leaf_problems.values() for line in lines)
+    procedure_problems = [] if any(leaf_problems[key] for key in PROCEDURES) else [*check_procedure(s)]
+    if procedure_problems or any(leaf_problems.values()):
+        yield from procedure_problems or (line for lines in leaf_problems.values() for line in lines)
     else:
         yield from check_together(s)
 
@@ -157,8 +157,8 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
     for key in ABOVE_ZERO:
         value = lookup(values, key)
         if value is not None and not 0 < value < math.inf:
-            none = "; null leaves gradients as they are" if key == "optim.clip" else ""
-            yield f"{key}: {value:g} is not a finite number above 0{none}"
+            hint = "; null leaves gradients as they are" if key == "optim.clip" else ""
+            yield f"{key}: {value:g} is not a finite number above 0{hint}"
     share = lookup(values, "held_out_share")
     if not 0 < share < 1:
         yield f"held_out_share: {share:g} is not a share of the examples; use one above 0 and below 1, such as 0.1"
@@ -179,8 +179,8 @@ def check_numbers(values: Mapping[str, Any]) -> Iterator[str]:
 def check_procedure(s: Train) -> Iterator[str]:
     """Why the procedure is not for the task, if it is not; other settings that do not fit may be due to that."""
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
-    found = target(s.method["procedure"]["_target_"], s.packages).problems(s, backbone.shape, task)
-    yield from (f"{key}: {text}" for key, text in found if key in ("method", "method/procedure"))
+    findings = target(s.method["procedure"]["_target_"], s.packages).problems(s, backbone.shape, task)
+    yield from (f"{key}: {text}" for key, text in findings if key in ("method", "method/procedure"))
 
 
 def second(task: Mapping[str, Any]) -> list[str]:
@@ -189,10 +189,10 @@ def second(task: Mapping[str, Any]) -> list[str]:
     if not isinstance(source, Mapping):
         return []  # which the leaf's own check tells
     layouts, hub = source.get("layouts"), source.get("hub")
-    each = [source, *(layouts.values() if isinstance(layouts, Mapping) else ())]
-    named = [layout.get("files") for layout in each if isinstance(layout, Mapping)]
-    named += [hub.get("splits")] if isinstance(hub, Mapping) else []
-    return list(dict.fromkeys(str(split) for splits in named if isinstance(splits, Mapping) for split in splits))
+    all_layouts = [source, *(layouts.values() if isinstance(layouts, Mapping) else ())]
+    split_maps = [layout.get("files") for layout in all_layouts if isinstance(layout, Mapping)]
+    split_maps += [hub.get("splits")] if isinstance(hub, Mapping) else []
+    return list(dict.fromkeys(str(split) for splits in split_maps if isinstance(splits, Mapping) for split in splits))
 
 
 def lookup(values: Mapping[str, Any], key: str) -> Any:
@@ -209,11 +209,11 @@ def check_transfer(s: Train) -> Iterator[str]:
     if not run or not (Path(run) / "config.yaml").is_file():  # which building the prompt complains of
         return
     folder = RunFolder(run)
-    theirs = folder.read_config().get("backbone")
-    if not isinstance(theirs, Mapping) or any(theirs.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
-        ours, trained = s.backbone.get("name"), lookup({"backbone": theirs}, "backbone.name")
+    source = folder.read_config().get("backbone")
+    if not isinstance(source, Mapping) or any(source.get(key) != s.backbone.get(key) for key in ("name", "checkpoint")):
+        name, trained = s.backbone.get("name"), lookup({"backbone": source}, "backbone.name")
         yield (
-            f"method.prompt.from_run: the prompt of {run} was trained with backbone {trained}, but this run has {ours}"
+            f"method.prompt.from_run: the prompt of {run} was trained with backbone {trained}, but this run has {name}"
         )
     elif folder.file("result.json").is_file():
         trained = lookup(folder.read_json("result.json"), "weights.backbone.sha256")
@@ -233,11 +233,11 @@ def check_together(s: Train) -> Iterator[str]:
     backbone, task = leaf(s.backbone, s.packages), leaf(s.task, s.packages)
     yield from (f"task.{key}: {text}" for key, text in (*task.problems(), *source_problems(task)))
     procedure = target(s.method["procedure"]["_target_"], s.packages)
-    model = procedure.backbone or s.method.get("encoder")  # else nobody renders, injects or reads
-    for part in ("template", "prompt", "head") if model else ():
-        kind = target(s.method[part]["_target_"], s.packages)
-        given = with_defaults(kind, s.method[part])
-        for key, text in kind.problems(given, shape=backbone.shape.of(task.readout), task=task):
+    uses_model = procedure.backbone or s.method.get("encoder")  # else nobody renders, injects or reads
+    for part in ("template", "prompt", "head") if uses_model else ():
+        part_class = target(s.method[part]["_target_"], s.packages)
+        part_settings = with_defaults(part_class, s.method[part])
+        for key, text in part_class.problems(part_settings, shape=backbone.shape.of(task.readout), task=task):
             yield f"method.{part}.{key}: {text}" if key else f"method/{part}: {text}"
     yield from check_transfer(s)
     if s.tracker.name == "wandb":
@@ -286,23 +286,23 @@ def check_together(s: Train) -> Iterator[str]:
 
 def check_positions(s: Train, backbone: Backbone, task: Task) -> Iterator[str]:
     """Prompt and text must fit the model's positions; an unset text length gives way down to SHORTEST_TEXT."""
-    taken, written = prompt_positions(s, backbone.shape), written_positions(s, backbone.shape, task)
-    given = s.data.max_length is not None
-    wanted = s.data.max_length if s.data.max_length is not None else row_length(s, task)
+    prompt_tokens, output_tokens = prompt_positions(s, backbone.shape), written_positions(s, backbone.shape, task)
+    is_set = s.data.max_length is not None
+    max_length = s.data.max_length if s.data.max_length is not None else row_length(s, task)
     shortest, reason = task.shortest
-    if wanted < shortest:
-        key = "data.max_length" if given else "task.max_length"
-        yield f"{key}: {wanted} is too small for {task.name}; at least {shortest} ({reason})"
+    if max_length < shortest:
+        key = "data.max_length" if is_set else "task.max_length"
+        yield f"{key}: {max_length} is too small for {task.name}; at least {shortest} ({reason})"
         return
-    least = wanted if given else max(min(wanted, SHORTEST_TEXT), shortest)
-    if text_positions(s, backbone.shape, task) < least:
-        at_most = backbone.shape.positions - least - written
-        unset = reason if least == shortest else "the least that ptune cuts text to by itself"
-        text = "data.max_length" if given else unset
+    min_length = max_length if is_set else max(min(max_length, SHORTEST_TEXT), shortest)
+    if text_positions(s, backbone.shape, task) < min_length:
+        max_prompt = backbone.shape.positions - min_length - output_tokens
+        unset_reason = reason if min_length == shortest else "the least that ptune cuts text to by itself"
+        text = "data.max_length" if is_set else unset_reason
         yield (
-            f"prompt_length.value: {taken} + {least} tokens of text ({text})"
-            f"{f' + {written} to be written' if written else ''} is more than the "
-            f"{backbone.shape.positions} positions of {backbone.name}; at most {max(at_most, 0)}"
+            f"prompt_length.value: {prompt_tokens} + {min_length} tokens of text ({text})"
+            f"{f' + {output_tokens} to be written' if output_tokens else ''} is more than the "
+            f"{backbone.shape.positions} positions of {backbone.name}; at most {max(max_prompt, 0)}"
         )
 
 
@@ -325,8 +325,8 @@ def text_positions(s: Train, shape: Shape, task: Task) -> int:
 def written_positions(s: Train, shape: Shape, task: Task) -> int:
     """How many positions, behind the text, are for what is written."""
     reads = getattr(target(s.method["head"]["_target_"], s.packages), "reads", None)
-    writes = reads == "text" or (reads == "mask" and task.masked == "text")
-    return int(task.output_length) if writes and shape.causal else 0
+    writes_text = reads == "text" or (reads == "mask" and task.masked == "text")
+    return int(task.output_length) if writes_text and shape.causal else 0
 
 
 def check_adapter(tune: str, given: Any) -> Iterator[str]:
@@ -341,8 +341,8 @@ def check_adapter(tune: str, given: Any) -> Iterator[str]:
 
 def below(s: Train, shape: Shape) -> int:
     """How many of the lowest layers know nothing of the prompt."""
-    prompt: int = target(s.method["prompt"]["_target_"], s.packages).below(s.method["prompt"], shape)
-    return prompt
+    layer_count: int = target(s.method["prompt"]["_target_"], s.packages).below(s.method["prompt"], shape)
+    return layer_count
 
 
 def check_shards(s: Train, backbone: Backbone) -> Iterator[str]:
@@ -369,10 +369,12 @@ def check_lower(s: Train, backbone: Backbone) -> Iterator[str]:
             "leave it out"
         )
     elif below(s, backbone.shape) == 0:
-        layers, first = backbone.shape.layers, max(2, backbone.shape.layers * 3 // 4 + 1)
-        top = f"method.prompt.layers={first}-{layers}" if first < layers else f"method.prompt.layers={layers}"
-        deep = target(s.method["prompt"]["_target_"], s.packages).place == "layers"
-        yield f"cache_layers: no layer is below the prompt; {f'{top} leaves some' if deep else 'leave it out'}"
+        layers, first_layer = backbone.shape.layers, max(2, backbone.shape.layers * 3 // 4 + 1)
+        hint = (
+            f"method.prompt.layers={first_layer}-{layers}" if first_layer < layers else f"method.prompt.layers={layers}"
+        )
+        is_deep = target(s.method["prompt"]["_target_"], s.packages).place == "layers"
+        yield f"cache_layers: no layer is below the prompt; {f'{hint} leaves some' if is_deep else 'leave it out'}"
 
 
 def prompt_positions(s: Train, shape: Shape) -> int:
@@ -383,6 +385,6 @@ def prompt_positions(s: Train, shape: Shape) -> int:
 
 def check_metric(s: Train, task: Task) -> Iterator[str]:
     """The metric that selects, where one is given, must be one the task computes."""
-    known = list(task.score_names)
-    if s.metric is not None and s.metric not in known:
-        yield f"metric: {task.name} has no metric '{s.metric}'; {nearest(s.metric, known)}"
+    metric_names = list(task.score_names)
+    if s.metric is not None and s.metric not in metric_names:
+        yield f"metric: {task.name} has no metric '{s.metric}'; {nearest(s.metric, metric_names)}"

@@ -92,36 +92,38 @@ def resumable(arguments: Sequence[str]) -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         if ranks.tells():
-            told = (
+            message = (
                 f"ptune {arguments[0]}: ended by {signal.Signals(number).name}; run the same command again to resume\n"
             )
-            os.write(2, told.encode())
+            os.write(2, message.encode())
         os._exit(75)
 
-    asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
-    before = {number: signal.signal(number, end) for number in asked if signal.getsignal(number) is not signal.SIG_IGN}
+    signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    handlers = {
+        number: signal.signal(number, end) for number in signals if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def run(arguments: list[str]) -> None:
     """Do what the first word says."""
-    first, rest = split(arguments) if arguments else ("--help", [])
-    if first in ("-h", "--help"):
+    command, rest = split(arguments) if arguments else ("--help", [])
+    if command in ("-h", "--help"):
         print(overview())
-    elif first == "--version":
+    elif command == "--version":
         print(f"ptune {__version__}")
-    elif first in ("-sc", "--shell-completion"):
+    elif command in ("-sc", "--shell-completion"):
         from ptune.complete import complete
 
         complete(rest)
-    elif first in commands():
-        dispatch(first, rest)
+    elif command in commands():
+        dispatch(command, rest)
     else:
-        fail(2, f"ptune: {unknown_command(first)}")
+        fail(2, f"ptune: {unknown_command(command)}")
 
 
 def commands() -> dict[str, str]:
@@ -138,8 +140,8 @@ def commands() -> dict[str, str]:
 
 def split(arguments: list[str]) -> tuple[str, list[str]]:
     """(the command, of one word or two, and the words after it)."""
-    two = " ".join(arguments[:2])
-    return (two, arguments[2:]) if two in commands() else (arguments[0], arguments[1:])
+    two_words = " ".join(arguments[:2])
+    return (two_words, arguments[2:]) if two_words in commands() else (arguments[0], arguments[1:])
 
 
 def file_name(command: str) -> str:
@@ -172,8 +174,8 @@ def unknown_command(word: str) -> str:
 
     if word.startswith("-") or "=" in word:
         return f"'{word}' must come after the command: ptune COMMAND {word}"
-    if two := [name for name in commands() if name.startswith(f"{word} ")]:
-        return f"'{word}' needs a second word: {', '.join(two)}"
+    if full_names := [name for name in commands() if name.startswith(f"{word} ")]:
+        return f"'{word}' needs a second word: {', '.join(full_names)}"
     return f"no command '{word}'; {nearest(word, commands())}"
 
 
@@ -212,12 +214,12 @@ def dispatch(command: str, rest: list[str]) -> None:
         register_launchers()
         register_sweepers()
     job = Job(command, rest)
-    typed = sys.argv
+    original_argv = sys.argv
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        if told := next((told for word in rest if (told := find_secret_in_word(word))), None):
+        if secret := next((secret for word in rest if (secret := find_secret_in_word(word))), None):
             raise LineError(
-                f"the command line contains what looks like a secret ({told}), which would be saved with the run; "
+                f"the command line contains what looks like a secret ({secret}), which would be saved with the run; "
                 "pass it through the environment instead"
             )
         sys.argv = [f"ptune {command}", *ranks.aside(arrange(command, rest, utils.get_args_parser()))]
@@ -236,10 +238,10 @@ def dispatch(command: str, rest: list[str]) -> None:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         if traceback_wanted or (job.started and not job.failed and not isinstance(error, HydraException)):
             raise
-        shown = job.started and job.failed  # what ended a job in this process
+        is_job_error = job.started and job.failed  # what ended a job in this process
         fail(
             job.code if job.failed else code_of(error),
-            job.summary() if shown else explain(error, file_name(command)),
+            job.summary() if is_job_error else explain(error, file_name(command)),
         )
     except Interrupted as interrupted:
         fail(75, f"ptune {command}: {interrupted}")
@@ -247,15 +249,15 @@ def dispatch(command: str, rest: list[str]) -> None:
         fail(130, f"ptune {command}: interrupted")
     except Exception as error:
         if isinstance(error, OSError) and unwritable(error) and not traceback_wanted:
-            about = f"{error.filename}: " if error.filename else ""
-            fail(1, f"ptune {command}: {about}{error.strerror}")
+            prefix = f"{error.filename}: " if error.filename else ""
+            fail(1, f"ptune {command}: {prefix}{error.strerror}")
         if not job.started and cut_off(error):
             fail(130, f"ptune {command}: interrupted")
         if traceback_wanted or not job.failed:
             raise
         fail(job.code, job.summary())
     finally:
-        sys.argv = typed
+        sys.argv = original_argv
 
 
 def code_of(error: BaseException) -> int:
@@ -284,18 +286,18 @@ def fold_option_lists(command: str) -> Iterator[None]:
     """
     from ptune.explain import takers
 
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with redirect_stdout(said):
+        with redirect_stdout(output):
             yield
     finally:
         width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-        for line in said.getvalue().splitlines():
-            listed = LISTED.match(line)
-            if listed and (of := takers(listed[1])) and file_name(command) not in of:
+        for line in output.getvalue().splitlines():
+            match = LISTED.match(line)
+            if match and (group_commands := takers(match[1])) and file_name(command) not in group_commands:
                 continue
-            fold = listed is not None and len(line) > width
-            print(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if fold else line)
+            is_too_long = match is not None and len(line) > width
+            print(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if is_too_long else line)
 
 
 def spare_copies() -> None:
@@ -338,15 +340,15 @@ class Job:
                 raise
             if isinstance(error, UNUSABLE) and error.filename is not None:
                 reason = (error.strerror or type(error).__name__).lower()
-                told = PtuneError(f"{error.filename}: {reason}; choose another place")
-                told.__cause__ = error
-                error = told
+                readable_error = PtuneError(f"{error.filename}: {reason}; choose another place")
+                readable_error.__cause__ = error
+                error = readable_error
             if not isinstance(error, HydraException | BrokenPipeError) and not unwritable(error):
                 raise
             folder = Path(HydraConfig.get().runtime.output_dir)
             if folder != Path.cwd():
                 with suppress(OSError):  # kept where it holds something
-                    for path in (folder, *(above for above in folder.parents if Path.cwd() in above.parents)):
+                    for path in (folder, *(parent for parent in folder.parents if Path.cwd() in parent.parents)):
                         if path in self.kept:
                             break
                         path.rmdir()
@@ -378,11 +380,11 @@ class Job:
         if not self.failed:
             return ""
         kinds = Counter(self.failed.values())
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         jobs = ranges(sorted(self.failed))
-        fix, again = "fix the settings", "run the same command again to retry"
-        cure = fix if {*kinds} == {"config"} else f"{fix} and {again} them" if "config" in kinds else f"{again} them"
-        return f"ptune {self.command}: failed jobs: {jobs} ({told}); {cure}"
+        fix, retry = "fix the settings", "run the same command again to retry"
+        advice = fix if {*kinds} == {"config"} else f"{fix} and {retry} them" if "config" in kinds else f"{retry} them"
+        return f"ptune {self.command}: failed jobs: {jobs} ({counts}); {advice}"
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -402,41 +404,41 @@ def arrange(command: str, words: list[str], parser: ArgumentParser) -> list[str]
 
     parser.exit_on_error = False
     try:
-        found, extra = parser.parse_known_intermixed_args(detach(words, parser))
+        parsed, unknown_words = parser.parse_known_intermixed_args(detach(words, parser))
     except argparse.ArgumentError as error:
         raise LineError(str(error)) from None
     flags = [action for action in parser._actions if action.option_strings]
-    if extra:
+    if unknown_words:
         from ptune.errors import nearest
 
-        known = [name for action in flags for name in action.option_strings]
-        raise LineError(f"no flag '{extra[0]}'; {nearest(extra[0], known)}")
-    check_modes(found)
-    arranged = []
+        flag_names = [name for action in flags for name in action.option_strings]
+        raise LineError(f"no flag '{unknown_words[0]}'; {nearest(unknown_words[0], flag_names)}")
+    check_modes(parsed)
+    flag_words = []
     for action in flags:
-        value = getattr(found, action.dest, None)
+        value = getattr(parsed, action.dest, None)
         if value is True:
-            arranged.append(action.option_strings[0])
+            flag_words.append(action.option_strings[0])
         elif value:
-            arranged.append(f"{action.option_strings[0]}={value}")
-    check_single(command, found.overrides)
-    overrides = [override(command, word) for word in found.overrides]
-    if command == "train" and not (found.help or found.cfg or found.info or found.multirun):
-        check_resumed(found.overrides)
-    if found.help:
+            flag_words.append(f"{action.option_strings[0]}={value}")
+    check_single(command, parsed.overrides)
+    overrides = [override(command, word) for word in parsed.overrides]
+    if command == "train" and not (parsed.help or parsed.cfg or parsed.info or parsed.multirun):
+        check_resumed(parsed.overrides)
+    if parsed.help:
         overrides.append(f"hydra.help.header={quote(f'ptune {command}: {commands()[command]}')}")
-    return arranged + overrides
+    return flag_words + overrides
 
 
 def check_single(command: str, words: Sequence[str]) -> None:
     """Refuse bare words beside another value for the same key, as from a shell's glob: Hydra would take the last."""
     key = POSITIONAL.get(command)
-    bare = [word for word in words if is_bare(word)]
-    given = [word.removeprefix(f"{key}=") for word in words if is_bare(word) or word.startswith(f"{key}=")]
-    if key is not None and bare and len(given) > 1:
-        count = "two" if len(given) == 2 else str(len(given))
-        few = ",".join(given[:3]) + ",..." * (len(given) > 3)
-        raise LineError(f"{count} {SEVERAL[command].format(all=few)}")
+    bare_words = [word for word in words if is_bare(word)]
+    values = [word.removeprefix(f"{key}=") for word in words if is_bare(word) or word.startswith(f"{key}=")]
+    if key is not None and bare_words and len(values) > 1:
+        count = "two" if len(values) == 2 else str(len(values))
+        first_values = ",".join(values[:3]) + ",..." * (len(values) > 3)
+        raise LineError(f"{count} {SEVERAL[command].format(all=first_values)}")
 
 
 def check_resumed(words: Sequence[str]) -> None:
@@ -466,24 +468,24 @@ def is_bare(word: str) -> bool:
 def check_modes(found: Namespace) -> None:
     """Refuse flags that exclude each other, which Hydra answers with a traceback."""
     modes = [("--cfg", found.cfg), ("-m", found.multirun), ("--run", found.run), ("--info", found.info)]
-    given = [name for name, value in modes if value]
-    if len(given) > 1:
-        hint = "; --cfg shows one job, so leave out -m" if {"--cfg", "-m"} <= {*given} else ""
-        raise LineError(f"only one of {' and '.join(given)} at a time{hint}")
+    mode_flags = [name for name, value in modes if value]
+    if len(mode_flags) > 1:
+        hint = "; --cfg shows one job, so leave out -m" if {"--cfg", "-m"} <= {*mode_flags} else ""
+        raise LineError(f"only one of {' and '.join(mode_flags)} at a time{hint}")
     if found.resolve and not (found.cfg or found.help):
         raise LineError("--resolve needs --cfg job")
 
 
 def detach(words: list[str], parser: ArgumentParser) -> list[str]:
     """Give a flag whose value is optional its default where an override follows: argparse would take that."""
-    optional = {name: a for a in parser._actions if a.nargs == "?" for name in a.option_strings}
-    detached = []
-    for word, following in zip_longest(words, words[1:]):
-        action = optional.get(word)
-        if action and following not in (action.choices or ()):
+    optional_flags = {name: a for a in parser._actions if a.nargs == "?" for name in a.option_strings}
+    result = []
+    for word, next_word in zip_longest(words, words[1:]):
+        action = optional_flags.get(word)
+        if action and next_word not in (action.choices or ()):
             word = f"{action.option_strings[0]}={action.const}"
-        detached.append(word)
-    return detached
+        result.append(word)
+    return result
 
 
 def override(command: str, word: str) -> str:
@@ -493,11 +495,11 @@ def override(command: str, word: str) -> str:
     if not is_bare(word):
         key, _, value = word.partition("=")
         check_choice(key, value)
-        several = command in ("predict", "eval") and key == POSITIONAL[command] and value[:1] not in ("'", '"')
-        return f"{key}={quote(value)}" if several else word
+        is_run_list = command in ("predict", "eval") and key == POSITIONAL[command] and value[:1] not in ("'", '"')
+        return f"{key}={quote(value)}" if is_run_list else word
     if command not in POSITIONAL:
-        homes = [f"{group}={name}" for group, name in options() if name == word]
-        hint = f"; did you mean {homes[0]}?" if homes else ""
+        suggestions = [f"{group}={name}" for group, name in options() if name == word]
+        hint = f"; did you mean {suggestions[0]}?" if suggestions else ""
         raise LineError(f"'{word}' is not of the form key=value{hint}")
     return f"{POSITIONAL[command]}={quote(word)}"
 
@@ -508,7 +510,7 @@ def check_choice(key: str, value: str) -> None:
     from ptune.explain import options
 
     group = key.replace(".", "/")
-    names = sorted(name for home, name in options() if home == group)
+    names = sorted(name for option_group, name in options() if option_group == group)
     if not names:
         return
     if "." in key and value[:1].isalpha() and value != "null":

@@ -51,7 +51,7 @@ def apply_to_task(settings: Train, task: dict[str, Any]) -> dict[str, Any]:
     Returns what was published of a run of it: metric, select_on and report_on, as far as the bundle says them.
     """
     compat, published = settings.compat, task.get("published") or {}
-    told: dict[str, Any] = {}
+    run_settings: dict[str, Any] = {}
     if compat.max_length == "published" and published and settings.data.max_length is None:
         task["max_length"] = published["max_length"]
     if compat.predicate == "published" and "predicate" in published:
@@ -61,10 +61,10 @@ def apply_to_task(settings: Train, task: dict[str, Any]) -> dict[str, Any]:
     if compat.candidates == "published" and "rank" in published:
         task.update(loss=published["loss"], rank=published["rank"])
     if compat.selection == "published" and published:
-        told.update(select_on=published["select_on"], report_on=published["report_on"])
+        run_settings.update(select_on=published["select_on"], report_on=published["report_on"])
     if compat.metric == "published" and published:
-        told["metric"] = published["metric"]
-    return told
+        run_settings["metric"] = published["metric"]
+    return run_settings
 
 
 def published_pooler(settings: Train, frozen: bool) -> str:

@@ -23,8 +23,8 @@ def complete(words: list[str]) -> None:
     if action == "query":
         # A line that makes no sense has no completion; a message would land in the middle of it.
         with suppress(Exception, SystemExit), redirect_stderr(io.StringIO()):
-            found = candidates(os.environ.get("COMP_LINE", ""))
-            print(("\n" if shell == "fish" else " ").join(found))
+            completions = candidates(os.environ.get("COMP_LINE", ""))
+            print(("\n" if shell == "fish" else " ").join(completions))
         return
     if shell == "zsh" and action == "install":
         print(ZSH)
@@ -33,20 +33,22 @@ def complete(words: list[str]) -> None:
 
 def candidates(line: str) -> list[str]:
     """What may stand at the end of a command line."""
-    head, _, last = line.rpartition(" ")
+    head, _, last_word = line.rpartition(" ")
     try:
-        before = shlex.split(head)[1:]
+        earlier_words = shlex.split(head)[1:]
     except ValueError:
-        before = head.split()[1:]
-    if not before:
-        found = [*dict.fromkeys(name.split()[0] for name in commands()), "--help", "--version"]
-    elif len(before) == 1 and (seconds := [n.split()[1] for n in commands() if n.startswith(f"{before[0]} ")]):
-        found = seconds
-    elif (command := split(before)[0]) in commands():
-        found = after(command, split(before)[1], last)
+        earlier_words = head.split()[1:]
+    if not earlier_words:
+        completions = [*dict.fromkeys(name.split()[0] for name in commands()), "--help", "--version"]
+    elif len(earlier_words) == 1 and (
+        second_words := [n.split()[1] for n in commands() if n.startswith(f"{earlier_words[0]} ")]
+    ):
+        completions = second_words
+    elif (command := split(earlier_words)[0]) in commands():
+        completions = after(command, split(earlier_words)[1], last_word)
     else:
-        found = []
-    return [word for word in found if word.startswith(last) and (last or not word.startswith("-"))]
+        completions = []
+    return [word for word in completions if word.startswith(last_word) and (last_word or not word.startswith("-"))]
 
 
 def after(command: str, before: list[str], last: str) -> list[str]:
@@ -67,32 +69,32 @@ def after(command: str, before: list[str], last: str) -> list[str]:
     if POSITIONAL.get(command) == "group" and "=" not in last:
         return groups()
     try:
-        arranged = arrange(command, before, parser)
+        arranged_words = arrange(command, before, parser)
     except LineError:
         return []
-    overrides = [word for word in arranged if not word.startswith("-") and " " not in word]
-    folders = [word for word in arranged if word.startswith("--config-")]
+    overrides = [word for word in arranged_words if not word.startswith("-") and " " not in word]
+    folder_flags = [word for word in arranged_words if word.startswith("--config-")]
     os.environ["COMP_LINE"] = " ".join(["ptune", *overrides, last])
-    answer = io.StringIO()
-    with redirect_stdout(answer):
-        ask_hydra(command, [*folders, "query=bash"])
-    return relevant_candidates(command, answer.getvalue().split(), last)
+    output = io.StringIO()
+    with redirect_stdout(output):
+        ask_hydra(command, [*folder_flags, "query=bash"])
+    return relevant_candidates(command, output.getvalue().split(), last)
 
 
 def relevant_candidates(command: str, found: list[str], last: str) -> list[str]:
     """Hydra's candidates without the groups that a command does not compose and, unless begun, its own."""
     from ptune.explain import groups, keys
 
-    known, taken = groups(), {*keys(file_name(command))}
-    shipped = {group.partition("/")[0] for group in known}
-    if taken & shipped:
-        taken |= {re.split("[./=]", word)[0] for word in found} - shipped - {"hydra"}
+    group_names, relevant_keys = groups(), {*keys(file_name(command))}
+    top_groups = {group.partition("/")[0] for group in group_names}
+    if relevant_keys & top_groups:
+        relevant_keys |= {re.split("[./=]", word)[0] for word in found} - top_groups - {"hydra"}
     if last.startswith("h"):
-        taken.add("hydra")
-    kept = [word for word in found if re.split("[./=]", word.lstrip("+~"))[0] in taken]
-    nesting = [word for word in kept if word in known]
-    plain = [word for word in kept if word not in nesting]
-    return plain + [f"{word}{end}" for word in nesting for end in "=/"]
+        relevant_keys.add("hydra")
+    relevant_words = [word for word in found if re.split("[./=]", word.lstrip("+~"))[0] in relevant_keys]
+    group_words = [word for word in relevant_words if word in group_names]
+    other_words = [word for word in relevant_words if word not in group_words]
+    return other_words + [f"{word}{suffix}" for word in group_words for suffix in "=/"]
 
 
 def ask_hydra(command: str, words: list[str]) -> None:

@@ -46,10 +46,10 @@ def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     size = torch.Size(shape).numel()
     words = torch.empty(-(-size * dtype.itemsize // WORD), dtype=torch.int64)
     words.random_(-(2**63), None, generator=getattr(OF_THREAD, "generator", None))
-    below = round(p * 2**bits)
-    scale = int(torch.tensor(1 / (1 - below / 2**bits), dtype=dtype).view(lane))
-    drawn = words.view(lane)[:size].bitwise_and_(2**bits - 1).sub_(below)  # negative: dropped
-    return drawn.bitwise_right_shift_(bits).bitwise_not_().bitwise_and_(scale).view(dtype).view(shape)
+    threshold = round(p * 2**bits)
+    scale = int(torch.tensor(1 / (1 - threshold / 2**bits), dtype=dtype).view(lane))
+    random_bits = words.view(lane)[:size].bitwise_and_(2**bits - 1).sub_(threshold)  # negative: dropped
+    return random_bits.bitwise_right_shift_(bits).bitwise_not_().bitwise_and_(scale).view(dtype).view(shape)
 
 
 class Dropout(nn.Dropout):

@@ -42,69 +42,77 @@ def ensemble(s: Eval, paths: Sequence[str], progress: Progress) -> None:
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise ConfigError(["run: a run is named twice; each run has one vote"])
     runs = restore_together(paths, s.device, packages=s.packages)
-    first = runs[0]
+    first_run = runs[0]
     for path, run in zip(paths, runs, strict=True):
         if (run.settings.task, common_data(run.settings.data)) != (
-            first.settings.task,
-            common_data(first.settings.data),
+            first_run.settings.task,
+            common_data(first_run.settings.data),
         ):
             raise PtuneError(
                 f"{path}: its task or data differ from those of {paths[0]}; runs that vote must share both"
             )
-    cache = Cache(cache_folder, progress, first.settings.data.cache)
-    corpus, reported = read_corpus(first.settings, first.task, cache)
-    split = labeled_split(first.task, corpus, s.split or reported)
+    cache = Cache(cache_folder, progress, first_run.settings.data.cache)
+    corpus, report_split = read_corpus(first_run.settings, first_run.task, cache)
+    split = labeled_split(first_run.task, corpus, s.split or report_split)
     if problem := unlike(runs, corpus, split):
-        others = [name for name in corpus.splits if name != "train" and corpus.labeled(name)]
-        fair = [name for name in others if not unlike(runs, corpus, name)]
-        cure = f"one of: {', '.join(fair)}" if fair else "runs with the same held_out_seed hold out the same examples"
-        raise ConfigError([f"split: {problem}; {cure}"])
+        labeled_splits = [name for name in corpus.splits if name != "train" and corpus.labeled(name)]
+        fair_splits = [name for name in labeled_splits if not unlike(runs, corpus, name)]
+        advice = (
+            f"one of: {', '.join(fair_splits)}"
+            if fair_splits
+            else "runs with the same held_out_seed hold out the same examples"
+        )
+        raise ConfigError([f"split: {problem}; {advice}"])
     announce(corpus, progress)
     examples = corpus.splits[split]
     checksum = account(examples)["sha256"]
-    other = split_changed(first, split, checksum, progress)
-    asked = []
+    has_changed = split_changed(first_run, split, checksum, progress)
+    requests = []
     for run in runs:
-        most = run.settings.data.tokens
+        max_tokens = run.settings.data.tokens
         template = run.model.member(run.member).template
-        asked.append(
-            Request(run.member, run.task, examples, Rendered(examples, run.task, template, most, cache, split))
+        requests.append(
+            Request(run.member, run.task, examples, Rendered(examples, run.task, template, max_tokens, cache, split))
         )
-    said = predict_together(first.model, asked, s.batch_size)
-    metric = str(first.settings.metric)
-    scores = [run.task.score(examples, predictions) for run, predictions in zip(runs, said, strict=True)]
-    voted = [vote(each) for each in zip(*said, strict=True)]
-    found = Evaluation(split, first.task.score(examples, voted), voted, examples, 0.0)
-    interval = found.interval(first.task, metric)
-    each = [one[metric] for one in scores]
-    first.folder.write_json(
+    run_predictions = predict_together(first_run.model, requests, s.batch_size)
+    metric = str(first_run.settings.metric)
+    scores = [run.task.score(examples, predictions) for run, predictions in zip(runs, run_predictions, strict=True)]
+    votes = [vote(answers) for answers in zip(*run_predictions, strict=True)]
+    evaluation = Evaluation(split, first_run.task.score(examples, votes), votes, examples, 0.0)
+    interval = evaluation.interval(first_run.task, metric)
+    metric_scores = [run_scores[metric] for run_scores in scores]
+    first_run.folder.write_json(
         f"ensemble_{split}.json",
         {
             "split": split,
             "examples": len(examples),
             "sha256": checksum,
-            **({"changed": True} if other else {}),
+            **({"changed": True} if has_changed else {}),
             "metric": metric,
-            "scores": found.scores,
+            "scores": evaluation.scores,
             "interval": interval,
-            "mean": fmean(each),
-            "best": max(each),
-            "runs": [{"run": path, "scores": one} for path, one in zip(paths, scores, strict=True)],
+            "mean": fmean(metric_scores),
+            "best": max(metric_scores),
+            "runs": [{"run": path, "scores": run_scores} for path, run_scores in zip(paths, scores, strict=True)],
             "synthetic": corpus.synthetic,
             "data": corpus.origin,
         },
     )
-    first.folder.write_jsonl(f"predictions_ensemble_{split}.jsonl", prediction_rows(found))
-    title = f"{len(runs)} runs on {first.task.name}{' (synthetic)' if corpus.synthetic else ''}"
-    table = rows(runs, each, found.scores[metric], interval)
+    first_run.folder.write_jsonl(f"predictions_ensemble_{split}.jsonl", prediction_rows(evaluation))
+    title = f"{len(runs)} runs on {first_run.task.name}{' (synthetic)' if corpus.synthetic else ''}"
+    table = rows(runs, metric_scores, evaluation.scores[metric], interval)
     progress.table(["run", f"{split} {metric}", "95% interval"], table, title)
 
 
 def rows(runs: Sequence[Restored], each: Sequence[float], voted: float, interval: Any) -> list[list[str]]:
     """Each run's score, their mean, the best, and that of the vote."""
-    own = [[str(run.folder.path), f"{score:.2f}", ""] for run, score in zip(runs, each, strict=True)]
-    summary = [["mean", f"{fmean(each):.2f}", ""], ["best", f"{max(each):.2f}", ""]]
-    return [*own, *summary, [f"vote of {len(runs)}", f"{voted:.2f}", interval_text(interval) if interval else ""]]
+    run_rows = [[str(run.folder.path), f"{score:.2f}", ""] for run, score in zip(runs, each, strict=True)]
+    summary_rows = [["mean", f"{fmean(each):.2f}", ""], ["best", f"{max(each):.2f}", ""]]
+    return [
+        *run_rows,
+        *summary_rows,
+        [f"vote of {len(runs)}", f"{voted:.2f}", interval_text(interval) if interval else ""],
+    ]
 
 
 def common_data(data: Data) -> Data:
@@ -117,15 +125,15 @@ def unlike(runs: Sequence[Restored], corpus: Corpus, split: str) -> str:
     not, since their vote would say nothing of new ones; else nothing.
     """
     examples = corpus.splits[split]
-    scored = {*(examples.texts("id") if isinstance(examples, Stored) else (example.id for example in examples))}
-    known = [ids_seen(run, corpus, split, scored) for run in runs]
-    for run, own in zip(runs, known, strict=True):
-        for other, theirs in zip(runs, known, strict=True):
-            for what, ids in own.items():
-                if more := len(ids - theirs[what]):
+    split_ids = {*(examples.texts("id") if isinstance(examples, Stored) else (example.id for example in examples))}
+    seen_ids = [ids_seen(run, corpus, split, split_ids) for run in runs]
+    for run, own_ids in zip(runs, seen_ids, strict=True):
+        for other_run, other_ids in zip(runs, seen_ids, strict=True):
+            for use, ids in own_ids.items():
+                if count := len(ids - other_ids[use]):
                     return (
-                        f"{run.folder.path} was {what} on {more} of the {len(scored)} examples of '{split}', but "
-                        f"{other.folder.path} was not"
+                        f"{run.folder.path} was {use} on {count} of the {len(split_ids)} examples of '{split}', but "
+                        f"{other_run.folder.path} was not"
                     )
     return ""
 
@@ -138,40 +146,50 @@ def ids_seen(run: Restored, corpus: Corpus, split: str, scored: set[str]) -> dic
     path = run.folder.file("splits.jsonl")
     if not path.is_file():
         raise PtuneError(f"{path}: missing; it lists what the run was trained on, and without it the run cannot vote")
-    told = {str(row.get("split")): row.get("ids") for row in run.folder.read_jsonl("splits.jsonl")}
-    found = {}
-    for what, own in (("trained", "train"), ("selected", run.settings.select_on)):
+    ids_by_split = {str(row.get("split")): row.get("ids") for row in run.folder.read_jsonl("splits.jsonl")}
+    seen_ids = {}
+    for use, used_split in (("trained", "train"), ("selected", run.settings.select_on)):
         try:
-            found[what] = among(told.get(own) or (), scored) if home(own, corpus) == home(split, corpus) else set()
+            seen_ids[use] = (
+                among(ids_by_split.get(used_split) or (), scored)
+                if home(used_split, corpus) == home(split, corpus)
+                else set()
+            )
         except (TypeError, ValueError):
             raise PtuneError(f"{path}: damaged (ids must be texts or pairs of numbers)") from None
-    return found
+    return seen_ids
 
 
 def home(split: str, corpus: Corpus) -> Any:
     """What the ids of a split count in: its file, which may be another one's too; of what is held out the other's."""
-    of = corpus.origin.get("held_out", {}).get("from", "train") if split == "held_out" else split
-    return corpus.origin["files"].get(of, of)
+    origin_split = corpus.origin.get("held_out", {}).get("from", "train") if split == "held_out" else split
+    return corpus.origin["files"].get(origin_split, origin_split)
 
 
 def among(ids: Sequence[Any], wanted: set[str]) -> set[str]:
     """Which of the ids that are wanted an account has, where a pair stands for numbers in a row."""
-    found = {each for each in ids if isinstance(each, str)} & wanted
-    for low, high in (each for each in ids if not isinstance(each, str)):
+    matches = {text for text in ids if isinstance(text, str)} & wanted
+    for low, high in (pair for pair in ids if not isinstance(pair, str)):
         if high - low < len(wanted):
-            found |= {str(number) for number in range(low, high + 1)} & wanted
+            matches |= {str(number) for number in range(low, high + 1)} & wanted
         else:
-            found |= {each for each in wanted if plain(each) and low <= int(each) <= high}
-    return found
+            matches |= {text for text in wanted if plain(text) and low <= int(text) <= high}
+    return matches
 
 
 def vote(predictions: Sequence[Prediction]) -> Prediction:
     """What most of them say, of equals what the first of them says; of numbers the mean. Scores are means."""
     if all(isinstance(prediction.value, float) for prediction in predictions):
         return predictions[0]._replace(value=fmean(prediction.value for prediction in predictions), scores=None)
-    first, *others = (prediction.scores or {} for prediction in predictions)
-    alike = bool(first) and all(each.keys() == first.keys() for each in others)  # not of the words that each likes best
-    mean = {name: fmean(each[name] for each in (first, *others)) for name in first} if alike else None
+    first_scores, *other_scores = (prediction.scores or {} for prediction in predictions)
+    same_names = bool(first_scores) and all(
+        scores.keys() == first_scores.keys() for scores in other_scores
+    )  # not of the words that each likes best
+    mean_scores = (
+        {name: fmean(scores[name] for scores in (first_scores, *other_scores)) for name in first_scores}
+        if same_names
+        else None
+    )
     values = [json.dumps(prediction.value, sort_keys=True) for prediction in predictions]
     counts = Counter(values)
-    return predictions[max(range(len(values)), key=lambda i: (counts[values[i]], -i))]._replace(scores=mean)
+    return predictions[max(range(len(values)), key=lambda i: (counts[values[i]], -i))]._replace(scores=mean_scores)

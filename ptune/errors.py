@@ -48,8 +48,8 @@ class UnavailableError(PtuneError):
 
     def __init__(self, fact: str, ways: Iterable[str] = ()) -> None:
         self.fact, self.ways = fact, list(ways)
-        first = f"{fact} {OPTIONS[len(self.ways)]}:" if self.ways else fact
-        super().__init__("\n".join([first, *(f"  {way}" for way in self.ways)]))
+        first_line = f"{fact} {OPTIONS[len(self.ways)]}:" if self.ways else fact
+        super().__init__("\n".join([first_line, *(f"  {way}" for way in self.ways)]))
 
 
 class DivergedError(PtuneError):
@@ -87,9 +87,9 @@ def one_line(message: str) -> str:
 
 def nearest(wrong: object, right: Iterable[object], listed: Iterable[object] | None = None) -> str:
     """The clause that ends an error line: the closest right value, or all of them, or those `listed`, if none is."""
-    known = [str(value) for value in right]
-    close = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    known = known if listed is None else [str(value) for value in listed]
-    return f"one of: {', '.join(known)}" if known else "there are none"
+    options = [str(value) for value in right]
+    matches = difflib.get_close_matches(str(wrong), options, n=1, cutoff=0.6)
+    if matches:
+        return f"did you mean '{matches[0]}'?"
+    options = options if listed is None else [str(value) for value in listed]
+    return f"one of: {', '.join(options)}" if options else "there are none"

@@ -82,61 +82,63 @@ def predict_together(
 
     def run_batch(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
         numbers = sorted({number for number, _ in batch})
-        indices = {number: [i for other, i in batch if other == number] for number in numbers}
-        work = [(requests[n].member, requests[n].rendered.batch(indices[n], EVALUATION, "eval")) for n in numbers]
-        return list(zip(numbers, model.answers(work), strict=True))
+        indices = {number: [i for request_number, i in batch if request_number == number] for number in numbers}
+        member_batches = [
+            (requests[n].member, requests[n].rendered.batch(indices[n], EVALUATION, "eval")) for n in numbers
+        ]
+        return list(zip(numbers, model.answers(member_batches), strict=True))
 
-    room = max(map(len, batches), default=1)  # examples per batch that memory has had room for
+    batch_limit = max(map(len, batches), default=1)  # examples per batch that memory has had room for
 
     def run_or_halve(batch: Batch) -> list[tuple[int, list[RowOutput]]]:
-        nonlocal room
-        if len(batch) > room:
-            parts = [batch[start : start + room] for start in range(0, len(batch), room)]
-            return [outputs for part in parts for outputs in run_or_halve(part)]
+        nonlocal batch_limit
+        if len(batch) > batch_limit:
+            parts = [batch[start : start + batch_limit] for start in range(0, len(batch), batch_limit)]
+            return [output for part in parts for output in run_or_halve(part)]
         try:
             return run_batch(batch)
         except (MemoryError, RuntimeError) as error:
             if not memory.ran_out(error):
                 raise
             if model.backbone.shards is not None:  # the other ranks' pass is whole
-                less = "a lower eval_batch_size needs less"
+                advice = "a lower eval_batch_size needs less"
                 raise NoMemoryError(
-                    f"out of memory on one of several ranks with {len(batch)} examples; {less}"
+                    f"out of memory on one of several ranks with {len(batch)} examples; {advice}"
                 ) from error
             if len(batch) == 1:
                 name = requests[batch[0][0]].examples[batch[0][1]].id
-                less = "a lower data.max_length or precision=bfloat16 needs less"
-                raise NoMemoryError(f"out of memory with example {name} alone; {less}") from error
+                advice = "a lower data.max_length or precision=bfloat16 needs less"
+                raise NoMemoryError(f"out of memory with example {name} alone; {advice}") from error
         memory.spare()
-        room = min(room, len(batch) // 2)
-        log.warning("out of memory with %d examples; continuing with %d at a time", len(batch), room)
+        batch_limit = min(batch_limit, len(batch) // 2)
+        log.warning("out of memory with %d examples; continuing with %d at a time", len(batch), batch_limit)
         return run_or_halve(batch)
 
     with evaluating(model), parallel_map(model.threads) as mapper:
-        mine = []  # this rank's share
+        rank_outputs = []  # this rank's share
         for batch_outputs in mapper(run_or_halve, ranks.share(batches)):
-            mine += batch_outputs
+            rank_outputs += batch_outputs
             if halt.asked():
                 break
         model.finish_passes()
     halt.check()
-    for number, outputs_of_one in chain.from_iterable(ranks.gather(mine)):
-        for output in outputs_of_one:
+    for number, example_outputs in chain.from_iterable(ranks.gather(rank_outputs)):
+        for output in example_outputs:
             if np.isnan(output.scores).any():
                 name = requests[number].examples[output.example].id
                 raise DivergedError(f"the model's output for example {name} is not a number (NaN): it has diverged")
             outputs[number][output.example].append(output)
     return [
-        [request.task.decode(example, rows) for example, rows in zip(request.examples, of_request, strict=True)]
-        for request, of_request in zip(requests, outputs, strict=True)
+        [request.task.decode(example, rows) for example, rows in zip(request.examples, request_outputs, strict=True)]
+        for request, request_outputs in zip(requests, outputs, strict=True)
     ]
 
 
 def evaluate(model: Model, request: Request, split: str, batch_size: int, tokens: int | None = None) -> Evaluation:
     """Predict a labeled split and score it with the task's official metrics."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     predictions = predict(model, request, batch_size, tokens)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     return Evaluation(split, request.task.score(request.examples, predictions), predictions, request.examples, seconds)
 
 
@@ -150,9 +152,9 @@ def evaluate_predictor(
     task: Task, predict: Callable[[Sequence[Example]], list[Prediction]], split: str, examples: Sequence[Example]
 ) -> Evaluation:
     """The scores of a predictor that is not a Model."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     predictions = predict(examples)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     return Evaluation(split, task.score(examples, predictions), predictions, examples, seconds)
 
 

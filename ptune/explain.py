@@ -45,8 +45,8 @@ def explain(error: Exception, command: str) -> str:
     place = f"{source[1]}.yaml: " if source and source[1] != command else ""
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return place + no_key(cause)
-    if isinstance(cause, InterpolationKeyError) and (without := re.search(r"key '(\w+)\.name'", str(cause.msg))):
-        return f"{without[1]}.name: must be given: name: NAME in the yaml of the {without[1]}"
+    if isinstance(cause, InterpolationKeyError) and (match := re.search(r"key '(\w+)\.name'", str(cause.msg))):
+        return f"{match[1]}.name: must be given: name: NAME in the yaml of the {match[1]}"
     if isinstance(cause, OmegaConfBaseException):
         return f"{place}{cause.full_key or cause.key}: {conversion_message(str(cause.msg or cause).splitlines()[0])}"
     return no_group(str(error), command) or tidy(str(error))
@@ -54,10 +54,10 @@ def explain(error: Exception, command: str) -> str:
 
 def conversion_message(said: str) -> str:
     """OmegaConf's text of a value of another type, in our words; other texts as they are."""
-    if found := re.fullmatch(r"Value (.*) of type '\w+' could not be converted to (Integer|Float)", said):
-        return f"{found[1]} is not a {'whole number' if found[2] == 'Integer' else 'number'}"
-    if found := re.fullmatch(r"Value (.*) is not a valid bool \(type \w+\)", said):
-        return f"{found[1]} is not true or false"
+    if match := re.fullmatch(r"Value (.*) of type '\w+' could not be converted to (Integer|Float)", said):
+        return f"{match[1]} is not a {'whole number' if match[2] == 'Integer' else 'number'}"
+    if match := re.fullmatch(r"Value (.*) is not a valid bool \(type \w+\)", said):
+        return f"{match[1]} is not true or false"
     if re.fullmatch(r"field '.*' is not Optional", said):
         return "null is no value of it; leave it out for its default"
     return said
@@ -73,19 +73,19 @@ def unreadable(error: yaml.YAMLError) -> str:
 
 def no_option(error: MissingConfigException, command: str) -> str:
     """A group has no such option."""
-    wanted = error.missing_cfg_file or ""
-    group, _, name = wanted.removesuffix(".yaml").rpartition("/")
-    known = sorted(error.options or [])
+    config_file = error.missing_cfg_file or ""
+    group, _, name = config_file.removesuffix(".yaml").rpartition("/")
+    option_names = sorted(error.options or [])
     source = re.match(r"In '([^']+)': ", str(error))
-    typed = any(name in word for word in sys.argv)
-    inside = source and source[1] not in (command, "hydra/config")
-    place = f"{source[1]}.yaml: " if source and inside and not typed else ""
-    origin = "" if typed or inside else " (from a yaml)"
-    if not known:
-        return f"{place}{wanted}: no such file on the configuration search path"
-    closest = nearest(name, known)
-    choice = f"\noptions of {group}: {', '.join(known)}" if closest.startswith("did") else ""
-    return f"{place}{group}={name}{origin}: no such option; {closest}{choice}"
+    is_typed = any(name in word for word in sys.argv)
+    is_in_yaml = source and source[1] not in (command, "hydra/config")
+    place = f"{source[1]}.yaml: " if source and is_in_yaml and not is_typed else ""
+    origin = "" if is_typed or is_in_yaml else " (from a yaml)"
+    if not option_names:
+        return f"{place}{config_file}: no such file on the configuration search path"
+    suggestion = nearest(name, option_names)
+    option_list = f"\noptions of {group}: {', '.join(option_names)}" if suggestion.startswith("did") else ""
+    return f"{place}{group}={name}{origin}: no such option; {suggestion}{option_list}"
 
 
 def no_key(error: OmegaConfBaseException) -> str:
@@ -96,20 +96,20 @@ def no_key(error: OmegaConfBaseException) -> str:
         return f"{full_key}: {str(error.msg).splitlines()[0]}"
     siblings = [str(name) for name in parent]
     known_paths = [*paths(parent._get_root())]
-    elsewhere = [group for group in groups() if group.endswith(f"/{key}")]
-    elsewhere = elsewhere or [path for path in known_paths if path.endswith(f".{key.replace('/', '.')}")]
-    elsewhere = [path for path in known_paths if path == key.replace("/", ".")] or elsewhere
-    if f"optim.{key}" in elsewhere:  # which counts, where a method has a default for it
-        elsewhere = [f"optim.{key}"]
-    if elsewhere:
-        known = " or ".join(f"'{path}'" for path in sorted(elsewhere)[:4])
-        return f"{full_key}: no such key; did you mean {known}?"
+    similar_paths = [group for group in groups() if group.endswith(f"/{key}")]
+    similar_paths = similar_paths or [path for path in known_paths if path.endswith(f".{key.replace('/', '.')}")]
+    similar_paths = [path for path in known_paths if path == key.replace("/", ".")] or similar_paths
+    if f"optim.{key}" in similar_paths:  # which counts, where a method has a default for it
+        similar_paths = [f"optim.{key}"]
+    if similar_paths:
+        suggestions = " or ".join(f"'{path}'" for path in sorted(similar_paths)[:4])
+        return f"{full_key}: no such key; did you mean {suggestions}?"
     if parent._get_parent() is None:
         siblings = sorted({*siblings, *groups()} - {"hydra"})
-    if settable := leaf_settings(parent):
-        if key in settable:
+    if setting_names := leaf_settings(parent):
+        if key in setting_names:
             return f"{full_key}: not in its yaml (+{full_key}=... adds it)"
-        return f"{full_key}: no such key; {nearest(key, settable)}"
+        return f"{full_key}: no such key; {nearest(key, setting_names)}"
     is_open = OmegaConf.get_type(parent) is dict and parent._get_parent() is not None
     hint = f" (+{full_key}=... adds it)" if is_open else ""
     return f"{full_key}: no such key; {nearest(key, siblings)}{hint}"
@@ -117,18 +117,18 @@ def no_key(error: OmegaConfBaseException) -> str:
 
 def no_group(text: str, command: str) -> str:
     """That a command does not compose a group, in place of Hydra's text; nothing where that says something else."""
-    found = re.match(r"(?:In '([^']+)': )?Could not override '([^']+)'\.", text)
-    if not found:
+    match = re.match(r"(?:In '([^']+)': )?Could not override '([^']+)'\.", text)
+    if not match:
         return ""
-    place, key = f"{found[1]}.yaml: " if found[1] else "", found[2]
-    if meant := re.search(r"Did you mean to override (?:one of )?(.+)\?", text):
-        return f"{place}{key}: no such key; did you mean '{meant[1]}'?"
-    known = keys(command)
-    if key.partition("/")[0] in known:
-        added = re.search(r"use (\+.*)", text)
-        return f"{place}{key}: not in this configuration{f'; {added[1]} adds it' if added else ''}"
-    others = ", ".join(f"ptune {name.replace('_', ' ')}" for name in takers(key))
-    hint = f"{key} goes with {others}" if others else nearest(key, known)
+    place, key = f"{match[1]}.yaml: " if match[1] else "", match[2]
+    if suggestion := re.search(r"Did you mean to override (?:one of )?(.+)\?", text):
+        return f"{place}{key}: no such key; did you mean '{suggestion[1]}'?"
+    command_keys = keys(command)
+    if key.partition("/")[0] in command_keys:
+        addition = re.search(r"use (\+.*)", text)
+        return f"{place}{key}: not in this configuration{f'; {addition[1]} adds it' if addition else ''}"
+    other_commands = ", ".join(f"ptune {name.replace('_', ' ')}" for name in takers(key))
+    hint = f"{key} goes with {other_commands}" if other_commands else nearest(key, command_keys)
     return f"{place}{key}: no such key of ptune {command.replace('_', ' ')}; {hint}"
 
 
@@ -141,24 +141,24 @@ def takers(key: str) -> list[str]:
 def keys(command: str) -> list[str]:
     """What a command's configuration has: its schema's settings, and the groups that its yaml composes."""
     kind = SCHEMAS.get(command)
-    known = [field.name for field in fields(kind)] if kind else []
+    names = [field.name for field in fields(kind)] if kind else []
     config = yaml.safe_load(resources.files("ptune.conf").joinpath(f"{command}.yaml").read_text("utf-8"))
     for entry in config.get("defaults", ()):
         if isinstance(entry, dict):
             group = next(iter(entry)).removeprefix("optional ").removeprefix("override ")
-            known.append(group.partition("/")[0])
-    return [key for key in dict.fromkeys(known) if key != "hydra"]
+            names.append(group.partition("/")[0])
+    return [key for key in dict.fromkeys(names) if key != "hydra"]
 
 
 def leaf_settings(node: DictConfig) -> list[str]:
     """What can be set of one of ptune's own leaves; nothing where a node is none."""
-    named = node.get("_target_") if OmegaConf.get_type(node) is dict else None
-    if not named:
+    class_path = node.get("_target_") if OmegaConf.get_type(node) is dict else None
+    if not class_path:
         return []
     from ptune.leaves import signature_model, target
 
     try:
-        return [*signature_model(target(str(named))).model_fields]
+        return [*signature_model(target(str(class_path))).model_fields]
     except PtuneError:
         return []
 
@@ -195,11 +195,11 @@ def check_complete(cfg: DictConfig) -> None:
 def unknown_keys(cfg: DictConfig) -> Iterator[str]:
     """Keys that + added to a node whose keys are its schema's; where any are right (task, method) the leaves tell."""
     kind = OmegaConf.get_type(cfg)
-    known = [field.name for field in fields(kind)] if is_dataclass(kind) else [str(key) for key in cfg]
+    known_keys = [field.name for field in fields(kind)] if is_dataclass(kind) else [str(key) for key in cfg]
     for key in cfg:
-        if key not in known:
+        if key not in known_keys:
             place = ".".join(part for part in (cfg._get_full_key(None), str(key)) if part)
-            yield f"{place}: no such setting; {nearest(key, known)}"
+            yield f"{place}: no such setting; {nearest(key, known_keys)}"
         elif is_dataclass(OmegaConf.get_type(cfg, str(key))) and isinstance(node := cfg._get_node(key), DictConfig):
             yield from unknown_keys(node)
 

@@ -48,7 +48,7 @@ def cost(shape: Shape, many: int, read: Read, place: str, length: int, below: in
     keys = tokens / read.rows + (length if place == "layers" else 0)
     linear = 2.0 * many * tokens
     attention = 4.0 * shape.layers * shape.hidden * keys * tokens
-    reached = 1.0 if tuned else (shape.layers - below) / shape.layers
-    forward = (linear + attention) * (reached if cached else 1.0)
-    backward = reached * (linear + 2 * attention) + 2.0 * min(tuned, many) * tokens
+    backward_share = 1.0 if tuned else (shape.layers - below) / shape.layers
+    forward = (linear + attention) * (backward_share if cached else 1.0)
+    backward = backward_share * (linear + 2 * attention) + 2.0 * min(tuned, many) * tokens
     return Cost(linear + attention, forward + backward)

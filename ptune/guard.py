@@ -62,20 +62,20 @@ class Loader(ConfigLoaderImpl):
     ) -> DictConfig:
         """See Hydra. Raises ConfigError."""
         if self._single is not None and overrides == self._single[0] and run_mode == RunMode.RUN:
-            (_, found), self._single = self._single, None
+            (_, config), self._single = self._single, None
             words = OverridesParser.create().parse_overrides(overrides)
             self.validate_sweep_overrides_legal(words, run_mode, from_shell)
-            found.hydra.mode = run_mode
-            found.hydra.overrides.hydra.append(SINGLE)
-            return found
+            config.hydra.mode = run_mode
+            config.hydra.overrides.hydra.append(SINGLE)
+            return config
         asks_for_mode = not validate_sweep_overrides and not {"-m", "--multirun"} & {*self.typed}
         mode = RunMode.RUN if asks_for_mode else run_mode
-        found = super().load_configuration(config_name, overrides, mode, from_shell, validate_sweep_overrides)
-        if problems := [*wrong(found, self.typed)]:
+        config = super().load_configuration(config_name, overrides, mode, from_shell, validate_sweep_overrides)
+        if problems := [*wrong(config, self.typed)]:
             raise ConfigError(problems)
-        if asks_for_mode and found.hydra.mode is None:
-            self._single = [*overrides, SINGLE], found
-        return found
+        if asks_for_mode and config.hydra.mode is None:
+            self._single = [*overrides, SINGLE], config
+        return config
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
@@ -101,33 +101,35 @@ def on(typed: Sequence[str]) -> Iterator[None]:
     from hydra._internal.sources_registry import SourcesRegistry
 
     loaders, sources, scheme = vars(program), SourcesRegistry.instance().types, FileConfigSource.scheme()
-    hydras = file_config_source.FileConfigSource
-    before = loaders["ConfigLoaderImpl"], sources.get(scheme, hydras), Loader.typed
+    hydra_source = file_config_source.FileConfigSource
+    originals = loaders["ConfigLoaderImpl"], sources.get(scheme, hydra_source), Loader.typed
     loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed = Loader, FileConfigSource, typed
     try:
         yield
     finally:
-        loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed = before
+        loaders["ConfigLoaderImpl"], sources[scheme], Loader.typed = originals
 
 
 def wrong(config: DictConfig, typed: Sequence[str]) -> Iterator[str]:
     """What a configuration asks for that it may not; typed: the words of the command line."""
     hydra = OmegaConf.to_container(config.hydra, resolve=False) if "hydra" in config else {}
-    known = {*CLASSES, *plugins()}
+    allowed_classes = {*CLASSES, *plugins()}
     for key, name, value in leaves(hydra, "hydra"):
-        if name in CALLED and value not in known:
+        if name in CALLED and value not in allowed_classes:
             yield f"{key}: '{value}' is not a class that Hydra may load here; use an installed launcher or sweeper"
         if isinstance(value, str) and value.startswith(("ext://", "cfg://")) and value not in STREAMS:
             yield f"{key}: '{value}' is not allowed; one of: {', '.join(STREAMS)}"
     for part in PARTS if "hydra" in config else ():
         yield from references(config.hydra, part, f"hydra.{part}")
-    keys = {word.partition("=")[0].lstrip("+") for word in typed}
+    typed_keys = {word.partition("=")[0].lstrip("+") for word in typed}
     for name in (config.hydra.job.env_set or ()) if "hydra" in config else ():
-        if f"hydra.job.env_set.{name}" not in keys:
+        if f"hydra.job.env_set.{name}" not in typed_keys:
             yield f"hydra.job.env_set: a yaml sets {name}; set environment variables where ptune is started instead"
-    if more := [each for each in value_at(config, "packages") or () if str(each) not in listed_packages(typed)]:
-        told = ",".join(map(str, more))
-        yield f"packages: a yaml lists {told}; if you trust them, add packages=[{told}] to the command line"
+    if unlisted := [
+        package for package in value_at(config, "packages") or () if str(package) not in listed_packages(typed)
+    ]:
+        names = ",".join(map(str, unlisted))
+        yield f"packages: a yaml lists {names}; if you trust them, add packages=[{names}] to the command line"
     for key in FOLDERS:
         if (name := value_at(config, key)) is not None and not plain(name):
             yield f"{key}: {name!r} {UNNAMABLE}"
@@ -136,15 +138,15 @@ def wrong(config: DictConfig, typed: Sequence[str]) -> Iterator[str]:
 def plugins() -> Iterator[str]:
     """The launchers and sweepers that are installed, as a `_target_` names them."""
     for kind in (Launcher, Sweeper):
-        for found in Plugins.instance().discover(kind):
-            yield f"{found.__module__}.{found.__qualname__}"
+        for plugin in Plugins.instance().discover(kind):
+            yield f"{plugin.__module__}.{plugin.__qualname__}"
 
 
 def references(node: Any, key: Any, place: str) -> Iterator[str]:
     """What stands in a part of a configuration by reference and is no plain value: nobody has looked at it there."""
     if OmegaConf.is_missing(node, key):
         return
-    referred = OmegaConf.is_interpolation(node, key)
+    is_reference = OmegaConf.is_interpolation(node, key)
     try:
         value = node[key]
     except InterpolationToMissingValueError:
@@ -152,7 +154,7 @@ def references(node: Any, key: Any, place: str) -> Iterator[str]:
     except OmegaConfBaseException:
         yield f"{place}: its reference cannot be resolved"
         return
-    if referred and isinstance(value, Container | dict | list):
+    if is_reference and isinstance(value, Container | dict | list):
         yield f"{place}: refers to more than one value; write them out"
     elif isinstance(value, DictConfig):
         for name in value:
@@ -164,7 +166,7 @@ def references(node: Any, key: Any, place: str) -> Iterator[str]:
 
 def listed_packages(words: Iterable[str]) -> set[str]:
     """The packages that words of a command line list, those of ptune reproduce for its cells among them."""
-    found: set[str] = set()
+    packages: set[str] = set()
     for word in words:
         key = word.partition("=")[0].lstrip("+")
         if key in ("packages", "overrides"):
@@ -173,15 +175,15 @@ def listed_packages(words: Iterable[str]) -> set[str]:
             except OverrideParseException:
                 continue  # which Hydra says
             value = parsed.value()
-            listed = [str(each) for each in (value if isinstance(value, list) else [value])]
-            found |= {*listed} if key == "packages" else listed_packages(listed)
-    return found
+            names = [str(item) for item in (value if isinstance(value, list) else [value])]
+            packages |= {*names} if key == "packages" else listed_packages(names)
+    return packages
 
 
 def leaves(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
     """(dotted key, its last part, value) of everything in a plain tree that is no tree."""
-    parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for name, value in parts:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
         if isinstance(value, dict | list):
             yield from leaves(value, f"{key}.{name}")
         else:

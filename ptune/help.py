@@ -17,7 +17,11 @@ COLUMN = 30  # where meanings begin, behind settings that are not longer
 def settings(cfg: DictConfig) -> str:
     """A line or more for each setting of a command, as Hydra's help takes them: a $ is doubled."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-    lines = [line for shown, meaning in described_settings(cfg) for line in setting_lines(shown, meaning, width)]
+    lines = [
+        line
+        for key_and_value, meaning in described_settings(cfg)
+        for line in setting_lines(key_and_value, meaning, width)
+    ]
     return "\n".join(lines).replace("$", "$$")
 
 
@@ -48,9 +52,9 @@ def plain(value: Any) -> str:
 def setting_lines(shown: str, meaning: str, width: int) -> Iterator[str]:
     """A setting with its meaning as comment, on lines of its own where there is no room beside it."""
     room = max(width - COLUMN - 2, 20)
-    first, *more = textwrap.wrap(meaning, room, break_on_hyphens=False)
+    first_line, *other_lines = textwrap.wrap(meaning, room, break_on_hyphens=False)
     if len(shown) + 2 > COLUMN:
         yield shown
         shown = ""
-    yield f"{shown:<{COLUMN}}# {first}"
-    yield from (f"{'':<{COLUMN}}# {line}" for line in more)
+    yield f"{shown:<{COLUMN}}# {first_line}"
+    yield from (f"{'':<{COLUMN}}# {line}" for line in other_lines)

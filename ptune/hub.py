@@ -79,8 +79,10 @@ class Files(NamedTuple):
         try:
             return self._downloaded()
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UnavailableError(f"{self.repo} at {self.revision}: the Hub answered with an error: {first}") from None
+            reason = str(error).strip().splitlines()[0]
+            raise UnavailableError(
+                f"{self.repo} at {self.revision}: the Hub answered with an error: {reason}"
+            ) from None
 
     def _downloaded(self, local_files_only: bool = False) -> Path:
         from huggingface_hub import snapshot_download
@@ -109,12 +111,12 @@ class Files(NamedTuple):
 def checkpoint(repo: str, revision: str | None, weights: str) -> Files:
     """A model's, with weights of this kind: config, tokenizer and weights at least."""
     patterns = [*CHECKPOINT, "*.bin"] if weights == "bin" else [*CHECKPOINT]
-    parts = (("config.json",), ("tokenizer.json", "vocab*", "*.model"), (f"*.{weights}",))
+    required_files = (("config.json",), ("tokenizer.json", "vocab*", "*.model"), (f"*.{weights}",))
 
-    def whole(folder: Path) -> bool:
-        return all(any(next(folder.glob(name), None) for name in names) for names in parts)
+    def has_all_files(folder: Path) -> bool:
+        return all(any(next(folder.glob(name), None) for name in names) for names in required_files)
 
-    return Files(repo, revision or "main", patterns, whole)
+    return Files(repo, revision or "main", patterns, has_all_files)
 
 
 def no_checkpoint(name: str, repo: str) -> UnavailableError:

@@ -24,16 +24,16 @@ class NotPlain(TypeError):
 
 def seal(folder: Path, names: Iterable[str], **more: Any) -> None:
     """Write the manifest of a folder's Arrow files: the checksum of each, and whatever else is to be known."""
-    told = {"files": {name: sha256(folder / f"{name}.arrow") for name in names}, **more}
-    (folder / "manifest.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    entries = {"files": {name: sha256(folder / f"{name}.arrow") for name in names}, **more}
+    (folder / "manifest.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def manifest(folder: Path) -> dict[str, Any] | None:
     """What the manifest of a folder says; None where there is none, or where the files are not those of it."""
     try:
-        told: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        whole = all(sha256(folder / f"{name}.arrow") == checksum for name, checksum in told["files"].items())
-        return told if whole else None
+        entries: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        is_intact = all(sha256(folder / f"{name}.arrow") == checksum for name, checksum in entries["files"].items())
+        return entries if is_intact else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
@@ -85,8 +85,8 @@ class Sheet:
 
 def lists(values: Sequence[Sequence[int] | np.ndarray]) -> pa.Array:
     """Lists of integers as one Arrow column."""
-    ends = np.cumsum([0, *(len(each) for each in values)], dtype=np.int32)
-    flat = np.concatenate([integers(each) for each in values])
+    ends = np.cumsum([0, *(len(items) for items in values)], dtype=np.int32)
+    flat = np.concatenate([integers(items) for items in values])
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))
 
 
@@ -107,12 +107,12 @@ class Mapped:
 
     def __call__(self, row: int) -> tuple[dict[str, Any], int]:
         """The columns of a row's batch, and its place in them."""
-        number, place = divmod(row, PER_BATCH)
-        if number not in self._batches:
+        batch_index, place = divmod(row, PER_BATCH)
+        if batch_index not in self._batches:
             with self._reading:  # Arrow's readers are of one thread
-                batch = self.reader.get_batch(number)
-            self._batches[number] = {name: as_view(batch.column(name)) for name in batch.schema.names}
-        return self._batches[number], place
+                batch = self.reader.get_batch(batch_index)
+            self._batches[batch_index] = {name: as_view(batch.column(name)) for name in batch.schema.names}
+        return self._batches[batch_index], place
 
     def column(self, name: str) -> np.ndarray:
         """A column of numbers, in memory."""

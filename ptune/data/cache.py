@@ -87,13 +87,13 @@ class Cache:
         if not self.on:
             return None
         try:
-            final = self.folder() / kind / name()
-            final.parent.mkdir(parents=True, exist_ok=True)
-            if manifest(final):
+            final_folder = self.folder() / kind / name()
+            final_folder.parent.mkdir(parents=True, exist_ok=True)
+            if manifest(final_folder):
                 with suppress(OSError):  # of another user
-                    os.utime(final)
-                return opened(final)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+                    os.utime(final_folder)
+                return opened(final_folder)
+            temporary_folder = Path(tempfile.mkdtemp(prefix=f".{final_folder.name}.", dir=final_folder.parent))
         except TypeError as error:
             log.info("not cached: %s", error)
             return None
@@ -101,19 +101,19 @@ class Cache:
             self._without(error)
             return None
         try:
-            write(temporary)
-            made = opened(temporary)  # mapped files stay, whatever becomes of the folder
-            drop_unused(final.parent)
-            shutil.rmtree(final, ignore_errors=True)
+            write(temporary_folder)
+            content = opened(temporary_folder)  # mapped files stay, whatever becomes of the folder
+            drop_unused(final_folder.parent)
+            shutil.rmtree(final_folder, ignore_errors=True)
             with suppress(OSError):  # another process wrote the same bytes first
-                os.replace(temporary, final)
-            return made
+                os.replace(temporary_folder, final_folder)
+            return content
         except OSError as error:
             self._without(error)
         except NotPlain as error:
             log.info("not cached: %s", error)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary_folder, ignore_errors=True)
         return None
 
     def _without(self, error: OSError) -> None:
@@ -127,7 +127,7 @@ def key(examples: Sequence[Example], task: Task, template: Template, max_len: in
     Raises TypeError where something of it has no value that could be written down.
     """
     digest = hashlib.sha256()
-    told = {
+    inputs = {
         "format": encoded.FORMAT,
         "max_length": max_len,
         "task": [class_path(task), vars(task)],
@@ -137,13 +137,13 @@ def key(examples: Sequence[Example], task: Task, template: Template, max_len: in
         "libraries": {library: metadata.version(library) for library in LIBRARIES},
         "examples": len(examples),
     }
-    digest.update(json.dumps(told, default=plain).encode())
+    digest.update(json.dumps(inputs, default=plain).encode())
     if isinstance(examples, Stored):
         digest.update(json.dumps(examples.said).encode())
         return digest.hexdigest()
     for e in examples:
-        whole = [e.id, e.fields, e.gold, e.mark, e.marks, e.group, e.tail, e.prompt, e.choices]
-        digest.update(json.dumps(whole, default=plain).encode() + b"\n")
+        values = [e.id, e.fields, e.gold, e.mark, e.marks, e.group, e.tail, e.prompt, e.choices]
+        digest.update(json.dumps(values, default=plain).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -152,12 +152,12 @@ def source_key(told: Mapping[str, Any], task: Task) -> str:
 
     Raises TypeError where something of it has no value that could be written down.
     """
-    also = {
+    task_inputs = {
         "format": stored.FORMAT,
         "task": [class_path(task), vars(task)],
         "code": {package: code(package) for package in sorted(packages(task))},
     }
-    return hashlib.sha256(json.dumps({**told, **also}, default=plain).encode()).hexdigest()
+    return hashlib.sha256(json.dumps({**told, **task_inputs}, default=plain).encode()).hexdigest()
 
 
 def template_settings(template: Template) -> list[Any]:
@@ -181,14 +181,22 @@ def plain(value: Any) -> Any:
 
 def tokenizer(tokens: Tokens) -> list[Any]:
     """All that decides what a tokenizer makes of a text. Raises TypeError for one that cannot be written down."""
-    inner = tokens.tokenizer
-    if not hasattr(inner, "backend_tokenizer"):
-        raise TypeError(f"the tokenizer is a {class_path(inner)}, which cannot be written down")
+    hf_tokenizer = tokens.tokenizer
+    if not hasattr(hf_tokenizer, "backend_tokenizer"):
+        raise TypeError(f"the tokenizer is a {class_path(hf_tokenizer)}, which cannot be written down")
     frames = {segments: asdict(frame) for segments, frame in tokens.frames.items()}
-    splits = getattr(inner, "split_special_tokens", None)
-    ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, tokens.end_id, inner.all_special_ids]
-    kind = [tokens.causal, tokens.decodes]
-    return [class_path(tokens), class_path(inner), inner.backend_tokenizer.to_str(), splits, ids, kind, frames]
+    splits_special = getattr(hf_tokenizer, "split_special_tokens", None)
+    ids = [tokens.pad_id, tokens.unk_id, tokens.mask_id, tokens.start_id, tokens.end_id, hf_tokenizer.all_special_ids]
+    flags = [tokens.causal, tokens.decodes]
+    return [
+        class_path(tokens),
+        class_path(hf_tokenizer),
+        hf_tokenizer.backend_tokenizer.to_str(),
+        splits_special,
+        ids,
+        flags,
+        frames,
+    ]
 
 
 def packages(*things: Any) -> set[str]:
@@ -202,13 +210,13 @@ def code(package: str) -> dict[str, str]:
 
     Raises TypeError for one without files, or with files that are newer than the code that runs may be.
     """
-    found = {str(path.relative_to(root)): path for root, path in sources(package)}
-    if not found:
+    paths = {str(path.relative_to(root)): path for root, path in sources(package)}
+    if not paths:
         raise TypeError(f"package {package} has no files")
-    for path in found.values():
+    for path in paths.values():
         if path.stat().st_mtime > STARTED:
             raise TypeError(f"{path} was changed after ptune started")
-    return {name: sha256(path) for name, path in sorted(found.items())}
+    return {name: sha256(path) for name, path in sorted(paths.items())}
 
 
 def sources(package: str) -> Iterator[tuple[Path, Path]]:

@@ -56,17 +56,17 @@ class Corpus:
     def warnings(self) -> list[str]:
         """What is to be said aloud: sizes that are not the corpus's own, and what data.lenient skipped."""
         sizes = [self.origin["warning"]] if "warning" in self.origin else []
-        several = [
-            f"{split}: {said['examples']:,} of {said['of']:,} examples are left out: the answer is not a "
+        unanswerable = [
+            f"{split}: {entry['examples']:,} of {entry['of']:,} examples are left out: the answer is not a "
             "single token of "
-            f"the backbone, such as '{said['first']}'"
-            for split, said in self.origin.get("unanswerable", {}).items()
+            f"the backbone, such as '{entry['first']}'"
+            for split, entry in self.origin.get("unanswerable", {}).items()
         ]
-        broken = [
-            f"{split}: {said['problems']:,} broken records are skipped (data.lenient); the first: {said['first']}"
-            for split, said in self.origin.get("skipped", {}).items()
+        skipped = [
+            f"{split}: {entry['problems']:,} broken records are skipped (data.lenient); the first: {entry['first']}"
+            for split, entry in self.origin.get("skipped", {}).items()
         ]
-        return [*sizes, *several, *broken]
+        return [*sizes, *unanswerable, *skipped]
 
     def companion_splits(self, split: str) -> list[str]:
         """The labeled splits that stand beside one: MNLI's dev_mismatched beside dev, Brown's beside WSJ's test."""
@@ -74,8 +74,8 @@ class Corpus:
 
     def labeled(self, split: str) -> bool:
         """Whether the split is there with gold labels."""
-        found: Sequence[Example] = self.splits.get(split, ())
-        return bool(found) and found[0].gold is not None  # as with all of them, see `records`
+        split_examples: Sequence[Example] = self.splits.get(split, ())
+        return bool(split_examples) and split_examples[0].gold is not None  # as with all of them, see `records`
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Source:
         """The records without those that have one of the values to leave out, whose number is kept."""
         for record in self.read(each=reading):
             values = record.values
-            if any(name in values and values[name] in out for name, out in (self.leave_out or {}).items()):
+            if any(name in values and values[name] in excluded for name, excluded in (self.leave_out or {}).items()):
                 reading.left_out += 1
             else:
                 yield record
@@ -99,8 +99,8 @@ class Source:
     def cache_key(self, lenient: bool) -> dict[str, Any]:
         """All that its records depend on but the code, for a key."""
         reader = [self.read.func.__module__, self.read.func.__qualname__]
-        given = [str(self.read.args), self.read.keywords, self.leave_out]
-        return {"reader": reader, "given": given, "files": self.files(), "lenient": lenient}
+        arguments = [str(self.read.args), self.read.keywords, self.leave_out]
+        return {"reader": reader, "given": arguments, "files": self.files(), "lenient": lenient}
 
 
 def load(task: Task, settings: Data, cache: Cache | None = None, few_shot: bool = False) -> Corpus:
@@ -115,22 +115,24 @@ def load(task: Task, settings: Data, cache: Cache | None = None, few_shot: bool 
     splits: dict[str, Sequence[Example]] = {}
     counts, origin = dict[str, int](), dict[str, Any]()
     for split, source in sources(task, settings, origin).items():
-        found, reading = read(task, split, source, settings.lenient, cache)
-        if not found:
+        split_examples, reading = read(task, split, source, settings.lenient, cache)
+        if not split_examples:
             raise DataError(reading.problems[0] if reading.problems else empty(task, split, source))
         origin["files"][split] = source.files()
         note(origin, split, reading)
-        counts[split] = len(found)
-        most = getattr(settings, f"max_{split.partition('_')[0]}", None)  # of a second dev set, too
+        counts[split] = len(split_examples)
+        limit = getattr(settings, f"max_{split.partition('_')[0]}", None)  # of a second dev set, too
         if split == "train" and settings.per_class is not None:
-            splits |= by_class(task, found, settings, few_shot)
+            splits |= by_class(task, split_examples, settings, few_shot)
         else:
-            splits[split] = sample(found, most, settings.draw if split == "train" else None, settings.draw_order)
+            splits[split] = sample(
+                split_examples, limit, settings.draw if split == "train" else None, settings.draw_order
+            )
     if message := missing(task, splits, origin):
         raise UnavailableError(message)
     if settings.draw is not None and "train" in splits:
         origin["draw"] = {"seed": settings.draw, "ids": [example.id for example in splits["train"]]}
-    origin["examples"] = {split: len(found) for split, found in splits.items()}
+    origin["examples"] = {split: len(split_examples) for split, split_examples in splits.items()}
     if settings.source != "demo" and (warning := unlike_original(task, counts)):
         origin["warning"] = warning
     return Corpus(splits, origin)
@@ -146,24 +148,24 @@ def without_labels(
     that select and report; it has the whole of train in place of the latter two. Raises ConfigError where there is no
     such example.
     """
-    found: Sequence[Example]
+    candidates: Sequence[Example]
     if "unlabeled" in corpus.splits:
         path = Path(corpus.origin["files"]["unlabeled"]["path"])
-        found, which = corpus.splits["unlabeled"], f"{path.parent.name}/{path.name}"
+        candidates, description = corpus.splits["unlabeled"], f"{path.parent.name}/{path.name}"
     elif settings.max_train is not None or settings.per_class is not None:
         source = sources(task, settings, {})["train"]
-        found = read(task, "train", source, settings.lenient, cache)[0]
-        which = "the rest of train" if scored is None else "train"
+        candidates = read(task, "train", source, settings.lenient, cache)[0]
+        description = "the rest of train" if scored is None else "train"
     elif scored is not None:
-        found, which = corpus.splits.get("train", ()), "train"
+        candidates, description = corpus.splits.get("train", ()), "train"
     elif corpus.splits.get("test") and not corpus.labeled("test"):
-        found, which = corpus.splits["test"], "test, which has no labels"
+        candidates, description = corpus.splits["test"], "test, which has no labels"
     else:
-        found, which = (), ""
-    labeled = ("train", "held_out") if scored is None else ("held_out", *scored)
-    known = {content_of(e) for split in labeled for e in corpus.splits.get(split, ())}
-    left = [replace(e, gold=None) for e in found if content_of(e) not in known]
-    if not left:
+        candidates, description = (), ""
+    labeled_splits = ("train", "held_out") if scored is None else ("held_out", *scored)
+    known_contents = {content_of(e) for split in labeled_splits for e in corpus.splits.get(split, ())}
+    unlabeled = [replace(e, gold=None) for e in candidates if content_of(e) not in known_contents]
+    if not unlabeled:
         raise ConfigError(
             [
                 f"data: {task.name} has no unlabeled examples here; data.max_train=32 uses the rest of "
@@ -171,7 +173,7 @@ def without_labels(
                 "and data.layout=fewglue has a file of them where the task has that layout"
             ]
         )
-    return left, which
+    return unlabeled, description
 
 
 def content_of(example: Example) -> str:
@@ -190,10 +192,10 @@ def look(task: Task, settings: Data) -> None:
         raise out_of_reach(task)
     if settings.source == "local" and settings.root:
         origin: dict[str, Any] = {}
-        found = sources(task, settings, origin)
-        for source in found.values():
+        split_sources = sources(task, settings, origin)
+        for source in split_sources.values():
             next(source.records(Reading(settings.lenient)), None)
-        if message := missing(task, found, origin):
+        if message := missing(task, split_sources, origin):
             raise UnavailableError(message)
 
 
@@ -218,23 +220,23 @@ def read(
 ) -> tuple[Sequence[Example], Reading]:
     """The examples of a split, and what their reading told; more of them than LISTED stand in the cache."""
 
-    def each(reading: Reading) -> Iterator[Read]:
-        found = records(task, source, reading)
-        return cache.progress.follow(f"{split}: reading", found) if cache else found
+    def read_records(reading: Reading) -> Iterator[Read]:
+        reads = records(task, source, reading)
+        return cache.progress.follow(f"{split}: reading", reads) if cache else reads
 
-    listed, reading = LISTED if cache and cache.on else None, Reading(lenient)
-    found = [one.example for one in islice(each(reading), listed)]
-    if not cache or listed is None or len(found) < listed:
-        return found, reading
-    if kept := cache.stored(each, source.cache_key(lenient), task):
-        return kept, kept.reading
+    limit, reading = LISTED if cache and cache.on else None, Reading(lenient)
+    split_examples = [item.example for item in islice(read_records(reading), limit)]
+    if not cache or limit is None or len(split_examples) < limit:
+        return split_examples, reading
+    if stored_examples := cache.stored(read_records, source.cache_key(lenient), task):
+        return stored_examples, stored_examples.reading
     reading = Reading(lenient)
-    return [one.example for one in each(reading)], reading
+    return [item.example for item in read_records(reading)], reading
 
 
 def examples(task: Task, source: Source, reading: Reading) -> Iterator[Example]:
     """The examples of a split, see `records`."""
-    return (one.example for one in records(task, source, reading))
+    return (item.example for item in records(task, source, reading))
 
 
 def records(task: Task, source: Source, reading: Reading) -> Iterator[Read]:
@@ -243,25 +245,25 @@ def records(task: Task, source: Source, reading: Reading) -> Iterator[Read]:
     Raises DataError where one is none, has the id of another (their predictions could not be told apart), or has its
     gold where the split's first one has none, or the other way round.
     """
-    first: dict[str, str] = {}
+    places: dict[str, str] = {}
     for number, record in enumerate(source.records(reading)):
         with reading():
             example = task.example(record, number)
-            if example.id in first:
+            if example.id in places:
                 raise DataError(
-                    f"{record.where}: duplicate id {example.id}, first used at {first[example.id]}; "
+                    f"{record.where}: duplicate id {example.id}, first used at {places[example.id]}; "
                     "number the examples of a file from 0, or leave the numbers out"
                 )
-            labeled = example.gold is not None
-            if reading.labeled not in (None, labeled):
-                place = next(iter(first.values()))
-                said = (
+            is_labeled = example.gold is not None
+            if reading.labeled not in (None, is_labeled):
+                place = next(iter(places.values()))
+                message = (
                     f"has '{task.label}', but {place} does not"
-                    if labeled
+                    if is_labeled
                     else f"has no '{task.label}', but {place} does"
                 )
-                raise DataError(f"{record.where}: {said}; a split is labeled throughout or not at all")
-            first[example.id], reading.labeled = record.where, labeled
+                raise DataError(f"{record.where}: {message}; a split is labeled throughout or not at all")
+            places[example.id], reading.labeled = record.where, is_labeled
             reading.examples += 1
             yield Read(number, record, example)
 
@@ -273,16 +275,16 @@ def empty(task: Task, split: str, source: Source) -> str:
 
 def without_gold(task: Task, split: str, source: Source) -> str:
     """That no record of a split has its gold, with the names of what they have in its place, for messages."""
-    first = next(source.records(Reading(lenient=True)), None)
-    names = [*first.values] if first else []
-    said = f"no {'training' if split == 'train' else split} record of {task.name} has a '{task.label}'"
-    others = [name for name in names if name not in (*task.inputs, *task.also)]
-    if not others or task.label in names:
-        return f"{said} in {source.where}"
-    hint = f"rename {others[0] if len(others) == 1 else 'one of them'} to {task.label}"
+    first_record = next(source.records(Reading(lenient=True)), None)
+    names = [*first_record.values] if first_record else []
+    message = f"no {'training' if split == 'train' else split} record of {task.name} has a '{task.label}'"
+    other_names = [name for name in names if name not in (*task.inputs, *task.also)]
+    if not other_names or task.label in names:
+        return f"{message} in {source.where}"
+    hint = f"rename {other_names[0] if len(other_names) == 1 else 'one of them'} to {task.label}"
     if "label" in signature(type(task)).parameters:
-        hint += f", or add label: {others[0] if len(others) == 1 else 'NAME'} to the task's yaml"
-    return f"{said}: {source.where} has {', '.join(names)}; {hint}"
+        hint += f", or add label: {other_names[0] if len(other_names) == 1 else 'NAME'} to the task's yaml"
+    return f"{message}: {source.where} has {', '.join(names)}; {hint}"
 
 
 def note(origin: dict[str, Any], split: str, reading: Reading) -> None:
@@ -297,24 +299,24 @@ def note(origin: dict[str, Any], split: str, reading: Reading) -> None:
 
 def missing(task: Task, splits: Collection[str], origin: Mapping[str, Any]) -> str:
     """Which splits there must be and are not, and where they were looked for; else nothing."""
-    without = [split for split in required(task) if split not in splits]
-    if not without:
+    missing_splits = [split for split in required(task) if split not in splits]
+    if not missing_splits:
         return ""
     if origin["source"] == "hub":
-        theirs = " or ".join(task.source["hub"]["splits"].get(split, "(none)") for split in without)
-        wanted = f"{endings(task)} files with {theirs} in their names"
+        hub_names = " or ".join(task.source["hub"]["splits"].get(split, "(none)") for split in missing_splits)
+        expected = f"{endings(task)} files with {hub_names} in their names"
     else:
-        wanted = looked_for(task, without) + elsewhere(task)
+        expected = looked_for(task, missing_splits) + elsewhere(task)
         if origin["source"] == "local" and origin["root"] == ".":
-            wanted += "; for another folder, set data.root=DIR"
-    return f"{task.name}: no {' and no '.join(without)} data in {origin['root']}; looked for {wanted}"
+            expected += "; for another folder, set data.root=DIR"
+    return f"{task.name}: no {' and no '.join(missing_splits)} data in {origin['root']}; looked for {expected}"
 
 
 def unlike_original(task: Task, counts: Mapping[str, int]) -> str:
     """Which splits are not of the size that names the corpus (statistics.pinned), as a warning; else nothing."""
-    said = task.source.get("statistics", {})
-    differ = others(task, counts) if said.get("pinned") else []
-    return f"NOT THE USUAL {task.name.upper()}: {'; '.join(differ)} ({said['from']})" if differ else ""
+    statistics = task.source.get("statistics", {})
+    differences = others(task, counts) if statistics.get("pinned") else []
+    return f"NOT THE USUAL {task.name.upper()}: {'; '.join(differences)} ({statistics['from']})" if differences else ""
 
 
 def others(task: Task, counts: Mapping[str, int]) -> list[str]:
@@ -339,8 +341,8 @@ def looked_for(task: Task, splits: Sequence[str]) -> str:
 
 def elsewhere(task: Task) -> str:
     """That the corpus is passed on in other layouts too, for messages; those beside one without a name are parts."""
-    others = [name for name in task.source.get("layouts", ()) if task.source.get("layout", name) != name]
-    return f"; for its other layout, set data.layout={' or '.join(others)}" if others else ""
+    other_layouts = [name for name in task.source.get("layouts", ()) if task.source.get("layout", name) != name]
+    return f"; for its other layout, set data.layout={' or '.join(other_layouts)}" if other_layouts else ""
 
 
 def file_sources(task: Task, root: Path, origin: dict[str, Any]) -> dict[str, Source]:
@@ -355,14 +357,14 @@ def file_sources(task: Task, root: Path, origin: dict[str, Any]) -> dict[str, So
         options["reads"] = [*task.inputs, task.label]
     folders = [root, root / task.source.get("folder", task.name), root / task.name]
     origin["root"] = str(root)
-    found = {}
+    split_sources = {}
     for split, names in task.source["files"].items():
         path = next((path for name in names for folder in folders if readable(path := folder / name, reader)), None)
         if path is not None:
-            here = {**options, **task.source.get("differs", {}).get(split, {})}
-            read, files = partial(reader.read, path, **here), partial(listed, path, reader)
-            found[split] = Source(str(path), read, files, task.source.get("leave_out"))
-    return found
+            arguments = {**options, **task.source.get("differs", {}).get(split, {})}
+            read_split, files = partial(reader.read, path, **arguments), partial(listed, path, reader)
+            split_sources[split] = Source(str(path), read_split, files, task.source.get("leave_out"))
+    return split_sources
 
 
 def readable(path: Path, reader: Any) -> bool:
@@ -373,14 +375,14 @@ def readable(path: Path, reader: Any) -> bool:
 def listed(path: Path, reader: Any) -> dict[str, Any]:
     """A split's file with its checksum, and the files that are read beside it; of a folder, as sha256sum lists it."""
     if path.is_file():
-        told: dict[str, Any] = {"path": str(path), "sha256": sha256(path)}
+        entry: dict[str, Any] = {"path": str(path), "sha256": sha256(path)}
     else:
         files = reader.inside(path)
-        names = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        told = {"path": str(path), "files": len(files), "sha256": hashlib.sha256(names.encode()).hexdigest()}
-    if more := reader.companion_files(path) if hasattr(reader, "companion_files") else []:
-        told["beside"] = {str(other): sha256(other) for other in more}
-    return told
+        listing = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        entry = {"path": str(path), "files": len(files), "sha256": hashlib.sha256(listing.encode()).hexdigest()}
+    if companions := reader.companion_files(path) if hasattr(reader, "companion_files") else []:
+        entry["beside"] = {str(companion): sha256(companion) for companion in companions}
+    return entry
 
 
 def on_hub(task: Task) -> Files:
@@ -388,24 +390,24 @@ def on_hub(task: Task) -> Files:
     if "hub" not in task.source:
         raise not_on_the_hub(task)
     hub = task.source["hub"]
-    wanted = f"*.{endings(task)}"
-    patterns = [f"{hub['config']}/{wanted}" if hub.get("config") else wanted]
+    file_pattern = f"*.{endings(task)}"
+    patterns = [f"{hub['config']}/{file_pattern}" if hub.get("config") else file_pattern]
 
-    def whole(folder: Path) -> bool:
+    def is_complete(folder: Path) -> bool:
         return all(files_on_hub(task, folder).values())
 
-    return Files(hub["path"], hub["revision"], patterns, whole, "dataset")
+    return Files(hub["path"], hub["revision"], patterns, is_complete, "dataset")
 
 
 def files_on_hub(task: Task, folder: Path) -> dict[str, list[Path]]:
     """The files of each split in the data set's folder, which may hold other configs' beside those of the task's."""
-    hub, found = task.source["hub"], {}
+    hub, split_files = task.source["hub"], {}
     folder = folder / (hub.get("config") or "")
-    for split, theirs in hub["splits"].items():
-        pattern = re.compile(rf"(^|[/_-]){theirs}([/_.-]|$)")
+    for split, hub_name in hub["splits"].items():
+        pattern = re.compile(rf"(^|[/_-]){hub_name}([/_.-]|$)")
         paths = folder.rglob(f"*.{endings(task)}")
-        found[split] = sorted(path for path in paths if pattern.search(str(path.relative_to(folder))))
-    return found
+        split_files[split] = sorted(path for path in paths if pattern.search(str(path.relative_to(folder))))
+    return split_files
 
 
 def endings(task: Task) -> str:
@@ -431,24 +433,24 @@ def hub_sources(task: Task, origin: dict[str, Any]) -> dict[str, Source]:
 
     hub = task.source["hub"]
     origin.update(root=hub["path"], revision=folder.name)
-    found = {}
+    split_sources = {}
     for split, paths in files_on_hub(task, folder).items():
         if paths:
             where = f"{hub['path']} {hub['splits'][split]}"
-            read = partial(reader.files, paths, where, hub.get("columns", {}))
-            found[split] = Source(where, read, partial(checksums, paths), hub.get("leave_out"))
-    return found
+            read_split = partial(reader.files, paths, where, hub.get("columns", {}))
+            split_sources[split] = Source(where, read_split, partial(checksums, paths), hub.get("leave_out"))
+    return split_sources
 
 
 def not_on_the_hub(task: Task) -> UnavailableError:
     """That no data set of the Hub is known for the task, with what there is: its original files, perhaps a demo."""
     from ptune import demo
 
-    wanted = task.source.get("obtain", f"its original files ({looked_for(task, required(task))})")
-    ways = [f"local: data=local data.root=DIR, with {wanted}"]
+    expected_files = task.source.get("obtain", f"its original files ({looked_for(task, required(task))})")
+    alternatives = [f"local: data=local data.root=DIR, with {expected_files}"]
     if task.name in demo.tasks():
-        ways.append("demo:  data=demo, a synthetic corpus in the same format")
-    return UnavailableError(f"data=hub: no data set of the Hub is known for {task.name}.", ways)
+        alternatives.append("demo:  data=demo, a synthetic corpus in the same format")
+    return UnavailableError(f"data=hub: no data set of the Hub is known for {task.name}.", alternatives)
 
 
 def checksums(paths: Iterable[Path]) -> dict[str, str]:
@@ -479,21 +481,21 @@ def demo_folder(task: str, seed: int, settings: Demo) -> Path:
 
     if task not in demo.tasks():
         raise UnavailableError(f"data=demo: the demo world has no {task}; it has {', '.join(demo.tasks())}")
-    given = asdict(settings)
-    asked = {split: rows for split in SPLITS if (rows := given.pop(split)) is not None}
-    sizes = {split: rows for split, rows in asked.items() if split in demo.splits(task)}
+    demo_settings = asdict(settings)
+    requested_sizes = {split: rows for split in SPLITS if (rows := demo_settings.pop(split)) is not None}
+    sizes = {split: rows for split, rows in requested_sizes.items() if split in demo.splits(task)}
     code = "".join(sha256(path) for path in sorted(Path(demo.__file__).parent.glob("*.py")))
-    name = f"{task}-{seed}-{mix(code, json.dumps([sizes, given], sort_keys=True)):x}"
+    name = f"{task}-{seed}-{mix(code, json.dumps([sizes, demo_settings], sort_keys=True)):x}"
     folder = cache_folder() / "demo" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+        temporary_folder = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
-            demo.write(task, temporary, seed, sizes, **given)
+            demo.write(task, temporary_folder, seed, sizes, **demo_settings)
             with suppress(OSError):  # another process wrote the same bytes first
-                os.replace(temporary, folder)
+                os.replace(temporary_folder, folder)
         except ValueError as error:
             raise ConfigError([f"data.demo: {error}"]) from None
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary_folder, ignore_errors=True)
     return folder

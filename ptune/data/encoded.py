@@ -90,8 +90,8 @@ def write(folder: Path, split: Iterable[EncodedExample]) -> None:
     sheets = {name: Sheet(folder / f"{name}.arrow", pa.schema(columns)) for name, columns in SCHEMAS.items()}
     numbers: dict[bytes, int] = {}
     try:
-        for laid in split:
-            for parts in laid.parts:
+        for example in split:
+            for parts in example.parts:
                 if type(parts) is not Parts or any(type(part) is not Part for part in parts.parts):
                     raise NotPlain(f"the parts of example {parts.example} are not of the classes Parts and Part alone")
                 pieces = [piece_number(part, sheets["parts"], numbers) for part in parts.parts]
@@ -107,8 +107,8 @@ def write(folder: Path, split: Iterable[EncodedExample]) -> None:
                     choices=[i for choice in parts.choices for i in choice],
                     widths=[len(choice) for choice in parts.choices],
                 )
-            figures = {name: int(getattr(laid, name)) for name in FIGURES}
-            sheets["examples"].add(shown=len(laid.parts), **figures)
+            figures = {name: int(getattr(example, name)) for name in FIGURES}
+            sheets["examples"].add(shown=len(example.parts), **figures)
     finally:
         for sheet in sheets.values():
             sheet.close()
@@ -121,10 +121,10 @@ def piece_number(part: Part, sheet: Sheet, numbers: dict[bytes, int]) -> int:
     ids, starts, leads = (integers(values) for values in (part.ids, part.starts, part.leads))
     marks = [{"name": name, "places": list(places)} for name, places in part.marks.items()]
     kind, located = KINDS.index(part.kind), int(part.offsets is not None)
-    said = [kind, part.segment, located, *(len(each) for each in (ids, starts, leads, offsets)), marks]
-    digest = hashlib.sha256(json.dumps(said).encode())
-    for each in (ids, starts, leads, offsets):
-        digest.update(each.tobytes())
+    header = [kind, part.segment, located, *(len(column) for column in (ids, starts, leads, offsets)), marks]
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for column in (ids, starts, leads, offsets):
+        digest.update(column.tobytes())
     number = numbers.pop(digest.digest(), None)
     if number is None:
         number = sheet.add(
@@ -173,19 +173,19 @@ class Encoded(Sequence[list[Parts]]):
     def __getitem__(self, index: int | slice) -> list[Parts] | list[list[Parts]]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        at = range(len(self))[index]
-        return [self._read(row) for row in range(self._first[at], self._first[at + 1])]
+        position = range(len(self))[index]
+        return [self._read(row) for row in range(self._first[position], self._first[position + 1])]
 
     def _read(self, row: int) -> Parts:
         columns, place = self._shown(row)
-        form, given = int(columns["form"][place]), columns["target"].at(place).tolist()
+        form, values = int(columns["form"][place]), columns["target"].at(place).tolist()
         target: float | Sequence[int] | Extent | None = None
         if form == INDEX:
-            target = given[0]
+            target = values[0]
         elif form == NUMBER:
             target = float(columns["number"][place])
         elif form != NONE:
-            target = Extent(*given) if form == EXTENT else given
+            target = Extent(*values) if form == EXTENT else values
         return Parts(
             int(columns["example"][place]),
             [self._part(number) for number in columns["parts"].at(place).tolist()],

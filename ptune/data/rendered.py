@@ -55,8 +55,8 @@ class Rendered:
             self.parts, figures = cached, cached.figures
         else:
             encoded = list(encode())
-            self.parts = [laid.parts for laid in encoded]
-            figures = {name: np.array([getattr(laid, name) for laid in encoded]) for name in FIGURES}
+            self.parts = [example.parts for example in encoded]
+            figures = {name: np.array([getattr(example, name) for example in encoded]) for name in FIGURES}
         self.lengths: list[int] = figures["length"].tolist()  # of an example's longest row
         self.counts: list[int] = figures["rows"].tolist()  # rows of an example
         self.training_lengths: list[int] = figures["training_length"].tolist()  # as `lengths`, in training
@@ -69,29 +69,33 @@ class Rendered:
             self.labels = len(self) if task.grouped else sum(self.training_counts)
 
     def _encode(self, task: Task, index: int, example: Example) -> EncodedExample:
-        own = self.template.masked != "label"
-        candidates = [cast(OwnTexts, task).options(example)] if own else task.candidates(example)
+        has_own_texts = self.template.masked != "label"
+        candidates = [cast(OwnTexts, task).options(example)] if has_own_texts else task.candidates(example)
         parts = [
             replace(
-                self.template.parts_with_text(index, shown, target),
+                self.template.parts_with_text(index, candidate, target),
                 candidate=number,
-                grouped=task.grouped and not own,
-                prompt=shown.prompt,
+                grouped=task.grouped and not has_own_texts,
+                prompt=candidate.prompt,
             )
-            for number, (shown, target) in enumerate(candidates)
+            for number, (candidate, target) in enumerate(candidates)
         ]
         rows = self._make_rows(parts, Draw(0, 0))
-        taught = self._make_rows(parts, Draw(0, 0, training=True)) if own or self.template.drawn else rows
+        training_rows = (
+            self._make_rows(parts, Draw(0, 0, training=True)) if has_own_texts or self.template.drawn else rows
+        )
         return EncodedExample(
             parts,
-            length=max(len(row.ids) + len(row.output) for row in ((*rows, *taught) if own else rows)),
+            length=max(len(row.ids) + len(row.output) for row in ((*rows, *training_rows) if has_own_texts else rows)),
             rows=len(rows),
-            labels=sum(row.labels for row in taught),
-            lost=lost_labels(rows, parts[0].target, self.template.windows) if len(parts) == 1 and not own else 0,
+            labels=sum(row.labels for row in training_rows),
+            lost=lost_labels(rows, parts[0].target, self.template.windows)
+            if len(parts) == 1 and not has_own_texts
+            else 0,
             cut=any(row.cut for row in rows),
             dropped=max(row.dropped for row in rows),
-            training_length=max(len(row.ids) + len(row.output) for row in taught),
-            training_rows=len(taught),
+            training_length=max(len(row.ids) + len(row.output) for row in training_rows),
+            training_rows=len(training_rows),
         )
 
     def _make_rows(self, parts: Sequence[Parts], draw: Draw) -> list[Row]:
@@ -105,11 +109,11 @@ class Rendered:
         example or candidate (of texts that are too long for one row), and samples, the number of demonstration sets
         that an evaluation reads each with.
         """
-        shown = sum(len(parts) for parts in self.parts) * self.template.sets
+        rendered_count = sum(len(parts) for parts in self.parts) * self.template.sets
         return {
             "cut": self.cut,
             "cut_percent": 100 * self.cut / len(self),
-            "windows": sum(self.counts) / shown if self.template.masked == "label" else 1.0,
+            "windows": sum(self.counts) / rendered_count if self.template.masked == "label" else 1.0,
             "samples": self.template.sets,
             "lost_labels": self.lost,
         }
@@ -218,12 +222,12 @@ class Stream:
         size = -(-len(indices) // (self.accumulate * self.parts))
         draw = Draw(self.seed, epoch, training=True)
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
-        micro = [
-            few
+        micro_batches = [
+            batch_indices
             for part in parts
-            for few in split_into_batches(part, self.rendered.training_size, sys.maxsize, self.tokens)
+            for batch_indices in split_into_batches(part, self.rendered.training_size, sys.maxsize, self.tokens)
         ]
-        return [self.rendered.batch(few, draw, self.source) for few in micro]
+        return [self.rendered.batch(batch_indices, draw, self.source) for batch_indices in micro_batches]
 
     def divide(self, parts: int) -> bool:
         """Split each micro-batch into so many parts from now on; returns whether any had more than one example."""
@@ -279,8 +283,8 @@ class MixedStream:
     def __call__(self, step: int) -> list[Batch]:
         """The micro-batches of a step (counted from 0)."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        number = self.order(epoch)[index]
-        return self.streams[number](self.taken(step, number))
+        stream_index = self.order(epoch)[index]
+        return self.streams[stream_index](self.taken(step, stream_index))
 
     def divide(self, parts: int) -> bool:
         """See Stream."""
@@ -295,8 +299,8 @@ def shares(sizes: Sequence[int], power: float) -> list[int]:
     rounded = [max(1, math.floor(share)) for share in exact]
     while (missing := sum(sizes) - sum(rounded)) != 0:
         sign = 1 if missing > 0 else -1
-        open_ = [i for i, share in enumerate(rounded) if sign > 0 or share > 1]
-        rounded[max(open_, key=lambda i: sign * (exact[i] - rounded[i]))] += sign
+        adjustable = [i for i, share in enumerate(rounded) if sign > 0 or share > 1]
+        rounded[max(adjustable, key=lambda i: sign * (exact[i] - rounded[i]))] += sign
     return rounded
 
 
@@ -312,13 +316,13 @@ def split_into_batches(
     size: returns an item's number of rows and the tokens of the longest. An item that is too large alone is a batch.
     """
     batches: list[list[T]] = []
-    count = longest = used = 0
+    count = longest = token_count = 0
     for item in items:
-        more, length = size(item)
-        count, longest, used = count + more, max(longest, length), used + more * length
+        item_rows, length = size(item)
+        count, longest, token_count = count + item_rows, max(longest, length), token_count + item_rows * length
         total = count * longest  # tokens with padding
-        if not batches or count > rows or (tokens is not None and total > tokens) or total - used > padding:
+        if not batches or count > rows or (tokens is not None and total > tokens) or total - token_count > padding:
             batches.append([])
-            count, longest, used = more, length, more * length
+            count, longest, token_count = item_rows, length, item_rows * length
         batches[-1].append(item)
     return batches

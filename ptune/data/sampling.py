@@ -63,21 +63,25 @@ def by_class(task: Task, examples: Sequence[Example], settings: Data, few_shot: 
     """
     count = settings.per_class or 0
     classes = [task.class_of(example) for example in examples]
-    found: dict[str, list[int]] = {}
+    class_indices: dict[str, list[int]] = {}
     for index in permutation(len(classes), settings.draw, settings.draw_order):
         if (label := classes[index]) is not None:
-            found.setdefault(label, []).append(index)
-    wanted = 2 * count if few_shot else count
+            class_indices.setdefault(label, []).append(index)
+    quota = 2 * count if few_shot else count
     for label in task.classes:
-        if len(indices := found.get(label, [])) < wanted:
-            both = f"data.per_class={count}" + (" with protocol=few_shot" if few_shot else "")
+        if len(indices := class_indices.get(label, [])) < quota:
+            option = f"data.per_class={count}" + (" with protocol=few_shot" if few_shot else "")
             raise DataError(
-                f"{task.name}: {both} needs {wanted} examples of each class, but train has {len(indices)} of '{label}'"
+                f"{task.name}: {option} needs {quota} examples of each class, but train has {len(indices)} of '{label}'"
             )
-    parts = {"train": slice(count), **({"held_out": slice(count, wanted)} if few_shot else {})}
-    taken = {split: [index for indices in found.values() for index in indices[part]] for split, part in parts.items()}
+    parts = {"train": slice(count), **({"held_out": slice(count, quota)} if few_shot else {})}
+    split_indices = {
+        split: [index for indices in class_indices.values() for index in indices[part]] for split, part in parts.items()
+    }
     as_drawn = settings.draw is not None and settings.draw_order
-    return {split: subset(examples, indices if as_drawn else sorted(indices)) for split, indices in taken.items()}
+    return {
+        split: subset(examples, indices if as_drawn else sorted(indices)) for split, indices in split_indices.items()
+    }
 
 
 def groups(examples: Sequence[Example]) -> list[list[int]] | None:
@@ -87,20 +91,20 @@ def groups(examples: Sequence[Example]) -> list[list[int]] | None:
     """
     if not examples or examples[0].group is None:
         return None
-    found: dict[str | None, list[int]] = {}
+    group_indices: dict[str | None, list[int]] = {}
     for index, example in enumerate(examples):
-        found.setdefault(example.group, []).append(index)
-    return list(found.values())
+        group_indices.setdefault(example.group, []).append(index)
+    return list(group_indices.values())
 
 
 def by_document(examples: Sequence[Example], document: Callable[[Example], str | None]) -> list[list[int]]:
     """The indices of the examples of each document, in the order of their first; one without stays with its group."""
-    found: dict[tuple[str, str], list[int]] = {}
+    document_indices: dict[tuple[str, str], list[int]] = {}
     for index, example in enumerate(examples):
-        shared = document(example)
-        own = ("group", example.group or f"{index}") if shared is None else ("document", shared)
-        found.setdefault(own, []).append(index)
-    return list(found.values())
+        document_id = document(example)
+        key = ("group", example.group or f"{index}") if document_id is None else ("document", document_id)
+        document_indices.setdefault(key, []).append(index)
+    return list(document_indices.values())
 
 
 def permutation(count: int, seed: int | None, order: str | None) -> Sequence[int]:
@@ -124,9 +128,9 @@ def shuffle(count: int, seed: int, what: str) -> list[int]:
 
 def fill(units: Iterable[list[int]], most: int) -> list[int]:
     """The indices of the first groups as far as `most` has room for whole ones, of the first in any case."""
-    taken: list[int] = []
+    indices: list[int] = []
     for unit in units:
-        if taken and len(taken) + len(unit) > most:
+        if indices and len(indices) + len(unit) > most:
             break
-        taken += unit
-    return taken
+        indices += unit
+    return indices

@@ -35,50 +35,58 @@ def to_iob2(tags: Sequence[object], scheme: str) -> list[str]:
     for index, tag in enumerate(tags):
         if not (isinstance(tag, str) and re.fullmatch(rf"O|[{LETTERS[scheme]}]-\S+", tag)):
             raise SchemeError(index, tag, f"is not a tag; use {TYPED[scheme]}{_cure(tag, scheme)}")
-    known = [str(tag) for tag in tags]
-    return _begun(known, scheme) if scheme in ("iob1", "iob2") else _ended(known, scheme)
+    tag_names = [str(tag) for tag in tags]
+    return _begun(tag_names, scheme) if scheme in ("iob1", "iob2") else _ended(tag_names, scheme)
 
 
 def _cure(tag: object, scheme: str) -> str:
     """The setting that would read the tag."""
-    other = next((name for name, letters in LETTERS.items() if re.fullmatch(rf"[{letters}]-\S+", str(tag))), None)
-    return f"; if the file is {other.upper()}, set task.scheme={other}" if other and other != scheme else ""
+    other_scheme = next(
+        (name for name, letters in LETTERS.items() if re.fullmatch(rf"[{letters}]-\S+", str(tag))), None
+    )
+    return (
+        f"; if the file is {other_scheme.upper()}, set task.scheme={other_scheme}"
+        if other_scheme and other_scheme != scheme
+        else ""
+    )
 
 
 def _begun(tags: Sequence[str], scheme: str) -> list[str]:
     """IOB1 or IOB2 as IOB2."""
-    out: list[str] = []
+    iob2_tags: list[str] = []
     for index, tag in enumerate(tags):
-        opens = tag[0] == "I" and (not out or out[-1][2:] != tag[2:])
+        opens = tag[0] == "I" and (not iob2_tags or iob2_tags[-1][2:] != tag[2:])
         if opens and scheme == "iob2":
             raise SchemeError(
                 index,
                 tag,
                 "opens an entity, which IOB2 marks with B-; if the file is IOB1, set task.scheme=iob1",
             )
-        out.append("B" + tag[1:] if opens else tag)
-    return out
+        iob2_tags.append("B" + tag[1:] if opens else tag)
+    return iob2_tags
 
 
 def _ended(tags: Sequence[str], scheme: str) -> list[str]:
     """BIOES or BILOU as IOB2."""
     last, only = LETTERS[scheme][2], LETTERS[scheme][3]
-    name, inside, out = scheme.upper(), "", list[str]()
+    name, open_type, iob2_tags = scheme.upper(), "", list[str]()
     for index, tag in enumerate(tags):
-        goes_on = tag[0] in ("I", last)
-        if goes_on and not inside:
+        continues = tag[0] in ("I", last)
+        if continues and not open_type:
             raise SchemeError(
                 index,
                 tag,
                 f"opens an entity, which {name} marks with B- or {only}-; if the file is IOB1, set task.scheme=iob1",
             )
-        if inside and not (goes_on and tag[2:] == inside):
-            raise SchemeError(index, tag, f"follows no '{last}-{inside}', which {_ends(name)}")
-        out.append(tag if tag == "O" else f"{'I' if goes_on else 'B'}-{tag[2:]}")
-        inside = tag[2:] if tag[0] in "BI" else ""
-    if inside:
-        raise SchemeError(len(tags) - 1, tags[-1], f"ends the sentence without '{last}-{inside}', which {_ends(name)}")
-    return out
+        if open_type and not (continues and tag[2:] == open_type):
+            raise SchemeError(index, tag, f"follows no '{last}-{open_type}', which {_ends(name)}")
+        iob2_tags.append(tag if tag == "O" else f"{'I' if continues else 'B'}-{tag[2:]}")
+        open_type = tag[2:] if tag[0] in "BI" else ""
+    if open_type:
+        raise SchemeError(
+            len(tags) - 1, tags[-1], f"ends the sentence without '{last}-{open_type}', which {_ends(name)}"
+        )
+    return iob2_tags
 
 
 def _ends(name: str) -> str:
@@ -99,10 +107,10 @@ def spans(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
 
 def from_iob2(tags: Sequence[str], scheme: str) -> list[str]:
     """IOB tags of a sentence in another scheme; predicted ones too, where I- may open a span, as conlleval reads it."""
-    out = ["O"] * len(tags)
-    end, before = 0, ""
+    scheme_tags = ["O"] * len(tags)
+    previous_end, previous_kind = 0, ""
     for start, stop, kind in spans(tags):
-        touches = start == end and kind == before
+        touches = start == previous_end and kind == previous_kind
         first, inner, last, only = {
             "iob1": ("B" if touches else "I", "I", "I", "B" if touches else "I"),
             "iob2": ("B", "I", "I", "B"),
@@ -110,6 +118,6 @@ def from_iob2(tags: Sequence[str], scheme: str) -> list[str]:
             "bilou": ("B", "I", "L", "U"),
         }[scheme]
         letters = [only] if stop - start == 1 else [first, *[inner] * (stop - start - 2), last]
-        out[start:stop] = [f"{letter}-{kind}" for letter in letters]
-        end, before = stop, kind
-    return out
+        scheme_tags[start:stop] = [f"{letter}-{kind}" for letter in letters]
+        previous_end, previous_kind = stop, kind
+    return scheme_tags

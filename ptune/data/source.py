@@ -84,8 +84,8 @@ def source_problems(task: Task) -> Iterator[Problem]:
     if isinstance(layouts, Mapping):
         for name, layout in layouts.items():
             if isinstance(layout, Mapping):
-                shared = {key: task.source[key] for key in SHARED if key in task.source and key != "layouts"}
-                yield from source_errors(task, {**shared, **layout}, f"source.layouts.{name}")
+                shared_settings = {key: task.source[key] for key in SHARED if key in task.source and key != "layouts"}
+                yield from source_errors(task, {**shared_settings, **layout}, f"source.layouts.{name}")
             else:
                 yield f"source.layouts.{name}", f"{layout!r} is not a source of its own, with reader and files"
 
@@ -108,18 +108,18 @@ def source_errors(task: Task, source: Mapping[str, Any], key: str) -> Iterator[P
         return
     if source.get("scheme") not in (None, *LETTERS):
         yield f"{key}.scheme", f"'{source['scheme']}' is not a choice; {nearest(source['scheme'], LETTERS)}"
-    given = {name: value for name, value in source.items() if name not in NOT_THE_READERS}
-    found = [*options(source["reader"], given, key), *misnamed_columns(task, source, given, key)]
-    yield from found
+    arguments = {name: value for name, value in source.items() if name not in NOT_THE_READERS}
+    problems = [*options(source["reader"], arguments, key), *misnamed_columns(task, source, arguments, key)]
+    yield from problems
     differs = source.get("differs")
-    for split, changed in differs.items() if isinstance(differs, Mapping) and not found else ():
+    for split, changes in differs.items() if isinstance(differs, Mapping) and not problems else ():
         place = f"{key}.differs.{split}"
         if split not in (source.get("files") or ()):
             yield place, f"not one of the splits; {nearest(split, source.get('files') or ())}"
-        elif not isinstance(changed, Mapping):
-            yield place, f"{changed!r} is not a mapping of the reader's options"
+        elif not isinstance(changes, Mapping):
+            yield place, f"{changes!r} is not a mapping of the reader's options"
         else:
-            yield from options(source["reader"], {**given, **changed}, place)  # a value may be named out of the way
+            yield from options(source["reader"], {**arguments, **changes}, place)  # a value may be named out of the way
 
 
 def readers() -> list[str]:
@@ -131,12 +131,12 @@ def readers() -> list[str]:
 
 def kinds(given: Mapping[str, Any], known: Mapping[str, Kind], needed: Sequence[str], key: str) -> Iterator[Problem]:
     """Values of another kind than their key's, and needed ones that are not there."""
-    for name, (kind, said) in known.items():
+    for name, (kind, description) in known.items():
         if given.get(name) is None:
             if name in needed:
-                yield f"{key}.{name}", f"must be given: {said}"
+                yield f"{key}.{name}", f"must be given: {description}"
         elif not isinstance(given[name], kind):
-            yield f"{key}.{name}", f"{given[name]!r} is not {said}"
+            yield f"{key}.{name}", f"{given[name]!r} is not {description}"
 
 
 def files(given: Mapping[str, Any], key: str) -> Iterator[Problem]:
@@ -170,8 +170,8 @@ def statistics(given: Any, key: str) -> Iterator[Problem]:
 
 def submission(given: Any, key: str) -> Iterator[Problem]:
     """What is wrong with the files that are handed in."""
-    files = given.get("files") if isinstance(given, Mapping) else None
-    for split, name in files.items() if isinstance(files, Mapping) else ():
+    split_files = given.get("files") if isinstance(given, Mapping) else None
+    for split, name in split_files.items() if isinstance(split_files, Mapping) else ():
         if not plain(name):
             yield f"{key}.files.{split}", f"{name!r} is not a file name"
 
@@ -197,14 +197,14 @@ def options(reader: str, given: Mapping[str, Any], key: str) -> Iterator[Problem
         model.model_validate(dict(given), strict=True)
     except ValidationError as error:
         problems = error.errors()
-        extra = [str(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
+        extra_names = [str(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
         for problem in problems:
-            if problem["type"] == "missing" and get_close_matches(str(problem["loc"][0]), extra):
+            if problem["type"] == "missing" and get_close_matches(str(problem["loc"][0]), extra_names):
                 continue  # it is there, misspelled
             path = path_of(problem)
             if problem["type"] == "extra_forbidden":
-                known = [*model.model_fields, *NOT_THE_READERS]
-                yield f"{key}.{path}", f"not a setting of a source with reader {reader}; {nearest(path, known)}"
+                setting_names = [*model.model_fields, *NOT_THE_READERS]
+                yield f"{key}.{path}", f"not a setting of a source with reader {reader}; {nearest(path, setting_names)}"
             else:
                 yield f"{key}.{path}", finding_message(problem, read, model.model_fields)
 
@@ -212,8 +212,8 @@ def options(reader: str, given: Mapping[str, Any], key: str) -> Iterator[Problem
 def misnamed_columns(task: Task, source: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Iterator[Problem]:
     """Columns under names that the task does not read, as `tag` for `tags`."""
     left_out = source.get("leave_out")
-    known = [*task.inputs, task.label, *task.also, *(left_out if isinstance(left_out, Mapping) else ())]
+    value_names = [*task.inputs, task.label, *task.also, *(left_out if isinstance(left_out, Mapping) else ())]
     for option in ("columns", "values"):
         for name in given[option] if isinstance(given.get(option), Mapping) else ():
-            if name not in known:
-                yield f"{key}.{option}.{name}", f"not a value that {task.name} reads; {nearest(name, known)}"
+            if name not in value_names:
+                yield f"{key}.{option}.{name}", f"not a value that {task.name} reads; {nearest(name, value_names)}"

@@ -35,12 +35,12 @@ def read_corpus(
     Raises ConfigError where a split has no labels.
     """
     few_shot = s.protocol == "few_shot"
-    read = {} if loaded is None else loaded
-    told = {name: value for name, value in s.task.items() if name not in UNREAD}
-    key = json.dumps([told, asdict(s.data), few_shot], default=str)
-    if key not in read:
-        read[key] = corpora.load(task, s.data, cache, few_shot=few_shot)
-    corpus = corpora.Corpus(dict(read[key].splits), dict(read[key].origin))
+    known_corpora = {} if loaded is None else loaded
+    task_settings = {name: value for name, value in s.task.items() if name not in UNREAD}
+    key = json.dumps([task_settings, asdict(s.data), few_shot], default=str)
+    if key not in known_corpora:
+        known_corpora[key] = corpora.load(task, s.data, cache, few_shot=few_shot)
+    corpus = corpora.Corpus(dict(known_corpora[key].splits), dict(known_corpora[key].origin))
     procedure = target(s.method["procedure"]["_target_"], s.packages)
     evaluates = procedure.backbone and not procedure.trains and s.protocol == "standard"
     untrained = evaluates and "train" not in corpus.splits
@@ -62,9 +62,9 @@ def read_corpus(
     report = s.report_on or ("test" if corpus.labeled("test") else "dev")
     for key, split in (("select_on", s.select_on), ("report_on", report)):
         if not corpus.labeled(split):
-            have = [name for name in corpus.splits if corpus.labeled(name)]
+            labeled_splits = [name for name in corpus.splits if corpus.labeled(name)]
             raise ConfigError(
-                [f"{key}: {task.name} has no labels for '{split}' in this source; one of: {', '.join(have)}"]
+                [f"{key}: {task.name} has no labels for '{split}' in this source; one of: {', '.join(labeled_splits)}"]
             )
     return corpus, report
 
@@ -72,8 +72,8 @@ def read_corpus(
 def suit(s: Train, task: Task, corpus: Corpus) -> None:
     """Let the corpus decide what it has to, and keep it; of examples that ask for a word those that can be answered."""
 
-    if decided := task.decide(corpus.splits):
-        s.task = {**s.task, **decided}
+    if decided_settings := task.decide(corpus.splits):
+        s.task = {**s.task, **decided_settings}
     if task.readout == "word" and target(s.method["procedure"]["_target_"], s.packages).backbone:
         answerable(corpus, leaf(s.backbone, s.packages).tokens())
 
@@ -81,21 +81,23 @@ def suit(s: Train, task: Task, corpus: Corpus) -> None:
 def answerable(corpus: Corpus, tokens: Tokens) -> None:
     """Leave out examples whose gold is not one token; their number and the first one are kept. Raises DataError where
     none is left."""
-    known: dict[str, bool] = {}
+    single_token: dict[str, bool] = {}
     corpus.origin["examples"] = dict(corpus.origin["examples"])
     for split, examples in corpus.splits.items():
         gold = [example.gold for example in examples]
-        known |= {word: tokens.single(word) is not None for word in {*gold} - {*known} if word is not None}
-        kept = [i for i, word in enumerate(gold) if word is None or known[word]]
-        if len(kept) == len(gold):
+        single_token |= {
+            word: tokens.single(word) is not None for word in {*gold} - {*single_token} if word is not None
+        }
+        kept_indices = [i for i, word in enumerate(gold) if word is None or single_token[word]]
+        if len(kept_indices) == len(gold):
             continue
-        first = next(word for word in gold if word is not None and not known[word])
-        if not kept:
-            raise DataError(f"{split}: no answer is a single token of the backbone; the first one is '{first}'")
-        told = {"examples": len(gold) - len(kept), "of": len(gold), "first": first}
-        corpus.origin["unanswerable"] = {**corpus.origin.get("unanswerable", {}), split: told}
-        corpus.origin["examples"][split] = len(kept)
-        corpus.splits[split] = subset(examples, kept)
+        first_word = next(word for word in gold if word is not None and not single_token[word])
+        if not kept_indices:
+            raise DataError(f"{split}: no answer is a single token of the backbone; the first one is '{first_word}'")
+        entry = {"examples": len(gold) - len(kept_indices), "of": len(gold), "first": first_word}
+        corpus.origin["unanswerable"] = {**corpus.origin.get("unanswerable", {}), split: entry}
+        corpus.origin["examples"][split] = len(kept_indices)
+        corpus.splits[split] = subset(examples, kept_indices)
 
 
 def hold_out(
@@ -108,16 +110,16 @@ def hold_out(
     """
     examples = corpus.splits[source]
     count = len(examples) // 2 if source == "dev" else max(1, round(share * len(examples)))
-    shared = document and examples and document(examples[0]) is not None
-    units = by_document(examples, document) if document and shared else groups(examples)
+    has_documents = document and examples and document(examples[0]) is not None
+    units = by_document(examples, document) if document and has_documents else groups(examples)
     if units is None:
         order = shuffle(len(examples), seed, "held_out")
-        taken, left = order[:count], order[count:]
+        held_out, remaining = order[:count], order[count:]
     else:
-        taken = fill([units[i] for i in shuffle(len(units), seed, "held_out")], count)
-        left = sorted({*range(len(examples))} - {*taken})
-    if not taken or not left:
+        held_out = fill([units[i] for i in shuffle(len(units), seed, "held_out")], count)
+        remaining = sorted({*range(len(examples))} - {*held_out})
+    if not held_out or not remaining:
         raise PtuneError(f"held_out_share: {share} of {len(examples)} examples leaves one side empty")
-    corpus.splits["held_out"] = subset(examples, sorted(taken))
-    corpus.splits[source] = subset(examples, sorted(left))
-    corpus.origin["held_out"] = {"from": source, "examples": len(taken), "seed": seed}
+    corpus.splits["held_out"] = subset(examples, sorted(held_out))
+    corpus.splits[source] = subset(examples, sorted(remaining))
+    corpus.origin["held_out"] = {"from": source, "examples": len(held_out), "seed": seed}

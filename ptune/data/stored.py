@@ -59,8 +59,8 @@ def write(folder: Path, split: Iterable[Read], reading: Reading) -> None:
                 values=values,
                 sha256=checksum(example),
             )
-    told = {"counts": reading.counts, "problems": reading.problems, "left_out": reading.left_out}
-    seal(folder, ["records"], rows=sheet.rows, reading=told)
+    summary = {"counts": reading.counts, "problems": reading.problems, "left_out": reading.left_out}
+    seal(folder, ["records"], rows=sheet.rows, reading=summary)
 
 
 class Stored(Sequence[Example]):
@@ -68,12 +68,12 @@ class Stored(Sequence[Example]):
 
     def __init__(self, folder: Path, task: Task) -> None:
         """Of a folder that is whole."""
-        told: Any = manifest(folder)
-        self.task, self.key = task, told["files"]["records"]
+        entries: Any = manifest(folder)
+        self.task, self.key = task, entries["files"]["records"]
         self.reading = Reading()
-        self.reading.counts.update(told["reading"]["counts"])
-        self.reading.problems, self.reading.left_out = told["reading"]["problems"], told["reading"]["left_out"]
-        self._records, self._chosen = Mapped(folder / "records.arrow"), np.arange(told["rows"])
+        self.reading.counts.update(entries["reading"]["counts"])
+        self.reading.problems, self.reading.left_out = entries["reading"]["problems"], entries["reading"]["left_out"]
+        self._records, self._chosen = Mapped(folder / "records.arrow"), np.arange(entries["rows"])
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -86,27 +86,27 @@ class Stored(Sequence[Example]):
         if isinstance(index, slice):
             return self.subset(range(*index.indices(len(self))))
         columns, place = self._records(int(self._chosen[index]))
-        where, values = (columns[name][place].as_py() for name in ("where", "values"))
+        where, values = (columns[column][place].as_py() for column in ("where", "values"))
         record = Record(where, json.loads(values), bool(columns["by_line"][place]))
         example: Example = self.task.example(record, int(columns["number"][place]))
         return example
 
     def subset(self, indices: Sequence[int]) -> Stored:
         """Some of the examples, in the order of their indices."""
-        some = object.__new__(Stored)
-        vars(some).update(vars(self), _chosen=self._chosen[indices])
-        return some
+        selection = object.__new__(Stored)
+        vars(selection).update(vars(self), _chosen=self._chosen[indices])
+        return selection
 
     def id(self, index: int) -> str:
         """The id of an example, which need not be made for it."""
         columns, place = self._records(int(self._chosen[index]))
-        name: str = columns["id"][place].as_py()
-        return name
+        example_id: str = columns["id"][place].as_py()
+        return example_id
 
     def texts(self, name: str) -> list[str]:
         """`id` or `sha256` of every example, none of which is made for it."""
-        every = self._records.texts(name)
-        return [every[row] for row in self._chosen]
+        all_texts = self._records.texts(name)
+        return [all_texts[row] for row in self._chosen]
 
     @property
     def said(self) -> list[Any]:
@@ -126,8 +126,8 @@ def name(examples: Sequence[Example], index: int) -> str:
 
 def checksum(example: Example) -> str:
     """The sha256 of an example's id, fields and gold as JSON: what the data say, not how a template shows it."""
-    said = json.dumps([example.id, example.fields, example.gold], sort_keys=True, default=repr)
-    return hashlib.sha256(said.encode()).hexdigest()
+    content = json.dumps([example.id, example.fields, example.gold], sort_keys=True, default=repr)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def account(examples: Sequence[Example]) -> dict[str, Any]:
@@ -137,28 +137,28 @@ def account(examples: Sequence[Example]) -> dict[str, Any]:
     more numbers in a row.
     """
     if isinstance(examples, Stored):
-        ids, sums = examples.texts("id"), examples.texts("sha256")
+        ids, checksums = examples.texts("id"), examples.texts("sha256")
     else:
-        ids, sums = [example.id for example in examples], [checksum(example) for example in examples]
-    return {"examples": len(ids), "sha256": hashlib.sha256("".join(sums).encode()).hexdigest(), "ids": runs(ids)}
+        ids, checksums = [example.id for example in examples], [checksum(example) for example in examples]
+    return {"examples": len(ids), "sha256": hashlib.sha256("".join(checksums).encode()).hexdigest(), "ids": runs(ids)}
 
 
 def runs(ids: Sequence[str]) -> list[str | list[int]]:
     """Ids with numbers in a row as pairs, see `account`."""
-    found: list[str | list[int]] = []
-    at = 0
-    while at < len(ids):
-        end = at + 1
-        if plain(ids[at]):
-            first = int(ids[at])
-            while end < len(ids) and ids[end] == str(first + end - at):
+    id_runs: list[str | list[int]] = []
+    start = 0
+    while start < len(ids):
+        end = start + 1
+        if plain(ids[start]):
+            first = int(ids[start])
+            while end < len(ids) and ids[end] == str(first + end - start):
                 end += 1
-        if end - at >= 3:
-            found.append([first, first + end - at - 1])
+        if end - start >= 3:
+            id_runs.append([first, first + end - start - 1])
         else:
-            found += ids[at:end]
-        at = end
-    return found
+            id_runs += ids[start:end]
+        start = end
+    return id_runs
 
 
 def plain(text: str) -> bool:

@@ -75,10 +75,10 @@ class Reading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        kept = self.lenient and isinstance(error, DataError) and not isinstance(error, UnreadableError)
-        if kept:
+        is_suppressed = self.lenient and isinstance(error, DataError) and not isinstance(error, UnreadableError)
+        if is_suppressed:
             self.problems.append(str(error))
-        return kept
+        return is_suppressed
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -141,8 +141,8 @@ def decoded(file: BinaryIO, name: str) -> Iterator[tuple[str, str]]:
     for number, raw in enumerate(iter(lambda: file.readline(2 * LONGEST_LINE), b""), 1):
         where = f"{name}:{number}"
         if len(raw) > LONGEST_LINE:
-            more = " and more" if len(raw) == 2 * LONGEST_LINE else ""
-            raise UnreadableError(f"{where}: a line of {len(raw)} bytes{more}; is this a text corpus?")
+            suffix = " and more" if len(raw) == 2 * LONGEST_LINE else ""
+            raise UnreadableError(f"{where}: a line of {len(raw)} bytes{suffix}; is this a text corpus?")
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator
     unique: a key whose values name the objects. Raises DataError for a file that is no such array, an object without
     that key, and one whose value another has.
     """
-    seen: dict[str, int] = {}
+    first_indices: dict[str, int] = {}
     for index, values in enumerate(elements(path)):
         where = f"{path}: [{index}]"
         with each("objects"):
@@ -26,10 +26,12 @@ def read(path: Path, unique: str | None = None, each: Each = strict) -> Iterator
                 raise DataError(f"{where}: a JSON {type(values).__name__} where an object is needed")
             sound(json.dumps(values, ensure_ascii=False), where)
             if unique:
-                named = identity(values, unique, where)
-                if named in seen:
-                    raise DataError(f"{where}: duplicate {unique} {named}, first used at [{seen[named]}]")
-                seen[named] = index
+                object_id = identity(values, unique, where)
+                if object_id in first_indices:
+                    raise DataError(
+                        f"{where}: duplicate {unique} {object_id}, first used at [{first_indices[object_id]}]"
+                    )
+                first_indices[object_id] = index
             yield Record(where, values)
 
 

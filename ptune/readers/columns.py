@@ -27,16 +27,18 @@ class Cells:
     def __call__(self, where: str, text: str) -> list[str]:
         """The cells of a line. Raises DataError where it is separated otherwise than the first one."""
         text = text.rstrip(" \t")
-        tabs, separated = "\t" in text, "\t" in text or " " in text.lstrip(" ")
-        if separated and self.tabs is None:
-            self.tabs, self.first = tabs, where.rpartition(":")[2]
-        if separated and tabs != self.tabs:
-            here, there = ("tabs", "spaces") if tabs else ("spaces", "tabs")
+        has_tabs, is_separated = "\t" in text, "\t" in text or " " in text.lstrip(" ")
+        if is_separated and self.tabs is None:
+            self.tabs, self.first = has_tabs, where.rpartition(":")[2]
+        if is_separated and has_tabs != self.tabs:
+            actual, expected = ("tabs", "spaces") if has_tabs else ("spaces", "tabs")
             raise DataError(
-                f"{where}: {here} between columns, where line {self.first} has {there}; use one separator "
+                f"{where}: {actual} between columns, where line {self.first} has {expected}; use one separator "
                 "throughout the file"
             )
-        return [cell.strip(" ") for cell in text.split("\t")] if tabs else [cell for cell in text.split(" ") if cell]
+        return (
+            [cell.strip(" ") for cell in text.split("\t")] if has_tabs else [cell for cell in text.split(" ") if cell]
+        )
 
     def rows(self, block: Sequence[tuple[str, str]]) -> list[Row]:
         """The lines of a sentence."""
@@ -49,20 +51,20 @@ def blocks(path: Path, opens: str | None = None, each_opened: bool = False) -> I
     each_opened: whether such a line stands before each sentence; one without a token after it is then given alone.
     """
     block: list[tuple[str, str]] = []
-    opened: list[tuple[str, str]] = []  # a line that opens a sentence, until its first token
+    opening_lines: list[tuple[str, str]] = []  # a line that opens a sentence, until its first token
     for where, text in lines(path):
-        opening = bool(opens) and text.startswith(str(opens))
-        if text.strip(" \t") and not opening:
+        is_opening = bool(opens) and text.startswith(str(opens))
+        if text.strip(" \t") and not is_opening:
             block.append((where, text))
-            opened = []
+            opening_lines = []
             continue
-        if block or (opened and opening):
-            yield block or opened
+        if block or (opening_lines and is_opening):
+            yield block or opening_lines
             block = []
-        if opening and each_opened:
-            opened = [(where, text)]
-    if block or opened:
-        yield block or opened
+        if is_opening and each_opened:
+            opening_lines = [(where, text)]
+    if block or opening_lines:
+        yield block or opening_lines
 
 
 def read(
@@ -82,7 +84,7 @@ def read(
     column that is read, with another separator, without its prefix, or with another number than its token's.
     """
     cells, table = Cells(), Table(columns, numbered)
-    given = prefix or {}
+    prefixes = prefix or {}
     for block in blocks(path, opens, each_opened=numbered is not None):
         with each("sentences"):
             if block[0][1].startswith(opens):
@@ -90,7 +92,7 @@ def read(
             rows = cells.rows(block)
             table.check(rows)
             values = {
-                name: [without(given.get(name, ""), row, column) for row in rows] for name, column in columns.items()
+                name: [without(prefixes.get(name, ""), row, column) for row in rows] for name, column in columns.items()
             }
             yield Record(rows[0].where, values, by_line=True)
 
@@ -118,9 +120,9 @@ class Table:
         for index, (where, cells) in enumerate(rows):
             if len(cells) < self.needed:
                 hint = "" if self.width else "; task.source.columns says which are read, counted from 0"
-                shown = " ".join(cells)[:60]
+                excerpt = " ".join(cells)[:60]
                 raise DataError(
-                    f"{where}: {len(cells)} columns where at least {self.needed} are needed: {shown!r}{hint}"
+                    f"{where}: {len(cells)} columns where at least {self.needed} are needed: {excerpt!r}{hint}"
                 )
             if not self.width:
                 self.width, self.first = len(cells), where.rpartition(":")[2]

@@ -35,42 +35,47 @@ def read(
     column is not there, or a value stands for nothing.
     """
     header = list(names or [])
-    kept = column_places(columns, header, str(path)) if header else {}
-    if header and (absent := [name for name in reads[:-1] if name not in kept]):
-        raise UnreadableError(f"{path}: no column '{absent[0]}' by task.source.names and columns ({', '.join(kept)})")
+    column_indices = column_places(columns, header, str(path)) if header else {}
+    if header and (missing_names := [name for name in reads[:-1] if name not in column_indices]):
+        raise UnreadableError(
+            f"{path}: no column '{missing_names[0]}' by task.source.names and columns ({', '.join(column_indices)})"
+        )
     for where, cells in rows(path, delimiter, quoted, each):
         if not header:
             header = cells
-            kept = column_places(columns, header, where)
-            if absent := [name for name in reads[:-1] if name not in kept]:
-                raise UnreadableError(f"{where}: {no_column(absent[0], header, reads, delimiter)}")
+            column_indices = column_places(columns, header, where)
+            if missing_names := [name for name in reads[:-1] if name not in column_indices]:
+                raise UnreadableError(f"{where}: {no_column(missing_names[0], header, reads, delimiter)}")
             continue
         with each("rows"):
             if len(cells) > len(header) or (len(cells) < len(header) and not broken):
                 raise DataError(f"{where}: {len(cells)} columns where {len(header)} are needed ({', '.join(header)})")
-            told = {n: cell_value(values, n, cells[at], where) if at < len(cells) else None for n, at in kept.items()}
-            yield Record(where, told)
+            record_values = {
+                name: cell_value(values, name, cells[index], where) if index < len(cells) else None
+                for name, index in column_indices.items()
+            }
+            yield Record(where, record_values)
 
 
 def column_places(columns: Mapping[str, str] | None, header: Sequence[str], where: str) -> dict[str, int]:
     """Our names of the columns to keep, with their places. Raises DataError for one that is not there."""
-    for theirs in (columns or {}).values():
-        if theirs not in header:
-            raise UnreadableError(f"{where}: no column '{theirs}'; {nearest(theirs, header)}")
-    return {ours: header.index(theirs) for ours, theirs in (columns or {name: name for name in header}).items()}
+    for column in (columns or {}).values():
+        if column not in header:
+            raise UnreadableError(f"{where}: no column '{column}'; {nearest(column, header)}")
+    return {name: header.index(column) for name, column in (columns or {name: name for name in header}).items()}
 
 
 def no_column(name: str, header: Sequence[str], reads: Sequence[str], delimiter: str) -> str:
     """That the first row names no column as the task needs it, and what may be the matter."""
-    said = ", ".join(cell if len(cell) <= LONGEST_NAME else f"{cell[:LONGEST_NAME]}..." for cell in header)
-    other = [mark for mark in MARKS if mark != delimiter and mark in header[0]] if len(header) == 1 else []
-    if close := get_close_matches(name, header, n=1):
-        hint = f"did you mean '{close[0]}'? Rename one of the two"
-    elif other:
-        hint = f"if {MARKS[other[0]]} separate its columns, add delimiter: {other[0]!r} under source in the task's yaml"
+    header_text = ", ".join(cell if len(cell) <= LONGEST_NAME else f"{cell[:LONGEST_NAME]}..." for cell in header)
+    marks = [mark for mark in MARKS if mark != delimiter and mark in header[0]] if len(header) == 1 else []
+    if close_names := get_close_matches(name, header, n=1):
+        hint = f"did you mean '{close_names[0]}'? Rename one of the two"
+    elif marks:
+        hint = f"if {MARKS[marks[0]]} separate its columns, add delimiter: {marks[0]!r} under source in the task's yaml"
     else:
         hint = f"if the file has none, add names: [{', '.join(reads)}] under source in the task's yaml, in its order"
-    return f"the header has no '{name}' ({said}); {hint}"
+    return f"the header has no '{name}' ({header_text}); {hint}"
 
 
 def rows(path: Path, delimiter: str, quoted: bool, each: Each) -> Iterator[tuple[str, list[str]]]:
@@ -88,23 +93,23 @@ def rows(path: Path, delimiter: str, quoted: bool, each: Each) -> Iterator[tuple
     reader = csv.reader(texts(), delimiter=delimiter, strict=True)
     csv.field_size_limit(1_000_000)
     while True:
-        before = len(places)
+        row_start = len(places)
         with each():
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                raise DataError(f"{places[before]}: not a row of a table ({error})") from None
+                raise DataError(f"{places[row_start]}: not a row of a table ({error})") from None
             if cells:
-                yield places[before], cells
+                yield places[row_start], cells
 
 
 def cell_value(values: Mapping[str, Mapping[str, str]] | None, name: str, cell: str, where: str) -> str:
     """What a cell stands for."""
-    known = (values or {}).get(name)
-    if known is None:
+    meanings = (values or {}).get(name)
+    if meanings is None:
         return cell
-    if cell not in known:
-        raise DataError(f"{where}: '{cell}' in column '{name}'; one of: {', '.join(known)}")
-    return known[cell]
+    if cell not in meanings:
+        raise DataError(f"{where}: '{cell}' in column '{name}'; one of: {', '.join(meanings)}")
+    return meanings[cell]

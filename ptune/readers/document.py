@@ -44,24 +44,24 @@ class Scanner:
 
     def elements(self, key: str | None, where: str) -> Iterator[Any]:
         """See the function."""
-        found, names = False, []
+        has_array, names = False, []
         if key is None and self.next() == "[":
-            found = True
+            has_array = True
             yield from self.array()
         elif key is not None and self.next() == "{":
             for name in self.keys():
                 names.append(name)
                 if name == key and self.next() == "[":
-                    found = True
+                    has_array = True
                     yield from self.array()
                 elif name == key:
                     raise DataError(f"{where}.{key}: {json_type(self.value())} where a list is needed")
                 else:
                     self.value()
         else:
-            wanted = "an array of objects" if key is None else f"an object with '{key}'"
-            raise DataError(f"{where}: {json_type(self.value())} where {wanted} is needed")
-        if not found:
+            expected = "an array of objects" if key is None else f"an object with '{key}'"
+            raise DataError(f"{where}: {json_type(self.value())} where {expected} is needed")
+        if not has_array:
             raise DataError(f"{where}: no '{key}' among its keys: {', '.join(repr(name) for name in names[:9])}")
         if self.next():
             raise self.error("Extra data")
@@ -153,8 +153,10 @@ def load(path: Path) -> Any:
         return json.loads(decoded)
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}: not JSON ({error.msg}, character {error.pos + 1} of {len(decoded)})"
-        cut = error.msg.startswith("Unterminated string") or not decoded[error.pos :].strip()
-        raise UnreadableError(place + ("; the file ends too early: is its download complete?" if cut else "")) from None
+        is_cut_off = error.msg.startswith("Unterminated string") or not decoded[error.pos :].strip()
+        raise UnreadableError(
+            place + ("; the file ends too early: is its download complete?" if is_cut_off else "")
+        ) from None
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, nesting without an end
         raise UnreadableError(f"{path}: not JSON ({error})") from None
 

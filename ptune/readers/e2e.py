@@ -20,7 +20,7 @@ def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Reco
     DataError where a row is none of the table, or its mr no attributes.
     """
     columns = {"mr": "mr", "ref": "ref"}
-    found: dict[str, Record] = {}
+    mr_records: dict[str, Record] = {}
     for where, values, _ in delimited.read(path, ",", quoted=True, columns=columns, each=each):
         with each():
             mr, ref = values["mr"], values["ref"]
@@ -29,26 +29,26 @@ def read(path: Path, joined: bool = False, each: Each = strict) -> Iterator[Reco
             record = Record(where, {"table": linearized(mr, where), "mr": mr, "refs": [ref]})
             if not joined:
                 yield record
-            elif mr in found:
-                found[mr].values["refs"].append(ref)
+            elif mr in mr_records:
+                mr_records[mr].values["refs"].append(ref)
             else:
-                found[mr] = record
-    yield from found.values()
+                mr_records[mr] = record
+    yield from mr_records.values()
 
 
 def linearized(mr: str, where: str) -> str:
     """Attributes as a line of text. Raises DataError for something else."""
     pairs = [pair_of(part) for part in mr.split("]")[:-1]]
-    known = all(name and value and "[" not in value for name, value in pairs)
-    if not pairs or not known or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
+    is_complete = all(name and value and "[" not in value for name, value in pairs)
+    if not pairs or not is_complete or re.sub(r",\s+", ", ", mr.strip()) != re.sub(r",\s+", ", ", attributes(pairs)):
         raise DataError(f"{where}: {mr[:80]!r} is not a list of attributes such as name[Aromi], eatType[pub]")
     return " | ".join(f"{NAMES.get(name, name)} : {value}" for name, value in pairs)
 
 
 def pair_of(part: str) -> tuple[str, str]:
     """Name and value of what stands before a closing bracket."""
-    before, _, value = part.partition("[")
-    return before.rpartition(",")[2].strip(), value
+    name_part, _, value = part.partition("[")
+    return name_part.rpartition(",")[2].strip(), value
 
 
 def attributes(pairs: Sequence[tuple[str, str]]) -> str:

@@ -23,27 +23,29 @@ def read(
 
     Raises DataError for a relation that relations.jsonl has not, or has without a template of [X] and [Y].
     """
-    known, place = describe_relations(path), companion_files(path)[0]
-    if unknown := [name for name in relations or () if name not in known]:
-        raise DataError(f"{place}: no relation '{unknown[0]}'; {nearest(unknown[0], known)}")
+    relation_data, place = describe_relations(path), companion_files(path)[0]
+    if unknown_names := [name for name in relations or () if name not in relation_data]:
+        raise DataError(f"{place}: no relation '{unknown_names[0]}'; {nearest(unknown_names[0], relation_data)}")
     for file in [path] if path.is_file() else files(path, split):
         name = file.name.partition(".")[0] if split is None else file.parent.name
-        if relations is not None and name in known and name not in relations:
+        if relations is not None and name in relation_data and name not in relations:
             continue
         with each("relations"):
             for record in jsonl.read(file, each=each):
                 with each():
                     relation = record.values.get("predicate_id", name)
-                    if not isinstance(relation, str) or relation not in known:
-                        near = nearest(relation, known)
-                        raise DataError(f"{record.where}: {place} has no relation '{relation}'; {near}")
+                    if not isinstance(relation, str) or relation not in relation_data:
+                        suggestion = nearest(relation, relation_data)
+                        raise DataError(f"{record.where}: {place} has no relation '{relation}'; {suggestion}")
                     if relations is None or relation in relations:
-                        yield Record(record.where, {**record.values, **known[relation], "predicate_id": relation})
+                        yield Record(
+                            record.where, {**record.values, **relation_data[relation], "predicate_id": relation}
+                        )
 
 
 def describe_relations(path: Path) -> dict[str, dict[str, str]]:
     """What relations.jsonl tells of each relation: its template, its label and its type."""
-    found: dict[str, dict[str, str]] = {}
+    descriptions: dict[str, dict[str, str]] = {}
     for record in jsonl.read(companion_files(path)[0]):
         relation, template = (record.values.get(name) for name in ("relation", "template"))
         if not isinstance(relation, str) or not isinstance(template, str):
@@ -52,14 +54,14 @@ def describe_relations(path: Path) -> dict[str, dict[str, str]]:
             raise DataError(
                 f"{record.where}: {template!r} must contain [X] (the subject) and [Y] (the object) once each"
             )
-        found[relation] = {name: str(record.values.get(name, "")) for name in TOLD}
-    return found
+        descriptions[relation] = {name: str(record.values.get(name, "")) for name in TOLD}
+    return descriptions
 
 
 def files(path: Path, split: str | None) -> list[Path]:
     """The files of a folder's relations, in the order of their names."""
-    found = path.glob("*.jsonl" if split is None else f"*/{split}.jsonl")
-    return sorted((file for file in found if file.name != RELATIONS), key=Path.as_posix)
+    paths = path.glob("*.jsonl" if split is None else f"*/{split}.jsonl")
+    return sorted((file for file in paths if file.name != RELATIONS), key=Path.as_posix)
 
 
 def inside(path: Path) -> list[Path]:
@@ -70,7 +72,7 @@ def inside(path: Path) -> list[Path]:
 def companion_files(path: Path) -> list[Path]:
     """relations.jsonl. Raises DataError where it is neither in the folder nor in one of the two above."""
     folder = path.parent if path.is_file() else path
-    for above in (folder, *folder.parents[:2]):
-        if (above / RELATIONS).is_file():
-            return [above / RELATIONS]
+    for parent in (folder, *folder.parents[:2]):
+        if (parent / RELATIONS).is_file():
+            return [parent / RELATIONS]
     raise DataError(f"{path}: no {RELATIONS} there or in the two folders above; it has the relations' templates")

@@ -48,24 +48,24 @@ def read(
 
 def inside(path: Path) -> list[Path]:
     """The files below a folder that `read` reads, in the order of their names. Raises DataError where it has none."""
-    found = sorted((file for file in path.rglob("*gold_conll") if file.is_file()), key=Path.as_posix)
-    if not found:
+    paths = sorted((file for file in path.rglob("*gold_conll") if file.is_file()), key=Path.as_posix)
+    if not paths:
         raise DataError(
             f"{path}: no *_gold_conll files in it; CoNLL-2012's script skeleton2conll.sh makes them from "
             "its *_gold_skel "
             "files and OntoNotes"
         )
-    return found
+    return paths
 
 
 def sentences(path: Path) -> Iterator[list[tuple[str, str]]]:
     """The lines of each sentence of a file: those between blank ones, all within a document."""
     block: list[tuple[str, str]] = []
-    opened = ""  # the place where the document begins
+    document_start = ""  # the place where the document begins
     for where, text in lines(path):
-        marks = text.startswith((BEGIN, END))
-        if text.strip(" \t") and not marks:
-            if not opened:
+        is_mark = text.startswith((BEGIN, END))
+        if text.strip(" \t") and not is_mark:
+            if not document_start:
                 raise UnreadableError(
                     f"{where}: a token outside a document; '{BEGIN} (NAME); part NNN' must come first"
                 )
@@ -74,16 +74,16 @@ def sentences(path: Path) -> Iterator[list[tuple[str, str]]]:
         if block:
             yield block
             block = []
-        if marks:
-            if text.startswith(BEGIN) == bool(opened):
+        if is_mark:
+            if text.startswith(BEGIN) == bool(document_start):
                 raise UnreadableError(
-                    f"{where}: a document begins before the one at {opened} has its '{END}'"
-                    if opened
+                    f"{where}: a document begins before the one at {document_start} has its '{END}'"
+                    if document_start
                     else f"{where}: '{END}' of a document that has not begun"
                 )
-            opened = "" if opened else where
-    if opened:
-        raise UnreadableError(f"{opened}: a document without its '{END}'; is the file cut short?")
+            document_start = "" if document_start else where
+    if document_start:
+        raise UnreadableError(f"{document_start}: a document without its '{END}'; is the file cut short?")
 
 
 def genre(text: str) -> str:
@@ -96,9 +96,9 @@ def check_columns(rows: list[Row]) -> list[Row]:
     for index, (where, cells) in enumerate(rows):
         if len(cells) < FEWEST:
             raise DataError(f"{where}: {len(cells)} columns where at least {FEWEST} are needed")
-        usual = len(rows[index - 1].cells) if index else len(cells)
-        if len(cells) != usual:
-            raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {usual}")
+        expected = len(rows[index - 1].cells) if index else len(cells)
+        if len(cells) != expected:
+            raise DataError(f"{where}: {len(cells)} columns where the sentence's other lines have {expected}")
         if not cells[WORD]:
             raise DataError(f"{where}: nothing in column {WORD + 1} (word)")
     return rows

@@ -24,14 +24,14 @@ def files(paths: Sequence[Path], where: str, columns: Mapping[str, str], each: E
             if path.suffix == ".parquet":
                 pq.read_schema(path)
         except (pa.ArrowInvalid, OSError) as error:
-            said = str(error).splitlines()[0]
-            raise UnreadableError(f"{path}: not parquet ({said}); is its download complete?") from None
+            reason = str(error).splitlines()[0]
+            raise UnreadableError(f"{path}: not parquet ({reason}); is its download complete?") from None
     load = datasets.Dataset.from_parquet if paths[0].suffix == ".parquet" else datasets.Dataset.from_json
     try:
         dataset = load([str(path) for path in paths])
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError) as error:
-        said = str(error.__cause__ or error).splitlines()[0]
-        raise UnreadableError(f"{paths[0].parent}: cannot be read ({said}); is its download complete?") from None
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UnreadableError(f"{paths[0].parent}: cannot be read ({reason}); is its download complete?") from None
     yield from read(dataset, where, columns, each)
 
 
@@ -41,18 +41,18 @@ def read(dataset: datasets.Dataset, where: str, columns: Mapping[str, str], each
     columns: our name -> the data set's; others keep their name, where it is not one of ours. Raises DataError for a
     column that is not there.
     """
-    for ours, theirs in columns.items():
-        if theirs not in dataset.features:
-            raise UnreadableError(f"{where}: no column '{theirs}' for '{ours}'; {nearest(theirs, dataset.features)}")
-    renamed = {theirs: ours for ours, theirs in columns.items()}
+    for name, column in columns.items():
+        if column not in dataset.features:
+            raise UnreadableError(f"{where}: no column '{column}' for '{name}'; {nearest(column, dataset.features)}")
+    new_names = {column: name for name, column in columns.items()}
     names = {name: _class_names(feature) for name, feature in dataset.features.items()}
     for index, row in enumerate(whole(dataset, where)):
         with each("rows"):
             sound(row, f"{where} row {index}")
             values = {
-                renamed.get(name, name): _named(value, names[name], f"{where} row {index}")
+                new_names.get(name, name): _named(value, names[name], f"{where} row {index}")
                 for name, value in row.items()
-                if name in renamed or name not in columns
+                if name in new_names or name not in columns
             }
             yield Record(f"{where} row {index}", values)
 

@@ -20,9 +20,9 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
         if not text.strip(" \t"):
             continue
         with each("lines"):
-            left, bar, right = text.rpartition(BAR)
-            index, *tokens = cells(left) or [""]
-            tags = cells(right)
+            words_text, bar, tags_text = text.rpartition(BAR)
+            index, *tokens = cells(words_text) or [""]
+            tags = cells(tags_text)
             if not bar or not tokens:
                 raise DataError(f"{where}: no 'index words {BAR} tags': {text[:60]!r}")
             if not (index.isascii() and index.isdigit() and len(index) < 8 and int(index) < len(tokens)):

@@ -19,15 +19,15 @@ def read(
 
     columns: our name -> the file's; others keep theirs, or, with `only`, are let go.
     """
-    renamed = {theirs: ours for ours, theirs in (columns or {}).items()}
+    new_names = {column: name for name, column in (columns or {}).items()}
     for where, text in lines(path):
         if not text.strip():
             continue
         with each("lines"):
             values = parse(text, where)
             if only:
-                values = {name: value for name, value in values.items() if name in renamed}
-            yield Record(where, {renamed.get(name, name): value for name, value in values.items()})
+                values = {name: value for name, value in values.items() if name in new_names}
+            yield Record(where, {new_names.get(name, name): value for name, value in values.items()})
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def member(node: Any, key: str, kind: type | tuple[type, ...], where: str) -> An
         raise DataError(f"{where}: no '{key}'")
     value = node[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        wanted = {"list": "a list", "str": "a text", "int": "a number", "dict": "an object"}
-        kinds = " or ".join(wanted[one.__name__] for one in (kind if isinstance(kind, tuple) else (kind,)))
+        kind_names = {"list": "a list", "str": "a text", "int": "a number", "dict": "an object"}
+        kinds = " or ".join(kind_names[option.__name__] for option in (kind if isinstance(kind, tuple) else (kind,)))
         raise DataError(f"{where}: '{key}' is a {type(value).__name__} where {kinds} is needed")
     return value

@@ -31,13 +31,13 @@ def line_records(line: dict[str, Any], where: str, each: Each = strict) -> Itera
 
 def question_records(question: Any, paragraph: str, number: int, where: str, each: Each) -> Iterator[Record]:
     """The records of one question on a paragraph of that number."""
-    asked, own = member(question, "question", str, where), member(question, "idx", int, where)
+    question_text, question_id = member(question, "question", str, where), member(question, "idx", int, where)
     for a, answer in enumerate(member(question, "answers", list, where)):
         place = f"{where}.answers[{a}]"
         with each():
-            idx = {"paragraph": number, "question": own, "answer": member(answer, "idx", int, place)}
-            said = member(answer, "text", str, place)
-            values = {"paragraph": paragraph, "question": asked, "answer": said, "idx": idx}
+            idx = {"paragraph": number, "question": question_id, "answer": member(answer, "idx", int, place)}
+            answer_text = member(answer, "text", str, place)
+            values = {"paragraph": paragraph, "question": question_text, "answer": answer_text, "idx": idx}
             yield Record(place, {**values, "label": answer["label"]} if "label" in answer else values)
 
 

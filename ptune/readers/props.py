@@ -39,24 +39,24 @@ def read(path: Path, word: int = 0, predicate: int = 5, each: Each = strict) -> 
         if ".props" in file.name and not words_files:  # a lenient reading goes on: the brackets can be wrong, too
             alone(file, each)
             continue
-        cells, theirs = Cells(), Cells()
+        cells, words_cells = Cells(), Cells()
         for block, words in paired_lines(file) if ".props" in file.name else ((block, None) for block in blocks(file)):
             with each("sentences"):
                 rows = cells.rows(block)
-                found = wide(rows, word, predicate) if words is None else narrow(rows, theirs.rows(words))
-                yield from propositions(found, each)
+                sentence = wide(rows, word, predicate) if words is None else narrow(rows, words_cells.rows(words))
+                yield from propositions(sentence, each)
 
 
 def inside(path: Path) -> list[Path]:
     """The props files in a folder, in the order of their sections. Raises DataError for none, or one twice."""
-    found: dict[str, Path] = {}
+    files_by_name: dict[str, Path] = {}
     for file in sorted(file for file in path.iterdir() if file.name.removesuffix(".gz").endswith(".props")):
-        other = found.setdefault(file.name.removesuffix(".gz"), file)
-        if other != file:
-            raise DataError(f"{file}: is there beside {other.name}; keep only one of the two")
-    if not found:
+        first_file = files_by_name.setdefault(file.name.removesuffix(".gz"), file)
+        if first_file != file:
+            raise DataError(f"{file}: is there beside {first_file.name}; keep only one of the two")
+    if not files_by_name:
         raise DataError(f"{path}: no file in it whose name ends in .props or .props.gz")
-    return list(found.values())
+    return list(files_by_name.values())
 
 
 def alone(path: Path, each: Each) -> None:
@@ -97,9 +97,9 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
     """The sentence of lines with everything."""
     for where, cells in rows:
         if len(cells) <= max(word, predicate):
-            least, everywhere = max(word, predicate) + 1, max(len(row.cells) for row in rows) == len(cells)
-            hint = "; task.source.word and .predicate say which are read, counted from 0" if everywhere else ""
-            raise DataError(f"{where}: {len(cells)} columns where at least {least} are needed{hint}")
+            needed, in_all_rows = max(word, predicate) + 1, max(len(row.cells) for row in rows) == len(cells)
+            hint = "; task.source.word and .predicate say which are read, counted from 0" if in_all_rows else ""
+            raise DataError(f"{where}: {len(cells)} columns where at least {needed} are needed{hint}")
         for name, column in (("word", word), ("predicate", predicate)):
             if not cells[column]:
                 raise DataError(f"{where}: nothing in column {column + 1} ({name})")
@@ -113,17 +113,19 @@ def wide(rows: Sequence[Row], word: int, predicate: int) -> Sentence:
 
 def paired_lines(path: Path) -> Iterator[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
     """The lines of each sentence of a props file, with those of its words file."""
-    words = words_of(path)
-    theirs = blocks(words)
-    for ours in blocks(path):
-        same = next(theirs, None)
-        if same is None:
-            raise UnreadableError(f"{ours[0][0]}: {words} ends before this sentence")
-        if len(same) != len(ours):  # what follows would be of different sentences
-            raise UnreadableError(f"{ours[0][0]}: {len(ours)} lines of props, but {len(same)} words at {same[0][0]}")
-        yield ours, same
-    if extra := next(theirs, None):
-        raise UnreadableError(f"{extra[0][0]}: {path} ends before this sentence")
+    words_path = words_of(path)
+    words_blocks = blocks(words_path)
+    for props in blocks(path):
+        words = next(words_blocks, None)
+        if words is None:
+            raise UnreadableError(f"{props[0][0]}: {words_path} ends before this sentence")
+        if len(words) != len(props):  # what follows would be of different sentences
+            raise UnreadableError(
+                f"{props[0][0]}: {len(props)} lines of props, but {len(words)} words at {words[0][0]}"
+            )
+        yield props, words
+    if extra_block := next(words_blocks, None):
+        raise UnreadableError(f"{extra_block[0][0]}: {path} ends before this sentence")
 
 
 def narrow(rows: Sequence[Row], words: Sequence[Row]) -> Sentence:
@@ -145,13 +147,13 @@ def narrow(rows: Sequence[Row], words: Sequence[Row]) -> Sentence:
 def propositions(sentence: Sentence, each: Each = strict) -> Iterator[Record]:
     """A record for each predicate of a sentence."""
     predicates = [index for index, lemma in enumerate(sentence.lemmas) if lemma != "-"]
-    ((usual, _),) = Counter(len(cells) for cells in sentence.brackets).most_common(1)
+    ((width, _),) = Counter(len(cells) for cells in sentence.brackets).most_common(1)
     for row, cells in zip(sentence.rows, sentence.brackets, strict=True):
-        if len(cells) != usual:
-            raise DataError(f"{row.where}: {len(cells)} bracket columns where the sentence's other lines have {usual}")
-    if usual != len(predicates):
+        if len(cells) != width:
+            raise DataError(f"{row.where}: {len(cells)} bracket columns where the sentence's other lines have {width}")
+    if width != len(predicates):
         raise DataError(
-            f"{sentence.rows[0].where}: {usual} bracket columns where the sentence has {len(predicates)} predicates"
+            f"{sentence.rows[0].where}: {width} bracket columns where the sentence has {len(predicates)} predicates"
         )
     for column, predicate in enumerate(predicates):
         with each():
@@ -163,22 +165,22 @@ def propositions(sentence: Sentence, each: Each = strict) -> Iterator[Record]:
 def bio(cells: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """One predicate's brackets as BIO tags. Raises DataError where they do not match."""
     tags: list[str] = []
-    role, opened = "", ""
+    role, opening_place = "", ""
     for cell, row in zip(cells, rows, strict=True):
         match = CELL.fullmatch(cell)
         if not match:
             raise DataError(f"{row.where}: '{cell}' is not a bracket; use *, (A0*, *) or (A0*)")
         if match[1] and role:
-            raise DataError(f"{row.where}: '{cell}' opens a span inside the one opened at {opened}")
+            raise DataError(f"{row.where}: '{cell}' opens a span inside the one opened at {opening_place}")
         tags.append(f"B-{match[1]}" if match[1] else f"I-{role}" if role else "O")
         if match[1]:
-            role, opened = match[1], row.where
+            role, opening_place = match[1], row.where
         if match[2]:
             if not role:
                 raise DataError(f"{row.where}: '{cell}' closes a span that nothing opened")
             role = ""
     if role:
-        raise DataError(f"{opened}: '({role}' is not closed before the sentence ends")
+        raise DataError(f"{opening_place}: '({role}' is not closed before the sentence ends")
     return tags
 
 
@@ -186,8 +188,8 @@ def brackets(tags: Sequence[str]) -> list[str]:
     """BIO tags as one predicate's brackets: what `bio` reads."""
     cells = []
     for index, tag in enumerate(tags):
-        after = tags[index + 1] if index + 1 < len(tags) else "O"
-        opens = f"({tag[2:]}" if tag[0] == "B" else ""
-        closes = ")" if tag != "O" and after[0] != "I" else ""
-        cells.append(f"{opens}*{closes}")
+        next_tag = tags[index + 1] if index + 1 < len(tags) else "O"
+        opening = f"({tag[2:]}" if tag[0] == "B" else ""
+        closing = ")" if tag != "O" and next_tag[0] != "I" else ""
+        cells.append(f"{opening}*{closing}")
     return cells

@@ -40,13 +40,13 @@ def line_records(line: dict[str, Any], where: str, each: Each = strict) -> Itera
         for key, value in (("text", text[start:end]), ("start", start), ("end", end)):
             spans[key].append(value)
     for q, query in enumerate(member(line, "qas", list, where)):
-        here = f"{where}: qas[{q}]"
+        place = f"{where}: qas[{q}]"
         with each("queries"):
-            values = {"passage": text, "query": member(query, "query", str, here), "entity_spans": spans}
-            values["idx"] = {"passage": name(line, where), "query": name(query, here)}
+            values = {"passage": text, "query": member(query, "query", str, place), "entity_spans": spans}
+            values["idx"] = {"passage": name(line, where), "query": name(query, place)}
             if "answers" in query:
-                values["answers"] = answers(query, text, here)
-            yield Record(here, values)
+                values["answers"] = answers(query, text, place)
+            yield Record(place, values)
 
 
 def name(node: Any, where: str) -> Any:
@@ -67,25 +67,29 @@ def extent(node: Any, text: str, where: str) -> tuple[int, int]:
 
 def answers(query: Any, text: str, where: str) -> list[str]:
     """The texts of a query's answers. Raises DataError for one that does not stand where it is said to."""
-    found = []
+    texts = []
     for i, answer in enumerate(member(query, "answers", list, where)):
         place = f"{where}.answers[{i}]"
-        said = member(answer, "text", str, place)
+        answer_text = member(answer, "text", str, place)
         start, end = extent(answer, text, place)
-        if text[start:end] != said:
-            near = text.find(said, max(start - 2, 0), end + 2)
-            last = near + len(said) - 1
-            off = f"'start' is off by {start - near:+d}" if near != start else f"'end' is off by {end - 1 - last:+d}"
-            cure = f"it is at {near} to {last} ({off})" if near >= 0 else "it is elsewhere"
-            if said not in text:
-                cure = "it is nowhere in the passage"
-            raise DataError(
-                f"{place}: the answer {said!r} is not at characters {start} to {end - 1}, which hold "
-                f"{text[start:end]!r}; "
-                f"{cure}; 'end' is a mention's last character"
+        if text[start:end] != answer_text:
+            nearest_start = text.find(answer_text, max(start - 2, 0), end + 2)
+            last = nearest_start + len(answer_text) - 1
+            offset_hint = (
+                f"'start' is off by {start - nearest_start:+d}"
+                if nearest_start != start
+                else f"'end' is off by {end - 1 - last:+d}"
             )
-        found.append(said)
-    return found
+            hint = f"it is at {nearest_start} to {last} ({offset_hint})" if nearest_start >= 0 else "it is elsewhere"
+            if answer_text not in text:
+                hint = "it is nowhere in the passage"
+            raise DataError(
+                f"{place}: the answer {answer_text!r} is not at characters {start} to {end - 1}, which hold "
+                f"{text[start:end]!r}; "
+                f"{hint}; 'end' is a mention's last character"
+            )
+        texts.append(answer_text)
+    return texts
 
 
 def nested(line: dict[str, Any]) -> bool:

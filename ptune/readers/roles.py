@@ -41,8 +41,8 @@ def records_at(path: Path, word: int, predicate: int, without: Sequence[str], ea
         return gold_conll.read(path, "roles", without, each)
     if ".props" in path.name:
         return props.read(path, each=each)
-    first = next((text for _, text in lines(path) if text.strip(" \t")), "")
-    return indexed.read(path, each) if f" {indexed.BAR} " in first else props.read(path, word, predicate, each)
+    first_line = next((text for _, text in lines(path) if text.strip(" \t")), "")
+    return indexed.read(path, each) if f" {indexed.BAR} " in first_line else props.read(path, word, predicate, each)
 
 
 def inside(path: Path) -> list[Path]:
@@ -58,5 +58,5 @@ def companion_files(path: Path) -> list[Path]:
 def retagged(tag: str, renamed: Mapping[str, str]) -> str:
     """A tag with its role by its other name."""
     match = TAG.fullmatch(tag)
-    begins = next((begins for begins in renamed if match and match[2].startswith(begins)), None)
-    return f"{match[1]}{renamed[begins]}{match[2].removeprefix(begins)}" if match and begins else tag
+    prefix = next((prefix for prefix in renamed if match and match[2].startswith(prefix)), None)
+    return f"{match[1]}{renamed[prefix]}{match[2].removeprefix(prefix)}" if match and prefix else tag

@@ -17,14 +17,14 @@ def read(path: Path, each: Each = strict) -> Iterator[Record]:
     Questions on one paragraph share its text; `answers` is left out where the file has none. Raises DataError, which
     names the place, for a file that is not SQuAD's json.
     """
-    seen: dict[str, str] = {}
+    first_places: dict[str, str] = {}
     for a, article in enumerate(elements(path, "data")):
         where = f"{path}: data[{a}]"
         with each("articles"):
             for p, paragraph in enumerate(member(article, "paragraphs", list, where)):
                 with each("paragraphs"):
                     yield from paragraph_records(
-                        paragraph, article.get("title", ""), f"{where}.paragraphs[{p}]", seen, each
+                        paragraph, article.get("title", ""), f"{where}.paragraphs[{p}]", first_places, each
                     )
 
 
@@ -32,16 +32,16 @@ def paragraph_records(paragraph: Any, title: Any, where: str, seen: dict[str, st
     """The records of one paragraph; seen: the place of every id so far."""
     context = text(paragraph, "context", where)
     for q, question in enumerate(member(paragraph, "qas", list, where)):
-        here = f"{where}.qas[{q}]"
+        place = f"{where}.qas[{q}]"
         with each("questions"):
-            values: dict[str, Any] = {"id": text(question, "id", here), "title": title, "context": context}
-            values["question"] = text(question, "question", here)
+            values: dict[str, Any] = {"id": text(question, "id", place), "title": title, "context": context}
+            values["question"] = text(question, "question", place)
             if values["id"] in seen:
-                raise DataError(f"{here}: duplicate id {values['id']}, first used at {seen[values['id']]}")
-            seen[values["id"]] = here.partition(": ")[2]
+                raise DataError(f"{place}: duplicate id {values['id']}, first used at {seen[values['id']]}")
+            seen[values["id"]] = place.partition(": ")[2]
             if "answers" in question:
-                values["answers"] = answers(question, here)
-            yield Record(here, values)
+                values["answers"] = answers(question, place)
+            yield Record(place, values)
 
 
 def member(node: Any, key: str, kind: type, where: str) -> Any:
@@ -52,8 +52,8 @@ def member(node: Any, key: str, kind: type, where: str) -> Any:
         raise DataError(f"{where}: no '{key}'; is this a file of SQuAD?")
     value = node[key]
     if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = {"list": "list", "str": "text", "int": "number"}[kind.__name__]
-        raise DataError(f"{where}.{key}: a {type(value).__name__} where a {wanted} is needed")
+        kind_name = {"list": "list", "str": "text", "int": "number"}[kind.__name__]
+        raise DataError(f"{where}.{key}: a {type(value).__name__} where a {kind_name} is needed")
     return value
 
 
@@ -66,8 +66,10 @@ def text(node: Any, key: str, where: str) -> str:
 
 def answers(question: Any, where: str) -> dict[str, list[Any]]:
     """The answers of a question, by key instead of by answer. Raises DataError."""
-    each = member(question, "answers", list, where)
+    entries = member(question, "answers", list, where)
     return {
-        "text": [text(answer, "text", f"{where}.answers[{i}]") for i, answer in enumerate(each)],
-        "answer_start": [member(answer, "answer_start", int, f"{where}.answers[{i}]") for i, answer in enumerate(each)],
+        "text": [text(answer, "text", f"{where}.answers[{i}]") for i, answer in enumerate(entries)],
+        "answer_start": [
+            member(answer, "answer_start", int, f"{where}.answers[{i}]") for i, answer in enumerate(entries)
+        ],
     }

@@ -31,20 +31,20 @@ def read(path: Path, joined: bool = False, spaces: bool = False, each: Each = st
                 yield Record(where, values)
                 continue
             refs = list(texts(entry, where, each))
-            for chosen in [refs] if joined and refs else [[ref] for ref in refs]:
-                yield Record(where, {**values, "refs": chosen})
+            for record_refs in [refs] if joined and refs else [[ref] for ref in refs]:
+                yield Record(where, {**values, "refs": record_refs})
 
 
 def texts(entry: Any, where: str, each: Each) -> Iterator[str]:
     """The good texts of an entry."""
-    for number, one in enumerate(member(entry, "lexicalisations", list, where)):
-        here = f"{where}.lexicalisations[{number}]"
+    for number, lexicalization in enumerate(member(entry, "lexicalisations", list, where)):
+        place = f"{where}.lexicalisations[{number}]"
         with each("texts"):
-            found = text(one, "lex", here)
-            if not found.strip():
-                raise DataError(f"{here}: nothing in 'lex'; each needs a text")
-            if one.get("comment", "good") == "good":
-                yield found
+            lex = text(lexicalization, "lex", place)
+            if not lex.strip():
+                raise DataError(f"{place}: nothing in 'lex'; each needs a text")
+            if lexicalization.get("comment", "good") == "good":
+                yield lex
 
 
 def linearized(entry: Any, where: str, spaces: bool) -> str:

@@ -142,8 +142,8 @@ class Template(ABC):
         Behind what an encoder-decoder's texts begin with, as BART's `<s>`.
         """
         assert self.tokens.end_id is not None
-        written = (*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id)[: self.longest]
-        return (*self.tokens.opening, *written)
+        output_ids = (*self.tokens.encode(text, lead=self.tokens.causal), self.tokens.end_id)[: self.longest]
+        return (*self.tokens.opening, *output_ids)
 
     def context(self, text: str, segment: int, lead: bool = False) -> Part:
         """The windowed field; questions that follow one another on the same text share its tokens."""
@@ -176,25 +176,29 @@ class Template(ABC):
         `draw` is where templates that sample (demonstrations) take their randomness from.
         """
         frame = self.tokens.frames[parts.segments]
-        fixed = sum(len(p.ids) for p in parts.parts if p.kind in ("literal", "mask")) + len(self.closing)
-        budget = max(max_len - len(frame) - fixed, 1)
+        fixed_length = sum(len(p.ids) for p in parts.parts if p.kind in ("literal", "mask")) + len(self.closing)
+        budget = max(max_len - len(frame) - fixed_length, 1)
         if self.windows is not None:
             return self._spans(parts, self.windows, budget)
-        words = next((i for i, part in enumerate(parts.parts) if part.kind == "words"), None)
-        if words is not None:
-            part = parts.parts[words]
+        words_index = next((i for i, part in enumerate(parts.parts) if part.kind == "words"), None)
+        if words_index is not None:
+            part = parts.parts[words_index]
             pieces = shorten(parts.parts, max(budget // 2, budget - len(part.ids)))  # the texts, in every window
-            beside = sum(len(piece.ids) for piece in pieces if piece.kind == "text")
-            cut = beside < sum(len(piece.ids) for piece in parts.parts if piece.kind == "text")
+            text_length = sum(len(piece.ids) for piece in pieces if piece.kind == "text")
+            is_cut = text_length < sum(len(piece.ids) for piece in parts.parts if piece.kind == "text")
             return [
                 self._assemble(
-                    parts, [window if i == words else p for i, p in enumerate(pieces)], start, first, cut or left
+                    parts,
+                    [window if i == words_index else p for i, p in enumerate(pieces)],
+                    start,
+                    first,
+                    is_cut or is_shortened,
                 )
-                for window, start, first, left in self._windows(part, max(budget - beside, 1))
+                for window, start, first, is_shortened in self._windows(part, max(budget - text_length, 1))
             ]
-        short = shorten(parts.parts, budget)
-        cut = sum(len(part.ids) for part in short) < sum(len(part.ids) for part in parts.parts)
-        return [self._assemble(parts, short, 0, 0, cut)]
+        shortened = shorten(parts.parts, budget)
+        is_cut = sum(len(part.ids) for part in shortened) < sum(len(part.ids) for part in parts.parts)
+        return [self._assemble(parts, shortened, 0, 0, is_cut)]
 
     def _windows(self, part: Part, budget: int) -> Iterator[tuple[Part, int, int, bool]]:
         """(window, first word it reads, how many leading words are context only, whether words or the end of one are
@@ -204,27 +208,35 @@ class Template(ABC):
         one longer than half a window the beginning.
         """
         ends = [*part.starts[1:], len(part.ids)]
-        marked = next((i for i, lead in enumerate(part.leads) if lead), None)
-        told: list[int] = []
-        if marked is not None:
-            told, lead = list(part.ids[part.starts[marked] : ends[marked]]), part.leads[marked]
-            told = told[: max(budget // 2 - lead, lead)] + told[-lead:] if len(told) > budget // 2 else told
+        marked_index = next((i for i, lead in enumerate(part.leads) if lead), None)
+        marked_ids: list[int] = []
+        if marked_index is not None:
+            marked_ids, lead = list(part.ids[part.starts[marked_index] : ends[marked_index]]), part.leads[marked_index]
+            marked_ids = (
+                marked_ids[: max(budget // 2 - lead, lead)] + marked_ids[-lead:]
+                if len(marked_ids) > budget // 2
+                else marked_ids
+            )
         word, begin = 0, 0
         while True:
             first, last = widest_window(part.starts, ends, begin, word, budget)
-            apart = marked is not None and not first <= marked < last
-            if apart:
-                first, last = widest_window(part.starts, ends, begin, word, max(budget - len(told), 1))
-            whole = part.ids[part.starts[first] : ends[last - 1]]
-            ids = list(whole[: budget - len(told) if apart else budget])
-            left = len(ids) < len(whole) or (last < len(ends) and self.overflow == "truncate")
+            is_outside = marked_index is not None and not first <= marked_index < last
+            if is_outside:
+                first, last = widest_window(part.starts, ends, begin, word, max(budget - len(marked_ids), 1))
+            window_ids = part.ids[part.starts[first] : ends[last - 1]]
+            ids = list(window_ids[: budget - len(marked_ids) if is_outside else budget])
+            is_shortened = len(ids) < len(window_ids) or (last < len(ends) and self.overflow == "truncate")
             starts = [part.starts[i] - part.starts[first] for i in range(first, last)]
             leads = list(part.leads[first:last])
-            if marked is not None and apart and marked < first:
-                ids, starts, leads = [*told, *ids], [0, *(len(told) + start for start in starts)], [0, *leads]
-            elif apart:
-                ids = [*ids, *told]
-            yield part._replace(ids=ids, starts=starts, leads=leads), word, len(starts) - (last - word), left
+            if marked_index is not None and is_outside and marked_index < first:
+                ids, starts, leads = (
+                    [*marked_ids, *ids],
+                    [0, *(len(marked_ids) + start for start in starts)],
+                    [0, *leads],
+                )
+            elif is_outside:
+                ids = [*ids, *marked_ids]
+            yield part._replace(ids=ids, starts=starts, leads=leads), word, len(starts) - (last - word), is_shortened
             if last == len(ends) or self.overflow == "truncate":
                 return
             word = begin = last
@@ -239,28 +251,30 @@ class Template(ABC):
         """
         limit = min(windows.limit, budget - 1)
         pieces = [p._replace(ids=p.ids[:limit]) if p.kind == "text" else p for p in parts.parts]
-        at = next(i for i, piece in enumerate(pieces) if piece.kind == "context")
-        context = pieces[at]
+        context_index = next(i for i, piece in enumerate(pieces) if piece.kind == "context")
+        context = pieces[context_index]
         assert context.offsets is not None
         size = max(budget - sum(len(piece.ids) for piece in pieces if piece.kind == "text"), 1)
         step = size - (windows.stride if windows.stride < size else size // 2)
-        firsts = range(0, max(len(context.ids) - size, 0) + step, step)
-        kept = firsts if self.overflow == "window" else firsts[:1]
-        cut = len(kept) < len(firsts) or any(len(a.ids) < len(b.ids) for a, b in zip(pieces, parts.parts, strict=True))
+        window_starts = range(0, max(len(context.ids) - size, 0) + step, step)
+        kept_starts = window_starts if self.overflow == "window" else window_starts[:1]
+        is_cut = len(kept_starts) < len(window_starts) or any(
+            len(a.ids) < len(b.ids) for a, b in zip(pieces, parts.parts, strict=True)
+        )
         answer = tokens_of(context.offsets, parts.target) if isinstance(parts.target, Extent) else None
         rows = []
-        for first in kept:
-            end = first + size
-            pieces[at] = context._replace(ids=context.ids[first:end], offsets=context.offsets[first:end])
-            row = self._assemble(parts, pieces, first, 0, cut)
-            target = None if answer is None else window_extent(answer, first, end)
-            rows.append(replace(row, target=target, offsets=pieces[at].offsets))
+        for start in kept_starts:
+            end = start + size
+            pieces[context_index] = context._replace(ids=context.ids[start:end], offsets=context.offsets[start:end])
+            row = self._assemble(parts, pieces, start, 0, is_cut)
+            target = None if answer is None else window_extent(answer, start, end)
+            rows.append(replace(row, target=target, offsets=pieces[context_index].offsets))
         return rows
 
     def _assemble(self, parts: Parts, pieces: Sequence[Part], start: int, context: int, cut: bool = False) -> Row:
         frame = self.tokens.frames[parts.segments]
         ids, types = list(frame.before), [frame.types[0]] * len(frame.before)
-        read: dict[str, Sequence[int]] = {"cls": [0]}
+        positions: dict[str, Sequence[int]] = {"cls": [0]}
         masks: list[int] = []
         slots: list[int] = []
         segment = 0
@@ -269,46 +283,48 @@ class Template(ABC):
                 ids.extend(frame.between)
                 types.extend(frame.parting(segment))
                 segment = piece.segment
-            here = len(ids)
+            base = len(ids)
             if piece.kind == "mask" and self.tokens.causal:
                 break  # it is predicted from the last token
             if piece.kind == "mask":
-                masks.extend(range(here, here + len(piece.ids)))
+                masks.extend(range(base, base + len(piece.ids)))
             elif piece.kind == "slot":
-                slots.extend(range(here, here + len(piece.ids)))
+                slots.extend(range(base, base + len(piece.ids)))
             elif piece.kind == "words":
                 places = zip(piece.starts[context:], piece.leads[context:], strict=True)
-                read["words"] = [here + offset + lead for offset, lead in places]
+                positions["words"] = [base + offset + lead for offset, lead in places]
             elif piece.kind == "context":
-                read["context"] = range(here, here + len(piece.ids))
-            for name, marked in piece.marks.items():
-                read[name] = [here + place for place in marked if place < len(piece.ids)]
+                positions["context"] = range(base, base + len(piece.ids))
+            for name, marked_places in piece.marks.items():
+                positions[name] = [base + place for place in marked_places if place < len(piece.ids)]
             ids.extend(piece.ids)
             types.extend([frame.of(segment)] * len(piece.ids))
         else:
             ids.extend(frame.after)
             types.extend([frame.after_type] * len(frame.after))
         if masks:
-            read["mask"] = masks
+            positions["mask"] = masks
         if self.tokens.causal:
             ids, types = ids or [self.tokens.start_id], types or [frame.types[0]]
             ids.extend(self.closing)
             types.extend([frame.of(segment)] * len(self.closing))
-            read["cls"] = read["mask"] = [len(ids) - 1]
+            positions["cls"] = positions["mask"] = [len(ids) - 1]
         if self.tokens.decodes:  # what the decoder is given goes by what is read of it: a mask, or anything else
-            read["cls"] = [len(ids) - 1]
-            read = {name: at for name, at in read.items() if (name == "mask") == (self.mask and bool(masks))}
+            positions["cls"] = [len(ids) - 1]
+            positions = {
+                name: indices for name, indices in positions.items() if (name == "mask") == (self.mask and bool(masks))
+            }
         if self.written is not None:  # what is generated stands behind all that is read
-            read = {}
+            positions = {}
         slots = [-1] * (parts.prompt * len(slots)) + slots  # each prompt has as many
         target = parts.target
-        if "words" in read and target is not None and not isinstance(target, int | float):
-            target = tuple(target[start : start + len(read["words"])])
+        if "words" in positions and target is not None and not isinstance(target, int | float):
+            target = tuple(target[start : start + len(positions["words"])])
         return Row(
             parts.example,
             ids,
             types,
-            read,
+            positions,
             slots,
             target,
             start,
@@ -339,10 +355,10 @@ def shorten(parts: Sequence[Part], budget: int) -> list[Part]:
     lengths = {i: len(part.ids) for i, part in enumerate(parts) if part.kind == "text"}
     excess = sum(lengths.values()) - budget
     while excess > 0:
-        order = sorted(lengths.values(), reverse=True)
-        longest = [i for i, n in lengths.items() if n == order[0]]
-        below = next((n for n in order if n < order[0]), 0)
-        step = min(order[0] - below, -(-excess // len(longest)))
+        sorted_lengths = sorted(lengths.values(), reverse=True)
+        longest = [i for i, n in lengths.items() if n == sorted_lengths[0]]
+        next_length = next((n for n in sorted_lengths if n < sorted_lengths[0]), 0)
+        step = min(sorted_lengths[0] - next_length, -(-excess // len(longest)))
         for i in sorted(longest, key=lambda i: len(parts[i].ids)):
             cut = min(step, excess)
             lengths[i] -= cut
@@ -387,6 +403,6 @@ def lost_labels(
         return 0
     if isinstance(target, Extent):
         assert windows is not None
-        held = [row.target for row in rows if isinstance(row.target, Extent) and row.target.first > 0]
-        return int(target != NOWHERE and not any(t.last - t.first < windows.longest for t in held))
+        extents = [row.target for row in rows if isinstance(row.target, Extent) and row.target.first > 0]
+        return int(target != NOWHERE and not any(t.last - t.first < windows.longest for t in extents))
     return sum(t != IGNORED for t in target) - sum(row.labels for row in rows)

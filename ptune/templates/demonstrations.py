@@ -102,11 +102,11 @@ class Demonstrations(Pattern, DemonstrationTemplate):
         super().__init__(tokens, fields, patterns, name, slots, mask, overflow, windows, family=family)
         self.shots, self.per_label, self.place, self.samples = shots, per_label, place, samples
         self.other_sent_limit, self.seed = other_sent_limit, seed
-        of_pattern = [piece.text for piece in self.pieces if piece.kind == "field"]
-        self.limits = [first_sent_limit if name == fields[0] else other_sent_limit for name in of_pattern]
+        pattern_fields = [piece.text for piece in self.pieces if piece.kind == "field"]
+        self.limits = [first_sent_limit if field == fields[0] else other_sent_limit for field in pattern_fields]
         self.labels, self.filter_rate = list(labels), filter_rate
-        chosen = verbalizers[words or self.verbalizer or next(iter(verbalizers))]
-        self.answers = [tokens.encode(chosen[label][0], self.mask_lead) for label in labels]
+        verbalizer = verbalizers[words or self.verbalizer or next(iter(verbalizers))]
+        self.answers = [tokens.encode(verbalizer[label][0], self.mask_lead) for label in labels]
         self.pool: list[list[Part]] = []
         self.owners: list[int] = []
         if filter_rate is not None:
@@ -124,10 +124,10 @@ class Demonstrations(Pattern, DemonstrationTemplate):
     @property
     def wanted(self) -> int:
         """How many training examples a row shows if all have room."""
-        most = len(self.pool) if self.shots is None else self.shots
+        limit = len(self.pool) if self.shots is None else self.shots
         if not self.per_label:
-            return min(most, len(self.pool))
-        return sum(min(most, self.owners.count(label)) for label in range(len(self.labels)))
+            return min(limit, len(self.pool))
+        return sum(min(limit, self.owners.count(label)) for label in range(len(self.labels)))
 
     @property
     def sets(self) -> int:  # type: ignore[override]
@@ -154,35 +154,35 @@ class Demonstrations(Pattern, DemonstrationTemplate):
 
         What is drawn depends on the texts of the example, not on where it stands: it has the same answer everywhere.
         """
-        shown = told_by(parts.parts)
-        own = self._places.get(shown, []) if draw.training else []
-        among = self._among(parts, own)
+        example_key = told_by(parts.parts)
+        own_indices = self._places.get(example_key, []) if draw.training else []
+        candidates = self._among(parts, own_indices)
         rows = []
         for sample in range(1 if draw.training else self.sets):
             seed = draw.seed if draw.training else self.seed
-            random_ = random.Random(mix(seed, draw.epoch, "demonstrations", shown, sample))
-            row = self._row(parts, self._chosen(among, random_), max_len)
+            random_ = random.Random(mix(seed, draw.epoch, "demonstrations", example_key, sample))
+            row = self._row(parts, self._chosen(candidates, random_), max_len)
             rows.append(replace(row, target=None, output=()) if sample else row)
         return rows
 
     def _among(self, parts: Parts, own: Sequence[int]) -> list[list[int]]:
         """For each label, the examples that may be shown beside this one, which stands at `own` itself, if anywhere."""
-        near = self._near(parts) if self.filter_rate is not None else range(len(self.pool))
-        among: list[list[int]] = [[] for _ in self.labels]
-        for index in near:
+        ordered_indices = self._near(parts) if self.filter_rate is not None else range(len(self.pool))
+        candidates: list[list[int]] = [[] for _ in self.labels]
+        for index in ordered_indices:
             if index not in own:
-                among[self.owners[index]].append(index)
+                candidates[self.owners[index]].append(index)
         if self.filter_rate is None:
-            return among
-        return [sorted(indices[: math.ceil(len(indices) * self.filter_rate)]) for indices in among]
+            return candidates
+        return [sorted(indices[: math.ceil(len(indices) * self.filter_rate)]) for indices in candidates]
 
     def _near(self, parts: Parts) -> list[int]:
         """All that could be shown, the most similar first."""
-        shown = told_by(parts.parts)
-        if shown not in self._nearest:
+        example_key = told_by(parts.parts)
+        if example_key not in self._nearest:
             (vector,) = self._embed([self._said(parts.parts)])
-            self._nearest[shown] = np.argsort(-(self._vectors @ vector), kind="stable").tolist()
-        return self._nearest[shown]
+            self._nearest[example_key] = np.argsort(-(self._vectors @ vector), kind="stable").tolist()
+        return self._nearest[example_key]
 
     def _said(self, pieces: Sequence[Part]) -> str:
         """The texts of an example, without the pattern's words."""
@@ -191,30 +191,30 @@ class Demonstrations(Pattern, DemonstrationTemplate):
     def _chosen(self, among: Sequence[Sequence[int]], random_: random.Random) -> list[int]:
         """Which examples are shown, in their order."""
         groups = among if self.per_label else [sorted(index for indices in among for index in indices)]
-        most = len(self.pool) if self.shots is None else self.shots
-        return [index for indices in groups for index in random_.sample(indices, min(most, len(indices)))]
+        limit = len(self.pool) if self.shots is None else self.shots
+        return [index for indices in groups for index in random_.sample(indices, min(limit, len(indices)))]
 
     def _row(self, parts: Parts, chosen: Sequence[int], max_len: int) -> Row:
         """The example with those that are shown, parted as two segments are."""
-        own = limit_texts(parts.parts, self.limits)
+        own_pieces = limit_texts(parts.parts, self.limits)
         groups = [limit_texts(self.pool[index], [self.other_sent_limit] * len(self.limits)) for index in chosen]
-        parting = len(self.tokens.frames[2].between)
+        parting_length = len(self.tokens.frames[2].between)
         if not self.per_label:
-            groups = self._fitting(own, groups, parts.segments, max_len)
+            groups = self._fitting(own_pieces, groups, parts.segments, max_len)
         dropped = len(chosen) - len(groups)
         if not groups:
-            (row,) = super().rows(replace(parts, parts=own), Draw(0, 0), max_len)
+            (row,) = super().rows(replace(parts, parts=own_pieces), Draw(0, 0), max_len)
             return replace(row, dropped=dropped)
-        order = [own, *groups] if self.place == "after" else [*groups, own]
+        shown_groups = [own_pieces, *groups] if self.place == "after" else [*groups, own_pieces]
         pieces = [
             piece._replace(segment=piece.segment + number * parts.segments)
-            for number, group in enumerate(order)
+            for number, group in enumerate(shown_groups)
             for piece in group
         ]
-        partings = (len(order) * parts.segments - 2) * parting  # beside the one of two segments
-        whole = replace(parts, parts=pieces, segments=2)
-        (row,) = super().rows(whole, Draw(0, 0), max_len - partings)
-        was_cut = any(len(a.ids) < len(b.ids) for a, b in zip(own, parts.parts, strict=True))
+        parting_tokens = (len(shown_groups) * parts.segments - 2) * parting_length  # beside the one of two segments
+        joined_parts = replace(parts, parts=pieces, segments=2)
+        (row,) = super().rows(joined_parts, Draw(0, 0), max_len - parting_tokens)
+        was_cut = any(len(a.ids) < len(b.ids) for a, b in zip(own_pieces, parts.parts, strict=True))
         return replace(row, cut=row.cut or was_cut, dropped=dropped)
 
     def _fitting(
@@ -224,13 +224,13 @@ class Demonstrations(Pattern, DemonstrationTemplate):
         frame = self.tokens.frames[2]
         room = max_len - len(frame) + len(frame.between) - (segments - 1) * len(frame.between) - len(self.closing)
         room -= sum(len(piece.ids) for piece in own if piece.kind != "slot")
-        fit = []
+        fitting_groups = []
         for group in groups:
             room -= sum(len(piece.ids) for piece in group) + segments * len(frame.between)
             if room < 0:
                 break
-            fit.append(group)
-        return fit
+            fitting_groups.append(group)
+        return fitting_groups
 
 
 def told_by(pieces: Sequence[Part]) -> str:
@@ -245,5 +245,7 @@ def fill_mask(piece: Part, word: Sequence[int]) -> Part:
 
 def limit_texts(pieces: Sequence[Part], limits: Sequence[int | None]) -> list[Part]:
     """Pieces whose texts have at most so many tokens, each its own number of them."""
-    each = iter(limits)
-    return [piece._replace(ids=piece.ids[: next(each)]) if piece.kind == "text" else piece for piece in pieces]
+    remaining_limits = iter(limits)
+    return [
+        piece._replace(ids=piece.ids[: next(remaining_limits)]) if piece.kind == "text" else piece for piece in pieces
+    ]

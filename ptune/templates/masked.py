@@ -34,8 +34,10 @@ class Masked(Pattern):
         """See Template."""
         yield from super().problems(given, shape, task)
         if shape.causal or shape.sentinels:
-            kind = "a causal model has no masks" if shape.causal else "this one's masks stand for any number of tokens"
-            yield "", f"masked needs a model that fills a mask with a token; {kind}; leave method.procedure.alpha out"
+            reason = (
+                "a causal model has no masks" if shape.causal else "this one's masks stand for any number of tokens"
+            )
+            yield "", f"masked needs a model that fills a mask with a token; {reason}; leave method.procedure.alpha out"
         if not 0 < given["share"] < 1:
             yield "share", f"{given['share']} is not between 0 and 1"
 
@@ -61,15 +63,17 @@ class Masked(Pattern):
     def _hidden(self, row: Row, draw: Draw) -> Row:
         random = Random(mix(draw.seed, draw.epoch, "hidden", row.example, row.candidate))
         places = [place for place, token in enumerate(row.ids) if token not in self.special]
-        chosen = [place for place in places if random.random() < self.share] or random.sample(
+        chosen_places = [place for place in places if random.random() < self.share] or random.sample(
             places, min(1, len(places))
         )
         ids = list(row.ids)
         assert self.tokens.mask_id is not None
-        for place in chosen:
-            kind = random.random()
-            if kind < HIDDEN:
+        for place in chosen_places:
+            chance = random.random()
+            if chance < HIDDEN:
                 ids[place] = self.tokens.mask_id
-            elif kind < HIDDEN + REPLACED:
+            elif chance < HIDDEN + REPLACED:
                 ids[place] = random.choice(self.ordinary)
-        return replace(row, ids=ids, read={**row.read, "hidden": chosen}, target=[row.ids[place] for place in chosen])
+        return replace(
+            row, ids=ids, read={**row.read, "hidden": chosen_places}, target=[row.ids[place] for place in chosen_places]
+        )

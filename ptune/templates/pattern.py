@@ -55,11 +55,11 @@ def parse(pattern: str, fields: Sequence[str], windows: Windows | None = None) -
         lead = bool(literal) and literal[-1].isspace()
         if name is None:
             continue
-        counted = name == "prompt" and bool(form) and str(form).isdecimal()
-        if name not in (*fields, *MARKS) or (form not in FORMS and not counted):
-            known = [f"{{{mark}}}" for mark in (*fields, *MARKS)]
+        is_counted = name == "prompt" and bool(form) and str(form).isdecimal()
+        if name not in (*fields, *MARKS) or (form not in FORMS and not is_counted):
+            marks = [f"{{{mark}}}" for mark in (*fields, *MARKS)]
             raise ValueError(
-                f"'{{{name}{':' + form if form else ''}}}' is neither a field nor a mark; known: {', '.join(known)}"
+                f"'{{{name}{':' + form if form else ''}}}' is neither a field nor a mark; known: {', '.join(marks)}"
             )
         if name == "sep":
             segment += 1
@@ -100,10 +100,10 @@ class Pattern(Template):
     @classmethod
     def places(cls, given: Mapping[str, Any], shape: Shape, task: Task, family: str | None) -> int | None:
         """See Template. Raises ValueError for a pattern that is none."""
-        every = task.patterns
-        fit = usable(every, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
-        name = given.get("name") or (default_pattern(fit, 1, family) if fit else None)
-        return sum(numbers(every[name]["text"])) or None if name in every else None
+        patterns = task.patterns
+        usable_patterns = usable(patterns, [*task.fields, *task.beside], shape.causal, shape.decoder_layers > 0)
+        name = given.get("name") or (default_pattern(usable_patterns, 1, family) if usable_patterns else None)
+        return sum(numbers(patterns[name]["text"])) or None if name in patterns else None
 
     @classmethod
     def problems(cls, given: Mapping[str, Any], shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
@@ -117,18 +117,20 @@ class Pattern(Template):
         elif name is not None and name not in task.patterns:
             yield "name", f"task {task.name} has no pattern '{name}'; {nearest(name, task.patterns)}"
         else:
-            for chosen in [name] if name else task.patterns:
+            for pattern_name in [name] if name else task.patterns:
                 try:
-                    parse(task.patterns[chosen]["text"], fields, task.windows)
+                    parse(task.patterns[pattern_name]["text"], fields, task.windows)
                 except ValueError as error:
-                    yield "name", f"task.patterns.{chosen}: {error}"
+                    yield "name", f"task.patterns.{pattern_name}: {error}"
                     return
-            ended = [each for each in task.patterns if ends_with_mask(task.patterns[each]["text"], fields)]
-            if shape.causal and (name or next(iter(ended), None)) not in ended:
-                others = f"'{ended[0]}' does" if ended else "none of its patterns does"
+            causal_names = [
+                candidate for candidate in task.patterns if ends_with_mask(task.patterns[candidate]["text"], fields)
+            ]
+            if shape.causal and (name or next(iter(causal_names), None)) not in causal_names:
+                hint = f"'{causal_names[0]}' does" if causal_names else "none of its patterns does"
                 yield (
                     "name",
-                    f"a causal model reads nothing after {{mask}}, so a pattern must end with it; {others}",
+                    f"a causal model reads nothing after {{mask}}, so a pattern must end with it; {hint}",
                 )
 
     def __init__(
@@ -154,33 +156,35 @@ class Pattern(Template):
         self.segments = 1 + max(piece.segment for piece in self.pieces)
         # Words at a mask begin as after a space, wherever it stands, as in PET's and LM-BFF's code for RoBERTa.
         self.mask_lead = not tokens.causal or any(piece.kind == "mask" and piece.lead for piece in self.pieces)
-        said = numbers(patterns[self.name]["text"])
-        marks = len(said)
+        mark_counts = numbers(patterns[self.name]["text"])
+        marks = len(mark_counts)
         self.front = 0 if marks else slots
-        even = [slots // marks + (i < slots % marks) for i in range(marks)]
-        self.shares = said if sum(said) == slots else even
+        even_shares = [slots // marks + (i < slots % marks) for i in range(marks)]
+        self.shares = mark_counts if sum(mark_counts) == slots else even_shares
 
     def parts(self, index: int, example: Example, target: float | Sequence[int] | Extent | None) -> Parts:
         """See Template."""
         shares = iter(self.shares)
-        out = [Part("slot", [self.tokens.unk_id] * self.front)] if self.front else []
-        own: Sequence[Sequence[int]] = ()
+        row_parts = [Part("slot", [self.tokens.unk_id] * self.front)] if self.front else []
+        choice_ids: Sequence[Sequence[int]] = ()
         for piece in self.pieces:
             if piece.kind == "prompt":
-                out.append(Part("slot", [self.tokens.unk_id] * next(shares), piece.segment))
+                row_parts.append(Part("slot", [self.tokens.unk_id] * next(shares), piece.segment))
             elif piece.kind == "mask":
                 assert self.tokens.mask_id is not None
-                out.append(Part("mask", [self.tokens.mask_id] * self.masks, piece.segment))
-                own = [self._own(text, piece) for text in example.choices]
+                row_parts.append(Part("mask", [self.tokens.mask_id] * self.masks, piece.segment))
+                choice_ids = [self._own(text, piece) for text in example.choices]
             elif piece.kind == "literal":
-                out.append(Part("literal", self.tokens.encode(piece.text, piece.lead), piece.segment))
+                row_parts.append(Part("literal", self.tokens.encode(piece.text, piece.lead), piece.segment))
             elif self.windows is not None and piece.text == self.windows.field:
-                out.append(self.context(example.fields[piece.text], piece.segment, piece.lead))
+                row_parts.append(self.context(example.fields[piece.text], piece.segment, piece.lead))
             else:
-                given = example.fields[piece.text]
-                lead = piece.lead or (piece.form == "joined" and given[:1].isspace())
-                out.append(Part("text", self.tokens.encode(apply_form(given.strip(), piece.form), lead), piece.segment))
-        return Parts(index, out, target, self.segments, choices=own)
+                value = example.fields[piece.text]
+                lead = piece.lead or (piece.form == "joined" and value[:1].isspace())
+                row_parts.append(
+                    Part("text", self.tokens.encode(apply_form(value.strip(), piece.form), lead), piece.segment)
+                )
+        return Parts(index, row_parts, target, self.segments, choices=choice_ids)
 
     def _own(self, text: str, mask: Piece) -> list[int]:
         """A text of the example's own as it stands in place of the masks."""
@@ -190,39 +194,39 @@ class Pattern(Template):
         """See Template; where masks stand for an example's own texts, a row for each right one that is trained on."""
         if not parts.choices:
             return super().rows(parts, draw, max_len)
-        found = self._text(parts, draw) if self.masked == "text" else self._choices(parts, draw)
+        fillings = self._text(parts, draw) if self.masked == "text" else self._choices(parts, draw)
         return [
-            replace(row, choices=each.choices, target=each.target, output=each.output)
-            for each in found
+            replace(row, choices=filling.choices, target=filling.target, output=filling.output)
+            for filling in fillings
             for row in super(Pattern, self).rows(
-                with_masks(parts, 1 if self.tokens.sentinel else each.masks), draw, max_len
+                with_masks(parts, 1 if self.tokens.sentinel else filling.masks), draw, max_len
             )
         ]
 
     def _choices(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
         """All choices of an example; in training each right one with some of the wrong ones."""
-        known = parts.target if isinstance(parts.target, Sequence) else ()
-        right, wrong = ([i for i, target in enumerate(known) if target == which] for which in (1, 0))
+        targets = parts.target if isinstance(parts.target, Sequence) else ()
+        right, wrong = ([i for i, target in enumerate(targets) if target == label] for label in (1, 0))
         if not (draw.training and right):
-            yield Filled(max(map(len, parts.choices)), parts.choices, known or None)
+            yield Filled(max(map(len, parts.choices)), parts.choices, targets or None)
             return
-        for one in right:
-            random = Random(mix(draw.seed, "choices", parts.example, one))
-            others = wrong if len(wrong) < self.choices else sorted(random.sample(wrong, self.choices - 1))
-            chosen = [parts.choices[i] for i in (one, *others)]
-            yield Filled(max(map(len, chosen)), chosen, [1, *[0] * len(others)])
+        for right_index in right:
+            random = Random(mix(draw.seed, "choices", parts.example, right_index))
+            distractors = wrong if len(wrong) < self.choices else sorted(random.sample(wrong, self.choices - 1))
+            choices = [parts.choices[i] for i in (right_index, *distractors)]
+            yield Filled(max(map(len, choices)), choices, [1, *[0] * len(distractors)])
 
     def _text(self, parts: Parts, draw: Draw) -> Iterator[Filled]:
         """A text to be written, in training if it is right: as a model writes it that has no runs of masks, else with
         more masks than it needs, its tokens and padding."""
         (text,) = parts.choices
-        right = draw.training and isinstance(parts.target, Sequence) and 1 in parts.target
-        if (around := self.tokens.around) is not None:
-            yield Filled(1, output=(*around[0], *text, *around[1]) if right else ())
+        is_right = draw.training and isinstance(parts.target, Sequence) and 1 in parts.target
+        if (surrounding := self.tokens.around) is not None:
+            yield Filled(1, output=(*surrounding[0], *text, *surrounding[1]) if is_right else ())
             return
         random = Random(mix(draw.seed, "spare", draw.epoch, parts.example))
         spare = random.randint(0, self.spare) if draw.training else 1
-        yield Filled(len(text) + spare, target=[*text, *[self.tokens.pad_id] * spare] if right else None)
+        yield Filled(len(text) + spare, target=[*text, *[self.tokens.pad_id] * spare] if is_right else None)
 
 
 def ends_with_mask(pattern: str, fields: Sequence[str]) -> bool:
@@ -237,8 +241,8 @@ def usable(
     """The patterns that a model can read, in the order of preference: a decoder goes on from a text's end."""
     if not (causal or decodes):
         return dict(patterns)
-    ended = {name: each for name, each in patterns.items() if ends_with_mask(each["text"], fields)}
-    return ended if causal else {**ended, **patterns}
+    mask_at_end = {name: pattern for name, pattern in patterns.items() if ends_with_mask(pattern["text"], fields)}
+    return mask_at_end if causal else {**mask_at_end, **patterns}
 
 
 def numbers(pattern: str) -> list[int]:
@@ -250,9 +254,9 @@ def numbers(pattern: str) -> list[int]:
 def default_pattern(patterns: Mapping[str, Mapping[str, str]], slots: int, family: str | None = None) -> str:
     """The first pattern, of a family whose names begin so if there is one; with slots to fill, the first that says
     where they go."""
-    ordered = sorted(patterns, key=lambda name: family is not None and not name.startswith(family))
-    marked = [name for name in ordered if numbers(patterns[name]["text"])]
-    return marked[0] if slots and marked else ordered[0]
+    ordered_names = sorted(patterns, key=lambda name: family is not None and not name.startswith(family))
+    marked_names = [name for name in ordered_names if numbers(patterns[name]["text"])]
+    return marked_names[0] if slots and marked_names else ordered_names[0]
 
 
 def with_masks(parts: Parts, run: int) -> Parts:

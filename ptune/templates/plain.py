@@ -37,9 +37,11 @@ class Plain(Template):
         pieces: list[Part] = []
         if self.slots:
             pieces.append(Part("slot", [self.tokens.unk_id] * self.slots))
-        for segment, given in enumerate(self.segments):
-            value = example.fields.get(given) if "{" not in given else fill_in(given, example.fields)
-            if self.windows is not None and given == self.windows.field:
+        for segment, segment_text in enumerate(self.segments):
+            value = (
+                example.fields.get(segment_text) if "{" not in segment_text else fill_in(segment_text, example.fields)
+            )
+            if self.windows is not None and segment_text == self.windows.field:
                 pieces.append(self.context(str(value), segment))
             elif not isinstance(value, str):
                 pieces.append(self.words(value or (), segment, example.mark))
@@ -48,7 +50,7 @@ class Plain(Template):
                         Part("text", [i for word in example.tail for i in self.tokens.word_ids(word)], segment)
                     )
             elif example.marks:
-                pieces.append(self._marked(given, value, segment, example))
+                pieces.append(self._marked(segment_text, value, segment, example))
             else:
                 pieces.append(Part("text", self.encode(value.lstrip()), segment))
         if self.mask:
@@ -79,10 +81,10 @@ def place(segment: str, field: str, fields: Mapping[str, Any]) -> int | None:
     """The character at which a field begins in its segment, None where it is not part of it."""
     if "{" not in segment:
         return 0 if segment == field else None
-    at = 0
+    position = 0
     for literal, name, _, _ in string.Formatter().parse(segment):
-        at += len(literal)
+        position += len(literal)
         if name == field:
-            return at
-        at += len(str(fields[name])) if name is not None else 0
+            return position
+        position += len(str(fields[name])) if name is not None else 0
     return None
