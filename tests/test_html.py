@@ -167,7 +167,7 @@ class Read(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
         if self.inside:
-            self.rows[-1][-1] += data.strip()
+            self.rows[-1][-1] += data.strip().replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.fixture(scope="module")

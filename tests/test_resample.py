@@ -21,7 +21,7 @@ from ptune.errors import ConfigError, PtuneError
 from ptune.evaluate import prediction_row
 from ptune.leaves import leaf
 from ptune.readers import Record
-from ptune.reports import formats, resample, tables
+from ptune.reports import formats, resample, results, tables
 from ptune.reports.compare import compare, holm, share_at_most, two_sided
 from ptune.reports.expected import best_of, budgets
 from ptune.reports.resample import counts, picks
@@ -371,6 +371,17 @@ def test_csv_and_markdown(ptune, searched):
     tables = [i for i, line in enumerate(lines) if line.startswith("| --- |")]
     assert len(tables) == 3
     assert all(lines[i - 1].count("|") == lines[i].count("|") == lines[i + 1].count("|") for i in tables)
+
+
+def test_the_same_files_elsewhere_are_the_same_data():
+    """Those that are read beside a split's, too, as the words of CoNLL-2005's props."""
+
+    def files(root: str) -> dict[str, object]:
+        beside = {f"{root}/train.words": "2"}
+        return {"train": {"path": f"{root}/train.props", "sha256": "1", "beside": beside}}
+
+    assert results.without_paths(files("/here")) == results.without_paths(files("/there"))
+    assert results.without_paths(files("/here")) == {"train": {"sha256": "1", "beside": {"train.words": "2"}}}
 
 
 def test_latex(ptune, searched):

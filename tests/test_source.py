@@ -87,6 +87,11 @@ CASES: dict[str, tuple[str, Edit, list[str]]] = {
         ],
     ),
     "columns in a list": ("wnut17", of("columns", [0, 1]), ["task.source.columns: [0, 1] is not a valid dictionary"]),
+    "no columns": (
+        "wnut17",
+        of("columns", {}),
+        ["task.source.columns: must say in which columns tokens, tags are"],
+    ),
     "columns by name": (
         "wnut17",
         of("columns", {"tokens": "word", "tags": 1}),

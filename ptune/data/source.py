@@ -210,9 +210,11 @@ def options(reader: str, given: Mapping[str, Any], key: str) -> Iterator[Problem
 
 
 def misnamed_columns(task: Task, source: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Iterator[Problem]:
-    """Columns under names that the task does not read, as `tag` for `tags`."""
+    """Columns under names that the task does not read, as `tag` for `tags`; and none at all."""
     left_out = source.get("leave_out")
     value_names = [*task.inputs, task.label, *task.also, *(left_out if isinstance(left_out, Mapping) else ())]
+    if given.get("columns") == {}:
+        yield f"{key}.columns", f"must say in which columns {', '.join([*task.inputs, task.label])} are"
     for option in ("columns", "values"):
         for name in given[option] if isinstance(given.get(option), Mapping) else ():
             if name not in value_names:

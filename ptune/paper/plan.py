@@ -190,15 +190,14 @@ def plan_cells(cells: Iterable[Cell], owners: Mapping[str, Cell], root: Path) ->
 def work(cell: Cell, root: Path) -> Work:
     """The runs of a cell, which need what their settings name."""
     made = Work(cell, root / cell.name, stages=[cell.stage])
-    first = trials(cell.search)[:1]
+    first_trial = next(iter(trials(cell.search)), {})
     try:
-        made.settings = compose_settings({**cell.words, **(first[0] if first else {})})
+        made.seeds = seed_list(cell.seeds or [compose_settings({**cell.words, **first_trial}).seed], cell.number)
+        made.settings = (made.search_trials or made.places())[0].settings
     except (PtuneError, HydraException) as error:
         from ptune.explain import explain
 
-        made.problem = explain(error, "train").splitlines()[0]
-        return made
-    made.seeds = seed_list(cell.seeds or [made.settings.seed], cell.number)
+        return Work(cell, made.folder, stages=[cell.stage], problem=explain(error, "train").splitlines()[0])
     return made
 
 

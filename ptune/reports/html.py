@@ -198,10 +198,11 @@ class Report:
     def method_cell(self, shown: Shown, of: int) -> Cell:
         """A method's cell."""
         group = shown.group
-        told = [interval(group), f"n = {group.n}", shown.label.removeprefix(shown.method).strip()]
-        told += [f"{parameter_count(shown):,} trained", f"best of {of} settings" if of > 1 else ""]
+        trained, trials = f"{parameter_count(shown):,} trained", f"best of {of} settings" if of > 1 else ""
+        settings = shown.label.removeprefix(shown.method).strip()
+        notes = [unbroken(interval(group)), unbroken(f"n = {group.n}"), settings, unbroken(trained), unbroken(trials)]
         links = [(mean(group), f"#{self.anchors[id(shown)]}")]
-        return Cell(mean(group), group.mean, " · ".join(filter(None, told)), links)
+        return Cell(mean(group), group.mean, " · ".join(filter(None, notes)), links)
 
     def table(self, board: str) -> Table:
         """The settings of a board."""
@@ -398,6 +399,11 @@ def count_text(items: Sized, what: str) -> str:
 def mean(group: Group) -> str:
     """A mean with its standard deviation."""
     return f"{group.mean:.2f}" + (f" ± {group.std:.2f}" if group.std is not None else "")
+
+
+def unbroken(text: str) -> str:
+    """A text that stays on one line."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def interval(group: Group) -> str:

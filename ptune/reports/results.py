@@ -460,9 +460,10 @@ def below(key: str, names: Iterable[str]) -> bool:
 
 
 def without_paths(files: Any) -> Any:
-    """What is known of files but where they are."""
+    """What is known of files but where they are; those beside a split's by their names."""
     if isinstance(files, Mapping):
-        return {name: without_paths(value) for name, value in files.items() if name not in ("path", "root")}
+        kept = {name: value for name, value in files.items() if name not in ("path", "root")}
+        return {Path(name).name: without_paths(value) for name, value in kept.items()}
     return [without_paths(value) for value in files] if isinstance(files, list) else files
 
 
