@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -200,6 +201,15 @@ def test_what_the_protocol_took_away_is_a_caveat():
     assert half == "selected on one half of dev, and what is called dev is the other half (held_out_from=dev)"
     assert "10% of train" in card.held_out(Train(protocol="held_out"))
     assert "a few examples" in card.held_out(Train(protocol="few_shot"))
+
+
+def test_files_beside_a_splits_have_their_checksums():
+    """As the words of CoNLL-2005's props; none says where it was."""
+    beside = {"/home/somebody/train.words": "2"}
+    files = {"train": {"path": "/home/somebody/train.props", "sha256": "1", "beside": beside}}
+    run: Any = SimpleNamespace(task=SimpleNamespace(source={}), settings=Train())
+    text = card.data(run, {"synthetic": False, "data": {"source": "local", "files": files}})
+    assert text.splitlines()[1:] == ["- train: `train.props`, sha256 `1`", "- train: `train.words`, sha256 `2`"]
 
 
 # The Hub

@@ -62,7 +62,16 @@ def write_run(folder: Path, score: float, seed: int = 1, **told: Any) -> None:
         "parameters": {"trained": told.get("trained", 1000), "stored": 1000, "bytes": 4000},
         "seconds": {"training": told.get("seconds", 5.0)},
         "flop": told.get("flop", {"training": told.get("trained", 1000) * 1e9}),
-        "data": {"source": "demo", "files": {"train": {"path": "/secret/home/train.txt", "sha256": checksum}}},
+        "data": {
+            "source": "demo",
+            "files": {
+                "train": {
+                    "path": "/secret/home/train.txt",
+                    "sha256": checksum,
+                    "beside": {"/secret/home/train.words": checksum},
+                }
+            },
+        },
         "checksums": {"test": "0123456789abcdef" * 4},
         **({"caveat": told["caveat"]} if "caveat" in told else {}),
     }

@@ -207,7 +207,8 @@ def data(run: Restored, result: Mapping[str, Any]) -> str:
     for split, file in origin.get("files", {}).items():
         for each in [file] if isinstance(file, Mapping) else file:
             if "sha256" in each:
-                lines.append(f"- {split}: `{Path(str(each.get('path'))).name}`, sha256 `{each['sha256']}`")
+                digests = {each.get("path"): each["sha256"], **each.get("beside", {})}
+                lines += [f"- {split}: `{Path(str(path)).name}`, sha256 `{digest}`" for path, digest in digests.items()]
     lines += [f"- {split}, its examples: sha256 `{digest}`" for split, digest in result.get("checksums", {}).items()]
     return "\n".join(lines)
 

@@ -447,8 +447,10 @@ def data(run: Run) -> list[tuple[str, str]]:
         for file in each if isinstance(each, list) else [each]:
             if isinstance(file, dict):
                 name = Path(str(file.get("path", ""))).name
-                told = " ".join(f"{key} {charts.setting_value(value)}" for key, value in file.items() if key != "path")
-                lines.append((f"file of {split}", f"{name} {told}"))
+                facts = without_paths(file).items()
+                lines.append(
+                    (f"file of {split}", " ".join([name, *(f"{k} {charts.setting_value(v)}" for k, v in facts)]))
+                )
     sums = run.result.get("checksums", {})
     return lines + [(f"examples of {split}", f"sha256 {checksum}") for split, checksum in sums.items()]
 
