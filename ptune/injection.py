@@ -94,24 +94,24 @@ class Injection:
 
     def of(self, rows: Tensor) -> Injection:
         """What those rows [K] of the pass have of it; itself where every row has the same."""
-        kept = [self.front, self.front_length, self.slots, self.offset if isinstance(self.offset, Tensor) else None]
-        kept += [tensor for layers in self.kv.values() for kv in layers.values() for tensor in kv]
-        if all(tensor is None or tensor.dim() == 0 or len(tensor) == 1 for tensor in kept):
+        tensors = [self.front, self.front_length, self.slots, self.offset if isinstance(self.offset, Tensor) else None]
+        tensors += [tensor for layers in self.kv.values() for kv in layers.values() for tensor in kv]
+        if all(tensor is None or tensor.dim() == 0 or len(tensor) == 1 for tensor in tensors):
             return self
 
-        def taken(tensor: Tensor | None) -> Tensor | None:
+        def take(tensor: Tensor | None) -> Tensor | None:
             return tensor if tensor is None or tensor.dim() == 0 or len(tensor) == 1 else tensor[rows]
 
         return replace(
             self,
-            front=taken(self.front),
-            front_length=taken(self.front_length),
-            slots=taken(self.slots),
+            front=take(self.front),
+            front_length=take(self.front_length),
+            slots=take(self.slots),
             kv={
-                site: {layer: KV(*(taken(tensor) for tensor in kv)) for layer, kv in layers.items()}  # type: ignore[arg-type]
+                site: {layer: KV(*(take(tensor) for tensor in kv)) for layer, kv in layers.items()}  # type: ignore[arg-type]
                 for site, layers in self.kv.items()
             },
-            offset=self.offset if isinstance(self.offset, int) else taken(self.offset),  # type: ignore[arg-type]
+            offset=self.offset if isinstance(self.offset, int) else take(self.offset),  # type: ignore[arg-type]
         )
 
 
@@ -150,7 +150,7 @@ def _device(injections: Sequence[Injection]) -> torch.device | None:
 
 
 def _join_site(sites: Sequence[dict[int, KV]], counts: Sequence[int]) -> dict[int, KV]:
-    joined = {}
+    kv_by_layer = {}
     for layer in sorted({layer for site in sites for layer in site}):
         kvs = [site.get(layer) for site in sites]
         lengths = [kv.length if kv else None for kv in kvs]
@@ -158,8 +158,8 @@ def _join_site(sites: Sequence[dict[int, KV]], counts: Sequence[int]) -> dict[in
         v, _ = _join_padded([kv.v if kv else None for kv in kvs], counts, 2)
         assert k is not None
         assert v is not None
-        joined[layer] = KV(k, v, length)
-    return joined
+        kv_by_layer[layer] = KV(k, v, length)
+    return kv_by_layer
 
 
 def _join_front(
@@ -174,16 +174,16 @@ def _join_padded(
     tensors: Sequence[Tensor | None], counts: Sequence[int], axis: int, lengths: Sequence[Tensor | None] | None = None
 ) -> tuple[Tensor | None, Tensor | None]:
     """Concatenate over rows, padding `axis` at its end; a missing tensor counts as length 0."""
-    present = [tensor for tensor in tensors if tensor is not None]
-    if not present:
+    present_tensors = [tensor for tensor in tensors if tensor is not None]
+    if not present_tensors:
         return None, None
-    longest = max(tensor.shape[axis] for tensor in present)
-    rows, used = [], []
+    longest = max(tensor.shape[axis] for tensor in present_tensors)
+    rows, used_lengths = [], []
     for i, (tensor, n) in enumerate(zip(tensors, counts, strict=True)):
         if tensor is None:
-            tensor = present[0].narrow(axis, 0, 0)[:1]
+            tensor = present_tensors[0].narrow(axis, 0, 0)[:1]
         padding = [0, 0] * (tensor.dim() - 1 - axis) + [0, longest - tensor.shape[axis]]
-        own = lengths[i] if lengths is not None else None
-        used.append(torch.full((n,), tensor.shape[axis], device=tensor.device) if own is None else own)
+        length = lengths[i] if lengths is not None else None
+        used_lengths.append(torch.full((n,), tensor.shape[axis], device=tensor.device) if length is None else length)
         rows.append(F.pad(tensor, padding).expand(n, *[-1] * (tensor.dim() - 1)))
-    return torch.cat(rows), torch.cat(used)
+    return torch.cat(rows), torch.cat(used_lengths)

@@ -29,18 +29,18 @@ def target(path: str, packages: Iterable[str] = ()) -> Any:
             f"'{path}' is in no allowed package ({', '.join(allowed)}); packages=[{path.split('.')[0]}] allows it"
         )
     try:
-        loaded = import_module(module)
+        loaded_module = import_module(module)
     except ModuleNotFoundError as error:
         if error.name and not module.startswith(error.name):
             raise
-        own = module.split(".")[0]
-        where = (
-            "" if own == "ptune" else f"; run with PYTHONPATH=DIR, the folder that {own} is in (PYTHONPATH=. if here)"
+        root = module.split(".")[0]
+        hint = (
+            "" if root == "ptune" else f"; run with PYTHONPATH=DIR, the folder that {root} is in (PYTHONPATH=. if here)"
         )
-        raise PtuneError(f"there is no module '{module}'{where}") from None
-    kind = getattr(loaded, name, None)
+        raise PtuneError(f"there is no module '{module}'{hint}") from None
+    kind = getattr(loaded_module, name, None)
     if not isinstance(kind, type) or not is_leaf_class(kind, allowed):
-        classes = [n for n, v in vars(loaded).items() if isinstance(v, type) and v.__module__ == module]
+        classes = [n for n, v in vars(loaded_module).items() if isinstance(v, type) and v.__module__ == module]
         raise PtuneError(f"'{module}' has no class '{name}'; {nearest(name, classes)}")
     return kind
 
@@ -56,9 +56,9 @@ def is_leaf_class(kind: type, allowed: Iterable[str]) -> bool:
 def leaf(node: Mapping[str, Any], packages: Iterable[str] = (), **runtime: Any) -> Any:
     """Build a leaf from its settings and those run-time parts that its signature asks for."""
     kind = target(str(node["_target_"]), packages)
-    asked = inspect.signature(kind).parameters
-    given = {name: value for name, value in node.items() if name != "_target_"}
-    return kind(**given, **{name: value for name, value in runtime.items() if name in asked})
+    parameters = inspect.signature(kind).parameters
+    settings = {name: value for name, value in node.items() if name != "_target_"}
+    return kind(**settings, **{name: value for name, value in runtime.items() if name in parameters})
 
 
 def check_leaf(key: str, node: Any, packages: Iterable[str]) -> Iterator[str]:
@@ -86,8 +86,8 @@ def check_settings(key: str, kind: Any, given: Mapping[str, Any]) -> Iterator[st
 
 def path_of(problem: Any) -> str:
     """Where one of pydantic's findings is, below the key of what was checked: of a wrong key, what it is a key of."""
-    found = problem["loc"]
-    return ".".join(str(part) for part in (found[:-2] if found[-1] == "[key]" else found))
+    location = problem["loc"]
+    return ".".join(str(part) for part in (location[:-2] if location[-1] == "[key]" else location))
 
 
 def finding_message(problem: Any, kind: Any, fields: Mapping[str, Any]) -> str:
@@ -110,8 +110,8 @@ def quoting_hint(value: float) -> str:
     """That a text is needed, of one that YAML takes for something else unless it is quoted."""
     if not isinstance(value, bool):
         return f"{value} is a number where a text is needed; quote it in the yaml: '{value}'"
-    read, words = ("true", ("yes", "on")) if value else ("false", ("no", "off"))
-    return f"{read} where a text is needed; YAML reads {' and '.join(words)} as {read}, so quote it: '{words[0]}'"
+    boolean, words = ("true", ("yes", "on")) if value else ("false", ("no", "off"))
+    return f"{boolean} where a text is needed; YAML reads {' and '.join(words)} as {boolean}, so quote it: '{words[0]}'"
 
 
 @functools.cache
@@ -121,8 +121,8 @@ def signature_model(kind: Any, aside: tuple[str, ...] = ()) -> Any:
     Of a function too, whose parameters `aside` are no settings. Names that a signature does not have are settings where
     it takes any.
     """
-    called = inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind
-    hints = get_type_hints(called, include_extras=True)
+    function = inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind
+    hints = get_type_hints(function, include_extras=True)
     aside += tuple(getattr(kind, "runtime", ()))
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(kind).parameters.items():

@@ -73,17 +73,17 @@ def fit(
             for run in runs:
                 if run.due:
                     attempt(runs, run, lambda run: evaluate_and_save(run, evaluate))
-            live = remaining_runs(runs, pruned)
-            joint = len(live) > 1 and not model.runs_in_threads
-            if joint:
-                save_together(live)
-            while live:
-                behind = min(run.step for run in live)
-                level = [run for run in live if run.step == behind] if joint else live
-                advance(runs, level, model, evaluate, mapper)
-                live = remaining_runs(live, pruned)
-                if joint and any(run.saved == run.step for run in level):
-                    save_together([run for run in level if run.failure is None])
+            live_runs = remaining_runs(runs, pruned)
+            is_joint = len(live_runs) > 1 and not model.runs_in_threads
+            if is_joint:
+                save_together(live_runs)
+            while live_runs:
+                lowest_step = min(run.step for run in live_runs)
+                level_runs = [run for run in live_runs if run.step == lowest_step] if is_joint else live_runs
+                advance(runs, level_runs, model, evaluate, mapper)
+                live_runs = remaining_runs(live_runs, pruned)
+                if is_joint and any(run.saved == run.step for run in level_runs):
+                    save_together([run for run in level_runs if run.failure is None])
                 halt.check()
         except Interrupted:
             save_together([run for run in runs if run.failure is None and run.step])
@@ -114,7 +114,7 @@ def advance(
     mapper: Callable[..., Iterable[Any]],
 ) -> None:
     """Train the live runs for one step, then evaluate or save those that are due."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     torch.manual_seed(mix(live[0].seed, "step", live[0].step))
     model.train()
     try:
@@ -124,12 +124,12 @@ def advance(
             raise
         if ranks.count() > 1:  # the other ranks' step is whole
             raise NoMemoryError("out of memory on one of several ranks; a higher accumulate=N needs less") from error
-        share_seconds(live, time.perf_counter() - started, [1] * len(live))
+        share_seconds(live, time.perf_counter() - start, [1] * len(live))
         if not halve(live):
-            less = "a lower data.max_length, gradient_checkpointing=true or precision=bfloat16"
-            raise NoMemoryError(f"out of memory with one example at a time; {less} needs less") from error
+            advice = "a lower data.max_length, gradient_checkpointing=true or precision=bfloat16"
+            raise NoMemoryError(f"out of memory with one example at a time; {advice} needs less") from error
         return
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     counts = [count_examples(batches[id(run)]) for run in live]
     share_seconds(live, seconds, counts)
 
@@ -178,30 +178,30 @@ def gradients(
     """
     batches = {id(run): run.stream(run.step) for run in live}
     scales = {id(run): run.divisors(batches[id(run)]) for run in live}
-    most = max(len(of_run) for of_run in batches.values())
-    joint = [[(run, i) for run in live if i < len(batches[id(run)])] for i in range(most)]
-    passes = [[one] for items in joint for one in items] if model.runs_in_threads else joint
+    max_batches = max(len(run_batches) for run_batches in batches.values())
+    joint_passes = [[(run, i) for run in live if i < len(batches[id(run)])] for i in range(max_batches)]
+    passes = [[item] for items in joint_passes for item in items] if model.runs_in_threads else joint_passes
 
-    def one_pass(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
-        first, index = items[0]
+    def run_pass(items: Sequence[tuple[Run, int]]) -> tuple[list[float], Sequence[Tensor | None]]:
+        first_run, index = items[0]
         work = [(run, batches[id(run)][i]) for run, i in items]
         with (
-            model.drawing(mix(first.seed, "dropout", first.step, index)),
+            model.drawing(mix(first_run.seed, "dropout", first_run.step, index)),
             model.losses([(run.sources[batch.source].member, batch) for run, batch in work]) as losses,
         ):
             pairs = zip(work, losses, strict=True)
-            scaled = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in pairs]
-            total = torch.stack(scaled).sum()
+            scaled_losses = [loss / scales[id(run)][batch.source] for (run, batch), (loss, _) in pairs]
+            total = torch.stack(scaled_losses).sum()
             grads: Sequence[Tensor | None] = ()
             if model.runs_in_threads:
-                grads = torch.autograd.grad(total, list(first.trained.values()), allow_unused=True)
+                grads = torch.autograd.grad(total, list(first_run.trained.values()), allow_unused=True)
             else:
                 total.backward()
-        return [float(loss.detach()) for loss in scaled], grads
+        return [float(loss.detach()) for loss in scaled_losses], grads
 
     totals = dict.fromkeys(scales, 0.0)
-    mine = ranks.share(passes)
-    for items, (losses, grads) in zip(mine, mapper(one_pass, mine), strict=True):
+    rank_passes = ranks.share(passes)
+    for items, (losses, grads) in zip(rank_passes, mapper(run_pass, rank_passes), strict=True):
         for (run, _), loss in zip(items, losses, strict=True):
             totals[id(run)] += loss
         for parameter, grad in zip(items[0][0].trained.values(), grads, strict=False):
@@ -235,9 +235,9 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
     if not (math.isfinite(loss) and math.isfinite(norm)):
         names = [name for batch in batches for name in batch.names]
         log.error("step %d: loss %s, gradient norm %s; examples: %s", run.step + 1, loss, norm, ", ".join(names))
-        few = ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+        shown_names = ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
         raise DivergedError(
-            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {few}. {CURE}"
+            f"step {run.step + 1}: loss {loss}, gradient norm {norm}; the batch's examples: {shown_names}. {CURE}"
         )
     with memory.out_of_memory_guard(
         "for the optimizer's step", "optim=adafactor or a lower prompt_length.value needs less"
@@ -260,12 +260,12 @@ def update(run: Run, model: Trainable, batches: Sequence[Batch], loss: float, se
 
 def losses_of(run: Run, model: Trainable, batches: Sequence[Batch]) -> Tensor:
     """The run's current loss on the batches, for steppers that compare candidates."""
-    total: list[Tensor] = []
+    scaled_losses: list[Tensor] = []
     divisors = run.divisors(batches)
     for batch in batches:
         with torch.no_grad(), model.losses([(run.sources[batch.source].member, batch)]) as losses:
-            total.append(losses[0][0] / divisors[batch.source])
-    return torch.stack(total).sum()
+            scaled_losses.append(losses[0][0] / divisors[batch.source])
+    return torch.stack(scaled_losses).sum()
 
 
 def evaluate_and_save(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) -> None:
@@ -273,20 +273,20 @@ def evaluate_and_save(run: Run, evaluate: Callable[[Run], Mapping[str, Any]]) ->
 
     Raises DivergedError if a trained parameter or the score is not finite.
     """
-    broken = [name for name, parameter in run.trained.items() if not bool(parameter.detach().isfinite().all())]
-    if broken:
-        raise DivergedError(f"step {run.step}: {broken[0]} is not finite. {CURE}")
+    nonfinite_names = [name for name, parameter in run.trained.items() if not bool(parameter.detach().isfinite().all())]
+    if nonfinite_names:
+        raise DivergedError(f"step {run.step}: {nonfinite_names[0]} is not finite. {CURE}")
     event = dict(evaluate(run))
-    selected = ranks.on_first_rank(lambda: float(event["selected"]))
-    if not math.isfinite(selected):
-        raise DivergedError(f"step {run.step}: the selecting {event.get('metric', 'score')} is {selected}. {CURE}")
-    event["best"] = run.stopper.note(selected, run.step)
+    score = ranks.on_first_rank(lambda: float(event["selected"]))
+    if not math.isfinite(score):
+        raise DivergedError(f"step {run.step}: the selecting {event.get('metric', 'score')} is {score}. {CURE}")
+    event["best"] = run.stopper.note(score, run.step)
     event.update(event="eval", step=run.step, epoch=run.step / run.steps_per_epoch)
     run.history.append(event)
     run.recorder.record(event)
     if run.observer is not None:  # before the checkpoint: after a kill it hears again, and misses nothing
         observer = run.observer
-        why = ranks.on_first_rank(lambda: observer.evaluated(run.history))
+        reason = ranks.on_first_rank(lambda: observer.evaluated(run.history))
         if run.step < run.steps and not run.stopper.stop:
-            run.stopper.pruned = why
+            run.stopper.pruned = reason
     run.save()

@@ -75,24 +75,28 @@ def products(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
     Of two classes' indices the correlation is Matthews's.
     """
-    wanted, found = gold - gold.mean(), predicted - predicted.mean()
-    return np.stack([wanted, found, wanted * found, wanted**2, found**2, np.ones(len(wanted))], 1)
+    x, y = gold - gold.mean(), predicted - predicted.mean()
+    return np.stack([x, y, x * y, x**2, y**2, np.ones(len(x))], 1)
 
 
 def correlation(sums: np.ndarray) -> np.ndarray:
     """Pearson's correlation, times 100, of sums [..., 6] of `products`; 0 where one side is constant."""
-    wanted, found, both, wanted2, found2, n = np.moveaxis(sums, -1, 0)
-    spread = np.maximum(wanted2 - wanted**2 / n, 0) * np.maximum(found2 - found**2 / n, 0)
-    flat = spread <= 1e-12 * wanted2 * found2  # what is left of rounding
-    return np.where(flat, 0.0, 100.0 * (both - wanted * found / n) / np.sqrt(np.where(flat, 1.0, spread)))
+    gold_sum, predicted_sum, product_sum, gold_squares, predicted_squares, n = np.moveaxis(sums, -1, 0)
+    spread = np.maximum(gold_squares - gold_sum**2 / n, 0) * np.maximum(predicted_squares - predicted_sum**2 / n, 0)
+    is_constant = spread <= 1e-12 * gold_squares * predicted_squares  # what is left of rounding
+    return np.where(
+        is_constant,
+        0.0,
+        100.0 * (product_sum - gold_sum * predicted_sum / n) / np.sqrt(np.where(is_constant, 1.0, spread)),
+    )
 
 
 def ranks(numbers: np.ndarray) -> np.ndarray:
     """The rank of each number, of equals their mean: Spearman's correlation is Pearson's of these."""
     from scipy.stats import rankdata
 
-    found: np.ndarray = rankdata(numbers)
-    return found
+    ranking: np.ndarray = rankdata(numbers)
+    return ranking
 
 
 def mean_of_means(values: np.ndarray, groups: Sequence[str] | np.ndarray) -> float:
@@ -103,10 +107,10 @@ def mean_of_means(values: np.ndarray, groups: Sequence[str] | np.ndarray) -> flo
 
 def parity(predicted: Sequence[str], groups: Sequence[str]) -> float:
     """Share of groups whose predictions are all the same, in percent: SuperGLUE's gender parity of AX-g."""
-    said: dict[str, set[str]] = {}
+    labels_by_group: dict[str, set[str]] = {}
     for value, group in zip(predicted, groups, strict=True):
-        said.setdefault(group, set()).add(value)
-    return 100.0 * sum(len(values) == 1 for values in said.values()) / len(said)
+        labels_by_group.setdefault(group, set()).add(value)
+    return 100.0 * sum(len(values) == 1 for values in labels_by_group.values()) / len(labels_by_group)
 
 
 def answer_sets(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> dict[str, float]:
@@ -127,9 +131,9 @@ def answer_sets(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequenc
 
 def exact(counts: np.ndarray) -> np.ndarray:
     """Of the rows of `answer_counts` [n, 3], whether all that is predicted is right and all that is right predicted."""
-    correct, found, wanted = counts.T
-    both: np.ndarray = (correct == found) & (correct == wanted)
-    return both
+    correct, predicted, gold = counts.T
+    is_exact: np.ndarray = (correct == predicted) & (correct == gold)
+    return is_exact
 
 
 def f1_of_means(counts: np.ndarray) -> float:
@@ -156,11 +160,11 @@ def f1_of_ratios(sums: np.ndarray) -> np.ndarray:
 def answer_counts(gold: Sequence[bool], predicted: Sequence[bool], groups: Sequence[str]) -> np.ndarray:
     """Rightly predicted, predicted and gold answers of each question, [n, 3], in the order of their first answer."""
     counts: dict[str, list[int]] = {}
-    for wanted, found, group in zip(gold, predicted, groups, strict=True):
+    for is_gold, is_predicted, group in zip(gold, predicted, groups, strict=True):
         row = counts.setdefault(group, [0, 0, 0])
-        row[0] += wanted and found
-        row[1] += found
-        row[2] += wanted
+        row[0] += is_gold and is_predicted
+        row[1] += is_predicted
+        row[2] += is_gold
     return np.array(list(counts.values()), dtype=float)
 
 
@@ -173,15 +177,15 @@ def spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
     from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
     from seqeval.scheme import IOB2
 
-    both = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
+    tag_lists = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns where a ratio is undefined; zero_division says 0
-        precision, recall, f1, _ = precision_recall_fscore_support(*both, average="micro", zero_division=0)
+        precision, recall, micro_f1, _ = precision_recall_fscore_support(*tag_lists, average="micro", zero_division=0)
         return {
-            "f1": 100.0 * float(f1),
+            "f1": 100.0 * float(micro_f1),
             "precision": 100.0 * float(precision),
             "recall": 100.0 * float(recall),
-            "f1_strict": 100.0 * float(f1_score(*both, mode="strict", scheme=IOB2, zero_division=0)),
+            "f1_strict": 100.0 * float(f1_score(*tag_lists, mode="strict", scheme=IOB2, zero_division=0)),
         }
 
 
@@ -198,12 +202,12 @@ def span_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
     """Precision, recall and F1 of each type in percent, and its gold entities, as seqeval's report has them."""
     from seqeval.metrics import classification_report
 
-    both = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
-    if not any(tag != "O" for side in both for tags in side for tag in tags):
+    tag_lists = ([list(tags) for tags in gold], [list(tags) for tags in predicted])
+    if not any(tag != "O" for sequences in tag_lists for tags in sequences for tag in tags):
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        report = classification_report(*both, output_dict=True, zero_division=0)
+        report = classification_report(*tag_lists, output_dict=True, zero_division=0)
     means = ("micro avg", "macro avg", "weighted avg")
     return [report_row(kind, row) for kind, row in report.items() if kind not in means]
 
@@ -214,10 +218,18 @@ def span_confusions(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[
     from seqeval.metrics.sequence_labeling import get_entities
 
     counts: Counter[tuple[str, str]] = Counter()
-    for ours, theirs in zip(gold, predicted, strict=True):
-        wanted, found = ({span[1:]: span[0] for span in get_entities(list(tags))} for tags in (ours, theirs))
-        counts.update((wanted.get(ends, "O"), found.get(ends, "O")) for ends in wanted.keys() | found.keys())
-    return [{"gold": ours, "predicted": theirs, "count": n} for (ours, theirs), n in sorted(counts.items())]
+    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
+        gold_spans, predicted_spans = (
+            {span[1:]: span[0] for span in get_entities(list(tags))} for tags in (gold_tags, predicted_tags)
+        )
+        counts.update(
+            (gold_spans.get(ends, "O"), predicted_spans.get(ends, "O"))
+            for ends in gold_spans.keys() | predicted_spans.keys()
+        )
+    return [
+        {"gold": gold_type, "predicted": predicted_type, "count": n}
+        for (gold_type, predicted_type), n in sorted(counts.items())
+    ]
 
 
 def label_report(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -240,9 +252,9 @@ def confusion(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[st
 
     counts = confusion_matrix(gold, predicted, labels=list(labels)).tolist()
     return [
-        {"gold": ours, "predicted": theirs, "count": count}
-        for ours, row in zip(labels, counts, strict=True)
-        for theirs, count in zip(labels, row, strict=True)
+        {"gold": gold_label, "predicted": predicted_label, "count": count}
+        for gold_label, row in zip(labels, counts, strict=True)
+        for predicted_label, count in zip(labels, row, strict=True)
         if count
     ]
 
@@ -252,9 +264,9 @@ def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
     from seqeval.metrics.sequence_labeling import get_entities
 
     counts = np.zeros((len(gold), 3))
-    for i, (ours, theirs) in enumerate(zip(gold, predicted, strict=True)):
-        wanted, found = set(get_entities(list(ours))), set(get_entities(list(theirs)))
-        counts[i] = len(wanted & found), len(found), len(wanted)
+    for i, (gold_tags, predicted_tags) in enumerate(zip(gold, predicted, strict=True)):
+        gold_entities, predicted_entities = set(get_entities(list(gold_tags))), set(get_entities(list(predicted_tags)))
+        counts[i] = len(gold_entities & predicted_entities), len(predicted_entities), len(gold_entities)
     return counts
 
 
@@ -262,9 +274,20 @@ def strict_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[st
     """`span_counts` of entities in valid IOB2 alone; their sums give seqeval's F1 in its strict mode."""
     from seqeval.scheme import IOB2, Entities
 
-    wanted, found = (Entities([list(tags) for tags in side], IOB2).entities for side in (gold, predicted))
-    pairs = [({*ours}, {*theirs}) for ours, theirs in zip(wanted, found, strict=True)]
-    return np.array([[len(ours & theirs), len(theirs), len(ours)] for ours, theirs in pairs], dtype=float)
+    gold_entities, predicted_entities = (
+        Entities([list(tags) for tags in sequences], IOB2).entities for sequences in (gold, predicted)
+    )
+    pairs = [
+        ({*gold_spans}, {*predicted_spans})
+        for gold_spans, predicted_spans in zip(gold_entities, predicted_entities, strict=True)
+    ]
+    return np.array(
+        [
+            [len(gold_spans & predicted_spans), len(predicted_spans), len(gold_spans)]
+            for gold_spans, predicted_spans in pairs
+        ],
+        dtype=float,
+    )
 
 
 def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -274,11 +297,11 @@ def roles(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> 
     (what the published P-Tuning v2 code reports), `f1_seqeval_no_v` the same without the predicates' V and C-V, which
     is the rest of a V: srl-eval.pl counts neither.
     """
-    correct, found, wanted = (float(count) for count in role_counts(gold, predicted).sum(0))
+    correct, n_predicted, n_gold = (float(count) for count in role_counts(gold, predicted).sum(0))
     return {
-        "f1": 100.0 * 2 * correct / (found + wanted) if found + wanted else 0.0,
-        "precision": 100.0 * correct / found if found else 0.0,
-        "recall": 100.0 * correct / wanted if wanted else 0.0,
+        "f1": 100.0 * 2 * correct / (n_predicted + n_gold) if n_predicted + n_gold else 0.0,
+        "precision": 100.0 * correct / n_predicted if n_predicted else 0.0,
+        "recall": 100.0 * correct / n_gold if n_gold else 0.0,
         "f1_seqeval": span_f1(gold, predicted),
         "f1_seqeval_no_v": span_f1(without_predicates(gold), without_predicates(predicted)),
     }
@@ -292,11 +315,13 @@ def without_predicates(sequences: Sequence[Sequence[str]]) -> list[list[str]]:
 def role_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """The table of srl-eval.pl: a role's correct, excess and missed arguments, precision, recall and F1 in percent."""
     counts: dict[str, list[int]] = {}
-    for ours, theirs in zip(gold, predicted, strict=True):
-        wanted, found = arguments(ours), arguments(theirs)
-        for place, some in enumerate((wanted & found, found - wanted, wanted - found)):
-            for role, _ in some:
-                counts.setdefault(role, [0, 0, 0])[place] += 1
+    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
+        gold_args, predicted_args = arguments(gold_tags), arguments(predicted_tags)
+        for column, role_args in enumerate(
+            (gold_args & predicted_args, predicted_args - gold_args, gold_args - predicted_args)
+        ):
+            for role, _ in role_args:
+                counts.setdefault(role, [0, 0, 0])[column] += 1
     rows = []
     for role, (correct, excess, missed) in sorted(counts.items()):
         figures = (
@@ -312,9 +337,9 @@ def role_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
 def role_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
     """Correct, predicted and gold arguments of each predicate, [n, 3]; their sums give srl-eval.pl's figures."""
     counts = np.zeros((len(gold), 3))
-    for i, (ours, theirs) in enumerate(zip(gold, predicted, strict=True)):
-        wanted, found = arguments(ours), arguments(theirs)
-        counts[i] = len(wanted & found), len(found), len(wanted)
+    for i, (gold_tags, predicted_tags) in enumerate(zip(gold, predicted, strict=True)):
+        gold_args, predicted_args = arguments(gold_tags), arguments(predicted_tags)
+        counts[i] = len(gold_args & predicted_args), len(predicted_args), len(gold_args)
     return counts
 
 
@@ -326,15 +351,15 @@ def arguments(tags: Sequence[str]) -> set[tuple[str, tuple[tuple[int, int], ...]
     """
     from seqeval.metrics.sequence_labeling import get_entities
 
-    found: list[tuple[str, list[tuple[int, int]]]] = []
+    role_spans: list[tuple[str, list[tuple[int, int]]]] = []
     for label, first, last in get_entities(list(tags)):
         role = label.removeprefix("C-")
-        begun = [argument for argument in found if role != label and argument[0] == role]
-        if begun:
-            begun[-1][1].append((first, last))
+        open_arguments = [argument for argument in role_spans if role != label and argument[0] == role]
+        if open_arguments:
+            open_arguments[-1][1].append((first, last))
         else:
-            found.append((role, [(first, last)]))
-    return {(role, tuple(spans)) for role, spans in found if role != "V"}
+            role_spans.append((role, [(first, last)]))
+    return {(role, tuple(ends)) for role, ends in role_spans if role != "V"}
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -355,8 +380,8 @@ def shares(each: np.ndarray) -> np.ndarray:
 
 def f1_of_counts(sums: np.ndarray) -> np.ndarray:
     """F1 in percent of sums [..., 3] of `span_counts`."""
-    correct, found, wanted = np.moveaxis(sums, -1, 0)
-    return 100.0 * 2 * ratio(correct, found + wanted)
+    correct, predicted, gold = np.moveaxis(sums, -1, 0)
+    return 100.0 * 2 * ratio(correct, predicted + gold)
 
 
 def precision_of_counts(sums: np.ndarray) -> np.ndarray:
@@ -382,20 +407,20 @@ def answer_scores(gold: Sequence[str], predicted: str, nothing: bool = False) ->
     """
     if nothing:
         gold = [text for text in gold if answer_words(text)] or [""]
-    found = answer_words(predicted)
-    pairs = [_compared(answer_words(text), found, nothing) for text in gold]
-    return max(exact for exact, _ in pairs), max(f1 for _, f1 in pairs)
+    predicted_words = answer_words(predicted)
+    pairs = [_compared(answer_words(text), predicted_words, nothing) for text in gold]
+    return max(exact_match for exact_match, _ in pairs), max(word_f1 for _, word_f1 in pairs)
 
 
 def _compared(wanted: Sequence[str], found: Sequence[str], nothing: bool) -> tuple[float, float]:
-    exact = float(wanted == found)
+    exact_match = float(wanted == found)
     if nothing and not (wanted and found):
-        return exact, exact
+        return exact_match, exact_match
     common = sum((Counter(wanted) & Counter(found)).values())
     if not common:
-        return exact, 0.0
+        return exact_match, 0.0
     precision, recall = common / len(found), common / len(wanted)
-    return exact, 2 * precision * recall / (precision + recall)
+    return exact_match, 2 * precision * recall / (precision + recall)
 
 
 def bleu_counts(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> np.ndarray:
@@ -406,8 +431,8 @@ def bleu_counts(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> np.n
     from sacrebleu.metrics.bleu import BLEU
 
     bleu = BLEU(effective_order=True)
-    scores = [bleu.sentence_score(said, list(refs)) for said, refs in zip(predicted, gold, strict=True)]
-    return np.array([[*each.counts, *each.totals, each.sys_len, each.ref_len] for each in scores]).reshape(-1, 10)
+    scores = [bleu.sentence_score(text, list(refs)) for text, refs in zip(predicted, gold, strict=True)]
+    return np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores]).reshape(-1, 10)
 
 
 def bleu_of_counts(sums: np.ndarray) -> np.ndarray:
@@ -424,8 +449,8 @@ def chrf(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> float:
     """sacrebleu's chrF2 of a corpus, in percent; texts may have different numbers of good ones."""
     from sacrebleu.metrics.chrf import CHRF
 
-    most = max(len(refs) for refs in gold)
-    streams: list[Any] = [[refs[i] if i < len(refs) else None for refs in gold] for i in range(most)]
+    max_refs = max(len(refs) for refs in gold)
+    streams: list[Any] = [[refs[i] if i < len(refs) else None for refs in gold] for i in range(max_refs)]
     return float(CHRF().corpus_score(list(predicted), streams).score)
 
 
@@ -438,7 +463,7 @@ def rouge_l(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> list[flo
     logging.get_absl_handler().python_handler.stream = sys.__stderr__
     scorer = RougeScorer(["rougeL"])
     pairs = zip(gold, predicted, strict=True)
-    return [float(scorer.score_multi(list(refs), said)["rougeL"].fmeasure) for refs, said in pairs]
+    return [float(scorer.score_multi(list(refs), text)["rougeL"].fmeasure) for refs, text in pairs]
 
 
 def mean_percent(scores: Sequence[float]) -> float:
@@ -454,16 +479,16 @@ def best_threshold(
     scores: of each question as predicted; odds: of no answer; answered: whether the prediction is one. Raising the
     threshold question by question from "none is answered", as SQuAD 2.0's official scorer does.
     """
-    reached = best = float(len(answerable) - sum(answerable))
+    total = best_total = float(len(answerable) - sum(answerable))
     threshold = 0.0
     for i in sorted(range(len(odds)), key=lambda i: odds[i]):
         if answerable[i]:
-            reached += scores[i]
+            total += scores[i]
         elif answered[i]:
-            reached -= 1
-        if reached > best:
-            best, threshold = reached, odds[i]
-    return 100.0 * best / len(scores), threshold
+            total -= 1
+        if total > best_total:
+            best_total, threshold = total, odds[i]
+    return 100.0 * best_total / len(scores), threshold
 
 
 def binomial(correct: int, n: int) -> tuple[float, float]:
@@ -491,12 +516,12 @@ def macro_of_confusion(sums: np.ndarray) -> np.ndarray:
     """`f1_macro` from confusions [..., C * C], the rows of which are the gold classes."""
     classes = math.isqrt(sums.shape[-1])
     table = sums.reshape(*sums.shape[:-1], classes, classes)
-    both = table.sum(-1) + table.sum(-2)
-    f1 = 2 * ratio(np.diagonal(table, axis1=-2, axis2=-1), both)
-    return 100.0 * ratio(f1.sum(-1), (both > 0).sum(-1))
+    totals = table.sum(-1) + table.sum(-2)
+    class_f1 = 2 * ratio(np.diagonal(table, axis1=-2, axis2=-1), totals)
+    return 100.0 * ratio(class_f1.sum(-1), (totals > 0).sum(-1))
 
 
 def mean_of_shares(sums: np.ndarray) -> np.ndarray:
     """`mean_of_means` from sums [..., 2 * G]: what is right of each group, then how many there are of each."""
-    right, n = np.split(sums, 2, axis=-1)
-    return 100.0 * ratio(ratio(right, n).sum(-1), (n > 0).sum(-1))
+    correct, n = np.split(sums, 2, axis=-1)
+    return 100.0 * ratio(ratio(correct, n).sum(-1), (n > 0).sum(-1))

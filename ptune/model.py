@@ -57,8 +57,8 @@ class Model(nn.Module):
         """Whether each thread draws dropout for itself: where passes may run in parallel, and where ranks divide them
         instead.
         """
-        alone = self.backbone.recomputes or self.backbone.quantize  # its layers remember things while they work
-        return self.device.type == "cpu" and self.backbone.threads and not alone
+        is_stateful = self.backbone.recomputes or self.backbone.quantize  # its layers remember things while they work
+        return self.device.type == "cpu" and self.backbone.threads and not is_stateful
 
     @property
     def threads(self) -> bool:
@@ -87,14 +87,14 @@ class Model(nn.Module):
         head.NAME.PARAMETER.
         """
         shared = {f"backbone.{name}": p for name, p in self.backbone.model.named_parameters() if p.requires_grad}
-        found = {**self.member(member).trained(), **shared}
+        parameters = {**self.member(member).trained(), **shared}
         for source, index in (beside or {}).items():
-            known = {id(p) for p in found.values()}
+            known_ids = {id(p) for p in parameters.values()}
             for name, p in self.member(index).trained().items():
-                if id(p) not in known:
+                if id(p) not in known_ids:
                     group, _, rest = name.partition(".")
-                    found[f"{group}.{source}.{rest}"] = p
-        return found
+                    parameters[f"{group}.{source}.{rest}"] = p
+        return parameters
 
     def member(self, index: int) -> Member:
         """The member at this index."""
@@ -108,10 +108,10 @@ class Model(nn.Module):
         parts = [(self.member(index), batch.to(self.device)) for index, batch in work]
         injections: list[Injection] = [member.prompt(batch.example) for member, batch in parts]
         injection = join(injections, [len(batch) for _, batch in parts])
-        joint = concatenate([batch for _, batch in parts], parts[0][0].template.tokens.pad_id)
-        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-        with self.backbone.injected(injection), cast:
-            hidden = replace(self.backbone(joint, injection), again=partial(self._again, injection))
+        joint_batch = concatenate([batch for _, batch in parts], parts[0][0].template.tokens.pad_id)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with self.backbone.injected(injection), autocast:
+            hidden = replace(self.backbone(joint_batch, injection), again=partial(self._again, injection))
             pieces = hidden.split([len(batch) for _, batch in parts], [batch.output.shape[1] for _, batch in parts])
             yield [(member.head, piece, batch) for (member, batch), piece in zip(parts, pieces, strict=True)]
 
@@ -120,16 +120,16 @@ class Model(nn.Module):
 
         Raises PtuneError where gradient checkpointing would recompute it under the outer injection.
         """
-        own = injection.of(rows)
-        if own is injection:
-            return self.backbone(batch, own)
+        row_injection = injection.of(rows)
+        if row_injection is injection:
+            return self.backbone(batch, row_injection)
         if self.backbone.recomputes and torch.is_grad_enabled():
             raise PtuneError(
                 "gradient_checkpointing: not supported for runs side by side, whose rows have different "
                 "prompts; leave it out"
             )
-        with self.backbone.injected(own):
-            return self.backbone(batch, own)
+        with self.backbone.injected(row_injection):
+            return self.backbone(batch, row_injection)
 
     @contextmanager
     def losses(self, work: Sequence[tuple[int, Batch]]) -> Iterator[list[tuple[Tensor, int]]]:
@@ -158,25 +158,25 @@ class Model(nn.Module):
     def answers(self, work: Sequence[tuple[int, Batch]]) -> list[list[RowOutput]]:
         """The outputs of the members' heads for their batches, from one pass."""
         with self.without_gradients(), self.hidden(work) as parts:
-            return [head.outputs(hidden, moved) for head, hidden, moved in parts]
+            return [head.outputs(hidden, batch) for head, hidden, batch in parts]
 
     def stored(self, member: int = 0) -> dict[str, Tensor]:
         """The tensors of a finished run: the folded prompt, the head (frozen random parts too), tuned weights."""
-        own = self.member(member)
-        tensors = {f"prompt.{name}": tensor for name, tensor in own.prompt.fold().items()}
-        tensors.update({f"head.{name}": tensor for name, tensor in own.head.stored().items()})
+        run_member = self.member(member)
+        tensors = {f"prompt.{name}": tensor for name, tensor in run_member.prompt.fold().items()}
+        tensors.update({f"head.{name}": tensor for name, tensor in run_member.head.stored().items()})
         tensors.update({name: p for name, p in self.trained(member).items() if name.startswith("backbone.")})
         return tensors
 
     def load_stored(self, tensors: dict[str, Tensor], member: int = 0) -> None:
         """Load what `stored` returned. Raises KeyError or RuntimeError if it does not fit."""
-        own = self.member(member)
+        run_member = self.member(member)
         groups: dict[str, dict[str, Tensor]] = {"prompt": {}, "head": {}, "backbone": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = tensor
-        own.prompt.load(groups["prompt"])
-        own.head.load(groups["head"])
+        run_member.prompt.load(groups["prompt"])
+        run_member.head.load(groups["head"])
         shared = dict(self.backbone.model.named_parameters())
         with torch.no_grad():
             for name, tensor in groups["backbone"].items():

@@ -60,8 +60,8 @@ class Stepper:
         for key, value in {**tensors, **numbers}.items():
             index, _, name = key.partition(".")
             state.setdefault(int(index), {})[name] = value
-        whole = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**whole, "state": state})
+        full_state = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**full_state, "state": state})
 
 
 SCALE = "ptune_scale"  # an attribute of parameters that have two axes and are vectors
@@ -73,14 +73,14 @@ def optimizer(settings: Optim, groups: Mapping[str, Sequence[nn.Parameter]]) -> 
     Nor is what `ptune.adapters` says to be scales. Adam has the decay of all parameters in its gradient (L2).
     """
     rates = {"prompt": settings.prompt_lr, "head": settings.head_lr, "backbone": settings.backbone_lr}
-    every, entries = settings.name == "adam", []
+    decays_all, entries = settings.name == "adam", []
     for name, parameters in groups.items():
         lr = settings.lr if rates[name] is None else rates[name]
         for decay in (True, False):
-            chosen = [p for p in parameters if (every or (p.dim() > 1 and not hasattr(p, SCALE))) is decay]
-            if chosen:
+            params = [p for p in parameters if (decays_all or (p.dim() > 1 and not hasattr(p, SCALE))) is decay]
+            if params:
                 entries.append(
-                    {"params": chosen, "lr": lr, "weight_decay": (settings.weight_decay or 0.0) if decay else 0.0}
+                    {"params": params, "lr": lr, "weight_decay": (settings.weight_decay or 0.0) if decay else 0.0}
                 )
     if settings.name != "adafactor":
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam

@@ -77,26 +77,26 @@ class Progress:
 
     def follow(self, label: str, items: Iterable[T], count: int | None = None) -> Iterator[T]:
         """The items as they come, `count` in all if known; work that goes on for more than a second is shown."""
-        started, bar = time.monotonic(), None
-        next_at, every = started + SECONDS_UNSEEN, SECONDS_BETWEEN_UPDATES if self.live else SECONDS_BETWEEN_LINES
+        start, bar = time.monotonic(), None
+        next_at, interval = start + SECONDS_UNSEEN, SECONDS_BETWEEN_UPDATES if self.live else SECONDS_BETWEEN_LINES
         try:
-            for done, item in enumerate(items, 1):
+            for n_done, item in enumerate(items, 1):
                 yield item
                 if (now := time.monotonic()) < next_at:
                     continue
-                next_at = now + every
+                next_at = now + interval
                 if self.live:
                     if bar is None:
                         columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()
                         bar = Bar(*columns, TimeRemainingColumn(), console=self.console, transient=True)
                         task = bar.add_task(label, total=count)
                         bar.start()
-                    bar.update(task, completed=done)
+                    bar.update(task, completed=n_done)
                 elif count is None:
-                    self.say(f"{label}  {done:,}")
+                    self.say(f"{label}  {n_done:,}")
                 else:
-                    left = (now - started) / done * (count - done)
-                    self.say(f"{label}  {done:,}/{count:,}  {left:.0f} s left")
+                    seconds_left = (now - start) / n_done * (count - n_done)
+                    self.say(f"{label}  {n_done:,}/{count:,}  {seconds_left:.0f} s left")
         finally:
             if bar is not None:
                 bar.stop()
@@ -147,8 +147,10 @@ class Progress:
             time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES or (event["step"] == self.steps and self.runs == 1)
         ):
             self.spoke = time.monotonic()
-            left = (self.spoke - self.started) / max(event["step"] - self.first_step, 1) * (self.steps - event["step"])
-            self.say(f"{self.label}  step {event['step']}/{self.steps}  {figures}  {left:.0f} s left")
+            seconds_left = (
+                (self.spoke - self.started) / max(event["step"] - self.first_step, 1) * (self.steps - event["step"])
+            )
+            self.say(f"{self.label}  step {event['step']}/{self.steps}  {figures}  {seconds_left:.0f} s left")
 
     def end(self) -> None:
         """Stop the bar."""
@@ -187,15 +189,15 @@ def table(
 
     wraps: the columns that give way, on several lines, where the terminal is too narrow.
     """
-    out = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         justify: JustifyMethod = "left" if index == 0 or column in wraps else "right"
         width = NARROW if column in wraps else None
-        out.add_column(column, justify=justify, no_wrap=column not in wraps, overflow="fold", min_width=width)
+        grid.add_column(column, justify=justify, no_wrap=column not in wraps, overflow="fold", min_width=width)
     for row in rows:
         cells = zip(columns, map(printable, row), strict=True)
-        out.add_row(*(Name(cell) if column in wraps else Text(cell) for column, cell in cells))
-    return out
+        grid.add_row(*(Name(cell) if column in wraps else Text(cell) for column, cell in cells))
+    return grid
 
 
 class Name:

@@ -31,19 +31,19 @@ def quantize(model: nn.Module, kind: str, name: str) -> None:
     """
     from torch import nn
 
-    whole = tuple(getattr(model, "_keep_in_fp32_modules", None) or ())  # T5's code looks at their weight's type
-    words = getattr(model, "get_output_embeddings", lambda: None)()  # of which a backbone takes some rows
-    found = [
+    fp32_names = tuple(getattr(model, "_keep_in_fp32_modules", None) or ())  # T5's code looks at their weight's type
+    output_layer = getattr(model, "get_output_embeddings", lambda: None)()  # of which a backbone takes some rows
+    linear_layers = [
         (parent, key, layer)
         for parent in model.modules()
         for key, layer in parent.named_children()
-        if type(layer) is nn.Linear and key not in whole and layer is not words
+        if type(layer) is nn.Linear and key not in fp32_names and layer is not output_layer
     ]
-    if not found:
+    if not linear_layers:
         raise PtuneError(f"backbone.quantize: backbone {name} has no linear layers that could be kept in {kind}")
-    made = {"int8": eight, "int4": four}[kind]
-    for parent, key, layer in found:
-        setattr(parent, key, made(layer).to(layer.weight.device))  # which packs it
+    convert = {"int8": eight, "int4": four}[kind]
+    for parent, key, layer in linear_layers:
+        setattr(parent, key, convert(layer).to(layer.weight.device))  # which packs it
 
 
 def numbers(parameter: nn.Parameter) -> int:
@@ -55,18 +55,18 @@ def numbers(parameter: nn.Parameter) -> int:
 def eight(layer: nn.Linear) -> Any:
     """A layer whose weight takes 8 bits once it is moved to its device."""
     library = import_module("bitsandbytes.nn")
-    new = library.Linear8bitLt(layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0)
-    new.weight = library.Int8Params(layer.weight.detach(), requires_grad=False, has_fp16_weights=False)
-    new.bias = layer.bias
-    return new
+    new_layer = library.Linear8bitLt(layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0)
+    new_layer.weight = library.Int8Params(layer.weight.detach(), requires_grad=False, has_fp16_weights=False)
+    new_layer.bias = layer.bias
+    return new_layer
 
 
 def four(layer: nn.Linear) -> Any:
     """A layer whose weight takes 4 bits once it is moved to its device."""
     library = import_module("bitsandbytes.nn")
-    new = library.Linear4bit(layer.in_features, layer.out_features, quant_type="nf4")
-    new.weight = library.Params4bit(layer.weight.detach(), requires_grad=False, quant_type="nf4")
-    new.bias = layer.bias
+    new_layer = library.Linear4bit(layer.in_features, layer.out_features, quant_type="nf4")
+    new_layer.weight = library.Params4bit(layer.weight.detach(), requires_grad=False, quant_type="nf4")
+    new_layer.bias = layer.bias
     # An evaluation on a CPU with AVX-512 would repack the weight for good in a way through which no gradient passes.
-    new.support_avx512bf16_for_cpu = False
-    return new
+    new_layer.support_avx512bf16_for_cpu = False
+    return new_layer

@@ -79,8 +79,8 @@ def process_group() -> Iterator[None]:
     most often that the first one has gone.
     """
     global place, speaks
-    wanted = rank_from_environment()
-    if wanted.count == 1:
+    process_place = rank_from_environment()
+    if process_place.count == 1:
         yield
         return
     from torch import distributed
@@ -88,7 +88,7 @@ def process_group() -> Iterator[None]:
 
     store, number, size = next(rendezvous("env://"))
     distributed.init_process_group(store=store, rank=number, world_size=size)
-    place = wanted
+    place = process_place
     if not first():
         logging.getLogger().addHandler(logging.NullHandler())
     try:
@@ -96,10 +96,10 @@ def process_group() -> Iterator[None]:
         distributed.destroy_process_group()
     except BaseException as error:
         try:
-            told_already = store.add("failed", 1) > 1
+            is_reported = store.add("failed", 1) > 1
         except RuntimeError:  # it was in the first rank's process
-            told_already = True
-        if told_already:
+            is_reported = True
+        if is_reported:
             code = 75 if isinstance(error, Interrupted) else 130 if isinstance(error, KeyboardInterrupt) else 1
             raise Ended(code) from None
         speaks = True
@@ -127,11 +127,11 @@ def gpu(of: int) -> int:
 def alone() -> Iterator[None]:
     """What goes on inside, on this rank, concerns no other."""
     global place
-    before, place = place, Place()
+    previous, place = place, Place()
     try:
         yield
     finally:
-        place = before
+        place = previous
 
 
 def share(items: Sequence[T]) -> Sequence[T]:
@@ -145,9 +145,9 @@ def gather(items: T) -> list[T]:
         return [items]
     from torch import distributed
 
-    found: list[Any] = [None] * place.count
-    distributed.all_gather_object(found, items)
-    return found
+    gathered: list[Any] = [None] * place.count
+    distributed.all_gather_object(gathered, items)
+    return gathered
 
 
 def on_first_rank(compute: Callable[[], T]) -> T:
@@ -175,22 +175,22 @@ def read(method: Callable[P, T]) -> Callable[P, T]:
     """A function whose result the first rank tells the others: what it reads may just have been written by it."""
 
     @wraps(method)
-    def by_first(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         return on_first_rank(lambda: method(*args, **kwargs))
 
-    return by_first
+    return wrapper
 
 
 def on_first_rank_only(method: Callable[P, None]) -> Callable[P, None]:
     """A function that the first rank alone goes through."""
 
     @wraps(method)
-    def by_first(*args: P.args, **kwargs: P.kwargs) -> None:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         if first():
             with alone():
                 method(*args, **kwargs)
 
-    return by_first
+    return wrapper
 
 
 def sum_over_ranks(values: Sequence[float]) -> list[float]:
@@ -200,9 +200,9 @@ def sum_over_ranks(values: Sequence[float]) -> list[float]:
     import torch
     from torch import distributed
 
-    total = torch.tensor(values, dtype=torch.float64)
-    distributed.all_reduce(total)
-    return total.tolist()
+    totals = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(totals)
+    return totals.tolist()
 
 
 def largest(value: int) -> int:
@@ -212,9 +212,9 @@ def largest(value: int) -> int:
     import torch
     from torch import distributed
 
-    found = torch.tensor(value)
-    distributed.all_reduce(found, distributed.ReduceOp.MAX)
-    return int(found)
+    maximum = torch.tensor(value)
+    distributed.all_reduce(maximum, distributed.ReduceOp.MAX)
+    return int(maximum)
 
 
 def add_up(parameters: Sequence[nn.Parameter], losses: Mapping[int, float]) -> dict[int, float]:
@@ -229,11 +229,11 @@ def add_up(parameters: Sequence[nn.Parameter], losses: Mapping[int, float]) -> d
 
     # Which parameters have a gradient anywhere: the others keep none, and the optimizer passes them over.
     sums = sum_over_ranks([*losses.values(), *(float(p.grad is not None) for p in parameters)])
-    going = []
+    handles = []
     for parameter, owners in zip(parameters, sums[len(losses) :], strict=True):
         if owners:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            going.append(distributed.all_reduce(parameter.grad, async_op=True))
-    for each in going:
-        each.wait()
+            handles.append(distributed.all_reduce(parameter.grad, async_op=True))
+    for handle in handles:
+        handle.wait()
     return dict(zip(losses, sums, strict=False))

@@ -38,20 +38,20 @@ def find_secret_in_word(word: str) -> str | None:
 def problems(values: Mapping[str, object], key: str = "") -> Iterator[str]:
     """One line for each setting that holds a secret."""
     for name, value in values.items():
-        place = f"{key}.{name}" if key else str(name)
-        if told := find_secret(str(name)):
-            named = f"{key or 'the settings'}: one of the names contains what looks like a secret ({told})"
-            yield f"{named}, which would be saved with the run"
+        path = f"{key}.{name}" if key else str(name)
+        if secret := find_secret(str(name)):
+            message = f"{key or 'the settings'}: one of the names contains what looks like a secret ({secret})"
+            yield f"{message}, which would be saved with the run"
         elif isinstance(value, Mapping):
-            yield from problems(value, place)
+            yield from problems(value, path)
         elif NAMES.search(str(name)) and any(texts(value)):
             yield (
-                f"{place}: the name suggests a secret (API key or token), which would be saved with the run; remove it "
+                f"{path}: the name suggests a secret (API key or token), which would be saved with the run; remove it "
                 "and set it in the environment"
             )
-        elif told := next((told for text in texts(value) if (told := find_secret(text))), None):
+        elif secret := next((secret for text in texts(value) if (secret := find_secret(text))), None):
             yield (
-                f"{place}: contains what looks like a secret ({told}), which would be saved with the run; "
+                f"{path}: contains what looks like a secret ({secret}), which would be saved with the run; "
                 "W&B and the Hub read theirs from the environment"
             )
 
@@ -62,4 +62,4 @@ def texts(value: object) -> Iterable[str]:
         return [value]
     if isinstance(value, Mapping):
         return [*map(str, value), *texts([*value.values()])]
-    return [text for each in value for text in texts(each)] if isinstance(value, list | tuple) else []
+    return [text for item in value for text in texts(item)] if isinstance(value, list | tuple) else []

@@ -44,14 +44,14 @@ class Sentences:
         if not self.loaded:
             self._load()
         rows = [self._row(i, text) for i, text in enumerate(texts)]
-        found = []
+        vectors = []
         for start in range(0, len(rows), BATCH):
             batch = collate(rows[start : start + BATCH], self.tokens.pad_id).to(self.device)
             with torch.inference_mode():
                 states = self.backbone(batch, Injection()).states.float()
             mean = (states * batch.mask[..., None]).sum(1) / batch.mask.sum(1, keepdim=True)
-            found.append(torch.nn.functional.normalize(mean, dim=1).cpu().numpy())
-        return np.concatenate(found) if found else np.empty((0, self.backbone.shape.hidden))
+            vectors.append(torch.nn.functional.normalize(mean, dim=1).cpu().numpy())
+        return np.concatenate(vectors) if vectors else np.empty((0, self.backbone.shape.hidden))
 
     def _row(self, number: int, text: str) -> Row:
         frame = self.tokens.frames[1]

@@ -87,7 +87,7 @@ class Session:
         self.weight = 1.0
         self.start: Mapping[str, Any] = {}
         self.adapt: Callable[[Any], None] | None = None
-        announced = bool(corpora)  # by a run that read the corpus before
+        is_announced = bool(corpora)  # by a run that read the corpus before
         identity = build.identity(settings)  # before reading the corpus, which decides some settings
         self.task = leaf(settings.task, settings.packages)
         self.corpus, self.report_on = read_corpus(settings, self.task, self.cache, self.corpora)
@@ -101,12 +101,12 @@ class Session:
         self.environment = environment(list(overrides))
         self.identity = folder.write_environment({"identity": identity, **self.environment, "data": self.corpus.origin})
         folder.write_config(build.as_config(settings))  # after the identity, which decides whether a run may resume
-        used = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
-        self.splits = {split: account(examples) for split, examples in used.items()}
+        splits = self.corpus.splits if self.examples is None else {**self.corpus.splits, "train": self.examples}
+        self.splits = {split: account(examples) for split, examples in splits.items()}
         folder.write_jsonl("splits.jsonl", [{"split": split, **facts} for split, facts in self.splits.items()])
         if self.corpus.synthetic:
             log.warning(SYNTHETIC)
-        if not announced:
+        if not is_announced:
             self._announce()
         self.tracker = self._tracker()
 
@@ -191,14 +191,14 @@ class Session:
         """
         method = {"procedure": SINGLE, **changes.get("method", {})}
         s: Train = with_changes(self.settings, {**changes, "method": method})
-        differing = differences(asdict(self.settings), asdict(s))
+        changed_settings = differences(asdict(self.settings), asdict(s))
         if s.held_out_seed is None:
             s.held_out_seed = self.settings.seed
         s.tracker.group = s.tracker.group or self._group() or run_name(self.settings)
         if problems := [*build.resolve_length(s)] or [*check(s)]:
             raise ConfigError([f"stage {name}: {problem}" for problem in problems])
         build.settle(s)
-        stage = Child(name, self, examples, differing)
+        stage = Child(name, self, examples, changed_settings)
         folder = RunFolder(self.folder.file(stage.folder))
         return Session(s, folder, self.overrides, self.progress, self.corpora, stage=stage)
 
@@ -293,8 +293,8 @@ class Session:
         select, report = (self.corpus.splits[split] for split in (self.settings.select_on, self.report_on))
         if self.settings.select_on == self.report_on:
             return True
-        some = {example.id: example for example in islice(select, FEW)}
-        return any(example.id in some and some[example.id] == example for example in report)
+        examples_by_id = {example.id: example for example in islice(select, FEW)}
+        return any(example.id in examples_by_id and examples_by_id[example.id] == example for example in report)
 
     @property
     def evaluations(self) -> Evaluations:
@@ -320,9 +320,9 @@ class Session:
         self._model, self.member = model, member
         template = model.member(member).template
         if isinstance(template, DemonstrationTemplate):
-            shown = shots.labeled(self.task, self.corpus.splits["train"])
-            template.learn(shown)
-            shots.write(self.folder, shown)
+            labeled_examples = shots.labeled(self.task, self.corpus.splits["train"])
+            template.learn(labeled_examples)
+            shots.write(self.folder, labeled_examples)
 
     def render(self, split: str, examples: Sequence[Example] | None = None) -> Rendered:
         """Render a split, or other examples in its place, with the template; tells the user what was cut."""
@@ -330,33 +330,37 @@ class Session:
         from ptune.templates.demonstrations import Demonstrations
 
         template = self.model.member(self.member).template
-        most = self.settings.data.tokens
+        max_tokens = self.settings.data.tokens
         examples = self.corpus.splits[split] if examples is None else examples
-        rendered = Rendered(examples, self.task, template, most, self.cache, split)
+        rendered = Rendered(examples, self.task, template, max_tokens, self.cache, split)
         if rendered.cut or rendered.lost:
             share = 100 * rendered.cut / len(rendered)
-            note = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
-            self.progress.say(note + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
-        if isinstance(template, Demonstrations) and (worst := max(rendered.dropped)) > 0:
-            fit, of = template.wanted - worst, sum(dropped > 0 for dropped in rendered.dropped)
+            message = f"{split}: {rendered.cut} of {len(rendered)} examples ({share:.1f}%) are cut to data.max_length"
+            self.progress.say(message + (f", {rendered.lost} gold labels lost" if rendered.lost else ""))
+        if isinstance(template, Demonstrations) and (max_dropped := max(rendered.dropped)) > 0:
+            n_fitting, n = template.wanted - max_dropped, sum(count > 0 for count in rendered.dropped)
             self.progress.warn(
-                f"{split}: {of} of {len(rendered)} examples have no room for all of {template.wanted} demonstrations; "
-                f"of those at least {fit} fit into the {most} tokens of data.max_length"
+                f"{split}: {n} of {len(rendered)} examples have no room for all of {template.wanted} demonstrations; "
+                f"of those at least {n_fitting} fit into the {max_tokens} tokens of data.max_length"
             )
         return rendered
 
     def store_tuned(self) -> dict[str, Any]:
         """Write the tuned tensors; returns their counts and sizes, see ptune.runs.accounting."""
-        about = {"ptune": "tuned", "method": self.settings.method["name"], "backbone": self.settings.backbone["name"]}
+        metadata = {
+            "ptune": "tuned",
+            "method": self.settings.method["name"],
+            "backbone": self.settings.backbone["name"],
+        }
         tensors = self.model.stored(self.member)
-        return accounting(self.model, self.member, tensors, self.folder.write_tensors(tensors, about))
+        return accounting(self.model, self.member, tensors, self.folder.write_tensors(tensors, metadata))
 
     def _weights(self) -> dict[str, Any]:
         """Checksums of the tuned weights and the origin of the backbone."""
-        tuned = self.folder.file("tuned.safetensors")
+        tuned_file = self.folder.file("tuned.safetensors")
         backbone = leaf(self.settings.backbone, self.settings.packages) if self.procedure.backbone else None
         return {
-            "tuned": sha256(tuned) if tuned.is_file() else None,
+            "tuned": sha256(tuned_file) if tuned_file.is_file() else None,
             "backbone": backbone and backbone.origin(),
         }
 

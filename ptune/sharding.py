@@ -37,13 +37,13 @@ class Shards:
         self.layers = list(layers)
         self.last: int | None = None  # the layer that this rank has asked for
         for number, layer in enumerate(self.layers):
-            learned = {parameter for parameter in layer.parameters() if parameter.requires_grad}
+            trainable = {parameter for parameter in layer.parameters() if parameter.requires_grad}
             # Each by itself, so that FSDP2 gathers none ahead of time.
-            fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=learned)
+            fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=trainable)
             layer.register_forward_pre_hook(partial(self._before_forward, number), prepend=True)
             layer.register_forward_hook(partial(self._after_forward, number), prepend=True)
-        held, whole = (sum(sizes) for sizes in zip(*map(sizes, self.layers), strict=True))
-        log.info("of %s numbers in the backbone's layers this rank holds %s", f"{whole:,}", f"{held:,}")
+        n_held, n_total = (sum(counts) for counts in zip(*map(sizes, self.layers), strict=True))
+        log.info("of %s numbers in the backbone's layers this rank holds %s", f"{n_total:,}", f"{n_held:,}")
 
     def _before_forward(self, number: int, layer: nn.Module, given: Any) -> None:
         self.ask(number, number)
@@ -78,13 +78,13 @@ class Shards:
         returns it, and None if no rank asks for any.
         """
         count = len(self.layers)
-        found = ranks.largest(-1 if number is None else along * count + number)
-        if found < 0:
+        request = ranks.largest(-1 if number is None else along * count + number)
+        if request < 0:
             return None
-        self.layers[found % count].unshard()
-        if found % count != number:
-            self.layers[found % count].reshard()
-        return found % count
+        self.layers[request % count].unshard()
+        if request % count != number:
+            self.layers[request % count].reshard()
+        return request % count
 
     def _gathered(self, number: int) -> bool:
         return not any(isinstance(parameter, DTensor) for parameter in self.layers[number].parameters())
@@ -93,8 +93,8 @@ class Shards:
 def sizes(layer: nn.Module) -> tuple[int, int]:
     """How many of a layer's numbers this rank holds, and how many there are."""
     parameters = list(layer.parameters())
-    held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in parameters)
-    return held, sum(p.numel() for p in parameters)
+    n_held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in parameters)
+    return n_held, sum(p.numel() for p in parameters)
 
 
 def tensors(output: Any) -> Iterator[Tensor]:
@@ -102,5 +102,5 @@ def tensors(output: Any) -> Iterator[Tensor]:
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, (tuple, list)):
-        for each in output:
-            yield from tensors(each)
+        for item in output:
+            yield from tensors(item)

@@ -35,9 +35,9 @@ class Sums:
     def over(self, documents: Sequence[str]) -> Sums:
         """The same with each unit's document as the unit, in the order of their first ones."""
         places = {name: place for place, name in enumerate(dict.fromkeys(documents))}
-        summed = np.zeros((len(places), self.each.shape[1]))
-        np.add.at(summed, [places[name] for name in documents], self.each)
-        return replace(self, each=summed, share=False)
+        document_sums = np.zeros((len(places), self.each.shape[1]))
+        np.add.at(document_sums, [places[name] for name in documents], self.each)
+        return replace(self, each=document_sums, share=False)
 
 
 @dataclass(frozen=True)

@@ -40,18 +40,18 @@ def determinism(wanted: bool) -> None:
 @contextmanager
 def parallel_map(allowed: bool) -> Iterator[Callable[..., Iterable[Any]]]:
     """`map` over a list of things to compute, at once where that is allowed: torch's threads are shared among them."""
-    total = torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     pools: dict[int, ThreadPoolExecutor] = {}
     with ExitStack() as stack:
 
-        def mapped(compute: Callable[[Any], Any], things: list[Any]) -> Iterable[Any]:
-            workers = min(len(things), total)
+        def map_in_parallel(compute: Callable[[Any], Any], things: list[Any]) -> Iterable[Any]:
+            workers = min(len(things), n_threads)
             if not allowed or workers < 2:
                 return map(compute, things)
             if workers not in pools:
-                pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(total // workers,))
+                pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(n_threads // workers,))
                 stack.callback(pool.shutdown, cancel_futures=True)  # what has not begun when an error ends it
                 pools[workers] = pool
             return pools[workers].map(compute, things)
 
-        yield mapped
+        yield map_in_parallel

@@ -46,12 +46,12 @@ class Tokens:
         sentinel is the mask of a vocabulary that has no other.
         """
         self.tokenizer, self.causal, self.decodes = tokenizer, causal, decodes
-        alone, spaced = (tokenizer.tokenize(text) for text in ("a", " a"))
+        plain_pieces, spaced_pieces = (tokenizer.tokenize(text) for text in ("a", " a"))
         # Llama 1 and 2 put a space before every text, beside one that is there.
-        self.space = "" if alone[0].startswith("\u2581") and len(spaced) > len(alone) else " "
+        self.space = "" if plain_pieces[0].startswith("\u2581") and len(spaced_pieces) > len(plain_pieces) else " "
         self.pad_id: int = tokenizer.pad_token_id or 0
-        last = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-        self.unk_id: int = last if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+        fallback_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+        self.unk_id: int = fallback_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
         self.start_id: int = self.unk_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self.end_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = self.pad_id if causal else tokenizer.mask_token_id
@@ -79,13 +79,13 @@ class Tokens:
     @property
     def special_ids(self) -> frozenset[int]:
         """Ids that stand for no text: special tokens, and BERT's untrained [unusedN]."""
-        unused = [i for token, i in self.tokenizer.get_vocab().items() if token.startswith("[unused")]
-        return frozenset([*self.tokenizer.all_special_ids, *unused])
+        unused_ids = [i for token, i in self.tokenizer.get_vocab().items() if token.startswith("[unused")]
+        return frozenset([*self.tokenizer.all_special_ids, *unused_ids])
 
     def encode(self, text: str, lead: bool = False) -> list[int]:
         """Ids of `text` without special tokens; `lead` puts a space in front, which byte-level vocabularies see."""
-        given = self.space + text if lead else text
-        return list(self.tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"])
+        full_text = self.space + text if lead else text
+        return list(self.tokenizer(full_text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, without special tokens and white space at its ends."""
@@ -98,9 +98,9 @@ class Tokens:
         White space that byte-level vocabularies keep at a token's ends is not part of it; a token of nothing else
         ends where it begins.
         """
-        given = self.space + text if lead else text
-        coded = self.tokenizer(given, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        offsets = np.array(coded["offset_mapping"], dtype=np.int32).reshape(-1, 2)
+        full_text = self.space + text if lead else text
+        encoding = self.tokenizer(full_text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = np.array(encoding["offset_mapping"], dtype=np.int32).reshape(-1, 2)
         if lead:
             offsets = np.maximum(offsets - len(self.space), 0)
         for i, (begin, end) in enumerate(offsets.tolist()):
@@ -108,13 +108,13 @@ class Tokens:
             if piece != piece.strip():
                 begin += len(piece) - len(piece.lstrip())
                 offsets[i] = begin, begin + len(piece.strip())
-        return list(coded["input_ids"]), offsets
+        return list(encoding["input_ids"]), offsets
 
     def words(self, words: Sequence[str]) -> list[list[int]]:
         """Ids of each word, every one as it stands after a space; a word without any piece is one unknown token."""
-        spaced = [self.space + word for word in words]
-        encoded = self.tokenizer(spaced, add_special_tokens=False, verbose=False)["input_ids"]
-        return [list(ids) or [self.unk_id] for ids in encoded]
+        spaced_words = [self.space + word for word in words]
+        word_ids = self.tokenizer(spaced_words, add_special_tokens=False, verbose=False)["input_ids"]
+        return [list(ids) or [self.unk_id] for ids in word_ids]
 
     def single(self, word: str, lead: bool = True) -> int | None:
         """The id of a word that is one token, None where it is several or unknown."""
@@ -123,22 +123,22 @@ class Tokens:
 
     def vocabulary(self, lead: bool = True) -> dict[str, int]:
         """Every word with a letter or a digit that is one token by itself, with its id: no parts of words, no marks."""
-        special = self.special_ids
-        ids = [i for i in range(len(self.tokenizer)) if i not in special]
+        special_ids = self.special_ids
+        ids = [i for i in range(len(self.tokenizer)) if i not in special_ids]
         texts = self.tokenizer.batch_decode([[i] for i in ids], clean_up_tokenization_spaces=False)
         words = [text.strip() for text in texts]
-        given = [self.space + word if lead else word for word in words]
-        coded = self.tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"]
+        spaced_words = [self.space + word if lead else word for word in words]
+        encoded_ids = self.tokenizer(spaced_words, add_special_tokens=False, verbose=False)["input_ids"]
         return {
             word: i
-            for i, word, back in zip(ids, words, coded, strict=True)
-            if list(back) == [i] and any(letter.isalnum() for letter in word)
+            for i, word, word_ids in zip(ids, words, encoded_ids, strict=True)
+            if list(word_ids) == [i] and any(letter.isalnum() for letter in word)
         }
 
     def word_ids(self, word: str) -> list[int]:
         """As `words` of one word; of the name of a special token that token."""
-        special = word in self.tokenizer.all_special_tokens
-        return [int(self.tokenizer.convert_tokens_to_ids(word))] if special else self.words([word])[0]
+        is_special = word in self.tokenizer.all_special_tokens
+        return [int(self.tokenizer.convert_tokens_to_ids(word))] if is_special else self.words([word])[0]
 
     def _frame(self, segments: int) -> Frame:
         """Read off how the tokenizer frames its input, instead of keeping a table of families."""
@@ -147,16 +147,16 @@ class Tokens:
         types = list(self.tokenizer(*["a", "b"][:segments], return_token_type_ids=True)["token_type_ids"])
         first = next(i for i in range(len(ids)) if ids[i : i + len(a)] == a)
         end = first + len(a)
-        closing = [self.end_id] if self.decodes and self.end_id is not None else []
+        end_ids = [self.end_id] if self.decodes and self.end_id is not None else []
         if segments == 1:
-            return Frame(tuple(ids[:first]), (), tuple(ids[end:] or closing), (types[first],), (), types[-1])
+            return Frame(tuple(ids[:first]), (), tuple(ids[end:] or end_ids), (types[first],), (), types[-1])
         second = next(i for i in range(end, len(ids)) if ids[i : i + len(b)] == b)
-        parting = [] if second > end else self.encode("\n") if self.causal else closing
+        separator = [] if second > end else self.encode("\n") if self.causal else end_ids
         return Frame(
             before=tuple(ids[:first]),
-            between=tuple(parting or ids[end:second]),
-            after=tuple(ids[second + len(b) :] or closing),
+            between=tuple(separator or ids[end:second]),
+            after=tuple(ids[second + len(b) :] or end_ids),
             types=(types[first], types[second]),
-            between_types=tuple([types[first]] * len(parting) or types[end:second]),
+            between_types=tuple([types[first]] * len(separator) or types[end:second]),
             after_type=types[-1],
         )

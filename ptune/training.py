@@ -76,8 +76,8 @@ def train(sessions: Sequence[Session]) -> list[dict[str, Any] | Exception]:
         model = build.assemble([session.settings for session in sessions], first.task, auxiliary)
     if model.backbone.lower is not None:
         first.progress.say(f"the {model.backbone.lower.depth} lowest layers are cached and run without dropout")
-    shared: Splits = {}
-    runs = [prepare_run(session, model, member, shared) for member, session in enumerate(sessions)]
+    shared_splits: Splits = {}
+    runs = [prepare_run(session, model, member, shared_splits) for member, session in enumerate(sessions)]
     if not model.runs_in_threads:
         align_steps(sessions, runs)
     label = first.label if len(runs) == 1 else f"{len(runs)} runs"
@@ -103,13 +103,13 @@ def train_multitask(
     """
     sessions = [first, *others]
     with memory.out_of_memory_guard("for the backbone", WEIGHTS):
-        model = build.assemble([first.settings], first.task, [(other.settings, other.task) for other in others])
+        model = build.assemble([first.settings], first.task, [(session.settings, session.task) for session in others])
     names = [session.task.name for session in sessions]
     rendered = [lay_out(session, model, member, {}) for member, session in enumerate(sessions)]
     streams = [stream(s.settings, split, name) for s, split, name in zip(sessions, rendered, names, strict=True)]
-    drawn = MixedStream(streams, first.settings.seed, temperature)
+    mixed_stream = MixedStream(streams, first.settings.seed, temperature)
     sources = {name: source(first.settings, streams[member], member) for member, name in enumerate(names)}
-    run = own_run(first, model, drawn, drawn.steps_per_epoch, sources)
+    run = own_run(first, model, mixed_stream, mixed_stream.steps_per_epoch, sources)
     restore(first, run)
 
     def event(run: Run) -> dict[str, Any]:
@@ -122,10 +122,10 @@ def train_multitask(
     first.progress.end()
     views = [replace(run, history=[{**event, **event["tasks"][name]} for event in run.history]) for name in names]
     unfinished = {session: view for session, view in zip(sessions, views, strict=True) if not session.folder.finished}
-    last = {session: evaluation_point(session, view.history[-1]) for session, view in unfinished.items()}
+    last_points = {session: evaluation_point(session, view.history[-1]) for session, view in unfinished.items()}
     load_best(first, run)
     return [
-        {**figures(session, view, last[session], 1), "own_steps": drawn.taken(run.step, member)}
+        {**figures(session, view, last_points[session], 1), "own_steps": mixed_stream.taken(run.step, member)}
         if session in unfinished
         else None
         for member, (session, view) in enumerate(zip(sessions, views, strict=True))
@@ -141,12 +141,12 @@ def prepare_run(session: Session, model: Model, member: int, shared: Splits) -> 
     member: its index in the model. shared: rendered splits, which runs with the same settings share.
     """
     s, train_split = session.settings, lay_out(session, model, member, shared)
-    own = stream(s, train_split)
-    streams, sources = [own], {own.source: source(s, own, member, session.weight)}
+    main_stream = stream(s, train_split)
+    streams, sources = [main_stream], {main_stream.source: source(s, main_stream, member, session.weight)}
     for number, data in enumerate(session.auxiliary, len(model.members) - len(session.auxiliary)):
         streams.append(auxiliary_stream(session, data, model.member(number).template))
         sources[data.name] = source(s, streams[-1], number, data.weight)
-    run = own_run(session, model, ParallelStream(streams), own.steps_per_epoch, sources)
+    run = own_run(session, model, ParallelStream(streams), main_stream.steps_per_epoch, sources)
     if session.adapt is not None:
         session.adapt(run)
     restore(session, run)
@@ -157,10 +157,10 @@ def lay_out(session: Session, model: Model, member: int, shared: Splits) -> Rend
     """Make the session a member of a model and render its splits, see `prepare_run`; returns what it trains on."""
     s = session.settings
     session.join_model(model, member)
-    own = None if session.examples is None else session.render("train", session.examples)
-    needed = {s.select_on, session.report_on, *(["train"] if own is None else [])}
-    session.rendered = {split: lay_out_split(session, split, shared) for split in needed}
-    train_split = session.rendered["train"] if own is None else own
+    custom_split = None if session.examples is None else session.render("train", session.examples)
+    split_names = {s.select_on, session.report_on, *(["train"] if custom_split is None else [])}
+    session.rendered = {split: lay_out_split(session, split, shared) for split in split_names}
+    train_split = session.rendered["train"] if custom_split is None else custom_split
     session.rendered.setdefault("train", train_split)
     return train_split
 
@@ -201,8 +201,8 @@ def own_run(
     session: Session, model: Model, stream: training_run.Stream, steps_per_epoch: int, sources: Mapping[str, Source]
 ) -> Run:
     """The session's run on the batches of these sources, the first of which is its own."""
-    others = {name: source.member for name, source in sources.items() if source.member != session.member}
-    trained = model.trained(session.member, others)
+    other_members = {name: source.member for name, source in sources.items() if source.member != session.member}
+    trained = model.trained(session.member, other_members)
     with torch.no_grad():
         for name, tensor in session.start.items():
             trained[name].copy_(tensor)
@@ -264,10 +264,10 @@ def restore(session: Session, run: Run, path: Path | None = None) -> None:
         try:
             run.restore(*read_checkpoint(path))
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            about = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise PtuneError(f"{path}: not a checkpoint of this run ({about})") from error
-    evaluated_there = bool(run.history) and run.history[-1]["step"] == run.step
-    session.folder.cut_metrics(run.step, evaluated_there, run.parts)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise PtuneError(f"{path}: not a checkpoint of this run ({reason})") from error
+    is_evaluated = bool(run.history) and run.history[-1]["step"] == run.step
+    session.folder.cut_metrics(run.step, is_evaluated, run.parts)
     if path is not None:
         session.tracker.again(recorded_events(session.folder))
         session.progress.say(f"resuming from step {run.step} of {run.steps}")
@@ -278,10 +278,10 @@ def align_steps(sessions: Sequence[Session], runs: Sequence[Run]) -> None:
 
     A run without a checkpoint at that step (beside a new run) stays where it is and waits for the others.
     """
-    behind = min((run.step for run in runs if not run.ended), default=math.inf)
+    lowest_step = min((run.step for run in runs if not run.ended), default=math.inf)
     for session, run in zip(sessions, runs, strict=True):
-        if run.step > behind:
-            path = session.folder.file("checkpoints") / f"{behind:08d}"
+        if run.step > lowest_step:
+            path = session.folder.file("checkpoints") / f"{lowest_step:08d}"
             if ranks.on_first_rank(partial(intact, path)):
                 restore(session, run, path)
 
@@ -290,8 +290,8 @@ def recorded_events(folder: RunFolder) -> Iterator[tuple[dict[str, Any], dict[st
     """The recorded events of a run, evaluations with their tables."""
     for _, event in folder.metrics():
         file = breakdown_file(str(event.get("split")), event["step"])
-        known = event["event"] == "eval" and folder.file(file).is_file()
-        yield event, tables(folder.read_json(file)) if known else {}
+        has_tables = event["event"] == "eval" and folder.file(file).is_file()
+        yield event, tables(folder.read_json(file)) if has_tables else {}
 
 
 # Evaluations
@@ -324,9 +324,9 @@ def figures_or_failure(session: Session, run: Run, runs: int) -> dict[str, Any] 
 
 def final_figures(session: Session, run: Run, runs: int) -> dict[str, Any]:
     """The figures of a run after the loop. runs: how many were trained together."""
-    last = evaluation_point(session, run.history[-1])
+    last_point = evaluation_point(session, run.history[-1])
     load_best(session, run)
-    return figures(session, run, last, runs)
+    return figures(session, run, last_point, runs)
 
 
 def load_best(session: Session, run: Run) -> None:
@@ -347,12 +347,12 @@ def figures(session: Session, run: Run, last: Mapping[str, Any], runs: int) -> d
     best_event = next(event for event in run.history if event["step"] == run.stopper.best_step)
     for split in session.corpus.companion_splits(session.report_on):
         session.rendered[split] = session.render(split)
-    best = evaluation_point(session, best_event, keep=True)
+    best_point = evaluation_point(session, best_event, keep=True)
     parameters, recorder = session.store_tuned(), run.recorder
     assert isinstance(recorder, Recorder)
     examples = sum(event["examples"] for _, event in recorder.folder.metrics() if event["event"] == "step")
     return {
-        "best": best,
+        "best": best_point,
         "last": last,
         "steps": run.step,
         "epochs": run.step / run.steps_per_epoch,
@@ -376,13 +376,13 @@ def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None
     if backbone.shape.decoder_layers:
         return None
     prompt = session.model.member(session.member).prompt
-    about = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
-    train, report = session.rendered["train"], session.rendered[session.report_on]
+    cost_args = (prompt.place, prompt.length, below(s, backbone.shape), tuned, s.cache_layers)
+    train_split, report_split = session.rendered["train"], session.rendered[session.report_on]
     training, prediction = (
-        flop.cost(backbone.shape, backbone.multiplied, read, *about)
+        flop.cost(backbone.shape, backbone.multiplied, read, *cost_args)
         for read in (
-            flop.Read.of(train.training_counts, train.training_lengths),
-            flop.Read.of(report.counts, report.lengths),
+            flop.Read.of(train_split.training_counts, train_split.training_lengths),
+            flop.Read.of(report_split.counts, report_split.lengths),
         )
     )
     return {"training": examples * training.step, "example": prediction.forward}
@@ -390,17 +390,17 @@ def cost(session: Session, examples: int, tuned: int) -> dict[str, float] | None
 
 def write_pruned(session: Session, run: Run) -> None:
     """Write pruned.json: an observer has ended the run, even if the process is killed before the other runs end."""
-    last, best = run.history[-1], run.stopper
+    last_event, stopper = run.history[-1], run.stopper
     pruning = {
-        "why": best.pruned,
+        "why": stopper.pruned,
         "step": run.step,
         "steps": run.steps,
-        "epoch": last["epoch"],
+        "epoch": last_event["epoch"],
         "evaluations": len(run.history),
-        "split": last["split"],
-        "metric": last["metric"],
-        "selected": best.best,
-        "best_step": best.best_step,
+        "split": last_event["split"],
+        "metric": last_event["metric"],
+        "selected": stopper.best,
+        "best_step": stopper.best_step,
         "identity": session.identity,
         "synthetic": session.corpus.synthetic,
     }
@@ -409,10 +409,10 @@ def write_pruned(session: Session, run: Run) -> None:
 
 def report_pruned(session: Session, run: Run) -> PrunedError:
     """Tell the tracker that an observer has ended the run; returns the error that says so."""
-    pruning, best = session.folder.read_json("pruned.json"), run.stopper
+    pruning, stopper = session.folder.read_json("pruned.json"), run.stopper
     session.tracker.finish({"pruned": True, **pruning}, {})
-    log.info("pruned after step %d of %d: %s", run.step, run.steps, best.pruned)
+    log.info("pruned after step %d of %d: %s", run.step, run.steps, stopper.pruned)
     return PrunedError(
         f"pruned after step {run.step} of {run.steps}, "
-        f"{pruning['split']} {pruning['metric']} {best.best:.2f}: {best.pruned}"
+        f"{pruning['split']} {pruning['metric']} {stopper.best:.2f}: {stopper.pruned}"
     )

@@ -69,9 +69,9 @@ class Stopper:
 
     def note(self, value: float, step: int) -> bool:
         """Note an evaluation's score (higher is better); returns whether it is the best so far."""
-        better = value > self.best
-        self.waited = 0 if better else self.waited + 1
-        if better or (self.ties == "last" and value == self.best):
+        is_better = value > self.best
+        self.waited = 0 if is_better else self.waited + 1
+        if is_better or (self.ties == "last" and value == self.best):
             self.best, self.best_step = value, step
             return True
         return False
@@ -161,8 +161,8 @@ class Run:
     @property
     def due(self) -> bool:
         """Whether an evaluation is due at this step."""
-        evaluated = self.history[-1]["step"] if self.history else 0
-        return self.step > evaluated and (self.step % self.eval_every == 0 or self.step == self.steps)
+        evaluated_step = self.history[-1]["step"] if self.history else 0
+        return self.step > evaluated_step and (self.step % self.eval_every == 0 or self.step == self.steps)
 
     @property
     def ended(self) -> bool:

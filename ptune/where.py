@@ -28,13 +28,13 @@ class Where:
 def option(group: str, name: str) -> dict[str, Any]:
     """The settings of an option by itself, as data. Raises PtuneError where there is none."""
     try:
-        composed = compose(f"{group}/{name}", hydra_flags("hydra.searchpath="))
+        config = compose(f"{group}/{name}", hydra_flags("hydra.searchpath="))
     except MissingConfigException:
-        known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
-        raise PtuneError(f"no {group} '{name}'; {nearest(name, known)}") from None
-    found = OmegaConf.to_container(composed[group], resolve=True)
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+        option_names = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        raise PtuneError(f"no {group} '{name}'; {nearest(name, option_names)}") from None
+    settings = OmegaConf.to_container(config[group], resolve=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
 
 
 def without_observer(overrides: Iterable[str]) -> list[str]:
@@ -49,8 +49,8 @@ def choice(group: str) -> str:
 
 def hydra_flags(*keys: str) -> list[str]:
     """The words of the command line that are for Hydra and begin with one of these."""
-    told = list(HydraConfig.get().overrides.hydra) if HydraConfig.initialized() else []
-    return [word for word in told if word.startswith(keys)]
+    flags = list(HydraConfig.get().overrides.hydra) if HydraConfig.initialized() else []
+    return [word for word in flags if word.startswith(keys)]
 
 
 def current_job() -> Where:

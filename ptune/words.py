@@ -30,9 +30,9 @@ def hydra_value(given: Any) -> str:
     if isinstance(given, bool):
         return str(given).lower()
     if isinstance(given, list | tuple):
-        return f"[{','.join(hydra_value(each) for each in given)}]"
+        return f"[{','.join(hydra_value(item) for item in given)}]"
     if isinstance(given, Mapping):
-        return f"{{{','.join(f'{key}:{hydra_value(each)}' for key, each in given.items())}}}"
+        return f"{{{','.join(f'{key}:{hydra_value(item)}' for key, item in given.items())}}}"
     text = str(given)
-    plain = isinstance(given, int | float) or (text[:1].isalpha() and text.replace("_", "").isalnum())
-    return text if plain else quote(text)
+    is_plain = isinstance(given, int | float) or (text[:1].isalpha() and text.replace("_", "").isalnum())
+    return text if is_plain else quote(text)

@@ -62,11 +62,11 @@ class Head(nn.Module, ABC):
         if batch.grouped:
             return grouped_loss(logits[:, 0], batch), batch.labels
         if batch.soft is not None:
-            each = divergence(logits, batch.soft, batch.temperature)
-            return (each * batch.weight).sum(), batch.labels
-        each = F.cross_entropy(logits.flatten(0, -2), batch.target.flatten(), ignore_index=IGNORED, reduction="none")
+            losses = divergence(logits, batch.soft, batch.temperature)
+            return (losses * batch.weight).sum(), batch.labels
+        losses = F.cross_entropy(logits.flatten(0, -2), batch.target.flatten(), ignore_index=IGNORED, reduction="none")
         weight = batch.weight if batch.target.dim() == 1 else batch.weight[:, None].expand_as(batch.target).flatten()
-        return (each * weight).sum(), batch.labels
+        return (losses * weight).sum(), batch.labels
 
     def stored(self) -> dict[str, Tensor]:
         """What a finished run keeps of the head: all that a new one would not have by itself."""
@@ -99,10 +99,10 @@ def text_logits(hidden: Hidden, batch: Batch) -> Tensor:
 
 def text_loss(hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
     """(sum of the cross-entropies of the batch's texts, how many tokens they have), each of which is a label."""
-    given = batch.output != IGNORED
-    each = F.cross_entropy(text_logits(hidden, batch).float(), batch.output[given], reduction="none")
-    weight = batch.weight[:, None].expand_as(batch.output)[given]
-    return (each * weight).sum(), batch.labels
+    is_text = batch.output != IGNORED
+    losses = F.cross_entropy(text_logits(hidden, batch).float(), batch.output[is_text], reduction="none")
+    weight = batch.weight[:, None].expand_as(batch.output)[is_text]
+    return (losses * weight).sum(), batch.labels
 
 
 def divergence(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
@@ -121,14 +121,14 @@ def scalar_loss(logits: Tensor, batch: Batch, ends: tuple[float, float]) -> Tens
     One logit is the number, and the loss its squared error; two share the mass out between the ends, as the number
     does: their cross-entropy (Gao et al. 2021, arXiv 2012.15723, section 3.1).
     """
-    known = batch.target != IGNORED
+    is_labeled = batch.target != IGNORED
     low, high = ends
     if logits.shape[1] == 1:
-        each = (logits[:, 0] - batch.target) ** 2
+        losses = (logits[:, 0] - batch.target) ** 2
     else:
         share = (batch.target - low) / (high - low)
-        each = -(torch.stack([1 - share, share], 1) * logits.log_softmax(-1)).sum(1)
-    return (each * batch.weight)[known].sum()
+        losses = -(torch.stack([1 - share, share], 1) * logits.log_softmax(-1)).sum(1)
+    return (losses * batch.weight)[is_labeled].sum()
 
 
 def scalar_outputs(logits: Tensor, batch: Batch, ends: tuple[float, float]) -> list[RowOutput]:
@@ -150,21 +150,23 @@ def grouped_loss(scores: Tensor, batch: Batch) -> Tensor:
     Where several candidates are right, it is that of any of them: the marginal likelihood (Kadlec et al. 2016, arXiv
     1603.01547). With soft labels the divergences from those.
     """
-    examples, group = torch.unique_consecutive(batch.example, return_inverse=True)
+    examples, group_index = torch.unique_consecutive(batch.example, return_inverse=True)
     shape = len(examples), int(batch.candidate.max()) + 1
-    among = scores.new_full(shape, -torch.inf)
-    among[group, batch.candidate] = scores
+    group_scores = scores.new_full(shape, -torch.inf)
+    group_scores[group_index, batch.candidate] = scores
     if batch.soft is not None:
-        first = batch.candidate == 0
-        return (divergence(among, batch.soft[first, : shape[1]], batch.temperature) * batch.weight[first]).sum()
-    right = torch.zeros(shape, dtype=torch.bool, device=scores.device)
-    right[group, batch.candidate] = batch.target == 1
+        is_first = batch.candidate == 0
+        return (
+            divergence(group_scores, batch.soft[is_first, : shape[1]], batch.temperature) * batch.weight[is_first]
+        ).sum()
+    is_right = torch.zeros(shape, dtype=torch.bool, device=scores.device)
+    is_right[group_index, batch.candidate] = batch.target == 1
     weight = scores.new_zeros(shape)
-    weight[group, batch.candidate] = batch.weight
-    known = right.any(1)
-    among, right = among[known], right[known]
-    each = among.logsumexp(1) - among.masked_fill(~right, -torch.inf).logsumexp(1)
-    return (each * weight[known, 0]).sum()
+    weight[group_index, batch.candidate] = batch.weight
+    is_labeled = is_right.any(1)
+    group_scores, is_right = group_scores[is_labeled], is_right[is_labeled]
+    losses = group_scores.logsumexp(1) - group_scores.masked_fill(~is_right, -torch.inf).logsumexp(1)
+    return (losses * weight[is_labeled, 0]).sum()
 
 
 def fresh_linear(inputs: int, outputs: int, std: float = 0.02) -> nn.Linear:

@@ -37,7 +37,7 @@ class Generate(Head):
         """See Head."""
         name = given.get("verbalizer")
         if task.readout not in ("text", "sequence"):
-            asked = {
+            readout_names = {
                 "token": "one label per word",
                 "choice": "one of several candidates",
                 "scalar": "a number",
@@ -46,7 +46,7 @@ class Generate(Head):
             yield (
                 "",
                 f"generate writes a text, or the label of one, but {task.name} asks for "
-                f"{asked.get(task.readout, 'a part of a text')}; use linear",
+                f"{readout_names.get(task.readout, 'a part of a text')}; use linear",
             )
         elif not (shape.causal or shape.decoder_layers):
             yield "", "generate needs a decoder, and this backbone is an encoder; use linear, or a causal model"
@@ -72,10 +72,10 @@ class Generate(Head):
         super().__init__()
         self.tokens, self.whole = tokens, readout == "text"
         self.written = [self.name(label, verbalizers.get(verbalizer or "", {})) for label in labels]
-        shut = () if line_breaks else breaks(tokens)
+        banned_ids = () if line_breaks else breaks(tokens)
         least = (5 if self.whole else 1) if least is None else least
         length = {"limit": longest, "least": least, "penalty": penalty}
-        self.search = {"end": tokens.end_id, "beams": beams, "banned": shut, **length}
+        self.search = {"end": tokens.end_id, "beams": beams, "banned": banned_ids, **length}
 
     @staticmethod
     def name(label: str, words: Mapping[str, Sequence[str]]) -> str:
@@ -102,11 +102,11 @@ class Generate(Head):
 
     def votes(self, text: str) -> np.ndarray:
         """[C]: 1 for the label that a text is, whatever its case; else 0."""
-        said = text.strip().casefold()
-        return np.array([float(said == written.strip().casefold()) for written in self.written])
+        answer = text.strip().casefold()
+        return np.array([float(answer == label_text.strip().casefold()) for label_text in self.written])
 
 
 def breaks(tokens: Tokens) -> tuple[int, ...]:
     """The tokens that are line breaks and nothing else."""
-    found = [tokens.encode(text) for text in ("\n", "\n\n")]
-    return tuple(ids[0] for ids in found if len(ids) == 1 and not tokens.tokenizer.decode(ids).strip("\n"))
+    encodings = [tokens.encode(text) for text in ("\n", "\n\n")]
+    return tuple(ids[0] for ids in encodings if len(ids) == 1 and not tokens.tokenizer.decode(ids).strip("\n"))

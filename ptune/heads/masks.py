@@ -35,9 +35,9 @@ def score_in_parallel(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int) -
 
     What training takes: one pass with the masks of the longest text, of which a shorter one takes the first.
     """
-    said = everywhere(hidden, batch.read["mask"][:, : texts.shape[2]], vocab)
-    found = said.gather(2, texts.clamp(min=0).transpose(1, 2)).transpose(1, 2)
-    return found.masked_fill(texts == IGNORED, 0)
+    log_probs = everywhere(hidden, batch.read["mask"][:, : texts.shape[2]], vocab)
+    token_scores = log_probs.gather(2, texts.clamp(min=0).transpose(1, 2)).transpose(1, 2)
+    return token_scores.masked_fill(texts == IGNORED, 0)
 
 
 def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, sentinels: bool = False) -> Tensor:
@@ -45,25 +45,25 @@ def one_by_one(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, sentinel
 
     Of a causal model behind the row's last token; with sentinels behind the row's one, in the decoder.
     """
-    there = texts != IGNORED
+    is_token = texts != IGNORED
     if texts.shape[2] == 1:
         return score_in_parallel(hidden, batch, texts, vocab)
-    rows, places = there.any(2).nonzero(as_tuple=True)
-    found = []
-    for some in torch.arange(len(rows), device=rows.device).split(len(batch)):
-        wanted, own = texts[rows[some], places[some]], batch.select_rows(rows[some])
+    rows, columns = is_token.any(2).nonzero(as_tuple=True)
+    token_scores = []
+    for chunk in torch.arange(len(rows), device=rows.device).split(len(batch)):
+        chunk_texts, chunk_batch = texts[rows[chunk], columns[chunk]], batch.select_rows(rows[chunk])
         if sentinels:
-            further = again(hidden, with_answer(own, wanted), rows[some])
-            assert further.output is not None
-            said = likelihoods(hidden, further.output[:, 1:], vocab)
+            chunk_hidden = again(hidden, with_answer(chunk_batch, chunk_texts), rows[chunk])
+            assert chunk_hidden.output is not None
+            log_probs = likelihoods(hidden, chunk_hidden.output[:, 1:], vocab)
         else:
-            positions = own.read["mask"] + torch.arange(texts.shape[2], device=rows.device)
-            further = again(hidden, with_continuation(own, wanted), rows[some])
-            said = everywhere(further, positions.where(wanted != IGNORED, -1), vocab)
-        found.append(said.gather(2, wanted.clamp(min=0)[..., None])[..., 0])
+            positions = chunk_batch.read["mask"] + torch.arange(texts.shape[2], device=rows.device)
+            chunk_hidden = again(hidden, with_continuation(chunk_batch, chunk_texts), rows[chunk])
+            log_probs = everywhere(chunk_hidden, positions.where(chunk_texts != IGNORED, -1), vocab)
+        token_scores.append(log_probs.gather(2, chunk_texts.clamp(min=0)[..., None])[..., 0])
     scores = torch.zeros(texts.shape, device=texts.device)
-    scores[rows, places] = torch.cat(found)
-    return scores.masked_fill(~there, 0)
+    scores[rows, columns] = torch.cat(token_scores)
+    return scores.masked_fill(~is_token, 0)
 
 
 def decode_choices(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, decoding: Decoding) -> Tensor:
@@ -76,18 +76,28 @@ def decode_choices(hidden: Hidden, batch: Batch, texts: Tensor, vocab: int, deco
     lengths = (texts != IGNORED).sum(2)
     scores = torch.full(lengths.shape, -torch.inf, device=texts.device)
     for length in lengths[lengths > 0].unique().tolist():
-        rows, places = (lengths == length).nonzero(as_tuple=True)
-        wanted = texts[rows, places, :length]
-        own, of = rows.unique(return_inverse=True)
-        short = trim_masks(batch.select_rows(own), length)
-        whole = len(own) == len(batch) and torch.equal(short.mask, batch.mask)
-        said = everywhere(hidden if whole else again(hidden, short, own), short.read["mask"], vocab)
-        parts = torch.arange(len(rows), device=rows.device).split(len(batch))
-        found = [
-            _filled_in(hidden, short.select_rows(of[some]), rows[some], wanted[some], said[of[some]], vocab, decoding)
-            for some in parts
+        rows, columns = (lengths == length).nonzero(as_tuple=True)
+        tokens = texts[rows, columns, :length]
+        unique_rows, inverse = rows.unique(return_inverse=True)
+        short_batch = trim_masks(batch.select_rows(unique_rows), length)
+        is_whole = len(unique_rows) == len(batch) and torch.equal(short_batch.mask, batch.mask)
+        log_probs = everywhere(
+            hidden if is_whole else again(hidden, short_batch, unique_rows), short_batch.read["mask"], vocab
+        )
+        chunks = torch.arange(len(rows), device=rows.device).split(len(batch))
+        chunk_scores = [
+            _filled_in(
+                hidden,
+                short_batch.select_rows(inverse[chunk]),
+                rows[chunk],
+                tokens[chunk],
+                log_probs[inverse[chunk]],
+                vocab,
+                decoding,
+            )
+            for chunk in chunks
         ]
-        scores[rows, places] = torch.cat(found)
+        scores[rows, columns] = torch.cat(chunk_scores)
     return scores
 
 
@@ -95,42 +105,42 @@ def _filled_in(
     hidden: Hidden, batch: Batch, rows: Tensor, wanted: Tensor, said: Tensor, vocab: int, decoding: Decoding
 ) -> Tensor:
     """Scores [K] of the texts `wanted` [K, M] at the masks of a batch, a row each; said [K, M, V]: of a first pass."""
-    masks, each = batch.read["mask"], torch.arange(len(wanted), device=wanted.device)
+    masks, row_index = batch.read["mask"], torch.arange(len(wanted), device=wanted.device)
     scores = torch.zeros(len(wanted), device=wanted.device)
     waiting = torch.ones_like(wanted, dtype=torch.bool)
     while True:
-        found = said.gather(2, wanted[..., None])[..., 0]
+        token_scores = said.gather(2, wanted[..., None])[..., 0]
         if decoding == "parallel":
-            return found.sum(1)
-        at = next_mask(found, waiting, decoding)
-        scores = scores + found[each, at]
-        waiting[each, at] = False
+            return token_scores.sum(1)
+        position = next_mask(token_scores, waiting, decoding)
+        scores = scores + token_scores[row_index, position]
+        waiting[row_index, position] = False
         if not waiting.any():
             return scores
-        batch = with_tokens(batch, masks[each, at], wanted[each, at])
+        batch = with_tokens(batch, masks[row_index, position], wanted[row_index, position])
         said = everywhere(again(hidden, batch, rows), masks, vocab)
 
 
 def most_likely_tokens(hidden: Hidden, batch: Batch, vocab: int, decoding: Decoding) -> list[list[int]]:
     """The tokens that the model itself writes at each row's masks, the likeliest each time."""
     masks = batch.read["mask"]
-    waiting, each = masks >= 0, torch.arange(len(batch), device=masks.device)
-    out = torch.zeros_like(masks)
-    said = everywhere(hidden, masks, vocab)
+    waiting, row_index = masks >= 0, torch.arange(len(batch), device=masks.device)
+    best_tokens = torch.zeros_like(masks)
+    log_probs = everywhere(hidden, masks, vocab)
     while True:
-        best, tokens = said.max(2)
+        best_scores, tokens = log_probs.max(2)
         if decoding == "parallel":
-            out = tokens
+            best_tokens = tokens
             break
-        at = next_mask(best, waiting, decoding)
-        some = waiting.any(1)
-        out[each[some], at[some]] = tokens[each[some], at[some]]
-        batch = with_tokens(batch, masks[each, at].where(some, -1), tokens[each, at])
-        waiting[each, at] = False
+        position = next_mask(best_scores, waiting, decoding)
+        unfinished = waiting.any(1)
+        best_tokens[row_index[unfinished], position[unfinished]] = tokens[row_index[unfinished], position[unfinished]]
+        batch = with_tokens(batch, masks[row_index, position].where(unfinished, -1), tokens[row_index, position])
+        waiting[row_index, position] = False
         if not waiting.any():
             break
-        said = everywhere(again(hidden, batch, each), masks, vocab)
-    return [row[mask >= 0].tolist() for row, mask in zip(out, masks, strict=True)]
+        log_probs = everywhere(again(hidden, batch, row_index), masks, vocab)
+    return [row[mask >= 0].tolist() for row, mask in zip(best_tokens, masks, strict=True)]
 
 
 def next_mask(scores: Tensor, waiting: Tensor, decoding: Decoding) -> Tensor:
@@ -142,9 +152,9 @@ def next_mask(scores: Tensor, waiting: Tensor, decoding: Decoding) -> Tensor:
 
 def again(hidden: Hidden, batch: Batch, rows: Tensor) -> Hidden:
     """Another pass, of rows like those [K] of this one."""
-    further: Callable[[Batch, Tensor], Hidden] | None = hidden.again
-    assert further is not None
-    return further(batch, rows)
+    rerun: Callable[[Batch, Tensor], Hidden] | None = hidden.again
+    assert rerun is not None
+    return rerun(batch, rows)
 
 
 def with_tokens(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
@@ -156,32 +166,34 @@ def with_tokens(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
 
 def trim_masks(batch: Batch, count: int) -> Batch:
     """A batch with the first `count` masks of each row, what stands after the others moved up."""
-    masks, keep = batch.read["mask"], batch.mask.clone()
+    masks, is_kept = batch.read["mask"], batch.mask.clone()
     rows, places = (masks[:, count:] >= 0).nonzero(as_tuple=True)
-    keep[rows, masks[rows, count + places]] = False
-    order = (~keep).long().argsort(dim=1, stable=True)[:, : int(keep.sum(1).max())]
-    moved = keep.long().cumsum(1) - 1
+    is_kept[rows, masks[rows, count + places]] = False
+    order = (~is_kept).long().argsort(dim=1, stable=True)[:, : int(is_kept.sum(1).max())]
+    new_positions = is_kept.long().cumsum(1) - 1
 
-    def at(positions: Tensor) -> Tensor:
-        return moved.gather(1, positions.clamp(min=0)).where(positions >= 0, -1)
+    def move(positions: Tensor) -> Tensor:
+        return new_positions.gather(1, positions.clamp(min=0)).where(positions >= 0, -1)
 
     return replace(
         batch,
         ids=batch.ids.gather(1, order),
         types=batch.types.gather(1, order),
-        mask=keep.gather(1, order),
-        read={name: at(given[:, :count] if name == "mask" else given) for name, given in batch.read.items()},
-        slots=at(batch.slots),
+        mask=is_kept.gather(1, order),
+        read={
+            name: move(positions[:, :count] if name == "mask" else positions) for name, positions in batch.read.items()
+        },
+        slots=move(batch.slots),
     )
 
 
 def with_continuation(batch: Batch, texts: Tensor) -> Batch:
     """A causal model's batch with a text [B, M] behind each row's last token, but for the text's own last."""
     rows, places = (texts[:, 1:] != IGNORED).nonzero(as_tuple=True)
-    more = texts.shape[1] - 1
-    ids, types, mask = (F.pad(given, (0, more)) for given in (batch.ids, batch.types, batch.mask))
-    at = batch.read["mask"][rows, 0] + 1 + places
-    ids[rows, at], mask[rows, at] = texts[rows, places], True
+    extra = texts.shape[1] - 1
+    ids, types, mask = (F.pad(tensor, (0, extra)) for tensor in (batch.ids, batch.types, batch.mask))
+    positions = batch.read["mask"][rows, 0] + 1 + places
+    ids[rows, positions], mask[rows, positions] = texts[rows, places], True
     return replace(batch, ids=ids, types=types, mask=mask)
 
 
@@ -196,6 +208,6 @@ def hinge(scores: Tensor, target: Tensor) -> Tensor:
 
     target [B, C]: 1 for a right one, 0 for a wrong one.
     """
-    short = (1 - scores[:, :, None] + scores[:, None, :]).clamp(min=0)
+    margins = (1 - scores[:, :, None] + scores[:, None, :]).clamp(min=0)
     pairs = (target == 1)[:, :, None] & (target == 0)[:, None, :]
-    return short.masked_fill(~pairs, 0).sum((1, 2))
+    return margins.masked_fill(~pairs, 0).sum((1, 2))

@@ -29,9 +29,9 @@ class Mlm(Head):
 
     def loss(self, hidden: Hidden, batch: Batch) -> tuple[Tensor, int]:
         """See Head."""
-        known = batch.target != IGNORED
-        logits = self._words(hidden, hidden.at(batch.read["hidden"])[known])
-        return F.cross_entropy(logits.float(), batch.target[known], reduction="sum"), batch.labels
+        is_labeled = batch.target != IGNORED
+        logits = self._words(hidden, hidden.at(batch.read["hidden"])[is_labeled])
+        return F.cross_entropy(logits.float(), batch.target[is_labeled], reduction="sum"), batch.labels
 
     def _words(self, hidden: Hidden, states: Tensor) -> Tensor:
         return hidden.words(states, torch.arange(self.vocab, device=states.device))

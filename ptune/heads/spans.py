@@ -45,5 +45,5 @@ class Spans(Head):
     @staticmethod
     def _mean(hidden: Hidden, positions: Tensor) -> Tensor:
         """Mean states [B, H] at the positions [B, K] that are not -1."""
-        there = (positions >= 0)[..., None]
-        return (hidden.at(positions) * there).sum(1) / there.sum(1).clamp(min=1)
+        is_marked = (positions >= 0)[..., None]
+        return (hidden.at(positions) * is_marked).sum(1) / is_marked.sum(1).clamp(min=1)

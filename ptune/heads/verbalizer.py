@@ -80,7 +80,7 @@ class Verbalizer(Head):
                 if given.get(key):
                     yield key, f"the texts at the masks of {task.name} are each example's own; leave it out"
         elif task.readout not in ("sequence", "scalar"):
-            asked = {
+            readout_names = {
                 "token": "one label per word",
                 "choice": "one of several candidates",
                 "text": "a text to be written",
@@ -88,7 +88,7 @@ class Verbalizer(Head):
             yield (
                 "",
                 f"a verbalizer answers for a whole text, but {task.name} asks for "
-                f"{asked.get(task.readout, 'a part of one')}; use linear",
+                f"{readout_names.get(task.readout, 'a part of one')}; use linear",
             )
         elif not task.verbalizers:
             yield "name", f"task {task.name} has no verbalizers; add a set to its yaml"
@@ -143,9 +143,9 @@ class Verbalizer(Head):
                     raise ValueError(f"'{word}' ({label}) is not a token of this backbone; choose another word")
                 owner.append([i == index for i in range(len(labels))])
         self.masks = max(len(ids) for ids in pieces)
-        unread = shape.decoder_layers > 0 and not shape.sentinels
-        if self.masks > 1 and (unread or self.every is not None):
-            word = max((each for few in self.label_words.values() for each in few), key=lambda w: len(encode(w)))
+        lacks_mask_runs = shape.decoder_layers > 0 and not shape.sentinels
+        if self.masks > 1 and (lacks_mask_runs or self.every is not None):
+            word = max((text for texts in self.label_words.values() for text in texts), key=lambda w: len(encode(w)))
             raise ValueError(f"'{word}' is {self.masks} tokens of this backbone; choose a word that is one token")
         self.register_buffer("words", pad_sequence(pieces, True, IGNORED), persistent=False)
         self.register_buffer("ids", self.words[:, 0].clone(), persistent=False)
@@ -185,20 +185,20 @@ class Verbalizer(Head):
         """See Head; where texts have several tokens a hinge loss, of what one pass says of them."""
         if self.search is not None:
             return text_loss(hidden, batch)
-        one = self.masked == "label" and self.masks == 1
-        if one or self.masked == "text" or batch.soft is not None or batch.target.is_floating_point():
-            if self.every is None or not one or batch.soft is not None or batch.target.is_floating_point():
+        is_single_token = self.masked == "label" and self.masks == 1
+        if is_single_token or self.masked == "text" or batch.soft is not None or batch.target.is_floating_point():
+            if self.every is None or not is_single_token or batch.soft is not None or batch.target.is_floating_point():
                 return super().loss(hidden, batch)
             return self._among(hidden, batch, self.every)
         texts = self._texts(batch)
         if self.chained:
-            found = one_by_one(hidden, batch, texts, self.vocab, self.sentinels)
+            token_scores = one_by_one(hidden, batch, texts, self.vocab, self.sentinels)
         else:
-            found = score_in_parallel(hidden, batch, texts, self.vocab)
+            token_scores = score_in_parallel(hidden, batch, texts, self.vocab)
         if self.masked == "choice":
-            scores, target = found.sum(2) / (texts != IGNORED).sum(2).clamp(min=1), batch.target
+            scores, target = token_scores.sum(2) / (texts != IGNORED).sum(2).clamp(min=1), batch.target
         else:
-            scores = self._of_labels(found.sum(2))
+            scores = self._of_labels(token_scores.sum(2))
             target = (batch.target[:, None] == torch.arange(scores.shape[1], device=scores.device)).long()
         return (hinge(scores, target) * batch.weight).sum(), batch.labels
 
@@ -206,8 +206,8 @@ class Verbalizer(Head):
         """The loss of labels that are weighed against the whole vocabulary."""
         states = hidden.at(batch.read["mask"])[:, 0]
         mass = hidden.words(states, every.to(states.device)).float().logsumexp(1, keepdim=True)
-        each = (mass - self.logits(hidden, batch)).gather(1, batch.target.clamp(min=0)[:, None])[:, 0]
-        return (each * batch.weight)[batch.target != IGNORED].sum(), batch.labels
+        losses = (mass - self.logits(hidden, batch)).gather(1, batch.target.clamp(min=0)[:, None])[:, 0]
+        return (losses * batch.weight)[batch.target != IGNORED].sum(), batch.labels
 
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
         """See Head; of a number, the number; of choices their log-probabilities; the text that the model writes."""
@@ -218,14 +218,14 @@ class Verbalizer(Head):
             else:
                 assert hidden.generate is not None
                 ids = hidden.generate(**self.search)
-            said = [self.decode(of_row) for of_row in ids]
-            rows = zip(batch.example.tolist(), said, strict=True)
+            answers = [self.decode(row_ids) for row_ids in ids]
+            rows = zip(batch.example.tolist(), answers, strict=True)
             return [RowOutput(example, np.zeros(0), text=text) for example, text in rows]
         if self.masked == "choice":
             scores, texts = self.logits(hidden, batch).cpu().numpy(), self._texts(batch)
             counts = (texts != IGNORED).any(2).sum(1).tolist()
-            known = zip(batch.example.tolist(), scores, counts, strict=True)
-            return [RowOutput(example, of_row[:count]) for example, of_row, count in known]
+            choice_rows = zip(batch.example.tolist(), scores, counts, strict=True)
+            return [RowOutput(example, row_scores[:count]) for example, row_scores, count in choice_rows]
         if self.scalar:
             return scalar_outputs(self.logits(hidden, batch).float(), batch, self.ends)
         return super().outputs(hidden, batch)

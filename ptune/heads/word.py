@@ -42,10 +42,10 @@ class Word(Head):
 
     def __init__(self, shape: Shape, vocabulary: Callable[[], Mapping[str, int]]) -> None:
         super().__init__()
-        known = vocabulary()
-        self.words = list(known)
+        word_ids = vocabulary()
+        self.words = list(word_ids)
         self.register_buffer("every", torch.arange(shape.vocab), persistent=False)
-        self.register_buffer("ids", torch.tensor(list(known.values())), persistent=False)
+        self.register_buffer("ids", torch.tensor(list(word_ids.values())), persistent=False)
 
     def logits(self, hidden: Hidden, batch: Batch) -> Tensor:
         """[B, V]."""
@@ -54,12 +54,12 @@ class Word(Head):
     def outputs(self, hidden: Hidden, batch: Batch) -> list[RowOutput]:
         """The best words with their log-probabilities among all tokens."""
         scores = self.logits(hidden, batch).float().log_softmax(-1)[:, self.ids]
-        best, places = scores.topk(min(SHOWN, len(self.words)))
+        best_scores, places = scores.topk(min(SHOWN, len(self.words)))
         gold = (self.ids[places] == batch.target[:, None]).int()
-        found = torch.where(gold.any(1), gold.argmax(1), -1).tolist()
+        gold_places = torch.where(gold.any(1), gold.argmax(1), -1).tolist()
         return [
-            RowOutput(example, row, words=[self.words[place] for place in of_row], gold=at)
-            for example, row, of_row, at in zip(
-                batch.example.tolist(), best.cpu().numpy(), places.tolist(), found, strict=True
+            RowOutput(example, row_scores, words=[self.words[place] for place in row_places], gold=gold_place)
+            for example, row_scores, row_places, gold_place in zip(
+                batch.example.tolist(), best_scores.cpu().numpy(), places.tolist(), gold_places, strict=True
             )
         ]

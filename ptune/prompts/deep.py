@@ -83,15 +83,15 @@ class Deep(Prompt):
         super().__init__()
         self.length, self.dropout = length, dropout
         self.heads, self.head_dim = shape.heads, shape.head_dim
-        self.site, *others = [site for site in shape.sites if sites is None or site in sites]
+        self.site, *other_sites = [site for site in shape.sites if sites is None or site in sites]
         self.layers = chosen_layers(layers, shape.sites[self.site])
         self.offset = length if position_offset == "length" and not shape.decoder_layers else 0
-        flat = 2 * len(self.layers) * shape.heads * shape.head_dim
+        flat_width = 2 * len(self.layers) * shape.heads * shape.head_dim
         start = self._activations(vocabulary, init_text, length) if init == "activations" else None
         if reparam == "mlp":
             self.table = nn.Parameter(torch.randn(length, shape.hidden) * (init_std if mlp_init == "normal" else 1.0))
             self.mlp: nn.Sequential | None = nn.Sequential(
-                nn.Linear(shape.hidden, mid), nn.Tanh(), nn.Linear(mid, flat)
+                nn.Linear(shape.hidden, mid), nn.Tanh(), nn.Linear(mid, flat_width)
             )
             for name, parameter in self.mlp.named_parameters() if mlp_init == "normal" else ():
                 nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=init_std)
@@ -99,19 +99,19 @@ class Deep(Prompt):
                 fit(self, start)
         else:
             self.mlp = None
-            self.table = nn.Parameter(torch.randn(length, flat) * init_std if start is None else start)
-        given = (shape, vocabulary, length, reparam, mid, layers, init, init_std, init_text, dropout, position_offset)
-        self.others = nn.ModuleList(Deep(*given, mlp_init, sites=[site]) for site in others)
+            self.table = nn.Parameter(torch.randn(length, flat_width) * init_std if start is None else start)
+        args = (shape, vocabulary, length, reparam, mid, layers, init, init_std, init_text, dropout, position_offset)
+        self.others = nn.ModuleList(Deep(*args, mlp_init, sites=[site]) for site in other_sites)
 
     def _activations(self, vocabulary: Vocabulary, text: str | None, length: int) -> Tensor:
         """[P, 2LAD]: the keys and values of `text`, its words repeated until there are P."""
         states = vocabulary.states(text or "", self.site)
-        flat = []
+        columns = []
         for layer in self.layers:
             for tensor in states[layer]:
                 rows = tensor[0].transpose(0, 1).flatten(1)
-                flat.append(rows[torch.arange(length) % len(rows)])
-        return torch.cat(flat, 1)
+                columns.append(rows[torch.arange(length) % len(rows)])
+        return torch.cat(columns, 1)
 
     def flat(self) -> Tensor:
         """[P, 2LAD]: layer by layer the keys, then the values."""
@@ -125,34 +125,36 @@ class Deep(Prompt):
         split = flat.view(flat.shape[0], self.length, 2 * len(self.layers), self.heads, self.head_dim)
         pairs = split.permute(2, 0, 3, 1, 4).split(2)
         kv = {self.site: {layer: KV(pair[0], pair[1]) for layer, pair in zip(self.layers, pairs, strict=True)}}
-        for other in self.of_others():
-            kv |= other(index).kv
+        for prompt in self.of_others():
+            kv |= prompt(index).kv
         return Injection(kv=kv, offset=self.offset)
 
     def fold(self) -> dict[str, Tensor]:
         """prefix [P, 2LAD] of the only or first site, SITE.prefix of further ones."""
-        others = {f"{other.site}.{name}": tensor for other in self.of_others() for name, tensor in other.fold().items()}
-        return {"prefix": self.flat().detach(), **others}
+        other_tensors = {
+            f"{prompt.site}.{name}": tensor for prompt in self.of_others() for name, tensor in prompt.fold().items()
+        }
+        return {"prefix": self.flat().detach(), **other_tensors}
 
     def load(self, folded: Mapping[str, Tensor]) -> None:
         """See Prompt."""
         self.table = nn.Parameter(folded["prefix"].to(self.table))
         self.mlp = None
-        for other in self.of_others():
-            other.load({"prefix": folded[f"{other.site}.prefix"]})
+        for prompt in self.of_others():
+            prompt.load({"prefix": folded[f"{prompt.site}.prefix"]})
 
     def of_others(self) -> Iterator[Deep]:
         """The prompts of further sites."""
-        for other in self.others:
-            assert isinstance(other, Deep)
-            yield other
+        for prompt in self.others:
+            assert isinstance(prompt, Deep)
+            yield prompt
 
 
 def chosen_layers(layers: str | int, depth: int) -> list[int]:
     """Zero-based layers of "all", "17-24", "1,3,5" or a number. Raises ValueError outside 1 to `depth`."""
     if layers == "all":
         return list(range(depth))
-    chosen: set[int] = set()
+    layer_numbers: set[int] = set()
     for part in str(layers).split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
@@ -160,10 +162,10 @@ def chosen_layers(layers: str | int, depth: int) -> list[int]:
         low, high = int(first), int(last or first)
         if not 1 <= low <= high <= depth:
             ends = (high, low) if low > high else (min(max(low, 1), depth), min(max(high, 1), depth))
-            near = "-".join(dict.fromkeys(map(str, ends)))
-            raise ValueError(f"{part.strip()} is outside the {depth} layers (1-{depth}); did you mean '{near}'?")
-        chosen.update(range(low - 1, high))
-    return sorted(chosen)
+            suggestion = "-".join(dict.fromkeys(map(str, ends)))
+            raise ValueError(f"{part.strip()} is outside the {depth} layers (1-{depth}); did you mean '{suggestion}'?")
+        layer_numbers.update(range(low - 1, high))
+    return sorted(layer_numbers)
 
 
 def fit(prompt: Deep, target: Tensor, steps: int = 500, lr: float = 1e-4) -> None:

@@ -54,24 +54,24 @@ class HotFlip:
         """Replace the token at a random position by the best candidate, where that is better; there is no rate."""
         gradient = self.prompt.table.grad
         assert gradient is not None
-        place = mix(self.seed, "position", step) % self.prompt.length
-        tried = self.rank_candidates(gradient[place], self.prompt.ids[place])
+        position = mix(self.seed, "position", step) % self.prompt.length
+        candidates = self.rank_candidates(gradient[position], self.prompt.ids[position])
         self.prompt.table.grad = None
         batches = self.fresh(step)
         was_training = self.model.training
         self.model.eval()
-        before = self.prompt.ids[place]
-        best, score = before, self.score(batches)
-        at_first = score
-        for candidate in tried:
-            self.prompt.put([candidate], place)
-            if (found := self.score(batches)) > score:
-                best, score = candidate, found
-        self.prompt.put([best], place)
+        old_token = self.prompt.ids[position]
+        best_token, best_score = old_token, self.score(batches)
+        initial_score = best_score
+        for candidate in candidates:
+            self.prompt.put([candidate], position)
+            if (score := self.score(batches)) > best_score:
+                best_token, best_score = candidate, score
+        self.prompt.put([best_token], position)
         self.model.train(was_training)
-        if best != before:
-            said = "step %d: token %d for %d at position %d, %s %.4f after %.4f"
-            log.info(said, step + 1, best, before, place + 1, self.measure, score, at_first)
+        if best_token != old_token:
+            message = "step %d: token %d for %d at position %d, %s %.4f after %.4f"
+            log.info(message, step + 1, best_token, old_token, position + 1, self.measure, best_score, initial_score)
         return 0.0
 
     def rank_candidates(self, gradient: Tensor, current: int) -> list[int]:
@@ -85,22 +85,22 @@ class HotFlip:
     def score(self, batches: Sequence[Batch]) -> float:
         """How well the trigger does on some batches, a mean over their labels; higher is better."""
 
-        def measured(batch: Batch) -> float:
+        def measure_batch(batch: Batch) -> float:
             if self.measure == "loss":
                 with self.model.without_gradients(), self.model.losses([(self.member, batch)]) as ((loss, _),):
                     return -float(loss)
             outputs = self.model.outputs(self.member, batch)
-            wanted = batch.target.tolist()
-            return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, wanted, strict=True)))
+            targets = batch.target.tolist()
+            return float(sum(int(o.scores.argmax()) == target for o, target in zip(outputs, targets, strict=True)))
 
-        less = "a lower batch_size or data.max_length needs less"
+        advice = "a lower batch_size or data.max_length needs less"
         with (
-            parallel_map(self.model.threads) as mapped,
-            memory.out_of_memory_guard("while candidates were compared", less),
+            parallel_map(self.model.threads) as mapper,
+            memory.out_of_memory_guard("while candidates were compared", advice),
         ):
-            own = math.fsum(mapped(measured, list(ranks.share(batches))))
+            rank_total = math.fsum(mapper(measure_batch, list(ranks.share(batches))))
             self.model.finish_passes()
-            (total,) = ranks.sum_over_ranks([own])
+            (total,) = ranks.sum_over_ranks([rank_total])
         return total / max(1, sum(batch.labels for batch in batches))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -34,18 +34,18 @@ class Pseudo(Prompt):
         width = shape.embed
         self.length, self.prompts = length, prompts
         self.table = nn.Parameter(torch.randn(prompts * length, width) * init_std)
-        states = {"lstm": width, "lstm_half": width // 2}.get(encoder, 0)
-        self.lstm = nn.LSTM(width, states, 2, bidirectional=True, batch_first=True) if states else None
-        wide = 2 * states or width
-        mlp = nn.Sequential(nn.Linear(wide, width), nn.ReLU(), nn.Linear(width, width))
+        state_width = {"lstm": width, "lstm_half": width // 2}.get(encoder, 0)
+        self.lstm = nn.LSTM(width, state_width, 2, bidirectional=True, batch_first=True) if state_width else None
+        encoder_width = 2 * state_width or width
+        mlp = nn.Sequential(nn.Linear(encoder_width, width), nn.ReLU(), nn.Linear(width, width))
         self.mlp = None if encoder == "none" else mlp
 
     def encoded(self) -> Tensor:
         """The pseudo tokens as the backbone sees them, [GP, E], prompt by prompt."""
-        out = self.table.view(self.prompts, self.length, self.table.shape[1])
+        states = self.table.view(self.prompts, self.length, self.table.shape[1])
         if self.lstm is not None:
-            out = self.lstm(out)[0]
-        return (out if self.mlp is None else self.mlp(out)).flatten(0, 1)
+            states = self.lstm(states)[0]
+        return (states if self.mlp is None else self.mlp(states)).flatten(0, 1)
 
     def forward(self, index: Tensor) -> Injection:
         """slots [1, GP, E]."""

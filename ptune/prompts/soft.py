@@ -82,19 +82,19 @@ class Soft(Prompt):
 def transferred_prompt(run: str, length: int, width: int) -> Tensor:
     """The prompt [P, E] of a finished run."""
     tensors = RunFolder(Path(run)).read_tensors() if Path(run).is_dir() else {}
-    found = tensors.get("prompt.embeddings")
-    if found is None:
+    prompt = tensors.get("prompt.embeddings")
+    if prompt is None:
         raise ConfigError([f"method.prompt.from_run: {run} is not a finished run with a prompt in front of the text"])
-    if found.shape != (length, width):
+    if prompt.shape != (length, width):
         raise ConfigError(
             [
-                f"method.prompt.from_run: the prompt of {run} has {len(found)} virtual tokens of width "
-                f"{found.shape[1]}, but this one {length} of {width}; use prompt_length.value={len(found)} "
+                f"method.prompt.from_run: the prompt of {run} has {len(prompt)} virtual tokens of width "
+                f"{prompt.shape[1]}, but this one {length} of {width}; use prompt_length.value={len(prompt)} "
                 "and the same "
                 "backbone"
             ]
         )
-    return found
+    return prompt
 
 
 def initial(vocabulary: Vocabulary, length: int, width: int, init: str, std: float, text: str | None) -> Tensor:
