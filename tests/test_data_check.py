@@ -101,7 +101,7 @@ def test_no_problems(check, tmp_path, monkeypatch):
 
 
 def test_gold_that_is_missing(check, tmp_path):
-    """At its line, in either direction; a split without any is no problem, but said where corpora have labels."""
+    """At its line, in either direction, or of all of train; a dev split without any is said, and is no problem."""
     wic(tmp_path, train=[{}, {"label": None}, {}], val=[{"label": None}, {"label": None}])
     train = tmp_path / "train.jsonl"
     code, rows, remarks, said = check("task=wic", f"data.root={tmp_path}")
@@ -113,7 +113,9 @@ def test_gold_that_is_missing(check, tmp_path):
     wic(tmp_path, train=[{"label": None}, {}], val=[{}])
     code, _, remarks, said = check("task=wic", f"data.root={tmp_path}")
     assert (code, said) == (1, [f"{train}:2: has 'label', but {train}:1 does not; {wanted}", "1 problem"])
-    assert f"no training record of wic has a 'label' in {train}" in remarks
+    wic(tmp_path, train=[{"label": None}, {"label": None}], val=[{}])
+    code, _, remarks, said = check("task=wic", f"data.root={tmp_path}")
+    assert (code, said) == (1, [f"no training record of wic has a 'label' in {train}", "1 problem"])
 
 
 def test_another_selection_is_loud(check, tmp_path):

@@ -30,28 +30,27 @@ def main(cfg: DictConfig) -> None:
     origin: dict[str, Any] = {}
     sources = corpora.sources(task, s.data, origin)
     problems: list[str] = []
+    without: list[str] = []
     ours, counts, read = {}, {}, {}
-    unlabeled = []
     with Progress(s.quiet) as progress:
         for split, source in sources.items():
             reading = Reading(lenient=True)
             found = progress.follow(f"{split}: reading", read_through(task, split, source, reading))
             ours[split] = describe_split(task, found)
+            unlabeled = reading.labeled is False and not reading.problems
+            if unlabeled and split == "train":
+                reading.problems.append(corpora.without_gold(task, split, source))
+            elif unlabeled and split == "dev":  # protocol=held_out does without; a test split without labels is usual
+                without.append(corpora.without_gold(task, split, source))
             problems += reading.problems
             counts[split], read[split] = reading.examples, dict(reading.counts)
             corpora.note(origin, split, reading)
-            if reading.labeled is False:
-                unlabeled.append(split)
     if not s.quiet:
         console.print(f"{task.name}: {origin['source']}, {origin.get('root', '')}", markup=False)
         console.print(table(*comparison_rows(without_lengths(parts(ours, read)), without_lengths(original(task)))))
         if loud := corpora.unlike_original(task, counts) if origin["source"] != "demo" else "":
             console.print(loud, style="bold yellow", markup=False)
         sizes = [] if loud else corpora.others(task, counts)
-        # a test split without labels is usual
-        without = [
-            corpora.without_gold(task, split, sources[split]) for split in unlabeled if split in ("train", "dev")
-        ]
         for line in (*sizes, *without, *remarks(task, counts, origin)):
             console.print(line, style="yellow", markup=False)
     if absent := corpora.missing(task, sources, origin):
