@@ -200,7 +200,7 @@ def dispatch(command: str, rest: list[str]) -> None:
 
     from ptune import guard
     from ptune.config import register
-    from ptune.errors import Interrupted
+    from ptune.errors import Interrupted, PtuneError
     from ptune.explain import explain
     from ptune.secrets import find_secret_in_word
 
@@ -235,8 +235,9 @@ def dispatch(command: str, rest: list[str]) -> None:
             fail(job.code, job.summary())
     except LineError as error:
         fail(2, f"ptune {command}: {error}")
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        if traceback_wanted or (job.started and not job.failed and not isinstance(error, HydraException)):
+    except (PtuneError, HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        is_told = isinstance(error, PtuneError | HydraException)
+        if traceback_wanted or (job.started and not job.failed and not is_told):
             raise
         is_job_error = job.started and job.failed  # what ended a job in this process
         fail(
@@ -343,7 +344,7 @@ class Job:
                 readable_error = PtuneError(f"{error.filename}: {reason}; choose another place")
                 readable_error.__cause__ = error
                 error = readable_error
-            if not isinstance(error, HydraException | BrokenPipeError) and not unwritable(error):
+            if not isinstance(error, PtuneError | HydraException | BrokenPipeError) and not unwritable(error):
                 raise
             folder = Path(HydraConfig.get().runtime.output_dir)
             if folder != Path.cwd():
@@ -359,12 +360,13 @@ class Job:
         """Show at once what ended one job of a sweep; Hydra would at the end, and only the first."""
         from hydra.errors import HydraException
 
+        from ptune.errors import PtuneError
         from ptune.explain import explain
         from ptune.sweeps.jobs import kind_of
 
         self.failed[number] = kind_of(error)
         print(f"job {number} ({' '.join(overrides)}) failed:", file=sys.stderr)
-        if isinstance(error, HydraException):
+        if isinstance(error, PtuneError | HydraException):
             print(explain(error, file_name(self.command)), file=sys.stderr)
         else:
             traceback.print_exception(error)

@@ -6,15 +6,13 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-from hydra.errors import CompactHydraException
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or by a limit of the process
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # nothing may be written there
 LONGEST = 1000  # characters of a message about a file
 OPTIONS = ("", "One option", "Two options", "Three options")
 
 
-class PtuneError(CompactHydraException):
+class PtuneError(Exception):
     """Something the user can put right: says what, where (config key or file:line) and what would be right."""
 
 

@@ -41,6 +41,7 @@ from ptune.errors import (
     InUseError,
     NoMemoryError,
     PrunedError,
+    PtuneError,
     UnavailableError,
 )
 from ptune.explain import check_complete, explain
@@ -80,7 +81,7 @@ TYPED: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("oom", (NoMemoryError,)),
     ("disk", (DiskError,)),
     ("data", (DataError, UnavailableError)),
-    ("config", (HydraException, OmegaConfBaseException, yaml.YAMLError)),
+    ("config", (PtuneError, HydraException, OmegaConfBaseException, yaml.YAMLError)),
     ("oom", (MemoryError,)),
 )
 # Others say it in words: torch's allocators, and libraries that wrap the system's errors.
@@ -225,7 +226,9 @@ def failure(error: BaseException) -> Outcome:
     if isinstance(error, PrunedError):
         return Outcome("pruned", message=str(error))
     kind = kind_of(error)
-    told = isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)  # a mistake, and where it is
+    told = isinstance(
+        error, PtuneError | HydraException | OmegaConfBaseException | yaml.YAMLError
+    )  # a mistake, and where it is
     if told:
         said, place = explain(error, "train"), ""  # type: ignore[arg-type]
     else:
