@@ -119,10 +119,10 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.name, self.checkpoint, self.revision, self.path = name, checkpoint, revision, path
         self.sha256 = sha256
-        of_heads = kv_heads or heads, head_dim or hidden // heads
+        head_sizes = kv_heads or heads, head_dim or hidden // heads
         self.shape = Shape(
             layers,
-            *of_heads,
+            *head_sizes,
             hidden,
             embed or hidden,
             positions,
@@ -155,19 +155,19 @@ class Backbone(nn.Module, ABC):
         if self.path is not None:
             return checkpoint_folder(self.path)
         assert self.checkpoint is not None
-        found = hub.checkpoint(self.checkpoint, self.revision, self.weights).fetch()
-        if found is None:
+        folder = hub.checkpoint(self.checkpoint, self.revision, self.weights).fetch()
+        if folder is None:
             raise hub.no_checkpoint(self.name, self.checkpoint)
-        return found
+        return folder
 
     def tokens(self) -> Tokens:
         """The tokenizer, as templates use it. Raises PtuneError where its file takes a package that is not here."""
         from transformers import AutoTokenizer
 
-        pieces = [*self.folder.glob("sp*.model"), *self.folder.glob("sentencepiece*.model")]
-        if pieces and not (self.folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+        model_files = [*self.folder.glob("sp*.model"), *self.folder.glob("sentencepiece*.model")]
+        if model_files and not (self.folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
             raise PtuneError(
-                f"backbone {self.name}: its only tokenizer file is {pieces[0].name}, which needs sentencepiece: "
+                f"backbone {self.name}: its only tokenizer file is {model_files[0].name}, which needs sentencepiece: "
                 "pip install 'ptune[sentencepiece]'"
             )
         try:
@@ -178,18 +178,18 @@ class Backbone(nn.Module, ABC):
 
     def verify(self) -> None:
         """Compare the yaml's sizes and checksum with the checkpoint. Raises ConfigError, one line a difference."""
-        actual = self.sizes_of(self.folder)
-        stated = self.stated
-        wrong = [
-            f"backbone.{key}: {stated[key]}, but {self.folder / 'config.json'} says {value}"
-            for key, value in actual.items()
-            if stated[key] != value
+        sizes = self.sizes_of(self.folder)
+        expected = self.stated
+        problems = [
+            f"backbone.{key}: {expected[key]}, but {self.folder / 'config.json'} says {value}"
+            for key, value in sizes.items()
+            if expected[key] != value
         ]
-        weights = self.folder / "model.safetensors"
-        if self.sha256 is not None and (found := sha256(weights)) != self.sha256:
-            wrong.append(f"backbone.sha256: {self.sha256}, but {weights} has {found}")
-        if wrong:
-            raise ConfigError(wrong)
+        weights_file = self.folder / "model.safetensors"
+        if self.sha256 is not None and (digest := sha256(weights_file)) != self.sha256:
+            problems.append(f"backbone.sha256: {self.sha256}, but {weights_file} has {digest}")
+        if problems:
+            raise ConfigError(problems)
 
     def origin(self) -> dict[str, str | None]:
         """What tells the checkpoint's weights: its revision on the Hub, or the checksum of its weights."""
@@ -250,10 +250,10 @@ class Backbone(nn.Module, ABC):
         except Exception as error:
             raise PtuneError(f"{self.folder / 'config.json'}: cannot be read ({first_line(error)})") from error
         self.configure(config, lm)
-        kind: Any = getattr(transformers, self.lm_class if lm else "AutoModel")
-        extra = {} if lm or self.pooler_key is None else {"add_pooling_layer": False}
+        model_class: Any = getattr(transformers, self.lm_class if lm else "AutoModel")
+        options = {} if lm or self.pooler_key is None else {"add_pooling_layer": False}
         try:
-            self.model, found = kind.from_pretrained(
+            self.model, loading_info = model_class.from_pretrained(
                 str(self.folder),
                 config=config,
                 dtype=torch.float32,
@@ -261,7 +261,7 @@ class Backbone(nn.Module, ABC):
                 use_safetensors=self.weights == "safetensors",
                 output_loading_info=True,
                 trust_remote_code=False,
-                **extra,
+                **options,
             )
         except (
             ImportError,
@@ -280,9 +280,9 @@ class Backbone(nn.Module, ABC):
                 f"backbone {self.name}: {str(error).splitlines()[0]}; "
                 "a checkpoint with only .bin weights needs backbone.weights=bin"
             ) from None
-        if lm and found["missing_keys"]:
+        if lm and loading_info["missing_keys"]:
             raise PtuneError(
-                f"backbone {self.name}: its checkpoint has no LM-head weights ({min(found['missing_keys'])}); "
+                f"backbone {self.name}: its checkpoint has no LM-head weights ({min(loading_info['missing_keys'])}); "
                 "choose method/head=linear or a backbone with them"
             )
         if self.quantize is not None:
@@ -292,10 +292,10 @@ class Backbone(nn.Module, ABC):
 
     def configure(self, config: Any, lm: bool) -> None:
         """Change the checkpoint's config, to be loaded with its LM head or without, as the settings ask."""
-        for given, names in ((self.dropout, self.dropouts), (self.attention_dropout, self.attention_dropouts)):
-            if given is not None:
+        for rate, names in ((self.dropout, self.dropouts), (self.attention_dropout, self.attention_dropouts)):
+            if rate is not None:
                 for name in names:
-                    setattr(config, name, given)
+                    setattr(config, name, rate)
 
     @property
     def size(self) -> int:
@@ -314,22 +314,22 @@ class Backbone(nn.Module, ABC):
 
     def pooler_weights(self) -> dict[str, Tensor] | None:
         """weight [H, H] and bias [H] of the checkpoint's pooler, or None."""
-        found: dict[str, Tensor] = {}
+        pooler: dict[str, Tensor] = {}
         if self.pooler_key is None:
             return None
-        ends = (self.pooler_key, self.pooler_key.replace("weight", "bias"))
+        suffixes = (self.pooler_key, self.pooler_key.replace("weight", "bias"))
         if self.weights == "bin":
             for file in sorted(self.folder.glob("pytorch_model*.bin")):
                 for key, tensor in load_bin(file, "cpu").items():
-                    if key.endswith(ends):
-                        found[key.rsplit(".", 1)[1]] = tensor.float()
-            return found or None
+                    if key.endswith(suffixes):
+                        pooler[key.rsplit(".", 1)[1]] = tensor.float()
+            return pooler or None
         for file in sorted(self.folder.glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 for key in list(tensors.keys()):
-                    if key.endswith(ends):
-                        found[key.rsplit(".", 1)[1]] = tensors.get_tensor(key).float()
-        return found or None
+                    if key.endswith(suffixes):
+                        pooler[key.rsplit(".", 1)[1]] = tensors.get_tensor(key).float()
+        return pooler or None
 
     def tune(self, what: str, adapter: Mapping[str, Any] | None = None) -> None:
         """Choose what learns: none, all, bias (every bias, as BitFit), or an adapter (see ptune.adapters) put in here.
@@ -349,8 +349,8 @@ class Backbone(nn.Module, ABC):
     def checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
         self.recomputes = True
-        newer = getattr(self.model, "activation_checkpointing_enable", None)  # transformers 5.20 lacks it
-        (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
+        enable = getattr(self.model, "activation_checkpointing_enable", None)  # transformers 5.20 lacks it
+        (enable or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
     def shard(self, device: torch.device) -> None:
         """Divide the layers among the ranks, see ptune.sharding."""
@@ -365,8 +365,8 @@ class Backbone(nn.Module, ABC):
         from ptune.backbones.lower import SHARE, Lower
 
         device = self.base.get_input_embeddings().weight.device
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-        self.lower = Lower(self.still(), self.layers()[:count], SHARE * free)
+        free_bytes = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+        self.lower = Lower(self.still(), self.layers()[:count], SHARE * free_bytes)
 
     def train(self, mode: bool = True) -> Self:
         """Switch dropout on or off, where it is not off for good."""
@@ -430,14 +430,14 @@ class Backbone(nn.Module, ABC):
         """
         if unknown := injection.kv.keys() - self.slots.keys():
             raise RuntimeError(f"a prefix at {', '.join(sorted(unknown))} would be ignored: there is no such site")
-        before = {site: slot.filled for site, slot in self.slots.items()}
+        previous = {site: slot.filled for site, slot in self.slots.items()}
         for site, slot in self.slots.items():
             slot.fill(dict(injection.kv.get(site, {})))
         try:
             yield
         finally:
             for site, slot in self.slots.items():
-                slot.fill(before[site])
+                slot.fill(previous[site])
 
     def expect(self, injection: Injection) -> None:
         """Raise RuntimeError for a prefix that `injected` does not hold."""
@@ -462,7 +462,7 @@ class Backbone(nn.Module, ABC):
             with self.lower.rows(batch, injection.offset):
                 states = self.base(**inputs).last_hidden_state
         elif self.registered and (packing := worth(source.mask)) is not None:
-            inputs = {name: packing.pack(given) for name, given in inputs.items()}
+            inputs = {name: packing.pack(tensor) for name, tensor in inputs.items()}
             with packed_masks(packing):
                 states = packing.unpack(self.base(**inputs, packing=packing).last_hidden_state)
         else:
@@ -533,13 +533,13 @@ class Backbone(nn.Module, ABC):
         }
         injection = Injection(kv=sites)
         with torch.no_grad():
-            plain = self(batch, Injection()).states
+            plain_states = self(batch, Injection()).states
         with self.injected(injection):
-            changed = self(batch, injection).states
+            states = self(batch, injection).states
             tensors = [tensor for kv in sites.values() for layer in kv.values() for tensor in layer[:2]]
-            probe = (changed * torch.randn_like(changed)).sum()  # a LayerNorm would fix a plain sum, or one of squares
+            probe = (states * torch.randn_like(states)).sum()  # a LayerNorm would fix a plain sum, or one of squares
             grads = torch.autograd.grad(probe, tensors, allow_unused=True) if probe.requires_grad else [None]
-        if torch.equal(plain, changed) or any(grad is None or not grad.abs().sum() > 0 for grad in grads):
+        if torch.equal(plain_states, states) or any(grad is None or not grad.abs().sum() > 0 for grad in grads):
             raise PtuneError(
                 f"backbone {self.name} ignores prefixes: a random one left its output or gradient "
                 "unchanged; deep prompts cannot be trained on it"
@@ -558,26 +558,26 @@ def columns(offset: int | Tensor) -> int | Tensor:
 
 def fill_slots(embeds: Tensor, places: Tensor, slots: Tensor) -> Tensor:
     """Put slots [B|1, S, E] at `places` [B, S'] (-1: none) of embeds [B, N, E]."""
-    rows, columns = (places >= 0).nonzero(as_tuple=True)
+    rows, indices = (places >= 0).nonzero(as_tuple=True)
     filled = embeds.clone()
-    filled[rows, places[rows, columns]] = slots.expand(len(embeds), -1, -1)[rows, columns].to(embeds.dtype)
+    filled[rows, places[rows, indices]] = slots.expand(len(embeds), -1, -1)[rows, indices].to(embeds.dtype)
     return filled
 
 
 def front_mask(injection: Injection, rows: int) -> Tensor:
     """[B, P]: which front embeddings are in use, right-aligned against the text."""
     assert injection.front is not None
-    places = torch.arange(injection.front.shape[1], device=injection.front.device).flip(0)
-    used = len(places) if injection.front_length is None else injection.front_length[:, None]
-    return places.expand(rows, -1) < used
+    positions = torch.arange(injection.front.shape[1], device=injection.front.device).flip(0)
+    lengths = len(positions) if injection.front_length is None else injection.front_length[:, None]
+    return positions.expand(rows, -1) < lengths
 
 
 def against_text(mask: Tensor, in_front: int) -> Tensor:
     """For each column, which of [prompt, text] to take: [B, P+N] for mask [B, N], padding on the left moved outside."""
-    columns = torch.arange(in_front + mask.shape[1], device=mask.device).expand(len(mask), -1)
-    empty = (mask.cumsum(1) == 0).sum(1, keepdim=True)
-    prompt = torch.where(columns < empty + in_front, columns - empty, columns)
-    return torch.where(columns < empty, columns + in_front, prompt)
+    positions = torch.arange(in_front + mask.shape[1], device=mask.device).expand(len(mask), -1)
+    padding = (mask.cumsum(1) == 0).sum(1, keepdim=True)
+    prompt = torch.where(positions < padding + in_front, positions - padding, positions)
+    return torch.where(positions < padding, positions + in_front, prompt)
 
 
 def reorder(values: Tensor, order: Tensor) -> Tensor:
@@ -588,11 +588,11 @@ def reorder(values: Tensor, order: Tensor) -> Tensor:
 def checkpoint_folder(path: str) -> Path:
     """A folder from a path or from pkg://package/folder. Raises PtuneError where there is none."""
     if path.startswith("pkg://"):
-        package, _, inside = path.removeprefix("pkg://").partition("/")
-        top, *below = package.split(".")
-        found = find_spec(top)  # which imports nothing
-        places = (found and found.submodule_search_locations) or ["."]
-        folder = Path(places[0], *below, inside)
+        package, _, subfolder = path.removeprefix("pkg://").partition("/")
+        top, *subpackages = package.split(".")
+        spec = find_spec(top)  # which imports nothing
+        locations = (spec and spec.submodule_search_locations) or ["."]
+        folder = Path(locations[0], *subpackages, subfolder)
     else:
         folder = Path(path).expanduser()
     if not (folder / "config.json").is_file():
@@ -616,10 +616,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 def checksum(folder: Path, weights: str) -> str:
     """The checksum of a checkpoint's file of weights; of several that of the list that sha256sum makes of them."""
     files = sorted(folder.glob("pytorch_model*.bin" if weights == "bin" else "*.safetensors"))
-    sums = {file.name: sha256(file) for file in files}
-    if len(sums) == 1:
-        return next(iter(sums.values()))
-    return hashlib.sha256("".join(f"{found}  {name}\n" for name, found in sums.items()).encode()).hexdigest()
+    checksums = {file.name: sha256(file) for file in files}
+    if len(checksums) == 1:
+        return next(iter(checksums.values()))
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in checksums.items()).encode()).hexdigest()
 
 
 def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
@@ -629,13 +629,13 @@ def weight_names(folder: Path, weights: str = "safetensors") -> set[str]:
         for file in sorted(folder.glob("pytorch_model*.bin")):
             names.update(load_bin(file, "meta"))
         return names
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        found = bounded.read_json(index)
-        parts = found.get("weight_map") if isinstance(found, dict) else None
-        if not isinstance(parts, dict) or not all(map(plain, parts.values())):
-            raise PtuneError(f"{index}: damaged (its weight_map does not name files beside it)")
-        return set(parts)
+    index_file = folder / "model.safetensors.index.json"
+    if index_file.is_file():
+        index = bounded.read_json(index_file)
+        weight_map = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(weight_map, dict) or not all(map(plain, weight_map.values())):
+            raise PtuneError(f"{index_file}: damaged (its weight_map does not name files beside it)")
+        return set(weight_map)
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, "pt") as tensors:

@@ -46,23 +46,23 @@ class Albert(Backbone):
     def install(self) -> dict[str, Slot]:
         """See Backbone; a module learns with each call which layer it is."""
         slots = super().install()
-        called: list[nn.Module] = []
+        calls: list[nn.Module] = []
 
-        def begin(*_: Any) -> None:
-            called.clear()
+        def clear_calls(*_: Any) -> None:
+            calls.clear()
 
-        def number(module: nn.Module, _: Any) -> None:
-            module.ptune_layer = len(called)  # type: ignore[assignment]
-            called.append(module)
+        def assign_layer(module: nn.Module, _: Any) -> None:
+            module.ptune_layer = len(calls)  # type: ignore[assignment]
+            calls.append(module)
 
-        def end(*_: Any) -> None:
-            if len(called) != self.shape.layers:
-                raise RuntimeError(f"{len(called)} applications of attention where {self.shape.layers} have a prefix")
+        def check_calls(*_: Any) -> None:
+            if len(calls) != self.shape.layers:
+                raise RuntimeError(f"{len(calls)} applications of attention where {self.shape.layers} have a prefix")
 
         for module in self.attentions():
-            module.register_forward_pre_hook(number)
-        self.base.encoder.register_forward_pre_hook(begin)
-        self.base.encoder.register_forward_hook(end)
+            module.register_forward_pre_hook(assign_layer)
+        self.base.encoder.register_forward_pre_hook(clear_calls)
+        self.base.encoder.register_forward_hook(check_calls)
         return slots
 
     def checkpointing(self) -> None:

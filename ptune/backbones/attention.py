@@ -40,20 +40,20 @@ class Slot:
     @property
     def filled(self) -> dict[int, KV] | None:
         """What this thread injects itself."""
-        own: dict[int, KV] | None = getattr(self.own, "kv", None)
-        return own
+        kv: dict[int, KV] | None = getattr(self.own, "kv", None)
+        return kv
 
     @property
     def kv(self) -> dict[int, KV]:
         """Layer -> prefix, of the pass under way."""
-        own = self.filled
-        return self.last if own is None else own
+        kv = self.filled
+        return self.last if kv is None else kv
 
     def fill(self, kv: dict[int, KV] | None) -> dict[int, KV] | None:
         """Inject this from now on, None: nothing any more; returns what this thread injected before."""
-        before: dict[int, KV] | None = getattr(self.own, "kv", None)
+        previous: dict[int, KV] | None = getattr(self.own, "kv", None)
         self.own.kv, self.last = kv, kv or {}
-        return before
+        return previous
 
 
 def install(attentions: Iterable[nn.Module]) -> Slot:
@@ -86,10 +86,10 @@ def attend_with_prefix(
         if bias is not None:
             kwargs["position_bias"] = F.pad(bias, (kv.k.shape[2], 0))
     if plain(query, key, kwargs):
-        if (shared := query.shape[1] // key.shape[1]) > 1:
-            key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-        scaling, dropped, bias = (kwargs.get(name) for name in ("scaling", "dropout", "position_bias"))
-        return attend(query, key, value, attention_mask, scaling, dropped or 0.0, bias), None
+        if (group_size := query.shape[1] // key.shape[1]) > 1:
+            key, value = key.repeat_interleave(group_size, 1), value.repeat_interleave(group_size, 1)
+        scaling, dropout_p, bias = (kwargs.get(name) for name in ("scaling", "dropout", "position_bias"))
+        return attend(query, key, value, attention_mask, scaling, dropout_p or 0.0, bias), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
@@ -117,11 +117,11 @@ def attend(
     position_bias: what is added to the scores [1|B, A, N, L], T5's.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    least = torch.finfo(query.dtype).min
+    min_value = torch.finfo(query.dtype).min
     if position_bias is None:
-        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, least)
+        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, min_value)
     else:
-        bias = torch.where(mask, position_bias.to(query.dtype), least)
+        bias = torch.where(mask, position_bias.to(query.dtype), min_value)
     weights = (torch.matmul(query * scale, key.transpose(2, 3)) + bias).softmax(-1)
     return torch.matmul(dropout(weights, dropout_p), value).transpose(1, 2).contiguous()
 
@@ -143,16 +143,16 @@ def record(module: nn.Module, key: Tensor, value: Tensor) -> None:
 
 def with_prefix(mask: Tensor, kv: KV, rows: int) -> Tensor:
     """The mask [B, 1, N, P+N] that lets every token see the prefix positions in use."""
-    places = torch.arange(kv.k.shape[2], device=mask.device)
-    seen = places.expand(rows, -1) < (len(places) if kv.length is None else kv.length[:, None])
-    seen = seen[:, None, None].expand(-1, 1, mask.shape[2], -1)
-    return torch.cat([seen, mask.expand(rows, -1, -1, -1)], 3)
+    positions = torch.arange(kv.k.shape[2], device=mask.device)
+    prefix_mask = positions.expand(rows, -1) < (len(positions) if kv.length is None else kv.length[:, None])
+    prefix_mask = prefix_mask[:, None, None].expand(-1, 1, mask.shape[2], -1)
+    return torch.cat([prefix_mask, mask.expand(rows, -1, -1, -1)], 3)
 
 
 def full_mask(*args: Any, **kwargs: Any) -> Tensor:
     """transformers' mask, never skipped: without one it would cut the keys to the queries' number."""
-    never = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
-    mask = sdpa_mask(*args, **{**kwargs, **never, **geometry()})
+    no_skip = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+    mask = sdpa_mask(*args, **{**kwargs, **no_skip, **geometry()})
     assert mask is not None
     return mask
 

@@ -83,8 +83,8 @@ class Bart(EncoderDecoder):
     def positioned(self, table: Any, forward: Any, *args: Any, **named: Any) -> Tensor:
         """The embeddings [B, N, H] of the positions that are set; while texts are generated, the library's own."""
         if self.places is None:
-            columns: Tensor = forward(*args, **named)
-            return columns
+            embeddings: Tensor = forward(*args, **named)
+            return embeddings
         return F.embedding(self.places + RESERVED, table.weight)
 
     @contextmanager
@@ -103,8 +103,8 @@ class Bart(EncoderDecoder):
 
     def decode(self, embeds: Tensor, encoded: Tensor, seen: Tensor, mask: Tensor | None = None) -> Tensor:
         """See EncoderDecoder."""
-        used = torch.ones_like(embeds[..., 0], dtype=torch.bool) if mask is None else mask
-        with self.placed(used, 0):
+        token_mask = torch.ones_like(embeds[..., 0], dtype=torch.bool) if mask is None else mask
+        with self.placed(token_mask, 0):
             return super().decode(embeds, encoded, seen, mask)
 
     def embedded(self, embeds: Tensor, types: Tensor, positions: Tensor) -> Tensor:

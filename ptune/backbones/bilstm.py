@@ -50,8 +50,8 @@ class BiLSTM(Backbone):
         word_dropout: float = 0.05,
         path: str | None = None,
     ) -> None:
-        wide, none = 2 * hidden, False
-        super().__init__(name, layers, 1, wide, POSITIONS, 0, none, none, path=path, embed=embed, dropout=dropout)
+        size, headed = 2 * hidden, False
+        super().__init__(name, layers, 1, size, POSITIONS, 0, headed, headed, path=path, embed=embed, dropout=dropout)
         self.pooling, self.word_dropout, self.rate = pooling, word_dropout, dropout
 
     @property
@@ -64,15 +64,15 @@ class BiLSTM(Backbone):
         """See Backbone; a token is a word."""
         from transformers import PreTrainedTokenizerFast
 
-        special = {"pad_token": PAD, "unk_token": UNKNOWN, "cls_token": FIRST}
-        return Tokens(PreTrainedTokenizerFast(tokenizer_file=str(self.folder / "tokenizer.json"), **special))
+        special_tokens = {"pad_token": PAD, "unk_token": UNKNOWN, "cls_token": FIRST}
+        return Tokens(PreTrainedTokenizerFast(tokenizer_file=str(self.folder / "tokenizer.json"), **special_tokens))
 
     def load(self, lm: bool) -> None:
         """See Backbone; nothing is drawn here, but in `tune`."""
         from safetensors.torch import load_file
 
-        vectors = self.folder / "vectors.safetensors"
-        self.given = load_file(vectors) if vectors.is_file() else None
+        vectors_file = self.folder / "vectors.safetensors"
+        self.given = load_file(vectors_file) if vectors_file.is_file() else None
         self.known = self.tokens().tokenizer.get_vocab()
 
     def tune(self, what: str, adapter: Mapping[str, Any] | None = None) -> None:
@@ -98,20 +98,20 @@ class BiLSTM(Backbone):
         """See Backbone; the state at the first token is that of the whole row."""
         ids, network = batch.ids, self.model
         if self.training and self.word_dropout:
-            kept = dropout(torch.ones(ids.shape, device=ids.device), self.word_dropout) > 0
-            ids = ids.where(kept, self.known[UNKNOWN])
+            keep_mask = dropout(torch.ones(ids.shape, device=ids.device), self.word_dropout) > 0
+            ids = ids.where(keep_mask, self.known[UNKNOWN])
         states = self.drop(network.embedding(ids))
         lengths = batch.mask.sum(1).cpu()
         for layer in network.layers:
             packed = pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
             states, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=ids.shape[1])
             states = self.drop(states)
-        whole = self.pooled(states, batch.mask & (batch.types == 0))
+        pooled = self.pooled(states, batch.mask & (batch.types == 0))
         if network.join is not None:
-            other = self.pooled(states, batch.mask & (batch.types == 1))
-            whole = torch.cat([whole, other, (whole - other).abs(), whole * other], 1)
-            whole = self.drop(torch.tanh(network.join(whole)))
-        return Hidden(torch.cat([whole[:, None], states[:, 1:]], 1), self.lm_logits)
+            second = self.pooled(states, batch.mask & (batch.types == 1))
+            pooled = torch.cat([pooled, second, (pooled - second).abs(), pooled * second], 1)
+            pooled = self.drop(torch.tanh(network.join(pooled)))
+        return Hidden(torch.cat([pooled[:, None], states[:, 1:]], 1), self.lm_logits)
 
     def pooled(self, states: Tensor, chosen: Tensor) -> Tensor:
         """The maximum or mean [B, H] of those states [B, N, H] that are `chosen` [B, N], of which each row has some."""
@@ -127,11 +127,11 @@ class Network(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(words, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        wide = 2 * hidden
+        size = 2 * hidden
         self.layers = nn.ModuleList(
-            nn.LSTM(wide if layer else width, hidden, bidirectional=True, batch_first=True) for layer in range(layers)
+            nn.LSTM(size if layer else width, hidden, bidirectional=True, batch_first=True) for layer in range(layers)
         )
-        self.join = nn.Linear(4 * wide, wide) if pairs else None
+        self.join = nn.Linear(4 * size, size) if pairs else None
 
     @property
     def base_model(self) -> Network:
@@ -147,17 +147,17 @@ def splitting(whole: bool, lowercase: bool) -> tuple[Any, Any]:
     """The normalizer (None for none) and the pre-tokenizer: texts fall apart at punctuation, words are as they are."""
     from tokenizers import normalizers, pre_tokenizers
 
-    cut = pre_tokenizers.BertPreTokenizer() if whole else pre_tokenizers.WhitespaceSplit()
-    return normalizers.Lowercase() if lowercase else None, cut
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer() if whole else pre_tokenizers.WhitespaceSplit()
+    return normalizers.Lowercase() if lowercase else None, pre_tokenizer
 
 
 def pieces(whole: bool, lowercase: bool) -> Callable[[str], list[str]]:
     """A function from a text to its words, as a tokenizer of `word_tokenizer` splits it."""
-    normalizer, cut = splitting(whole, lowercase)
+    normalizer, pre_tokenizer = splitting(whole, lowercase)
 
     def split(text: str) -> list[str]:
         text = normalizer.normalize_str(text) if normalizer is not None else text
-        return [piece for piece, _ in cut.pre_tokenize_str(text)]
+        return [piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)]
 
     return split
 
@@ -166,15 +166,15 @@ def word_tokenizer(words: Sequence[str], whole: bool, lowercase: bool, pairs: bo
     """A tokenizer of whole words, with a first token in front and, for `pairs`, one before the second text."""
     from tokenizers import Tokenizer, models, processors
 
-    special = [PAD, UNKNOWN, FIRST, *([BETWEEN] if pairs else [])]
-    known = {word: index for index, word in enumerate(dict.fromkeys([*special, *words]))}
-    tokenizer = Tokenizer(models.WordLevel(known, unk_token=UNKNOWN))
+    special_tokens = [PAD, UNKNOWN, FIRST, *([BETWEEN] if pairs else [])]
+    vocab = {word: index for index, word in enumerate(dict.fromkeys([*special_tokens, *words]))}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNKNOWN))
     normalizer, tokenizer.pre_tokenizer = splitting(whole, lowercase)
     if normalizer is not None:
         tokenizer.normalizer = normalizer
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{FIRST}:0 $A:0",
         pair=f"{FIRST}:0 $A:0 {BETWEEN + ':1 ' if pairs else ''}$B:1",
-        special_tokens=[(token, known[token]) for token in special[2:]],
+        special_tokens=[(token, vocab[token]) for token in special_tokens[2:]],
     )
     return tokenizer

@@ -64,18 +64,18 @@ class Causal(Backbone):
 
         if not batch.output.shape[1]:
             return replace(super().forward(batch, injection, **options), generate=generate)
-        given = batch.output[:, :-1]
-        behind = (0, given.shape[1])
-        whole = replace(
+        output_ids = batch.output[:, :-1]
+        padding = (0, output_ids.shape[1])
+        full_batch = replace(
             batch,
-            ids=torch.cat([batch.ids, given.clamp(min=0)], 1),
-            types=F.pad(batch.types, behind),
-            mask=torch.cat([batch.mask, given != IGNORED], 1),
+            ids=torch.cat([batch.ids, output_ids.clamp(min=0)], 1),
+            types=F.pad(batch.types, padding),
+            mask=torch.cat([batch.mask, output_ids != IGNORED], 1),
         )
-        hidden = super().forward(whole, injection, **options)
-        source, output = hidden.states.split([batch.ids.shape[1], given.shape[1]], 1)
-        first = replace(hidden, states=source).at(last(batch.mask))
-        return Hidden(source, hidden.words, torch.cat([first, output], 1), generate)
+        hidden = super().forward(full_batch, injection, **options)
+        source, output = hidden.states.split([batch.ids.shape[1], output_ids.shape[1]], 1)
+        first_states = replace(hidden, states=source).at(last(batch.mask))
+        return Hidden(source, hidden.words, torch.cat([first_states, output], 1), generate)
 
     def generate(self, batch: Batch, injection: Injection, how: Search) -> list[list[int]]:
         """What each row goes on with under the injection, see `search`; one pass for the sources, then one a token."""
@@ -93,12 +93,12 @@ class Causal(Backbone):
             rows = rows[origin]
             mask = F.pad(mask[origin], (0, 1), value=True)
             cache.reorder_cache(origin)
-            own = injection.of(rows)
-            with self.injected(own):
+            row_injection = injection.of(rows)
+            with self.injected(row_injection):
                 states = self.base(
                     input_ids=tokens[:, None],
                     attention_mask=mask.long(),
-                    position_ids=self.position_ids(mask, own.offset)[:, -1:],
+                    position_ids=self.position_ids(mask, row_injection.offset)[:, -1:],
                     past_key_values=cache,
                     use_cache=True,
                 ).last_hidden_state
@@ -108,13 +108,13 @@ class Causal(Backbone):
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits [B, V] of every word."""
-        words: Callable[[Tensor, Any], Tensor] = self.lm_logits
-        return words(states, EVERY)
+        lm_logits: Callable[[Tensor, Any], Tensor] = self.lm_logits
+        return lm_logits(states, EVERY)
 
     def sources(self, batch: Batch, injection: Injection, cache: Any) -> Tensor:
         """The state of each row's last token, [B, H]; keys and values of all of them go into the cache."""
-        only = replace(batch, output=batch.output[:, :0])
-        hidden = super().forward(only, injection, past_key_values=cache, use_cache=True)
+        source_batch = replace(batch, output=batch.output[:, :0])
+        hidden = super().forward(source_batch, injection, past_key_values=cache, use_cache=True)
         return hidden.at(last(batch.mask))[:, 0]
 
 

@@ -35,8 +35,8 @@ class Deberta(Backbone):
     @classmethod
     def has_lm_head(cls, tensors: set[str]) -> bool:
         """See Backbone."""
-        detects = any(name.startswith("mask_predictions.") for name in tensors)
-        return not detects and (cls.lm_key in tensors or cls.legacy_lm_key in tensors)
+        is_discriminator = any(name.startswith("mask_predictions.") for name in tensors)
+        return not is_discriminator and (cls.lm_key in tensors or cls.legacy_lm_key in tensors)
 
     def configure(self, config: Any, lm: bool) -> None:
         """See Backbone; published configs do not say which LM head they have."""

@@ -25,7 +25,7 @@ class DistilBert(Backbone):
     def sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
         """See Backbone."""
         names = {"num_hidden_layers": "n_layers", "num_attention_heads": "n_heads", "hidden_size": "dim"}
-        return super().sizes({**config, **{ours: config[theirs] for ours, theirs in names.items()}})
+        return super().sizes({**config, **{key: config[name] for key, name in names.items()}})
 
     def layers(self) -> list[Any]:
         """See Backbone."""

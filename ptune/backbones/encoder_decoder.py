@@ -73,8 +73,8 @@ class EncoderDecoder(Backbone):
         """See Backbone."""
         from ptune.backbones.attention import install
 
-        decoder = {"decoder": install(self.decoder_attentions()), "cross": install(self.cross_attentions())}
-        return {**super().install(), **decoder}
+        decoder_slots = {"decoder": install(self.decoder_attentions()), "cross": install(self.cross_attentions())}
+        return {**super().install(), **decoder_slots}
 
     def forward(self, batch: Batch, injection: Injection, **options: Any) -> Hidden:
         """See Backbone; there are no options."""
@@ -96,26 +96,26 @@ class EncoderDecoder(Backbone):
         encoded: all its states [B, P+N, H], those of a prompt in front too, under the mask `seen` [B, P+N]. Raises
         PtuneError for a row of several masks that are sentinels.
         """
-        tagged = reads(batch, ["words"] if self.encoder_tags else [])
-        cloze = reads(batch, ["mask"] if self.sentinels else [])
-        text = reads(batch, batch.read) & ~tagged & ~cloze
+        is_tagged = reads(batch, ["words"] if self.encoder_tags else [])
+        is_cloze = reads(batch, ["mask"] if self.sentinels else [])
+        is_text = reads(batch, batch.read) & ~is_tagged & ~is_cloze
         states = own
-        if text.any():
-            said = self.decode(self.behind_start(embeds, batch.mask), encoded, seen, batch.mask)
-            states = torch.where(text[:, None, None], said, states)
-        if cloze.any():
+        if is_text.any():
+            decoded = self.decode(self.behind_start(embeds, batch.mask), encoded, seen, batch.mask)
+            states = torch.where(is_text[:, None, None], decoded, states)
+        if is_cloze.any():
             if ((batch.read["mask"] >= 0).sum(1) > 1).any():
                 raise PtuneError(f"backbone {self.name} reads one mask per text; choose a pattern with one mask")
-            at = batch.read["mask"][:, :1].clamp(min=0)
-            said = self.decode(self.embed(self.after_start(batch.ids.gather(1, at))), encoded, seen)[:, 1:]
-            filled = states.scatter(1, at[..., None].expand_as(said), said.to(states.dtype))
-            states = torch.where(cloze[:, None, None], filled, states)
+            positions = batch.read["mask"][:, :1].clamp(min=0)
+            decoded = self.decode(self.embed(self.after_start(batch.ids.gather(1, positions))), encoded, seen)[:, 1:]
+            filled = states.scatter(1, positions[..., None].expand_as(decoded), decoded.to(states.dtype))
+            states = torch.where(is_cloze[:, None, None], filled, states)
         return states
 
     def taught(self, output: Tensor, encoded: Tensor, seen: Tensor) -> Tensor:
         """The states [B, M, H] that predict each token of `output` [B, M] behind those before it."""
-        before = output.masked_fill(output == IGNORED, self.pad_id)[:, :-1]
-        return self.decode(self.embed(self.after_start(before)), encoded, seen)
+        input_ids = output.masked_fill(output == IGNORED, self.pad_id)[:, :-1]
+        return self.decode(self.embed(self.after_start(input_ids)), encoded, seen)
 
     def after_start(self, ids: Tensor) -> Tensor:
         """Ids [B, M] behind the start token, [B, 1+M]."""
@@ -124,8 +124,8 @@ class EncoderDecoder(Backbone):
     def behind_start(self, embeds: Tensor, mask: Tensor) -> Tensor:
         """A text's embeddings [B, N, E] but the last, behind that of the start token; padding anywhere."""
         start = self.embed(torch.tensor([[self.start_id]], device=mask.device))
-        first = mask & (mask.cumsum(1) == 1)
-        return torch.where(first[..., None], start, F.pad(embeds[:, :-1], (0, 0, 1, 0)))
+        is_first = mask & (mask.cumsum(1) == 1)
+        return torch.where(is_first[..., None], start, F.pad(embeds[:, :-1], (0, 0, 1, 0)))
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings [B, N, E]."""
@@ -176,16 +176,16 @@ class EncoderDecoder(Backbone):
             logits: Callable[[Tensor, Any], Tensor] = self.lm_logits
             return logits(states[:, 0], EVERY)
 
-        same = rows
+        all_rows = rows
         for token in (self.start_id, *self.opening):
-            first = advance(torch.full_like(same, token), same)
-        return search(first, advance, how._replace(before=len(self.opening)))
+            first_logits = advance(torch.full_like(all_rows, token), all_rows)
+        return search(first_logits, advance, how._replace(before=len(self.opening)))
 
 
 def reads(batch: Batch, names: Iterable[str]) -> Tensor:
     """Which rows have a position among those of some read-outs, [B]."""
-    found = torch.zeros(len(batch), dtype=torch.bool, device=batch.ids.device)
+    has_position = torch.zeros(len(batch), dtype=torch.bool, device=batch.ids.device)
     for name in names:
         if name in batch.read:
-            found = found | (batch.read[name] >= 0).any(1)
-    return found
+            has_position = has_position | (batch.read[name] >= 0).any(1)
+    return has_position

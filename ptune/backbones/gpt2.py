@@ -22,7 +22,7 @@ class Gpt2(Causal):
         """See Backbone."""
         names = {"layers": "n_layer", "heads": "n_head", "hidden": "n_embd", "embed": "n_embd"}
         return {
-            **{ours: config[theirs] for ours, theirs in names.items()},
+            **{key: config[name] for key, name in names.items()},
             "positions": config["n_positions"],
             "vocab": config["vocab_size"],
         }

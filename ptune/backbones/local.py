@@ -19,7 +19,7 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
     config = read_config(folder)
     family = family_of(str(config.get("model_type")), folder)
     keys = weight_names(folder, given.get("weights") or "safetensors")
-    read = {
+    file_settings = {
         "name": folder.resolve().name,
         **family.sizes_of(folder),
         "lm_head": family.has_lm_head(keys)
@@ -28,24 +28,24 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
     }
     if given.get("name") == "local":
         given = {key: value for key, value in given.items() if key != "name"}
-    shipped = path if path.startswith("pkg://") else str(folder.resolve())
+    full_path = path if path.startswith("pkg://") else str(folder.resolve())
     target = f"{family.__module__}.{family.__name__}"
-    return {**read, **given, "path": shipped, "_target_": target}
+    return {**file_settings, **given, "path": full_path, "_target_": target}
 
 
 def family_of(model_type: str, folder: Path) -> type[Backbone]:
     """The class for a config.json's model_type. Raises PtuneError for an unknown family."""
-    known = families()
-    if model_type not in known:
+    classes = families()
+    if model_type not in classes:
         raise PtuneError(
             f"backbone.path: {folder} is of family '{model_type}', which ptune does not know; "
-            f"{nearest(model_type, sorted(known))}"
+            f"{nearest(model_type, sorted(classes))}"
         )
-    return known[model_type]
+    return classes[model_type]
 
 
 def families() -> dict[str, type[Backbone]]:
     """Every family by its model_type: the classes in the modules of this package that say theirs."""
-    modules = [import_module(f"ptune.backbones.{each.name}") for each in pkgutil.iter_modules(ptune.backbones.__path__)]
+    modules = [import_module(f"ptune.backbones.{info.name}") for info in pkgutil.iter_modules(ptune.backbones.__path__)]
     classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
     return {kind.model_type: kind for kind in classes if issubclass(kind, Backbone) and "model_type" in vars(kind)}

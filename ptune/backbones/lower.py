@@ -41,9 +41,9 @@ class Lower:
 
     def through(self, number: int, last: bool, forward: Any, states: Tensor, *args: Any, **named: Any) -> Tensor:
         """A layer's forward pass, or what is kept of it."""
-        given: Tensor | None = getattr(self.now, "given", None)  # nothing outside of `rows`
-        if given is not None:
-            return states if number else given
+        kept_states: Tensor | None = getattr(self.now, "given", None)  # nothing outside of `rows`
+        if kept_states is not None:
+            return states if number else kept_states
         states = forward(states, *args, **named)
         if last:
             self.now.seen = states
@@ -53,13 +53,13 @@ class Lower:
     def rows(self, batch: Batch, offset: int | Tensor) -> Iterator[None]:
         """Inside, the layers give what is kept of the rows of `batch`, or compute it if a row is new."""
         keys = list(known(batch, offset))
-        found = [self.kept.get(key) for key in keys]
-        present = [states for states in found if states is not None]
+        entries = [self.kept.get(key) for key in keys]
+        hits = [states for states in entries if states is not None]
         self.now.given = self.now.seen = None
-        if len(present) == len(keys):
-            given = present[0].new_zeros((*batch.mask.shape, present[0].shape[-1]))
-            given[batch.mask] = torch.cat(present)
-            self.now.given = given
+        if len(hits) == len(keys):
+            kept_states = hits[0].new_zeros((*batch.mask.shape, hits[0].shape[-1]))
+            kept_states[batch.mask] = torch.cat(hits)
+            self.now.given = kept_states
         try:
             yield
             if self.now.seen is not None:
@@ -69,17 +69,17 @@ class Lower:
 
     def keep(self, keys: Sequence[Key], mask: Tensor, states: Tensor) -> None:
         """Keep the states [B, N, H] of rows under `mask` [B, N] as long as there is room."""
-        for key, used, row in zip(keys, mask, states, strict=True):
-            size = int(used.sum()) * row.shape[-1] * row.element_size()
+        for key, token_mask, row in zip(keys, mask, states, strict=True):
+            size = int(token_mask.sum()) * row.shape[-1] * row.element_size()
             if key not in self.kept and self.bytes + size <= self.room:
-                self.kept[key] = row[used].clone()
+                self.kept[key] = row[token_mask].clone()
                 self.bytes += size
 
 
 def known(batch: Batch, offset: int | Tensor) -> Iterator[Key]:
     """What each row is known by; what inference computes is of no use to training."""
-    inference = torch.is_inference_mode_enabled()
+    is_inference = torch.is_inference_mode_enabled()
     offsets = offset.tolist() if isinstance(offset, Tensor) and offset.dim() else [int(offset)] * len(batch)
     ids, types, mask = batch.ids.cpu().numpy(), batch.types.cpu().numpy(), batch.mask.cpu().numpy()
     for i, start in enumerate(offsets):
-        yield ids[i][mask[i]].tobytes(), types[i][mask[i]].tobytes(), start, inference
+        yield ids[i][mask[i]].tobytes(), types[i][mask[i]].tobytes(), start, is_inference

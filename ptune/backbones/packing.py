@@ -93,5 +93,5 @@ def geometry() -> dict[str, Any]:
 
 def worth(mask: Tensor) -> Packing | None:
     """A packing of padded rows, None where there is little padding."""
-    used = torch.count_nonzero(mask)
-    return Packing(mask) if used < (1 - PADDING) * mask.numel() else None
+    token_count = torch.count_nonzero(mask)
+    return Packing(mask) if token_count < (1 - PADDING) * mask.numel() else None

@@ -31,5 +31,5 @@ class Roberta(Backbone):
 
     def position_ids(self, mask: Tensor, offset: int | Tensor) -> Tensor:
         """See Backbone."""
-        counted = mask.long().cumsum(1) + columns(offset)
-        return counted * mask + self.base.config.pad_token_id
+        positions = mask.long().cumsum(1) + columns(offset)
+        return positions * mask + self.base.config.pad_token_id

@@ -28,10 +28,10 @@ class Search(NamedTuple):
 
     def allowed_log_likelihoods(self, logits: Tensor, count: int) -> Tensor:
         """Log-likelihoods [K, V] of what may come after `count` tokens; of the rest none, which has had its share."""
-        logs = logits.float().log_softmax(-1)
-        shut = [*self.banned, *([self.end] if count < self.least else ())]
-        logs[:, shut] = -torch.inf
-        return logs
+        log_likelihoods = logits.float().log_softmax(-1)
+        banned_ids = [*self.banned, *([self.end] if count < self.least else ())]
+        log_likelihoods[:, banned_ids] = -torch.inf
+        return log_likelihoods
 
 
 def search(first: Tensor, advance: Advance, how: Search) -> list[list[int]]:
@@ -45,20 +45,21 @@ def search(first: Tensor, advance: Advance, how: Search) -> list[list[int]]:
 
 def greedy(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
     """The likeliest token each time; see `search`."""
-    said: list[list[int]] = [[] for _ in logits]
-    live = list(range(len(said)))
+    outputs: list[list[int]] = [[] for _ in logits]
+    active_rows = list(range(len(outputs)))
     for count in range(how.limit):
         words = how.allowed_log_likelihoods(logits, count).argmax(-1).tolist()
-        going = [i for i, word in enumerate(words) if word != how.end]
-        live = [live[i] for i in going]
-        for row, i in zip(live, going, strict=True):
-            said[row].append(words[i])
-        if not live or count + 1 == how.limit:
+        unfinished = [i for i, word in enumerate(words) if word != how.end]
+        active_rows = [active_rows[i] for i in unfinished]
+        for row, i in zip(active_rows, unfinished, strict=True):
+            outputs[row].append(words[i])
+        if not active_rows or count + 1 == how.limit:
             break
         logits = advance(
-            torch.tensor([words[i] for i in going], device=logits.device), torch.tensor(going, device=logits.device)
+            torch.tensor([words[i] for i in unfinished], device=logits.device),
+            torch.tensor(unfinished, device=logits.device),
         )
-    return said
+    return outputs
 
 
 class Beam(NamedTuple):
@@ -74,47 +75,47 @@ def beam(logits: Tensor, advance: Advance, how: Search) -> list[list[int]]:
 
     A row is done with as many ended texts as there are beams, none of them worse than the best that goes on.
     """
-    found: list[list[tuple[float, list[int]]]] = [[] for _ in logits]
-    live = {row: [Beam(0.0, [], row)] for row in range(len(found))}
+    finished: list[list[tuple[float, list[int]]]] = [[] for _ in logits]
+    active = {row: [Beam(0.0, [], row)] for row in range(len(finished))}
     for count in range(how.limit):
-        logs = how.allowed_log_likelihoods(logits, count)
-        length, last = (how.before + count + 1) ** how.penalty, count + 1 == how.limit
-        going: dict[int, list[Beam]] = {}
-        for row, beams in live.items():
-            on, ended = extend_beams(beams, logs, how)
-            if last:  # texts that have not ended are taken as they are
-                ended += [(each.score, each.words) for each in on[: how.beams - len(ended)]]
-            texts = found[row] + [(score / length, words) for score, words in ended]
-            found[row] = sorted(texts, key=lambda text: -text[0])[: how.beams]
-            done = len(found[row]) == how.beams and found[row][-1][0] >= on[0].score / length
-            if not (last or done):
-                going[row] = on
-        flat = [each for beams in going.values() for each in beams]
-        if not flat:
+        log_likelihoods = how.allowed_log_likelihoods(logits, count)
+        length_penalty, is_last = (how.before + count + 1) ** how.penalty, count + 1 == how.limit
+        next_active: dict[int, list[Beam]] = {}
+        for row, beams in active.items():
+            open_beams, ended_texts = extend_beams(beams, log_likelihoods, how)
+            if is_last:  # texts that have not ended are taken as they are
+                ended_texts += [(hyp.score, hyp.words) for hyp in open_beams[: how.beams - len(ended_texts)]]
+            texts = finished[row] + [(score / length_penalty, words) for score, words in ended_texts]
+            finished[row] = sorted(texts, key=lambda text: -text[0])[: how.beams]
+            is_done = len(finished[row]) == how.beams and finished[row][-1][0] >= open_beams[0].score / length_penalty
+            if not (is_last or is_done):
+                next_active[row] = open_beams
+        hypotheses = [hyp for beams in next_active.values() for hyp in beams]
+        if not hypotheses:
             break
         logits = advance(
-            torch.tensor([each.words[-1] for each in flat], device=logs.device),
-            torch.tensor([each.origin for each in flat], device=logs.device),
+            torch.tensor([hyp.words[-1] for hyp in hypotheses], device=log_likelihoods.device),
+            torch.tensor([hyp.origin for hyp in hypotheses], device=log_likelihoods.device),
         )
-        places = iter(range(len(flat)))
-        live = {row: [each._replace(origin=next(places)) for each in beams] for row, beams in going.items()}
-    return [texts[0][1] for texts in found]
+        origins = iter(range(len(hypotheses)))
+        active = {row: [hyp._replace(origin=next(origins)) for hyp in beams] for row, beams in next_active.items()}
+    return [texts[0][1] for texts in finished]
 
 
 def extend_beams(beams: Sequence[Beam], logs: Tensor, how: Search) -> tuple[list[Beam], list[tuple[float, list[int]]]]:
     """The likeliest texts of one token more, and those that end here with a place among the best."""
-    scores = torch.tensor([each.score for each in beams], device=logs.device)
-    some = logs[[each.origin for each in beams]] + scores[:, None]
-    best = some.flatten().topk(min(2 * how.beams, some.numel()))
-    on: list[Beam] = []
-    ended: list[tuple[float, list[int]]] = []
-    for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-        number, word = divmod(place, some.shape[1])
+    scores = torch.tensor([hyp.score for hyp in beams], device=logs.device)
+    totals = logs[[hyp.origin for hyp in beams]] + scores[:, None]
+    top = totals.flatten().topk(min(2 * how.beams, totals.numel()))
+    open_beams: list[Beam] = []
+    ended_texts: list[tuple[float, list[int]]] = []
+    for rank, (score, index) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True)):
+        beam_index, word = divmod(index, totals.shape[1])
         if score == -torch.inf:
             break
         if word == how.end:
             if rank < how.beams:
-                ended.append((score, beams[number].words))
-        elif len(on) < how.beams:
-            on.append(Beam(score, [*beams[number].words, word], beams[number].origin))
-    return on, ended
+                ended_texts.append((score, beams[beam_index].words))
+        elif len(open_beams) < how.beams:
+            open_beams.append(Beam(score, [*beams[beam_index].words, word], beams[beam_index].origin))
+    return open_beams, ended_texts

@@ -46,15 +46,15 @@ class Evaluations:
 
     def event(self, model: Model, member: int, rendered: Mapping[str, Rendered], step: int) -> dict[str, Any]:
         """Evaluate the selecting split after a step; returns the event for the history."""
-        found = self.of(model, member, rendered, self.settings.select_on)
+        evaluation = self.of(model, member, rendered, self.settings.select_on)
         metric = str(self.settings.metric)
         return {
-            "split": found.split,
+            "split": evaluation.split,
             "metric": metric,
-            "selected": found.scores[metric],
-            "scores": found.scores,
-            "breakdown": figures(self._break_down(found, step)),
-            "seconds": found.seconds,
+            "selected": evaluation.scores[metric],
+            "scores": evaluation.scores,
+            "breakdown": figures(self._break_down(evaluation, step)),
+            "seconds": evaluation.seconds,
         }
 
     def point(
@@ -64,32 +64,32 @@ class Evaluations:
 
         keep: also write the predictions, and evaluate the splits that the task reports beside it.
         """
-        beside: dict[str, dict[str, float]] = {}
+        companions: dict[str, dict[str, float]] = {}
         intervals: dict[str, Any] = {}
         step = event["step"]
         for split in self.corpus.companion_splits(self.report_on) if keep else ():
-            found = self.of(model, member, rendered, split)
-            beside[split] = found.scores
-            intervals[split] = found.interval(self.task, self.settings.metric)
-            self._break_down(found, step)
+            evaluation = self.of(model, member, rendered, split)
+            companions[split] = evaluation.scores
+            intervals[split] = evaluation.interval(self.task, self.settings.metric)
+            self._break_down(evaluation, step)
         report = self.of(model, member, rendered, self.report_on)
         self._break_down(report, step)
         if keep:
             self._keep(report)
         return {
-            **({"beside": beside, "beside_intervals": intervals} if beside else {}),
+            **({"beside": companions, "beside_intervals": intervals} if companions else {}),
             "step": step,
             "epoch": event["epoch"],
             "select": event["scores"],
             "report": report.scores,
             "interval": report.interval(self.task, self.settings.metric),
-            "breakdowns": {s: breakdown_file(s, step) for s in (self.settings.select_on, self.report_on, *beside)},
+            "breakdowns": {s: breakdown_file(s, step) for s in (self.settings.select_on, self.report_on, *companions)},
         }
 
     def once(self, select: Evaluation, report: Evaluation, learned: int = 0) -> dict[str, Any]:
         """The figures of a run that is evaluated once, without training. learned: the number of its parameters."""
-        for found in (select, report):
-            self._break_down(found, 0)
+        for evaluation in (select, report):
+            self._break_down(evaluation, 0)
         self._keep(report)
         point = {
             "step": 0,
@@ -97,7 +97,7 @@ class Evaluations:
             "select": select.scores,
             "report": report.scores,
             "interval": report.interval(self.task, self.settings.metric),
-            "breakdowns": {found.split: breakdown_file(found.split, 0) for found in (select, report)},
+            "breakdowns": {evaluation.split: breakdown_file(evaluation.split, 0) for evaluation in (select, report)},
         }
         return {
             **unmoved(point, select.scores[str(self.settings.metric)]),
@@ -107,10 +107,10 @@ class Evaluations:
 
     def _break_down(self, found: Evaluation, step: int) -> dict[str, Any]:
         """Write an evaluation's breakdown to the folder and the tracker; returns it."""
-        broken_down = breakdown(self.task, found, self.settings.metric)
-        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **broken_down})
-        self.tracker.tables(found.split, step, tables(broken_down))
-        return broken_down
+        breakdown_data = breakdown(self.task, found, self.settings.metric)
+        self.folder.write_json(breakdown_file(found.split, step), {"step": step, **breakdown_data})
+        self.tracker.tables(found.split, step, tables(breakdown_data))
+        return breakdown_data
 
     def _keep(self, report: Evaluation) -> None:
         self.folder.write_jsonl("predictions.jsonl", prediction_rows(report))

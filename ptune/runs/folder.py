@@ -118,21 +118,21 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.check()
         path = self.file(".lock")
-        while (file := lock(path)) is not None and not os.fstat(file).st_nlink:
-            os.close(file)  # whoever had it has just left and deleted it
-        if file is None:
+        while (descriptor := lock(path)) is not None and not os.fstat(descriptor).st_nlink:
+            os.close(descriptor)  # whoever had it has just left and deleted it
+        if descriptor is None:
             owner = ""
             with suppress(FileNotFoundError):  # it may have left in the meantime
                 owner = path.read_text(encoding="utf-8").strip()
             raise InUseError(f"{self.path} is in use by {owner or 'another process'}")
         try:
-            os.truncate(file, 0)
-            os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
             self._clear()
             yield
         finally:
             path.unlink(missing_ok=True)
-            os.close(file)
+            os.close(descriptor)
 
     def check(self) -> None:
         """Raises PtuneError where something in the folder leads out of it, so that nothing else is read or written."""
@@ -199,21 +199,21 @@ class RunFolder:
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run. Raises PtuneError where it is missing, or no mapping."""
         try:
-            found = bounded.read_json(self.file(name))
+            content = bounded.read_json(self.file(name))
         except FileNotFoundError:
             raise PtuneError(
                 f"{self.path} has no {name}: the run is not finished; to finish it: ptune train {self.resuming}"
             ) from None
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise PtuneError(f"{self.file(name)}: not a mapping of names to values")
-        return found
+        return content
 
     @ranks.read
     def write_environment(self, now: Mapping[str, Any]) -> str:
         """Store env.json; a run that goes on keeps its own and adds where it went on. Returns the run's identity."""
         if self.file("env.json").is_file() and self.file("config.yaml").is_file():
-            first = self.read_json("env.json")
-            now = {**first, "resumed": [*first.get("resumed", []), {k: v for k, v in now.items() if k != "data"}]}
+            original = self.read_json("env.json")
+            now = {**original, "resumed": [*original.get("resumed", []), {k: v for k, v in now.items() if k != "data"}]}
         self.write_json("env.json", now)
         return str(now["identity"])
 
@@ -230,13 +230,13 @@ class RunFolder:
             lines = bounded.text(self.file(name)).split("\n")
         except FileNotFoundError:
             raise PtuneError(f"{self.path} has no {name}; to create it: ptune train {self.resuming}") from None
-        found = []
+        rows = []
         for number, line in enumerate(lines, 1):
             if line:
-                found.append(bounded.parse_json(line, f"{self.file(name)}:{number}"))
-                if not isinstance(found[-1], dict):
+                rows.append(bounded.parse_json(line, f"{self.file(name)}:{number}"))
+                if not isinstance(rows[-1], dict):
                     raise PtuneError(f"{self.file(name)}:{number}: not a mapping of names to values")
-        return found
+        return rows
 
     @ranks.on_first_rank_only
     def append_metrics(self, event: Mapping[str, Any]) -> None:
@@ -246,28 +246,28 @@ class RunFolder:
 
     def metrics(self) -> list[tuple[str, dict[str, Any]]]:
         """The lines of metrics.jsonl with their events, without one that is not whole."""
-        path, found = self.file("metrics.jsonl"), []
+        path, entries = self.file("metrics.jsonl"), []
         for line in bounded.text(path).splitlines(keepends=True) if path.is_file() else ():
             with suppress(PtuneError):
                 if isinstance(event := bounded.parse_json(line, str(path)), dict):
-                    found.append((line, event))
-        return found
+                    entries.append((line, event))
+        return entries
 
     @ranks.read
     def check_metrics(self, checkpoint: Path) -> None:
         """Raises PtuneError where metrics.jsonl does not begin as it was when a checkpoint was written."""
-        told = read_state(checkpoint).get("metrics")
-        if told is None or told == self._metrics_until(told["bytes"]):
+        saved_metrics = read_state(checkpoint).get("metrics")
+        if saved_metrics is None or saved_metrics == self._metrics_until(saved_metrics["bytes"]):
             return  # older checkpoints do not say it
-        path, damaged = self.file("metrics.jsonl"), ""
+        path, location = self.file("metrics.jsonl"), ""
         for number, line in enumerate(bounded.text(path).splitlines() if path.is_file() else (), 1):
             try:
                 bounded.parse_json(line, str(path))
             except PtuneError:
-                damaged = f":{number}"
+                location = f":{number}"
                 break
         raise PtuneError(
-            f"{path}{damaged}: changed since checkpoint {checkpoint.name} was saved; restore it from a copy, or start "
+            f"{path}{location}: changed since checkpoint {checkpoint.name} was saved; restore it from a copy, or start "
             "the run again in another folder"
         )
 
@@ -285,15 +285,15 @@ class RunFolder:
         more than so many parts.
         """
 
-        def known(event: Mapping[str, Any]) -> bool:
-            at, kind = event.get("step", 0), event.get("event")
-            again = (kind == "eval" and not evaluated) or (kind == "halved" and event.get("parts", 0) > parts)
-            return bool(at < step or (at == step and not again))
+        def is_kept(event: Mapping[str, Any]) -> bool:
+            event_step, kind = event.get("step", 0), event.get("event")
+            is_repeated = (kind == "eval" and not evaluated) or (kind == "halved" and event.get("parts", 0) > parts)
+            return bool(event_step < step or (event_step == step and not is_repeated))
 
         path = self.file("metrics.jsonl")
         if path.is_file():
-            kept = [line for line, event in self.metrics() if known(event)]
-            write_atomically(path, "".join(kept).encode())
+            lines = [line for line, event in self.metrics() if is_kept(event)]
+            write_atomically(path, "".join(lines).encode())
 
     @ranks.read
     def write_tensors(self, tensors: Mapping[str, Any], about: Mapping[str, str]) -> int:
@@ -301,8 +301,8 @@ class RunFolder:
         from safetensors.torch import save
 
         # one key: safetensors writes several in an order that changes from process to process
-        metadata = {"ptune": json.dumps(dict(about), sort_keys=True)}
-        write_atomically(self.file("tuned.safetensors"), save(contiguous(tensors), metadata=metadata))
+        header = {"ptune": json.dumps(dict(about), sort_keys=True)}
+        write_atomically(self.file("tuned.safetensors"), save(contiguous(tensors), metadata=header))
         return self.file("tuned.safetensors").stat().st_size
 
     def read_tensors(self) -> dict[str, Any]:
@@ -339,10 +339,10 @@ class RunFolder:
         from safetensors.torch import save
 
         root, history = self.file("checkpoints"), self.file("metrics.jsonl")
-        temporary, final = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
+        temporary, target = root / f".{step:08d}.{os.getpid()}", root / f"{step:08d}"
         temporary.mkdir(parents=True)
-        told = {**state, "metrics": self._metrics_until()}
-        parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(told).encode())
+        full_state = {**state, "metrics": self._metrics_until()}
+        parts = (save(contiguous(parameters)), save(contiguous(optimizer)), json.dumps(full_state).encode())
         contents = dict(zip(CHECKPOINT, parts, strict=True))
         manifest = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
         try:
@@ -356,9 +356,9 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         retired = root / f".{step:08d}"
-        if final.is_dir():  # of a run that ended before its evaluation
-            os.replace(final, retired)
-        os.replace(temporary, final)
+        if target.is_dir():  # of a run that ended before its evaluation
+            os.replace(target, retired)
+        os.replace(temporary, target)
         sync(root)
         shutil.rmtree(retired, ignore_errors=True)
         self._prune(best_step)
@@ -370,12 +370,12 @@ class RunFolder:
 
     def _prune(self, best_step: int | None) -> None:
         """Drop all but the newest, and what was the best when each of them was written."""
-        found, needed = self.checkpoints(), {best_step}
-        for path in found[-KEPT:-1]:
+        checkpoints, needed_steps = self.checkpoints(), {best_step}
+        for path in checkpoints[-KEPT:-1]:
             with suppress(OSError, PtuneError):
-                needed.add(read_state(path).get("best_step"))
-        for path in found[:-KEPT]:
-            if int(path.name) not in needed:
+                needed_steps.add(read_state(path).get("best_step"))
+        for path in checkpoints[:-KEPT]:
+            if int(path.name) not in needed_steps:
                 shutil.rmtree(path)
 
     @ranks.read
@@ -384,16 +384,16 @@ class RunFolder:
 
         None when there is none at all. Raises PtuneError when there are some and none of them will do.
         """
-        found = self.checkpoints()
-        for path in reversed(found):
+        checkpoints = self.checkpoints()
+        for path in reversed(checkpoints):
             if not intact(path):
                 warn(f"{path} is damaged; using the one before it")
                 continue
-            best = read_state(path).get("best_step")
-            if best is None or intact(path.with_name(f"{best:08d}")):
+            best_step = read_state(path).get("best_step")
+            if best_step is None or intact(path.with_name(f"{best_step:08d}")):
                 return path
-            warn(f"{path.with_name(f'{best:08d}')}, the best until {path.name}, is damaged; using one before it")
-        if found:
+            warn(f"{path.with_name(f'{best_step:08d}')}, the best until {path.name}, is damaged; using one before it")
+        if checkpoints:
             raise PtuneError(
                 f"{self.file('checkpoints')}: every checkpoint is damaged; remove the folder to start again"
             )
@@ -406,10 +406,10 @@ def no_run(path: Path) -> ConfigError:
         return ConfigError([f"there is no folder {path}"])
     if not path.is_dir():
         return ConfigError([f"{path} is a file; name the run folder"])
-    found = sorted(runs_below(path))
-    more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
-    below = f"; runs below it: {', '.join(map(str, found[:FEW]))}{more}" if found else ""
-    return ConfigError([f"{path} is not a run folder: it has no config.yaml{below}"])
+    runs = sorted(runs_below(path))
+    more = f" and {len(runs) - FEW} more" if len(runs) > FEW else ""
+    hint = f"; runs below it: {', '.join(map(str, runs[:FEW]))}{more}" if runs else ""
+    return ConfigError([f"{path} is not a run folder: it has no config.yaml{hint}"])
 
 
 def runs_below(path: Path, depth: int = DEPTH) -> Iterator[Path]:
@@ -437,12 +437,12 @@ def intact(path: Path) -> bool:
 
 def read_state(path: Path) -> dict[str, Any]:
     """The state of a checkpoint folder. Raises PtuneError for what no run has written."""
-    found = bounded.read_json(path / "state.json")
-    metrics = found.get("metrics") if isinstance(found, dict) else None
-    known = metrics is None or (isinstance(metrics, dict) and isinstance(metrics.get("bytes"), int))
-    if not isinstance(found, dict) or not isinstance(found.get("best_step"), int | None) or not known:
+    state = bounded.read_json(path / "state.json")
+    metrics = state.get("metrics") if isinstance(state, dict) else None
+    has_valid_metrics = metrics is None or (isinstance(metrics, dict) and isinstance(metrics.get("bytes"), int))
+    if not isinstance(state, dict) or not isinstance(state.get("best_step"), int | None) or not has_valid_metrics:
         raise PtuneError(f"{path / 'state.json'}: not the state of a run")
-    return found
+    return state
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -495,7 +495,7 @@ def code_version() -> str | None:
     git = ["git", "-C", str(root)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
+        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + ("+changed" if changed.stdout.strip() else "")
+    return commit.stdout.strip() + ("+changed" if status.stdout.strip() else "")

@@ -38,12 +38,12 @@ def listening(minutes: float | None = None) -> Iterator[None]:
         return
     _asked.reason, _asked.guards = None, 0
     _asked.deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _note) for number in heard}
+    handled_signals = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous_handlers = {number: signal.signal(number, _note) for number in handled_signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
         _asked.reason = _asked.deadline = None
 

@@ -20,11 +20,11 @@ def history(files: Iterable[Path]) -> dict[int, dict[str, Any]]:
 
     Of a table there is what W&B keeps of it, a mapping.
     """
-    found: dict[int, dict[str, Any]] = {}
+    rows: dict[int, dict[str, Any]] = {}
     for file in files:
         for record in records(file):
             if record.HasField("history"):
-                row = found.setdefault(int(record.history.step.num), {})
+                row = rows.setdefault(int(record.history.step.num), {})
                 for item in record.history.item:
                     name, *inner = item.nested_key or [item.key]
                     value = json.loads(item.value_json)
@@ -32,20 +32,20 @@ def history(files: Iterable[Path]) -> dict[int, dict[str, Any]]:
                         row.setdefault(name, {})[inner[0]] = value
                     else:
                         row[name] = value
-    return found
+    return rows
 
 
 def records(file: Path) -> Iterator[Any]:
     """The records of a .wandb file; a process that was killed leaves its last one cut off, which is none."""
     proto: Any = import_module("wandb.proto.wandb_internal_pb2")  # whose classes protobuf makes as it is imported
-    held = b""
+    buffer = b""
     for kind, part, _ in parts(file.read_bytes()):
-        held += part
+        buffer += part
         if kind in (FULL, LAST):
             record = proto.Record()
-            record.ParseFromString(held)
+            record.ParseFromString(buffer)
             yield record
-            held = b""
+            buffer = b""
 
 
 def trim(file: Path) -> None:
@@ -66,13 +66,13 @@ def trim(file: Path) -> None:
 
 def parts(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """The whole parts of records: which part of its record each is, its bytes, and where it ends."""
-    at = IDENT
-    while at + HEAD <= len(data):
-        if (rest := BLOCK - at % BLOCK) < HEAD:
-            at += rest
+    offset = IDENT
+    while offset + HEAD <= len(data):
+        if (remaining := BLOCK - offset % BLOCK) < HEAD:
+            offset += remaining
             continue
-        end = at + HEAD + int.from_bytes(data[at + 4 : at + 6], "little")
+        end = offset + HEAD + int.from_bytes(data[offset + 4 : offset + 6], "little")
         if end > len(data):
             return
-        yield data[at + 6], data[at + HEAD : end], end
-        at = end
+        yield data[offset + 6], data[offset + HEAD : end], end
+        offset = end

@@ -22,11 +22,11 @@ NAMED = ("method", "task", "backbone", "prompt_length", "prompt_length.value")  
 def folder_name(words: Sequence[str]) -> str:
     """Overrides as the name of a folder: readable, without a character that paths or command lines take for something
     else, of a bounded length, and different for different overrides."""
-    told = [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
-    plain = "+".join(word.lstrip("+").replace("=", "-", 1).replace("/", ".") for word in told)
-    name = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
-    if name and (name != plain or len(name) > LONGEST):
-        name = f"{name[:LONGEST]}-{digest(told)}"
+    named_words = [word for word in words if word.partition("=")[0].lstrip("+~") not in UNNAMED]
+    text = "+".join(word.lstrip("+").replace("=", "-", 1).replace("/", ".") for word in named_words)
+    name = re.sub(r"[^A-Za-z0-9._+-]", "_", text)
+    if name and (name != text or len(name) > LONGEST):
+        name = f"{name[:LONGEST]}-{digest(named_words)}"
     return name or "default"
 
 
@@ -48,19 +48,19 @@ def own_words(run: Path) -> list[str]:
     if sweep is None:
         return []
     try:
-        asked = bounded.read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]
-        parsed = OverridesParser.create().parse_overrides(asked)
+        sweep_overrides = bounded.read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]
+        parsed = OverridesParser.create().parse_overrides(sweep_overrides)
     except (AttributeError, LookupError, TypeError) as error:
         raise PtuneError(f"{sweep / MULTIRUN}: not what Hydra writes for a sweep ({error})") from None
-    shared = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
-    return [word for word in overrides(run) if word.partition("=")[0] not in shared]
+    shared_keys = {word.get_key_element() for word in parsed if not word.is_sweep_override()} | {*NAMED}
+    return [word for word in overrides(run) if word.partition("=")[0] not in shared_keys]
 
 
 def overrides(run: Path) -> list[str]:
     """What a run was told on its command line."""
-    told = bounded.read_json(run / "env.json")
-    forms.check(forms.Environment, told, run / "env.json")
-    return list(told.get("overrides", ()))
+    environment = bounded.read_json(run / "env.json")
+    forms.check(forms.Environment, environment, run / "env.json")
+    return list(environment.get("overrides", ()))
 
 
 def differences(runs: list[list[str]]) -> list[str]:

@@ -48,8 +48,8 @@ def restore_together(
 
     precision: that they compute in, None for their own; packages: beside ptune, whose classes they may name.
     """
-    folders = [RunFolder(Path(path)) for path in paths]
-    settings = [stored(folder, device, packages) for folder in folders]
+    run_folders = [RunFolder(Path(path)) for path in paths]
+    settings = [stored(folder, device, packages) for folder in run_folders]
     for s in settings:
         s.precision = precision or s.precision
     if len(settings) > 1:
@@ -65,15 +65,15 @@ def restore_together(
                     f"{paths[0]} ({first}); "
                     "runs that answer together must share one backbone"
                 )
-    for folder, s in zip(folders, settings, strict=True):
+    for folder, s in zip(run_folders, settings, strict=True):
         check_backbone(folder, s)
     tasks: list[Task] = [leaf(s.task, s.packages) for s in settings]
     try:
         model = build.assemble(settings, tasks)
     except (MemoryError, RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0] if str(error) else "out of memory"
-        raise PtuneError(f"{paths[0]}: its model cannot be built ({said})") from error
-    for member, folder in enumerate(folders):
+        message = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise PtuneError(f"{paths[0]}: its model cannot be built ({message})") from error
+    for member, folder in enumerate(run_folders):
         template = model.member(member).template
         if isinstance(template, DemonstrationTemplate):
             template.learn(shots.read(folder))
@@ -85,31 +85,31 @@ def restore_together(
             ) from None
         check_tuned(folder)
     model.eval()
-    parts = zip(settings, tasks, folders, strict=True)
-    return [Restored(s, task, model, folder, member) for member, (s, task, folder) in enumerate(parts)]
+    members = zip(settings, tasks, run_folders, strict=True)
+    return [Restored(s, task, model, folder, member) for member, (s, task, folder) in enumerate(members)]
 
 
 def check_backbone(folder: RunFolder, s: Train) -> None:
     """Raises PtuneError where the backbone has other weights than that which the run was trained with."""
-    trained = lookup(folder.read_json("result.json"), "weights.backbone.sha256")
-    if not trained:
+    run_sha = lookup(folder.read_json("result.json"), "weights.backbone.sha256")
+    if not run_sha:
         return
     backbone = leaf(s.backbone, s.packages)
-    here = backbone.origin()["sha256"]
-    if here not in (None, NOTHING, trained):
+    sha = backbone.origin()["sha256"]
+    if sha not in (None, NOTHING, run_sha):
         raise PtuneError(
-            f"{folder.path}: was trained with weights of {backbone.name} whose sha256 begins with {str(trained)[:12]}, "
-            f"and {backbone.folder} has {here[:12]}; put that checkpoint back, or name its folder as backbone.path in "
+            f"{folder.path}: was trained with weights of {backbone.name} whose sha256 begins with {str(run_sha)[:12]}, "
+            f"and {backbone.folder} has {sha[:12]}; put that checkpoint back, or name its folder as backbone.path in "
             "the run's config.yaml"
         )
 
 
 def check_tuned(folder: RunFolder) -> None:
     """Raises PtuneError where the run's own weights are others than those that its result tells of."""
-    tuned, path = lookup(folder.read_json("result.json"), "weights.tuned"), folder.file("tuned.safetensors")
-    if tuned and (here := sha256(path)) != tuned:
+    run_sha, path = lookup(folder.read_json("result.json"), "weights.tuned"), folder.file("tuned.safetensors")
+    if run_sha and (sha := sha256(path)) != run_sha:
         raise PtuneError(
-            f"{path}: not the weights of result.json (sha256 {here[:12]}, there {str(tuned)[:12]}); put back the file "
+            f"{path}: not the weights of result.json (sha256 {sha[:12]}, there {str(run_sha)[:12]}); put back the file "
             "that the run wrote, or train it again"
         )
 
@@ -136,10 +136,10 @@ def folders(run: str) -> list[str]:
     """One run's folder, or several parted by commas, which may stand in their names too."""
     if Path(run).is_dir():
         return [run]
-    found = [""]
+    paths = [""]
     for part in run.split(","):
-        if found[-1] and Path(found[-1]).is_dir():
-            found.append(part)
+        if paths[-1] and Path(paths[-1]).is_dir():
+            paths.append(part)
         else:
-            found[-1] = f"{found[-1]},{part}" if found[-1] else part
-    return found
+            paths[-1] = f"{paths[-1]},{part}" if paths[-1] else part
+    return paths

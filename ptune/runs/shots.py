@@ -16,7 +16,7 @@ Labeled = tuple[Example, Target]
 
 def labeled(task: Task, examples: Sequence[Example]) -> list[Labeled]:
     """What templates render of each example, with its target."""
-    return [shown for example in examples for shown in task.candidates(example)]
+    return [candidate for example in examples for candidate in task.candidates(example)]
 
 
 def write(folder: RunFolder, shots: Sequence[Labeled]) -> None:

@@ -44,13 +44,13 @@ class Child:
         if not folder.file(FILE).is_file():  # the other's settings may have settled when it goes on
             folder.write_json(FILE, {"differs": dict(self.differing)})
         label, metric = self.label, result["metric"]
-        told = {} if self.examples is None else {k: account(self.examples)[k] for k in ("examples", "sha256")}
+        train_data = {} if self.examples is None else {k: account(self.examples)[k] for k in ("examples", "sha256")}
         self.of.stages[self.name] = {
             "name": self.name,
             "folder": self.folder,
             **{key: result[key] for key in ("method", "metric", "score", "interval", "selected", "steps")},
             **folder.read_json(FILE),
-            **({"train": told} if told else {}),
+            **({"train": train_data} if train_data else {}),
         }
         self.of.progress.say(f"{label}: {result['report_on']} {metric} {result['score']:.2f}")
 
@@ -58,8 +58,8 @@ class Child:
 def with_changes(given: Any, changes: Any) -> Any:
     """Settings with changes, see `Session.child`; the given ones are left as they are."""
     if is_dataclass(given) and isinstance(changes, Mapping):
-        if unknown := set(changes) - set(vars(given)):
-            raise TypeError(f"no setting is called {', '.join(sorted(unknown))}")
+        if unknown_names := set(changes) - set(vars(given)):
+            raise TypeError(f"no setting is called {', '.join(sorted(unknown_names))}")
         values = {name: with_changes(value, changes.get(name, value)) for name, value in vars(given).items()}
         return replace(given, **values)  # type: ignore[type-var]
     if isinstance(given, Mapping) and isinstance(changes, Mapping) and "_target_" not in changes:

@@ -91,14 +91,14 @@ class Wandb:
     def finish(self, summary: Mapping[str, Any], tables: Mapping[str, Rows]) -> None:
         """Summary figures and the tables."""
 
-        def last(run: Any) -> None:
+        def log_final(run: Any) -> None:
             run.summary.update(flat(summary))
-            shown = {name: rows[: self.samples] if name == "predictions" else rows for name, rows in tables.items()}
-            if shown:
-                run.log({name: table(rows) for name, rows in shown.items()})
+            payload = {name: rows[: self.samples] if name == "predictions" else rows for name, rows in tables.items()}
+            if payload:
+                run.log({name: table(rows) for name, rows in payload.items()})
 
         run = self.run
-        self._try(last)
+        self._try(log_final)
         if run is not None:
             self.run = run
             self._try(lambda run: run.finish())
@@ -171,20 +171,20 @@ def tracker(
     """
     if settings.name == "none" or not ranks.first():
         return NoTracker()
-    given: dict[str, Any] = {
+    run_options: dict[str, Any] = {
         "name": name,
         "tags": [*(tag[:TAG] for tag in tags), *settings.tags],
         "config": dict(config),
         "job_type": job,
     }
-    known = known_id(folder)
-    return start(settings, folder, warn, known, given)
+    run_id = known_id(folder)
+    return start(settings, folder, warn, run_id, run_options)
 
 
 def tracker_again(settings: Settings, folder: Path, warn: Callable[[str], None]) -> Tracker | None:
     """The tracker of a finished run, for what is found out about it later; None where it has no W&B run."""
-    known = None if settings.name == "none" else known_id(folder)
-    return start(settings, folder, warn, known, {}, told_again=True) if known else None
+    run_id = None if settings.name == "none" else known_id(folder)
+    return start(settings, folder, warn, run_id, {}, told_again=True) if run_id else None
 
 
 def start(
@@ -206,7 +206,7 @@ def start(
         if mode == "online" and not has_key():
             warn("tracker.mode=online, but W&B has no API key on this machine (run wandb login); tracking offline")
             mode = "offline"
-        again: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
+        resume_options: dict[str, Any] = {"id": known, "resume": "allow"} if known else {}
         files = [] if told_again else sorted(folder.glob("wandb/*run-*/*.wandb"))
         for file in files:
             trim(file)
@@ -222,12 +222,12 @@ def start(
                 x_disable_meta=True, save_code=False, disable_git=True, console="off", silent=True, init_timeout=20
             ),
             **given,
-            **again,
+            **resume_options,
         )
-        first = run.step if known else 0
+        start_step = run.step if known else 0
         if mode == "online" and known:  # what stands in the file alone, the process was killed before it could send
-            rows = {step: row for step, row in rows.items() if step < first}
-        return Wandb(run, warn, settings.samples, logged_history(rows), max([first, *rows]))
+            rows = {step: row for step, row in rows.items() if step < start_step}
+        return Wandb(run, warn, settings.samples, logged_history(rows), max([start_step, *rows]))
     except Exception as error:  # an account, a disk, a network: none of them may end a run
         warn(f"W&B could not start ({error}); the run continues, and metrics.jsonl has everything")
         return NoTracker()
@@ -235,29 +235,29 @@ def start(
 
 def known_id(folder: Path) -> str | None:
     """The id of a run's W&B run, from the name of W&B's folder in the run folder; None where there is none."""
-    names = (re.fullmatch(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", path.name) for path in folder.glob("wandb/*run-*"))
-    return next((found[1] for found in names if found), None)
+    matches = (re.fullmatch(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", path.name) for path in folder.glob("wandb/*run-*"))
+    return next((match[1] for match in matches if match), None)
 
 
 def logged_history(rows: Mapping[int, Mapping[str, Any]]) -> set[Told]:
     """What W&B was told, by its history: figures of an event, and tables of an evaluation, stand beside their step."""
-    found: set[Told] = set()
+    logged: set[Told] = set()
     kinds = {prefix: kind for kind, prefix in PREFIXES.items()}
     for row in rows.values():
         for key in [key for key in row if key.endswith("/step")]:
             split, step = key.removesuffix("/step"), int(row[key])
-            beside = [row[name] for name in row if name.startswith(f"{split}/") and name != key]
-            if any(isinstance(value, Mapping) for value in beside):
-                found.add((split, step))
-            if any(not isinstance(value, Mapping) for value in beside):
-                found.add((kinds.get(split, "eval"), step))
-    return found
+            values = [row[name] for name in row if name.startswith(f"{split}/") and name != key]
+            if any(isinstance(value, Mapping) for value in values):
+                logged.add((split, step))
+            if any(not isinstance(value, Mapping) for value in values):
+                logged.add((kinds.get(split, "eval"), step))
+    return logged
 
 
 def stage_in(folder: Path) -> None:
     """Let W&B stage tables in the run folder: its own choice is the home folder, which may be read-only."""
-    given = os.environ.get("WANDB_DATA_DIR")
-    if given is None or given in STAGED:
+    data_dir = os.environ.get("WANDB_DATA_DIR")
+    if data_dir is None or data_dir in STAGED:
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
         STAGED.add(os.environ["WANDB_DATA_DIR"])
 
