@@ -162,10 +162,17 @@ def parser(doc: str | None, rounds: int = 7, elsewhere: bool = True) -> argparse
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side; default: the machine's cores")
     if elsewhere:
         made.add_argument("--device", default="cpu", help="cpu or cuda, of both sides; default cpu")
-        made.add_argument("--large", action="store_true",
-                          help="a random encoder of RoBERTa-large's shape, which serves for speed, instead of MiniLM")
-    made.add_argument("--shared", type=Path, default=SHARED,
-                      help="folder with data/ and models/; default PTUNE_TEST_SHARED, else ../shared")
+        made.add_argument(
+            "--large",
+            action="store_true",
+            help="a random encoder of RoBERTa-large's shape, which serves for speed, instead of MiniLM",
+        )
+    made.add_argument(
+        "--shared",
+        type=Path,
+        default=SHARED,
+        help="folder with data/ and models/; default PTUNE_TEST_SHARED, else ../shared",
+    )
     made.add_argument("--table", action="store_true", help="print the table of what was measured, and stop")
     return made  # fmt: skip
 
