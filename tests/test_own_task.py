@@ -85,8 +85,9 @@ def test_a_label_of_another_name(write: Write, on_toys: Callable[..., Result], t
     write(header="text\tclass")
     wanted = "has text, class; rename class to label, or add label: class to the task's yaml"
     checked = on_toys("data", "check")
-    assert checked.code == 0
-    assert f"no training record of toys has a 'label': train.tsv {wanted}" in checked.out
+    assert checked.code == 1
+    assert checked.err.splitlines() == [f"no training record of toys has a 'label': train.tsv {wanted}", "1 problem"]
+    assert f"no dev record of toys has a 'label': dev.tsv {wanted}" in checked.out
     said = f"task: no training record of toys has a 'label': {tmp_path}/train.tsv {wanted}"
     assert on_toys("train", *TRAIN).err == said
 
