@@ -30,18 +30,18 @@ def main(cfg: DictConfig) -> None:
     origin: dict[str, Any] = {}
     sources = corpora.sources(task, s.data, origin)
     problems: list[str] = []
-    without: list[str] = []
+    warnings: list[str] = []
     ours, counts, read = {}, {}, {}
     with Progress(s.quiet) as progress:
         for split, source in sources.items():
             reading = Reading(lenient=True)
-            found = progress.follow(f"{split}: reading", read_through(task, split, source, reading))
-            ours[split] = describe_split(task, found)
+            examples = progress.follow(f"{split}: reading", read_through(task, split, source, reading))
+            ours[split] = describe_split(task, examples)
             unlabeled = reading.labeled is False and not reading.problems
             if unlabeled and split == "train":
                 reading.problems.append(corpora.without_gold(task, split, source))
             elif unlabeled and split == "dev":  # protocol=held_out does without; a test split without labels is usual
-                without.append(corpora.without_gold(task, split, source))
+                warnings.append(corpora.without_gold(task, split, source))
             problems += reading.problems
             counts[split], read[split] = reading.examples, dict(reading.counts)
             corpora.note(origin, split, reading)
@@ -51,10 +51,10 @@ def main(cfg: DictConfig) -> None:
         if loud := corpora.unlike_original(task, counts) if origin["source"] != "demo" else "":
             console.print(loud, style="bold yellow", markup=False)
         sizes = [] if loud else corpora.others(task, counts)
-        for line in (*sizes, *without, *remarks(task, counts, origin)):
+        for line in (*sizes, *warnings, *remarks(task, counts, origin)):
             console.print(line, style="yellow", markup=False)
-    if absent := corpora.missing(task, sources, origin):
-        problems.append(absent)
+    if missing := corpora.missing(task, sources, origin):
+        problems.append(missing)
     if problems := list(dict.fromkeys(problems)):  # a file may be read for two splits
         raise DataError(*problems, f"{len(problems):,} problem{'s' * (len(problems) > 1)}")
     if not s.quiet:
@@ -63,15 +63,15 @@ def main(cfg: DictConfig) -> None:
 
 def read_through(task: Task, split: str, source: corpora.Source, reading: Reading) -> Iterator[Example]:
     """The examples of a split as far as it can be read; what is wrong is added to the problems of `reading`."""
-    found = False
+    has_examples = False
     try:
         for example in corpora.examples(task, source, reading):
-            found = True
+            has_examples = True
             yield example
         source.files()
     except DataError as error:
         reading.problems.append(str(error))
-    if not found and not reading.problems:
+    if not has_examples and not reading.problems:
         reading.problems.append(corpora.empty(task, split, source))
 
 
@@ -85,13 +85,15 @@ def without_lengths(columns: Columns) -> dict[str, dict[str, str]]:
 
 def remarks(task: Task, counts: dict[str, int], origin: dict[str, Any]) -> list[str]:
     """What is no problem and worth knowing: rows left out, splits that are not there."""
-    absent = [split for split in task.source["files"] if split not in counts and split not in corpora.required(task)]
-    said = task.source.get("statistics", {}).get("from")
+    absent_splits = [
+        split for split in task.source["files"] if split not in counts and split not in corpora.required(task)
+    ]
+    published_in = task.source.get("statistics", {}).get("from")
     return [
         *(
             f"left out of {split}: {count:,} rows (task.source.leave_out)"
             for split, count in origin.get("left_out", {}).items()
         ),
-        *(f"no {split} data; looked for {corpora.looked_for(task, [split])}" for split in absent),
-        *([f"original: {said}"] if said else []),
+        *(f"no {split} data; looked for {corpora.looked_for(task, [split])}" for split in absent_splits),
+        *([f"original: {published_in}"] if published_in else []),
     ]

@@ -64,7 +64,7 @@ def main(cfg: DictConfig) -> None:
 def about(task: Task) -> dict[str, str]:
     """What holds of the corpus as a whole: where its figures are from, its metrics, its license and how to get it."""
     files = " ".join(f"{split}: {' or '.join(names)};" for split, names in task.source["files"].items())
-    told = {
+    facts = {
         "original": task.source.get("statistics", {}).get("from"),
         "kind": type(task).__module__.rpartition(".")[2],
         "metrics": ", ".join(f"{name} (headline)" if name == task.headline else name for name in task.score_names),
@@ -73,14 +73,14 @@ def about(task: Task) -> dict[str, str]:
         "license": task.source.get("license"),
         "obtain": task.source.get("obtain"),
     }
-    return {name: text for name, text in told.items() if text}
+    return {name: text for name, text in facts.items() if text}
 
 
 def show(ours: Columns, theirs: Columns, console: Console) -> None:
     """Print the statistics of both side by side, or one below the other where there is no room."""
-    whole = table(*comparison_rows(ours, theirs))
-    if console.measure(whole, options=console.options.update(width=WIDEST)).maximum <= console.width:
-        console.print(whole)
+    wide = table(*comparison_rows(ours, theirs))
+    if console.measure(wide, options=console.options.update(width=WIDEST)).maximum <= console.width:
+        console.print(wide)
         return
     for columns in (comparison_rows(ours, {}), comparison_rows({}, theirs)):
         console.print(table(*columns), "")
@@ -126,23 +126,30 @@ def describe_split(task: Task, examples: Iterable[Example]) -> dict[str, str]:
     count, lengths, labels = 0, Counter[str](), Counter[str]()
     for example in examples:
         count += 1
-        shown = next(iter(task.candidates(example)))[0]
-        lengths.update({name: words(shown.fields[name]) for name in task.fields})
+        candidate = next(iter(task.candidates(example)))[0]
+        lengths.update({name: words(candidate.fields[name]) for name in task.fields})
         labels.update(task.tally(example) if example.gold is not None else ())
-    found = {"examples": f"{count:,}"}
-    found |= {f"words of {name}": f"{length / count:.1f}" for name, length in lengths.items()}
-    found["labels"] = f"{labels.total():,}"
-    found |= {f"% {label}": f"{100 * n / labels.total():.1f}" for label, n in labels.most_common()}
-    return found
+    statistics = {"examples": f"{count:,}"}
+    statistics |= {f"words of {name}": f"{length / count:.1f}" for name, length in lengths.items()}
+    statistics["labels"] = f"{labels.total():,}"
+    statistics |= {f"% {label}": f"{100 * n / labels.total():.1f}" for label, n in labels.most_common()}
+    return statistics
 
 
 def parts(ours: Columns, counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
     """Columns with the number of sentences, lines or other parts of each split's files, where they are no examples."""
-    units = dict.fromkeys(unit for found in counts.values() for unit in found)
-    told = {split: {unit: f"{found[unit]:,}" for unit in units if unit in found} for split, found in counts.items()}
-    shown = [unit for unit in units if any(told[split].get(unit) != ours[split]["examples"] for split in told)]
+    units = dict.fromkeys(unit for column in counts.values() for unit in column)
+    columns = {
+        split: {unit: f"{numbers[unit]:,}" for unit in units if unit in numbers} for split, numbers in counts.items()
+    }
+    shown_units = [
+        unit for unit in units if any(columns[split].get(unit) != ours[split]["examples"] for split in columns)
+    ]
     return {
-        split: {"examples": column["examples"], **{unit: told[split][unit] for unit in shown if unit in told[split]}}
+        split: {
+            "examples": column["examples"],
+            **{unit: columns[split][unit] for unit in shown_units if unit in columns[split]},
+        }
         | dict(column)
         for split, column in ours.items()
     }
@@ -155,12 +162,12 @@ def words(value: Any) -> int:
 
 def original(task: Task) -> dict[str, dict[str, str]]:
     """What the task's yaml says of the original, as `describe_split` says it of ours: split -> statistic -> value."""
-    found: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, str]] = {}
     for name, values in task.source.get("statistics", {}).items():
         if isinstance(values, dict):
             for split, value in values.items():
-                found.setdefault(split, {})[name] = f"{value:,}"
-    return found
+                columns.setdefault(split, {})[name] = f"{value:,}"
+    return columns
 
 
 def comparison_rows(ours: Columns, theirs: Columns) -> tuple[list[str], list[list[str]]]:

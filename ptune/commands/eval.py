@@ -60,14 +60,14 @@ def evaluate_again(s: Eval, run: Restored, progress: Progress) -> None:
     changed = s.task is None and split_changed(run, split, checksum, progress)
     template, most = run.model.member(0).template, run.settings.data.tokens
     rendered = Rendered(examples, task, template, most, cache, split)
-    found = evaluate(run.model, Request(0, task, examples, rendered), split, s.batch_size)
+    evaluation = evaluate(run.model, Request(0, task, examples, rendered), split, s.batch_size)
     majority = evaluate_majority(task, corpus.splits.get("train", examples), split, examples)
     metric = str(run.settings.metric) if s.task is None else task.headline
-    interval, broken_down = found.interval(task, metric), breakdown(task, found, metric)
+    interval, broken_down = evaluation.interval(task, metric), breakdown(task, evaluation, metric)
     name = split if s.task is None else f"{task.name}_{split}"
     run.folder.write_json(f"breakdowns/eval_{name}.json", broken_down)
     if s.task is not None:
-        run.folder.write_jsonl(f"predictions_{name}.jsonl", prediction_rows(found))
+        run.folder.write_jsonl(f"predictions_{name}.jsonl", prediction_rows(evaluation))
     run.folder.write_json(
         f"eval_{name}.json",
         {
@@ -76,13 +76,13 @@ def evaluate_again(s: Eval, run: Restored, progress: Progress) -> None:
             "examples": len(examples),
             "sha256": checksum,
             **({"changed": True} if changed else {}),
-            "scores": found.scores,
+            "scores": evaluation.scores,
             "metric": metric,
             "interval": interval,
             "majority": majority.scores,
             "breakdown": f"breakdowns/eval_{name}.json",
             **rendered.reading(),
-            "seconds": found.seconds,
+            "seconds": evaluation.seconds,
             "synthetic": corpus.synthetic,
             "data": corpus.origin,
         },
@@ -91,11 +91,11 @@ def evaluate_again(s: Eval, run: Restored, progress: Progress) -> None:
         ["metric", split, "95% interval", "majority"],
         [
             [key, f"{value:.2f}", interval_text(interval) if key == metric else "", f"{majority.scores[key]:.2f}"]
-            for key, value in found.scores.items()
+            for key, value in evaluation.scores.items()
         ],
         title=f"{run.settings.method['name']} on {task.name}{' (synthetic)' if corpus.synthetic else ''}",
     )
-    track(run, f"eval_{name}", found.scores, tables(broken_down), progress)
+    track(run, f"eval_{name}", evaluation.scores, tables(broken_down), progress)
 
 
 def corpus_of(s: Eval, run: Restored, cache: Cache) -> tuple[Task, Corpus, str]:

@@ -47,16 +47,16 @@ def main(cfg: DictConfig) -> None:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".ptune-", dir=None if out is None else out.parent) as scratch:
-        made = Path(scratch) / "export"
-        made.mkdir()
-        progress.say(WRITERS[content](run, made, s.license))
+        folder = Path(scratch) / "export"
+        folder.mkdir()
+        progress.say(WRITERS[content](run, folder, s.license))
         if out is not None:
-            os.replace(made, out)
+            os.replace(folder, out)
             progress.say(f"written to {out}")
             return
         from ptune.exports.upload import upload
 
-        upload(made, s, progress)
+        upload(folder, s, progress)
 
 
 def misplaced_settings(s: Export) -> Iterator[str]:
@@ -105,8 +105,10 @@ def peft(run: Restored, out: Path, license: str | None = None) -> str:
     use = usage(run, adapter)
     files = ["adapter_config.json", "adapter_model.safetensors", "README.md"]
     (out / "README.md").write_text(card(run, use, "peft", files, license), encoding="utf-8")
-    told = f"PEFT gives the same logits: they differ by {adapter.worst:.1e} at most on {adapter.examples} examples"
-    return told + "; one text at a time, as PEFT reads the last column" * adapter.alone
+    comparison = (
+        f"PEFT gives the same logits: they differ by {adapter.worst:.1e} at most on {adapter.examples} examples"
+    )
+    return comparison + "; one text at a time, as PEFT reads the last column" * adapter.alone
 
 
 def probes(run: Restored) -> list[Example]:
@@ -138,14 +140,14 @@ def corpus_inputs(run: Restored) -> list[Example]:
 
     s, task = run.settings, run.task
     try:
-        found = sources(task, s.data, {})
-        split = next(name for name in (s.report_on, "dev", *found, None) if name in found or name is None)
-        some = [*islice(examples(task, found[split], Reading(s.data.lenient)), PROBES)] if split else []
+        splits = sources(task, s.data, {})
+        split = next(name for name in (s.report_on, "dev", *splits, None) if name in splits or name is None)
+        probes = [*islice(examples(task, splits[split], Reading(s.data.lenient)), PROBES)] if split else []
     except PtuneError as error:
         reason = str(error).splitlines()[0]
     else:
-        if some:
-            return [replace(example, gold=None) for example in some]
+        if probes:
+            return [replace(example, gold=None) for example in probes]
         reason = "none of its files are here"
     raise PtuneError(
         f"to=peft: no examples of {task.name} to compare logits on ({reason}); export where its corpus is, or use "
@@ -160,41 +162,41 @@ def folder(run: Restored, out: Path, license: str | None = None) -> str:
     from ptune.runs.folder import RunFolder
     from ptune.templates import DemonstrationTemplate
 
-    given, new = run.folder, RunFolder(out)
-    new.write_config(portable(run.settings))
-    result = without_paths(given.read_json("result.json"))
+    original, exported = run.folder, RunFolder(out)
+    exported.write_config(portable(run.settings))
+    result = without_paths(original.read_json("result.json"))
     for point in ("best", "last"):
         result[point].pop("breakdowns", None)  # which tell single examples
-    new.write_json("result.json", result)
-    env = given.read_json("env.json")
-    new.write_json(
+    exported.write_json("result.json", result)
+    env = original.read_json("env.json")
+    exported.write_json(
         "env.json", {**without_paths(env), "overrides": [without_folders(word) for word in env["overrides"]]}
     )
     words = getattr(run.model.member(run.member).head, "label_words", None)
-    new.write_json("labels.json", {"labels": list(run.task.labels), **({"words": dict(words)} if words else {})})
-    kept = ["tuned.safetensors", "splits.jsonl"]
-    kept += ["tokenizer.json", "vectors.safetensors"]  # of an encoder from scratch
+    exported.write_json("labels.json", {"labels": list(run.task.labels), **({"words": dict(words)} if words else {})})
+    names = ["tuned.safetensors", "splits.jsonl"]
+    names += ["tokenizer.json", "vectors.safetensors"]  # of an encoder from scratch
     if shows := isinstance(run.model.member(run.member).template, DemonstrationTemplate):
-        kept.append(shots.FILE)
-    for name in kept:
-        if given.file(name).is_file():
-            new.file(name).write_bytes(given.file(name).read_bytes())
+        names.append(shots.FILE)
+    for name in names:
+        if original.file(name).is_file():
+            exported.file(name).write_bytes(original.file(name).read_bytes())
     files = sorted([*(path.name for path in out.iterdir()), "README.md"])
     (out / "README.md").write_text(card(run, usage(run), "ptune", files, license), encoding="utf-8")
-    told = f"{len(files)} files, {sum(path.stat().st_size for path in out.iterdir()):,} bytes"
-    return f"{told}; {shots.FILE} has training examples, which its template shows" if shows else told
+    size = f"{len(files)} files, {sum(path.stat().st_size for path in out.iterdir()):,} bytes"
+    return f"{size}; {shots.FILE} has training examples, which its template shows" if shows else size
 
 
 def usage(run: Restored) -> str:
     """How an exported folder is used."""
     s = run.settings
-    where = s.backbone.get("checkpoint")
+    checkpoint = s.backbone.get("checkpoint")
     path = str(s.backbone.get("path"))
     inputs = run.task.inputs
-    shown = "\\t".join(f"TEXT {i}" for i in range(1, len(inputs) + 1)) if len(inputs) > 1 else "TEXT"
+    line = "\\t".join(f"TEXT {i}" for i in range(1, len(inputs) + 1)) if len(inputs) > 1 else "TEXT"
     fields = f"{', '.join(inputs)}, apart by tabs; " if len(inputs) > 1 else ""
-    if where:
-        needs = f"The backbone `{where}` comes from the Hub, or its cache."
+    if checkpoint:
+        needs = f"The backbone `{checkpoint}` comes from the Hub, or its cache."
     elif path.startswith("pkg://"):
         needs = "The backbone comes with ptune."
     else:
@@ -206,7 +208,7 @@ def usage(run: Restored) -> str:
     listed = f"has to be installed; both commands take packages=[{','.join(s.packages)}]"
     packages = f"\n\nIts classes are in {', '.join(s.packages)}, which {listed}." if s.packages else ""
     return (
-        f"With ptune installed, and this folder anywhere, as FOLDER:\n\n```sh\nprintf '{shown}\\n' | ptune predict "
+        f"With ptune installed, and this folder anywhere, as FOLDER:\n\n```sh\nprintf '{line}\\n' | ptune predict "
         f"run=FOLDER   # one a line: {fields}or JSON lines\n"
         f"ptune eval run=FOLDER{'   # scores it again' + corpus}\n```\n\n{needs}{packages}"
     )

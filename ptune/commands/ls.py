@@ -94,8 +94,8 @@ class Catalog:
 
     def lines(self, group: str) -> Table:
         """Each option with its line; of Hydra's groups not those that are no yaml."""
-        found = {name: self.text(f"{group}/{name}") for name in self.names(group, CONFIG)}
-        return [(name, first_comment(text)) for name, text in found.items() if text or group not in OF_SWEEPS]
+        descriptions = {name: self.text(f"{group}/{name}") for name in self.names(group, CONFIG)}
+        return [(name, first_comment(text)) for name, text in descriptions.items() if text or group not in OF_SWEEPS]
 
     def methods(self) -> Table:
         """The methods as points of the design space."""
@@ -185,11 +185,11 @@ def grid(table: Table, header: tuple[str, ...] = ()) -> Any:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    shown = Grid(box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0))
+    aligned = Grid(box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0))
     for index in range(len(table[0])):
         wraps = index == len(table[0]) - 1
         style = "cyan" if index == 0 else ""
-        shown.add_column(header[index] if header else "", no_wrap=not wraps, style=style)
+        aligned.add_column(header[index] if header else "", no_wrap=not wraps, style=style)
     for row in table:
-        shown.add_row(*(Text(cell) for cell in row))
-    return shown
+        aligned.add_row(*(Text(cell) for cell in row))
+    return aligned

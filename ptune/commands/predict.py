@@ -99,18 +99,18 @@ def replacing(path: Path) -> Iterator[TextIO]:
 def sorted_out(lines: Iterable[tuple[str, str]], runs: Mapping[str, Restored]) -> Iterator[tuple[Restored, Record]]:
     """Each record with the run that answers it, which its "run" names: the folder as given, or a last part of one."""
     last = Counter(Path(path).name for path in runs)
-    known = {Path(path).name: run for path, run in runs.items() if last[Path(path).name] == 1} | dict(runs)
+    by_name = {Path(path).name: run for path, run in runs.items() if last[Path(path).name] == 1} | dict(runs)
     for where, text in lines:
         if not text.strip():
             continue
         if not text.lstrip().startswith("{"):
             raise DataError(f'{where}: several runs need JSON lines, each with "run": ...; one of: {", ".join(runs)}')
         name = parse(text, where).get("run")
-        if not isinstance(name, str) or name not in known:
-            said = f"{name!r} is not one of the runs" if name is not None else 'no "run" to say which run answers'
-            raise DataError(f"{where}: {said}; {nearest(str(name), runs)}")
-        for record in parse_lines([(where, text)], known[name].task):
-            yield known[name], Record(record.where, {"run": name, **record.values})
+        if not isinstance(name, str) or name not in by_name:
+            problem = f"{name!r} is not one of the runs" if name is not None else 'no "run" to say which run answers'
+            raise DataError(f"{where}: {problem}; {nearest(str(name), runs)}")
+        for record in parse_lines([(where, text)], by_name[name].task):
+            yield by_name[name], Record(record.where, {"run": name, **record.values})
 
 
 def misplaced_settings(s: Predict) -> Iterator[str]:
@@ -204,22 +204,22 @@ def write(chunk: Sequence[tuple[Restored, Record]], batch_size: int, target: Tex
 
     runs = {run.member: run for run, _ in chunk}
     places = {member: [i for i, (run, _) in enumerate(chunk) if run.member == member] for member in runs}
-    asked = []
+    requests = []
     for member, run in runs.items():
         records = [chunk[i][1] for i in places[member]]
         examples = [run.task.example(without_label(record, run.task), i) for i, record in enumerate(records)]
         rendered = Rendered(examples, run.task, run.model.member(member).template, run.settings.data.tokens)
-        asked.append(Request(member, run.task, examples, rendered))
-    found = predict_together(next(iter(runs.values())).model, asked, batch_size)
+        requests.append(Request(member, run.task, examples, rendered))
+    answers = predict_together(next(iter(runs.values())).model, requests, batch_size)
     predictions = {
         place: prediction
-        for member, of_run in zip(runs, found, strict=True)
+        for member, of_run in zip(runs, answers, strict=True)
         for place, prediction in zip(places[member], of_run, strict=True)
     }
     for place, (_, record) in enumerate(chunk):
         prediction = predictions[place]
-        told = schemes.from_iob2(prediction.value, scheme) if scheme else prediction.value
-        row = {**record.values, "prediction": told}
+        value = schemes.from_iob2(prediction.value, scheme) if scheme else prediction.value
+        row = {**record.values, "prediction": value}
         if prediction.scores:
             row["scores"] = {label: round(score, 6) for label, score in prediction.scores.items()}
         target.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -56,14 +56,14 @@ class ReportInputs:
         """The tables, without those that would be empty."""
         if self.by == "run":
             return [tables.runs_table([run.row for run in self.runs], self.groups)]
-        found = [
+        sheets = [
             tables.groups_table(self.groups, [], self.pruned),
             tables.comparisons_table(
                 self.groups, self.comparisons, self.settings.margin, named=self.settings.compare is not None
             ),
             tables.budgets_table(self.groups),
         ]
-        return [sheet.without([*sheet.empty, "space"]) for sheet in found if sheet.rows]
+        return [sheet.without([*sheet.empty, "space"]) for sheet in sheets if sheet.rows]
 
 
 def main(cfg: DictConfig) -> None:
@@ -72,11 +72,11 @@ def main(cfg: DictConfig) -> None:
 
     s = settings_of(cfg, Report)
     choices = [("format", s.format, [*FORMATS]), ("sort", s.sort, SORTS), *([("by", s.by, BY)] if s.by else [])]
-    for key, value, known in choices:
-        if value not in known:
-            raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, known)}"])
-    if s.by == "run" and (asked := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
-        raise ConfigError([f"{key}: by=run compares nothing; use by=group or remove {key}" for key in asked])
+    for key, value, allowed in choices:
+        if value not in allowed:
+            raise ConfigError([f"{key}: '{value}' is not a choice; {nearest(value, allowed)}"])
+    if s.by == "run" and (unused := [key for key in ("compare", "margin") if getattr(s, key) not in (None, NONE)]):
+        raise ConfigError([f"{key}: by=run compares nothing; use by=group or remove {key}" for key in unused])
     if s.margin is not None and s.margin <= 0:
         raise ConfigError([f"margin: {s.margin:g} is not above 0; give points, such as margin=1.0"])
     if s.out is not None and s.format != "html":
@@ -89,8 +89,8 @@ def main(cfg: DictConfig) -> None:
 
 def gather(s: Report) -> ReportInputs:
     """What a report of these settings tells. Raises PtuneError without a run, ConfigError for a wrong `tuned`."""
-    found = sort_rows(runs(s.runs, s.packages), s.sort, lambda run: run.row)
-    keys = {key for run in found for key in run.settings}
+    finished = sort_rows(runs(s.runs, s.packages), s.sort, lambda run: run.row)
+    keys = {key for run in finished for key in run.settings}
     if wrong := [name for name in s.tuned if name not in TUNED and not any(below(key, [name]) for key in keys)]:
         groups = sorted({key.partition(".")[0] for key in keys})
         raise ConfigError(
@@ -99,12 +99,14 @@ def gather(s: Report) -> ReportInputs:
                 for name in wrong
             ]
         )
-    every, left = group_runs(found, s.tuned), pruned_folders(s.runs, found)
+    all_groups, pruned = group_runs(finished, s.tuned), pruned_folders(s.runs, finished)
     compares = s.compare not in (None, NONE) or s.margin is not None
-    by = s.by or ("group" if compares or any(group.n > 1 for group in every) else "run")
-    best = sort_rows(best_trials(every), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
+    by = s.by or ("group" if compares or any(group.n > 1 for group in all_groups) else "run")
+    best = sort_rows(best_trials(all_groups), s.sort, lambda group: {**group.runs[0].row, "score": group.mean})
     compared = [] if by == "run" or s.compare == NONE else compare(best, s.compare, s.margin)
-    return ReportInputs(s, by, found, best, compared, averages([run for group in best for run in group.runs]), left)
+    return ReportInputs(
+        s, by, finished, best, compared, averages([run for group in best for run in group.runs]), pruned
+    )
 
 
 def sort_rows(found: Sequence[T], sort: str, row: Callable[[T], Mapping[str, Any]]) -> list[T]:
@@ -154,16 +156,16 @@ def as_json(inputs: ReportInputs) -> None:
     names = {id(group): number for number, group in enumerate(inputs.groups)}
     differing = tables.differing(inputs.groups)
     averages = [average._asdict() for average in inputs.averages]
-    found: dict[str, Any] = {"runs": [run.row for run in inputs.runs], "superglue": averages}
+    document: dict[str, Any] = {"runs": [run.row for run in inputs.runs], "superglue": averages}
     if inputs.by == "group":
-        found |= {
+        document |= {
             "std": "ddof=1",
             "resamples": RESAMPLES,
             "correction": "Holm",
             "pruned": [str(path) for path in inputs.pruned],
             "groups": [
-                {"group": number, "differing": apart, **tables.as_data(group)}
-                for number, (group, apart) in enumerate(zip(inputs.groups, differing, strict=True))
+                {"group": number, "differing": differs, **tables.as_data(group)}
+                for number, (group, differs) in enumerate(zip(inputs.groups, differing, strict=True))
             ],
             "comparisons": [
                 {**vars(each), "group": names[id(each.group)], "baseline": names[id(each.baseline)]}
@@ -176,7 +178,7 @@ def as_json(inputs: ReportInputs) -> None:
                 for each in expected(group.family)
             ],
         }
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def page(inputs: ReportInputs) -> None:
@@ -216,23 +218,23 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[
     leaving out others makes room for them.
     """
     console = Output(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
-    sheet, told = formats.factor_out_shared(Sheet("", list(columns), [list(row) for row in rows], []))
-    kept = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
+    sheet, shared = formats.factor_out_shared(Sheet("", list(columns), [list(row) for row in rows], []))
+    columns_left = {column: [row[index] for row in sheet.rows] for index, column in enumerate(sheet.columns)}
     left_out: list[str] = []
-    least = {column: cells for column, cells in kept.items() if column not in SPARED}
+    least = {column: cells for column, cells in columns_left.items() if column not in SPARED}
     wraps = [column for column in TEXT if column not in whole]
     wraps = wraps if sum(_widths(least, wraps).values()) <= console.width else [*TEXT]
     for column in SPARED:
-        if sum(_widths(kept, wraps).values()) <= console.width:
+        if sum(_widths(columns_left, wraps).values()) <= console.width:
             break
-        if kept.pop(column, None) is not None:
+        if columns_left.pop(column, None) is not None:
             left_out.append(column)
-    for number, block in enumerate(formats.blocks(_widths(kept, wraps), console.width)):
+    for number, block in enumerate(formats.blocks(_widths(columns_left, wraps), console.width)):
         if number:
             print()
-        console.print(table(block, zip(*(kept[column] for column in block), strict=True), wraps=wraps))
-    if told:
-        print(f"\nall with {', '.join(told)}")
+        console.print(table(block, zip(*(columns_left[column] for column in block), strict=True), wraps=wraps))
+    if shared:
+        print(f"\nall with {', '.join(shared)}")
     if left_out:
         print(f"terminal too narrow for columns {', '.join(left_out)}; format=csv shows them")
 

@@ -40,17 +40,17 @@ def main(cfg: DictConfig) -> None:
     assert s.table is not None
     name = choice("table").replace("/", "_")
     table = parse(name, s.table)
-    every = cells(table, s.scale, words(s.overrides), s.seeds)
-    chosen = matching_cells(every, patterns(s.cells)) if s.cells else every
-    reproduction = Reproduction(name, table, s, every, chosen)
+    all_cells = cells(table, s.scale, words(s.overrides), s.seeds)
+    chosen = matching_cells(all_cells, patterns(s.cells)) if s.cells else all_cells
+    reproduction = Reproduction(name, table, s, all_cells, chosen)
     with Progress(s.quiet) as progress:
         if s.dry_run:
             reproduction.forecast(progress)
             return
         with alone(reproduction.root):
             failures = reproduction.run(progress)
-            seen = reproduction.show(progress, failures)
-    if failed := [each.cell.name for each in seen if each.state == found.FAILED]:
+            states = reproduction.show(progress, failures)
+    if failed := [each.cell.name for each in states if each.state == found.FAILED]:
         raise PtuneError(f"{len(failed)} of {len(chosen)} cells failed: {plan.first_names(failed)}")
 
 
@@ -79,7 +79,7 @@ def words(given: Sequence[str]) -> dict[str, Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
 
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for word in given:
         try:
             (parsed,) = OverridesParser.create().parse_overrides([word])
@@ -87,8 +87,8 @@ def words(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigError([f"overrides: {word}: {error.message.splitlines()[0]}"]) from None
         if parsed.is_sweep_override():
             raise ConfigError([f"overrides: {word}: several values; a cell is run with one"])
-        found[word.partition("=")[0]] = parsed.value()
-    return found
+        values[word.partition("=")[0]] = parsed.value()
+    return values
 
 
 @contextmanager
@@ -136,8 +136,8 @@ class Reproduction:
 
     def others(self) -> dict[str, plan.Work]:
         """The works of cells that were not chosen, by key, where there is something of them; see `plan_cells`."""
-        there = {key for key, cell in self.owners.items() if (self.root / cell.name).is_dir()} - {*self.works}
-        works = plan.plan_cells([cell for cell in self.every if cell.key in there], self.owners, self.root)
+        with_folders = {key for key, cell in self.owners.items() if (self.root / cell.name).is_dir()} - {*self.works}
+        works = plan.plan_cells([cell for cell in self.every if cell.key in with_folders], self.owners, self.root)
         for work in works.values():
             if work.settings is not None:
                 work.take_seeds_that_ended()
@@ -145,9 +145,11 @@ class Reproduction:
 
     def states_of_table(self, chosen: Sequence[found.Found], others: Mapping[str, plan.Work]) -> list[found.Found]:
         """What has become of each cell of the table; of those that were not chosen, what their folders tell."""
-        seen, failures = {each.cell.name: each for each in chosen}, failed_before(self.root)
+        states, failures = {each.cell.name: each for each in chosen}, failed_before(self.root)
         works = {**self.works, **others}
-        return [seen.get(cell.name) or found.cell_state(cell, works, failures, False, self.root) for cell in self.every]
+        return [
+            states.get(cell.name) or found.cell_state(cell, works, failures, False, self.root) for cell in self.every
+        ]
 
     def notes(self, works: Collection[plan.Work]) -> list[str]:
         """What has changed since cells were run."""
@@ -162,17 +164,19 @@ class Reproduction:
         self.make_room(progress)
         failures: dict[str, str] = {}
         while places := [place for place in self.waiting() if self.key(place) not in failures]:
-            ended = sum(place.state == plan.FINISHED for work in self.works.values() for place in work.every)
-            progress.say(f"{self.name}, scale={self.s.scale}: {len(places)} runs to go, {ended} have ended")
+            finished = sum(place.state == plan.FINISHED for work in self.works.values() for place in work.every)
+            progress.say(f"{self.name}, scale={self.s.scale}: {len(places)} runs to go, {finished} have ended")
             try:
                 ends = launch(places, self.root, self.s.quiet)
             except PtuneError as error:  # nothing to hope for: the table says how far it came
                 failures |= {self.key(place): str(error) for place in places if place.state != plan.FINISHED}
                 progress.warn(str(error))
                 break
-            failures |= {str(folder.relative_to(self.root)): why for folder, why in ends.items()}
-        told = {folder: event["message"] for folder, event in ledger.last(self.root).items() if event.get("message")}
-        return {folder: told.get(folder) or why for folder, why in failures.items()}
+            failures |= {str(folder.relative_to(self.root)): reason for folder, reason in ends.items()}
+        messages = {
+            folder: event["message"] for folder, event in ledger.last(self.root).items() if event.get("message")
+        }
+        return {folder: messages.get(folder) or reason for folder, reason in failures.items()}
 
     def key(self, place: plan.Place) -> str:
         """A run by its folder in the root's."""
@@ -185,25 +189,25 @@ class Reproduction:
 
     def again(self) -> set[str]:
         """The keys of the cells that are to be run again. Raises ConfigError for patterns that name none."""
-        given = patterns(self.s.rerun) if self.s.rerun not in (False, True) else ["*"] * bool(self.s.rerun)
-        wanted = {cell.key for cell in self.chosen if any(names(cell, pattern) for pattern in given)}
-        if given and not wanted:
-            raise ConfigError([f"rerun: {', '.join(given)} names no cell of those that are chosen"])
-        return wanted
+        rerun_patterns = patterns(self.s.rerun) if self.s.rerun not in (False, True) else ["*"] * bool(self.s.rerun)
+        keys = {cell.key for cell in self.chosen if any(names(cell, pattern) for pattern in rerun_patterns)}
+        if rerun_patterns and not keys:
+            raise ConfigError([f"rerun: {', '.join(rerun_patterns)} names no cell of those that are chosen"])
+        return keys
 
     def make_room(self, progress: Progress) -> None:
         """Put aside what is to be run again, and what was begun with other settings and could not go on.
 
         What cannot run now stays where it is.
         """
-        wanted = self.again()
+        keys = self.again()
         for work in self.works.values():
             if work.obstacle:
-                if work.cell.key in wanted:
+                if work.cell.key in keys:
                     progress.warn(f"{work.cell.name} is not run again: {work.obstacle}")
                 continue
             for place in work.every:
-                if work.cell.key in wanted or (place.state == plan.BEGUN and place.settings_changed):
+                if work.cell.key in keys or (place.state == plan.BEGUN and place.settings_changed):
                     if place.state != plan.NOTHING:
                         progress.say(f"{self.key(place)} starts again; what was there is kept in {plan.REPLACED}")
                     place.put_aside(self.root)
@@ -214,7 +218,7 @@ class Reproduction:
         """Say what would run, what it costs, and what it lacks."""
         from ptune.paper import estimate
 
-        again = self.again()
+        rerun = self.again()
         going = self.root.is_dir() and is_running(self.root)
         cells = self.states(failed_before(self.root), going)
         total = estimate.Cost(0.0, 0.0)
@@ -223,27 +227,27 @@ class Reproduction:
         unit, device = ("CPU-min", "one CPU core") if small else ("GPU-h", "one GPU in float32")
         speed = self.s.tflops or (estimate.CPU_TFLOPS if small else estimate.GPU_TFLOPS)
         spent = (60 if small else 1) / (speed * 3.6e15)  # of a FLOP
-        for each in cells:
-            work = None if each.cell.missing else self.works.get(each.cell.key)
+        for cell in cells:
+            work = None if cell.cell.missing else self.works.get(cell.cell.key)
             runs, hours, disk = "", "", ""
-            if work is not None and work.settings is not None and each.by is None:
-                one = estimate.cost(work.settings)
-                anew = each.cell.key in again and not work.obstacle
-                ended = 0 if anew else sum(place.state == plan.FINISHED for place in work.every)
-                left = work.number - ended
-                total = estimate.Cost(*(a + b for a, b in zip(total, one.times(left), strict=True)))
-                runs, hours = f"{left} of {work.number}", f"{one.times(left).flop * spent:.2f}"
-                disk = f"{one.times(left).disk / 1e9:.2f}"
-            told = "" if each.by else " ".join(overrides(each.cell.words))
-            searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in each.cell.search.items())
+            if work is not None and work.settings is not None and cell.by is None:
+                cost = estimate.cost(work.settings)
+                anew = cell.cell.key in rerun and not work.obstacle
+                finished = 0 if anew else sum(place.state == plan.FINISHED for place in work.every)
+                remaining = work.number - finished
+                total = estimate.Cost(*(a + b for a, b in zip(total, cost.times(remaining), strict=True)))
+                runs, hours = f"{remaining} of {work.number}", f"{cost.times(remaining).flop * spent:.2f}"
+                disk = f"{cost.times(remaining).disk / 1e9:.2f}"
+            words = "" if cell.by else " ".join(overrides(cell.cell.words))
+            searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in cell.cell.search.items())
             searched = (
-                f" (search {'with each seed ' * each.cell.each_seed}{searched})" if searched and not each.by else ""
+                f" (search {'with each seed ' * cell.cell.each_seed}{searched})" if searched and not cell.by else ""
             )
-            told = "" if each.cell.missing else told + searched
-            state = show.state(each)
-            if each.why == found.NOT_RUN:
-                state = f"as {each.by}" if each.by else each.why
-            rows.append([each.cell.name, state, runs, hours, disk, told])
+            words = "" if cell.cell.missing else words + searched
+            state = show.state(cell)
+            if cell.why == found.NOT_RUN:
+                state = f"as {cell.by}" if cell.by else cell.why
+            rows.append([cell.cell.name, state, runs, hours, disk, words])
         rows.insert(0, ["cell", "state", "runs", unit, "GB", "overrides"])
         lay_out(rows)
         hours = f"{total.flop * spent:,.1f} {unit}"
@@ -285,9 +289,9 @@ class Reproduction:
         from ptune.paper.draw import charts
         from ptune.reports import figures
 
-        if made := charts(self.table, cells):
+        if drawings := charts(self.table, cells):
             try:
-                for path in figures.save(made, self.root):
+                for path in figures.save(drawings, self.root):
                     print(path)
             except PtuneError as error:
                 progress.warn(str(error))

@@ -39,16 +39,16 @@ def train_on_rank(cfg: DictConfig) -> float | None:
     if cfg.get("resume"):
         settings = stored_settings(Path(str(cfg.resume)), where, list(cfg.packages))
         settings.quiet = bool(cfg.get("quiet"))
-        if again := RunFolder(where.folder).pruned:
+        if pruned := RunFolder(where.folder).pruned:
             settings.observer = {}  # which has ended it, and would again
     else:
-        again = False
+        pruned = False
         look(build.settings_of(cfg, Train))
         settings = build.settings(cfg)
         check_folder(settings, RunFolder(where.folder))
     with Progress(settings.quiet) as progress:
         try:
-            result = run(settings, RunFolder(where.folder), where, progress, again)
+            result = run(settings, RunFolder(where.folder), where, progress, pruned)
         except PrunedError as end:
             progress.say(f"{end}; to resume: ptune train {RunFolder(where.folder).resuming}")
             return None
@@ -104,8 +104,8 @@ def stored_settings(path: Path, where: Where, packages: Sequence[str] = ()) -> T
         raise ConfigError([f"resume: a run resumes with its own settings; leave out {' '.join(others)}"])
     if where.folder.resolve() != path.resolve():
         raise ConfigError([f"resume: a run resumes in its own folder, {path}; leave out hydra.run.dir"])
-    if (whole := whole_of(path.resolve())) != path.resolve():
-        on = RunFolder(whole).resuming
+    if (run_folder := whole_of(path.resolve())) != path.resolve():
+        on = RunFolder(run_folder).resuming
         raise ConfigError([f"resume: {path} is a stage of a run; resume the whole run: ptune train {on}"])
     return build.settings_from_file(RunFolder(path).read_config(), packages)
 
@@ -120,20 +120,22 @@ def check_folder(settings: Train, folder: RunFolder) -> None:
     """Raises ConfigError where the run in a folder is another than these settings ask for, naming what differs."""
     if not all(folder.file(name).is_file() for name in ("env.json", "config.yaml")):
         return
-    told = folder.read_json("env.json")
-    forms.check(forms.Environment, told, folder.file("env.json"))
-    if told.get("identity") == build.identity(settings):
+    env = folder.read_json("env.json")
+    forms.check(forms.Environment, env, folder.file("env.json"))
+    if env.get("identity") == build.identity(settings):
         return
-    before, now = folder.read_config(), build.as_config(settings)
-    there, here = differences(now, before), differences(before, now)
-    decided = [key for key in DECIDED if now[key] is None]
-    keys = [key for key in here if key.partition(".")[0] not in build.UNTRACKED and key not in decided]
-    differ = [f"{key}: {hydra_value(there.get(key))} there, {hydra_value(here[key])} here" for key in keys]
-    shown = "; ".join(differ[:SHOWN]) + ("; ..." if len(differ) > SHOWN else "")
+    stored, new = folder.read_config(), build.as_config(settings)
+    stored_values, new_values = differences(new, stored), differences(stored, new)
+    decided = [key for key in DECIDED if new[key] is None]
+    keys = [key for key in new_values if key.partition(".")[0] not in build.UNTRACKED and key not in decided]
+    differ = [
+        f"{key}: {hydra_value(stored_values.get(key))} there, {hydra_value(new_values[key])} here" for key in keys
+    ]
+    listed = "; ".join(differ[:SHOWN]) + ("; ..." if len(differ) > SHOWN else "")
     raise ConfigError(
         [
             f"hydra.run.dir: {folder.path} holds a run with other settings "
-            f"({shown or 'from another version of ptune'}); "
+            f"({listed or 'from another version of ptune'}); "
             f"choose another folder, or resume that run: ptune train {folder.resuming}"
         ]
     )
@@ -176,9 +178,9 @@ def train_together(jobs: Sequence[tuple[Train, Path, list[str]]], quiet: bool) -
             for folder, (settings, _, overrides) in zip(folders, jobs, strict=True)
             if not (folder.finished or folder.pruned)
         }
-        found = dict(zip(sessions, train([*sessions.values()]) if sessions else (), strict=True))
+        results = dict(zip(sessions, train([*sessions.values()]) if sessions else (), strict=True))
         for folder in folders:
-            figures = found.get(folder.path)
+            figures = results.get(folder.path)
             if isinstance(figures, Exception):
                 ends.append(figures)
             elif folder.finished:
@@ -209,17 +211,17 @@ def claimed_folders(settings: Train, folders: Sequence[RunFolder]) -> Iterator[N
             yield
     except Interrupted as asked:
         listed = f" 'packages=[{','.join(settings.packages)}]'" if settings.packages else ""
-        kept = [f"{folder.resuming}{listed}" for folder in folders if folder.file("config.yaml").is_file()]
-        on = "; ".join(f"ptune train {words}" for words in kept[:3]) + ("; ..." if len(kept) > 3 else "")
-        raise Interrupted(f"ended by {asked}; {f'to resume: {on}' if kept else 'no run had begun'}") from None
+        commands = [f"{folder.resuming}{listed}" for folder in folders if folder.file("config.yaml").is_file()]
+        on = "; ".join(f"ptune train {words}" for words in commands[:3]) + ("; ..." if len(commands) > 3 else "")
+        raise Interrupted(f"ended by {asked}; {f'to resume: {on}' if commands else 'no run had begun'}") from None
     except OSError as error:
         if error.errno not in FULL:
             raise
-        whole = [path for folder in folders for path in folder.checkpoints()[-1:]]
-        last = f"the last checkpoint is {whole[-1]}" if whole else "there was no checkpoint yet"
+        checkpoints = [path for folder in folders for path in folder.checkpoints()[-1:]]
+        last = f"the last checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
         about = f"{error.filename}: " if error.filename else ""
-        kept = [folder.resuming for folder in folders[:1] if folder.file("config.yaml").is_file()]
-        on = f"resume: ptune train {kept[0]}" if kept else "run the same command again"
+        commands = [folder.resuming for folder in folders[:1] if folder.file("config.yaml").is_file()]
+        on = f"resume: ptune train {commands[0]}" if commands else "run the same command again"
         raise DiskError(f"{about}{error.strerror}; {last}; free some space, then {on}") from error
 
 
@@ -254,9 +256,9 @@ def show(result: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         rows.insert(
             1, [name, f"{metric} {score_with_interval(scores[metric], result['best']['beside_intervals'][name])}"]
         )
-    for name, each in result.get("tasks", {}).items():
-        figures = f"{each['metric']} {each['joint']:.2f} with the others, then {each['continued']:.2f} alone"
-        rows.append([name, f"{figures}; {each['joint_steps']} + {each['continued_steps']} steps"])
+    for name, part in result.get("tasks", {}).items():
+        figures = f"{part['metric']} {part['joint']:.2f} with the others, then {part['continued']:.2f} alone"
+        rows.append([name, f"{figures}; {part['joint_steps']} + {part['continued_steps']} steps"])
     others = {k: v for k, v in result["best"]["report"].items() if k != metric}
     if others:
         rows.insert(1, ["also", "  ".join(f"{k} {v:.2f}" for k, v in others.items())])

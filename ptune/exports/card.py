@@ -52,7 +52,7 @@ def metadata(run: Restored, library: str, license: str | None) -> Any:
     hub = {} if result["synthetic"] else task.source.get("hub", {})
     invented = f"synthetic-{task.name}"
     kind = TASKS.get(task.readout, "other")
-    every = [
+    results = [
         EvalResult(
             task_type=kind,
             dataset_type=hub.get("path", invented if result["synthetic"] else task.name),
@@ -77,7 +77,7 @@ def metadata(run: Restored, library: str, license: str | None) -> Any:
         language=task.source.get("language") or ("en" if is_shipped_task(task.name) else None),
         license=license or ("apache-2.0" if is_shipped_run(run) else "other"),
         tags=tags,
-        eval_results=every,
+        eval_results=results,
     )
 
 
@@ -114,8 +114,8 @@ def body(run: Restored, use: str, files: Sequence[str], license: str | None) -> 
         "Files": "\n".join(f"- `{name}`" for name in files),
         "Configuration": f"<details><summary>all of it</summary>\n\n```yaml\n{config}```\n\n</details>",
     }
-    said = "\n\n".join(f"## {name}\n\n{text}" for name, text in parts.items() if text)
-    return f"# {title(result)}\n\n{warning if result['synthetic'] else ''}{said}\n"
+    sections = "\n\n".join(f"## {name}\n\n{text}" for name, text in parts.items() if text)
+    return f"# {title(result)}\n\n{warning if result['synthetic'] else ''}{sections}\n"
 
 
 def results(run: Restored, result: Mapping[str, Any]) -> str:
@@ -181,11 +181,11 @@ def training(run: Restored, result: Mapping[str, Any]) -> str:
     env, parameters = run.folder.read_json("env.json"), result["parameters"]
     packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
     backbone = run.settings.backbone
-    where = backbone.get("checkpoint") or last_path_part(str(backbone.get("path")))
+    checkpoint = backbone.get("checkpoint") or last_path_part(str(backbone.get("path")))
     revision = f", revision `{backbone['revision']}`" if backbone.get("revision") else ""
     lines = [
         f"```sh\nptune train {shlex.join(without_folders(word) for word in env['overrides'])}\n```\n",
-        f"- Backbone: `{where}`{revision}",
+        f"- Backbone: `{checkpoint}`{revision}",
         f"- Learned: {parameters['trained']:,} parameters, {parameters['percent']:.3f}% of the backbone's; stored: "
         f"{parameters['stored']:,} ({parameters['bytes']:,} bytes)",
         f"- Training: {result['steps']} steps of {run.settings.batch_size}, {result['seconds']['training']:.0f} s"

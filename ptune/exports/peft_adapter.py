@@ -76,8 +76,8 @@ def write(run: Restored, examples: Sequence[Example], out: Path) -> Adapter:
     tensors |= {inner + name: tensor for name, tensor in adapter.head.items()}
     out.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(out))
-    whole = {name: tensor.detach().cpu().float().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(whole, out / "adapter_model.safetensors", metadata={"format": "pt"})
+    weights = {name: tensor.detach().cpu().float().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(weights, out / "adapter_model.safetensors", metadata={"format": "pt"})
     try:
         with warnings.catch_warnings():
             # PEFT 0.21 asks transformers 5.23 a question by its old name.
@@ -183,11 +183,11 @@ def plain_model(run: Restored, adapter: Adapter) -> Any:
     from transformers.utils import logging
 
     backbone, head = run.model.backbone, head_of(run)
-    known: dict[str, Any] = {}
+    loaded: dict[str, Any] = {}
     if not head.lm:
-        known["num_labels"] = head.linear.out_features
+        loaded["num_labels"] = head.linear.out_features
     if adapter.task == "SEQ_CLS" and backbone.causal:
-        known["pad_token_id"] = padding(run)
+        loaded["pad_token_id"] = padding(run)
     logging.set_verbosity_error()
     kind: Any = getattr(transformers, adapter.model)
     try:
@@ -196,7 +196,7 @@ def plain_model(run: Restored, adapter: Adapter) -> Any:
             dtype=torch.float32,
             attn_implementation="sdpa" if backbone.registered else "eager",
             use_safetensors=backbone.weights == "safetensors",
-            **known,
+            **loaded,
         )
     except ValueError as error:
         raise PtuneError(
@@ -213,8 +213,8 @@ def first(error: Exception) -> str:
 def padding(run: Restored) -> int:
     """A token that no text ends with, by which transformers finds the last one: the pad token, else the end's."""
     tokenizer = run.model.member(run.member).template.tokens.tokenizer
-    found: int | None = tokenizer.pad_token_id
-    return int(tokenizer.eos_token_id or 0) if found is None else found
+    pad_id: int | None = tokenizer.pad_token_id
+    return int(tokenizer.eos_token_id or 0) if pad_id is None else pad_id
 
 
 def read_head(run: Restored, model: Any, adapter: Adapter) -> None:
@@ -242,8 +242,8 @@ def read_head(run: Restored, model: Any, adapter: Adapter) -> None:
         raise unlike(name, f"has a head of its own kind ({type(layer).__name__})")
     if head.reads == "cls" and (pooler is None) != (head.pooler is None):
         cure = "method/head=pooled" if head.pooler is None else "method.head.pooler=none"
-        how = "without" if pooler is None else "through"
-        raise unlike(name, f"reads a text {how} a dense layer with tanh ({cure})")
+        pooling = "without" if pooler is None else "through"
+        raise unlike(name, f"reads a text {pooling} a dense layer with tanh ({cure})")
     if head.pooler is not None and not head.tanh:
         raise unlike(name, "reads a text through a dense layer with tanh (method.head.activation=tanh)")
     adapter.saved = [last]
@@ -334,15 +334,15 @@ def usage(run: Restored, adapter: Adapter) -> str:
     s, member = run.settings, run.model.member(run.member)
     head, length, causal = head_of(run), member.prompt.length, run.model.backbone.causal
     checkpoint = s.backbone.get("checkpoint") or str(s.backbone.get("path"))
-    known = [f"revision={s.backbone['revision']!r}"] if s.backbone.get("revision") else []
+    arguments = [f"revision={s.backbone['revision']!r}"] if s.backbone.get("revision") else []
     if not head.lm:
-        known.append(f"num_labels={head.linear.out_features}")
+        arguments.append(f"num_labels={head.linear.out_features}")
     lines = []
     if adapter.task == "SEQ_CLS" and causal:
-        known.append("pad_token_id=tokenizer.pad_token_id")
+        arguments.append("pad_token_id=tokenizer.pad_token_id")
         if member.template.tokens.tokenizer.pad_token is None:
             lines.append("tokenizer.pad_token = tokenizer.eos_token")
-    settings = "".join(f", {each}" for each in known)
+    settings = "".join(f", {each}" for each in arguments)
     code = [
         "from peft import PeftModel",
         f"from transformers import {adapter.model}, AutoTokenizer",
@@ -352,28 +352,28 @@ def usage(run: Restored, adapter: Adapter) -> str:
         f"base = {adapter.model}.from_pretrained({checkpoint!r}{settings})",
         'model = PeftModel.from_pretrained(base, "THIS FOLDER").eval()',
     ]
-    said = [
+    sentences = [
         f"Compared with the run on {adapter.examples} examples when it was written (PEFT {version('peft')}, "
         f"transformers {version('transformers')}, float32): its logits differ by {adapter.worst:.1e} at most."
     ]
     if s.precision != "float32":
-        said.append(f"The run itself computed in {s.precision}.")
+        sentences.append(f"The run itself computed in {s.precision}.")
     if checkpoint.startswith("pkg://"):
-        said.append("The backbone ships with ptune: its folder stands in for the name above.")
+        sentences.append("The backbone ships with ptune: its folder stands in for the name above.")
     if adapter.prompt == "front" and (head.lm or head.reads != "cls"):
-        said.append(f"The first {length} columns of its logits are those of the virtual tokens.")
+        sentences.append(f"The first {length} columns of its logits are those of the virtual tokens.")
     if head.reads == "words" and not head.lm:
-        said.append("A word is read at its first sub-token.")
+        sentences.append("A word is read at its first sub-token.")
     if adapter.alone:
-        said.append("Give it one text at a time: PEFT reads the last column, which is padding in a batch.")
+        sentences.append("Give it one text at a time: PEFT reads the last column, which is padding in a batch.")
     patterns = getattr(member.template, "name", None)
     if patterns is not None and patterns in run.task.patterns:
-        said.append(f"Texts are given in the pattern `{run.task.patterns[patterns]['text']}`.")
+        sentences.append(f"Texts are given in the pattern `{run.task.patterns[patterns]['text']}`.")
     if words := getattr(head, "label_words", None):
-        told = "; ".join(f"{label}: {', '.join(of_label)}" for label, of_label in words.items())
-        said.append(f"Labels are read off the logits of their words: {told}.")
+        label_words = "; ".join(f"{label}: {', '.join(of_label)}" for label, of_label in words.items())
+        sentences.append(f"Labels are read off the logits of their words: {label_words}.")
     block = "\n".join(code)
-    return f"```python\n{block}\n```\n\n{' '.join(said)}"
+    return f"```python\n{block}\n```\n\n{' '.join(sentences)}"
 
 
 def rows_of(batch: Batch, rows: list[int]) -> Batch:
@@ -405,10 +405,10 @@ def logits_of(run: Restored, batch: Batch) -> Tensor:
         if head.lm:
             skipped = batch.slots.shape[1]
             return hidden.words(hidden.states[:, skipped:][moved.mask[:, skipped:]], EVERY).float()
-        found = head.logits(hidden, moved).float()
+        logits = head.logits(hidden, moved).float()
         if head.reads == "context":
-            found = found.transpose(1, 2)[reading(moved) >= 0]
-        return found[moved.read["words"] >= 0] if head.reads == "words" else found.flatten(0, -2)
+            logits = logits.transpose(1, 2)[reading(moved) >= 0]
+        return logits[moved.read["words"] >= 0] if head.reads == "words" else logits.flatten(0, -2)
 
 
 @torch.no_grad()
@@ -419,14 +419,14 @@ def logits_in(run: Restored, adapter: Adapter, batch: Batch, loaded: Any) -> Ten
     ids, mask, types = (each[:, skipped:] for each in (batch.ids, batch.mask, batch.types))
     if adapter.task == "SEQ_CLS" and run.model.backbone.causal:
         ids = ids.masked_fill(~mask, padding(run))
-    given = {"input_ids": ids, "attention_mask": mask.long()}
+    inputs = {"input_ids": ids, "attention_mask": mask.long()}
     if run.model.backbone.token_types:
-        given["token_type_ids"] = types
+        inputs["token_type_ids"] = types
     if written := writes(run):
         backbone: Any = run.model.backbone
-        given["decoder_input_ids"] = backbone.after_start(ids[:, : written - 1])
-        return loaded(**given).logits.flatten(0, 1)
-    out = loaded(**given)
+        inputs["decoder_input_ids"] = backbone.after_start(ids[:, : written - 1])
+        return loaded(**inputs).logits.flatten(0, 1)
+    out = loaded(**inputs)
     if head.reads == "context":
         logits = torch.stack([out.start_logits, out.end_logits], -1)
     else:

@@ -34,8 +34,8 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     from ptune.runs.asked import another, without_limits
 
     task = run.task if s.task is None else another(s.task, run)
-    told = task.source.get("submission")
-    if told is None:
+    form = task.source.get("submission")
+    if form is None:
         raise ConfigError([f"submission: {task.name} has no leaderboard whose format is known; leave it out"])
     ours = run.settings.data if s.task is None else without_limits(run.settings.data, task)
     cache = Cache(cache_folder, progress, (s.data or ours).cache)
@@ -51,14 +51,14 @@ def submit(s: Predict, run: Restored, progress: Progress) -> None:
     folder = run.folder.file("submission") if s.output == "-" else Path(s.output)
     if corpus.synthetic:
         progress.say(SYNTHETIC, style="bold yellow")
-    check(task, corpus, told["files"], progress)
+    check(task, corpus, form["files"], progress)
     template, most = run.model.member(0).template, run.settings.data.tokens
-    for split, name in told["files"].items():
+    for split, name in form["files"].items():
         examples = corpus.splits[split]
         rendered = Rendered(examples, task, template, most, cache, split)
         predictions = predict(run.model, Request(0, task, examples, rendered), s.batch_size)
         folder.mkdir(parents=True, exist_ok=True)
-        for file, text in FORMATS[told["format"]](task, name, examples, predictions).items():
+        for file, text in FORMATS[form["format"]](task, name, examples, predictions).items():
             (folder / file).write_text(text, encoding="utf-8")
             progress.say(f"{split}: {len(examples):,} predictions in {folder / file}")
 
@@ -72,18 +72,18 @@ def check(task: Task, corpus: Corpus, files: Mapping[str, str], progress: Progre
         )
     published = task.source.get("statistics", {}).get("examples", {})
     for split in files:
-        here, there = len(corpus.splits[split]), published.get(split)
-        if not corpus.synthetic and there not in (None, here):
+        size, expected = len(corpus.splits[split]), published.get(split)
+        if not corpus.synthetic and expected not in (None, size):
             progress.warn(
-                f"{split} has {here:,} examples here, and {there:,} in the original: the leaderboard would reject it"
+                f"{split} has {size:,} examples here, and {expected:,} in the original: the leaderboard would reject it"
             )
 
 
 def superglue(task: Task, name: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Files:
     """An object a line, {"idx", "label"}: a label's name, COPA's number, or ReCoRD's text by the query's number."""
-    named = labels(task)
+    names = labels(task)
     rows = [
-        {"idx": number(example.id), "label": named.get(prediction.value, prediction.value)}
+        {"idx": number(example.id), "label": names.get(prediction.value, prediction.value)}
         for example, prediction in zip(examples, predictions, strict=True)
     ]
     return {name: json_lines(rows)}
@@ -105,14 +105,14 @@ def multirc(task: Task, name: str, examples: Sequence[Example], predictions: Seq
 
 def glue(task: Task, name: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Files:
     """A table of index, from 0, and prediction: a label as the corpus writes it, or a number within its scale."""
-    named = labels(task)
+    names = labels(task)
     lines = ["index\tprediction"]
     for index, prediction in enumerate(predictions):
         value = prediction.value
         if isinstance(value, float):
             low, high = (float(end) for end in task.labels)
             value = f"{min(max(value, low), high):.3f}"
-        lines.append(f"{index}\t{named.get(value, value)}")
+        lines.append(f"{index}\t{names.get(value, value)}")
     return {name: "\n".join(lines) + "\n"}
 
 
@@ -123,11 +123,11 @@ def squad(task: Task, name: str, examples: Sequence[Example], predictions: Seque
     """
     from scipy.special import expit
 
-    both = list(zip(examples, predictions, strict=True))
-    files = {name: json.dumps({e.id: p.value for e, p in both}, ensure_ascii=False) + "\n"}
-    odds = {e.id: p.scores["null_odds"] for e, p in both if p.scores and "null_odds" in p.scores}
+    pairs = list(zip(examples, predictions, strict=True))
+    files = {name: json.dumps({e.id: p.value for e, p in pairs}, ensure_ascii=False) + "\n"}
+    odds = {e.id: p.scores["null_odds"] for e, p in pairs if p.scores and "null_odds" in p.scores}
     if odds:
-        nothing = {e.id: float(expit(odds[e.id])) if e.id in odds else 1.0 for e, _ in both}
+        nothing = {e.id: float(expit(odds[e.id])) if e.id in odds else 1.0 for e, _ in pairs}
         files["na_prob.json"] = json.dumps(nothing) + "\n"
     return files
 
@@ -142,8 +142,8 @@ FORMATS: Mapping[str, Callable[[Any, str, Sequence[Any], Sequence[Any]], Files]]
 
 def labels(task: Task) -> dict[Any, str]:
     """Our labels -> those that the files have."""
-    written = task.source.get("values", {}).get("label", {})
-    return {ours: theirs for theirs, ours in written.items()} | task.source["submission"].get("labels", {})
+    values = task.source.get("values", {}).get("label", {})
+    return {ours: theirs for theirs, ours in values.items()} | task.source["submission"].get("labels", {})
 
 
 def number(name: str) -> int | str:

@@ -22,16 +22,16 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in (path for path in files if path.suffix in TEXTS):
-        if found := secrets.find_secret(path.read_bytes().decode("utf-8", "ignore")):
-            raise PtuneError(f"to=hub: {path.name} contains what looks like a secret ({found}); nothing was uploaded")
+        if secret := secrets.find_secret(path.read_bytes().decode("utf-8", "ignore")):
+            raise PtuneError(f"to=hub: {path.name} contains what looks like a secret ({secret}); nothing was uploaded")
     rows = [[str(path.relative_to(folder)), f"{path.stat().st_size:,}"] for path in files]
     progress.table(["file", "bytes"], rows)
-    whose = "private" if s.private else "public"
+    visibility = "private" if s.private else "public"
     if not s.confirm:
         progress.say((folder / "README.md").read_text(encoding="utf-8"))
         progress.say(
             f"nothing was uploaded; confirm=true commits these {len(files)} files to {s.repo} on "
-            f"{endpoint()} ({whose} if it is new)"
+            f"{endpoint()} ({visibility} if it is new)"
         )
         return
     if not reachable():
@@ -55,11 +55,11 @@ def upload(folder: Path, s: Export, progress: Progress) -> None:
         cure = "; run hf auth login or set HF_TOKEN in the environment, with write access" * (status in (401, 403))
         raise PtuneError(f"to=hub: {endpoint()} refuses {s.repo} ({status}){cure}") from None
     except broken as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnavailableError(
-            f"to=hub: {endpoint()} broke off ({said}); run the same command again to retry"
+            f"to=hub: {endpoint()} broke off ({message}); run the same command again to retry"
         ) from None
-    progress.say(f"uploaded to {commit.repo_url} ({whose} if it was new), commit {commit.oid}")
+    progress.say(f"uploaded to {commit.repo_url} ({visibility} if it was new), commit {commit.oid}")
 
 
 def endpoint() -> str:
