@@ -14,8 +14,8 @@ def register() -> None:
     from hydra.core.plugins import Plugins
     from hydra.plugins.launcher import Launcher
 
-    for found in iter_modules(__path__):
-        module = import_module(f"hydra_plugins.ptune.{found.name}")
+    for info in iter_modules(__path__):
+        module = import_module(f"hydra_plugins.ptune.{info.name}")
         for kind in vars(module).values():
             if inspect.isclass(kind) and issubclass(kind, Launcher) and not inspect.isabstract(kind):
                 Plugins.instance().register(kind)

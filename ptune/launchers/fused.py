@@ -89,8 +89,8 @@ def group_jobs(jobs: Sequence[Job], fit: Callable[[Train], int]) -> tuple[list[l
     kin: dict[str, list[Job]] = {}
     for job in jobs:
         s = job.spec.settings
-        if why := unfused_reason(s):
-            reasons.setdefault(why, []).append(job)
+        if reason := unfused_reason(s):
+            reasons.setdefault(reason, []).append(job)
         else:
             kin.setdefault(shared_settings(s), []).append(job)
     groups = []
@@ -174,5 +174,5 @@ def group_lines(groups: Sequence[Sequence[Job]], reasons: dict[str, list[Job]]) 
     for group in groups:
         s = group[0].spec.settings
         yield f"{numbers(group)}: {len(group)} runs side by side, {s.task['name']} with {s.backbone['name']}"
-    for why, jobs in reasons.items():
-        yield f"{numbers(jobs)}: alone ({why})"
+    for reason, jobs in reasons.items():
+        yield f"{numbers(jobs)}: alone ({reason})"

@@ -65,11 +65,11 @@ class RayLauncher(Sweep):
             raise ConfigError(["hydra/launcher=ray: needs the Ray library: pip install 'ptune[ray]'"]) from None
         if jobs and not ray.is_initialized():
             try:
-                here: dict[str, Any] = {} if self.address else {"include_dashboard": False}
-                ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+                options: dict[str, Any] = {} if self.address else {"include_dashboard": False}
+                ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
             except (ConnectionError, ValueError) as error:
-                where = f"hydra.launcher.address: {self.address}" if self.address else "hydra/launcher=ray"
-                raise PtuneError(f"{where}: Ray does not start ({str(error).splitlines()[0]})") from None
+                cluster = f"hydra.launcher.address: {self.address}" if self.address else "hydra/launcher=ray"
+                raise PtuneError(f"{cluster}: Ray does not start ({str(error).splitlines()[0]})") from None
             self.connected = True
         return [[job] for job in jobs]
 
@@ -109,8 +109,8 @@ class Task:
             end = failure(error.cause or error)
         except ray.exceptions.RayError as error:
             kind = "oom" if isinstance(error, ray.exceptions.OutOfMemoryError) else "killed"
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            end = Outcome("failed", kind, said[0], fingerprint(kind, type(error).__name__), shared=self.count > 1)
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            end = Outcome("failed", kind, lines[0], fingerprint(kind, type(error).__name__), shared=self.count > 1)
         return [end] * self.count
 
     def stop(self) -> None:

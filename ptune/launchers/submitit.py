@@ -83,11 +83,11 @@ class SubmititLauncher(Sweep):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # jobs run what is written here
         self.folder = folder
         try:
-            made = submitit.AutoExecutor(folder, cluster=self.executor, slurm_max_num_timeout=self.requeue)
-            made.update_parameters(**{name: value for name, value in self.parameters.items() if value is not None})
+            executor = submitit.AutoExecutor(folder, cluster=self.executor, slurm_max_num_timeout=self.requeue)
+            executor.update_parameters(**{name: value for name, value in self.parameters.items() if value is not None})
         except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError([f"hydra.launcher: {str(error).splitlines()[0]}"]) from None
-        return made
+        return executor
 
     def room(self, group: Group, running: Sequence[Group]) -> bool:
         """As many as are submitted at a time."""
@@ -98,38 +98,38 @@ class SubmititLauncher(Sweep):
         from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
         slurm = self.executor == "slurm"
-        if slurm and (before := self.queued(group)) is not None:
-            self.view.warn(f"{group[0].folder.name}: still SLURM's job {before.job_id}, which this sweep now follows")
-            return Submitted(before, len(group))
+        if slurm and (queued := self.queued(group)) is not None:
+            self.view.warn(f"{group[0].folder.name}: still SLURM's job {queued.job_id}, which this sweep now follows")
+            return Submitted(queued, len(group))
         try:
-            made = self.submitter.submit(Attempt([job.spec for job in group], self.beside))
+            submitted = self.submitter.submit(Attempt([job.spec for job in group], self.beside))
             if slurm:
-                self.keep(group, made)
-            return Submitted(made, len(group))
+                self.keep(group, submitted)
+            return Submitted(submitted, len(group))
         except (FailedSubmissionError, UncompletedJobError, OSError) as error:
-            said = [line for line in str(error).splitlines() if line.strip(" -")] or [type(error).__name__]
-            raise PtuneError(f"hydra.launcher: a job could not be submitted ({said[-1]})") from None
+            lines = [line for line in str(error).splitlines() if line.strip(" -")] or [type(error).__name__]
+            raise PtuneError(f"hydra.launcher: a job could not be submitted ({lines[-1]})") from None
 
     def keep(self, group: Group, made: Any) -> None:
         """Write down which of SLURM's jobs a group is."""
-        told = {"identities": [job.identity for job in group], "job": made.job_id, "tasks": made.num_tasks}
+        record = {"identities": [job.identity for job in group], "job": made.job_id, "tasks": made.num_tasks}
         with (self.folder / SUBMITTED).open("a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps(told)}\n")  # on a line of its own, should the one before have been cut off
+            file.write(f"\n{json.dumps(record)}\n")  # on a line of its own, should the one before have been cut off
 
     def queued(self, group: Group) -> Any:
         """The job of SLURM that a sweep before this one has submitted for a group, if it waits or runs."""
         from submitit import SlurmJob
 
-        found = None
+        kept_record = None
         with suppress(FileNotFoundError):
             for line in (self.folder / SUBMITTED).read_text(encoding="utf-8").splitlines():
                 with suppress(PtuneError):  # a line that was cut off
-                    told = bounded.parse_json(line, SUBMITTED)
-                    if isinstance(told, dict) and told.get("identities") == [job.identity for job in group]:
-                        found = told
-        if found is None:
+                    record = bounded.parse_json(line, SUBMITTED)
+                    if isinstance(record, dict) and record.get("identities") == [job.identity for job in group]:
+                        kept_record = record
+        if kept_record is None:
             return None
-        job: Any = SlurmJob(self.folder, str(found["job"]), tasks=range(int(found["tasks"])))
+        job: Any = SlurmJob(self.folder, str(kept_record["job"]), tasks=range(int(kept_record["tasks"])))
         state = job.watcher.get_state(job.job_id, mode="force").upper()
         return None if state == "UNKNOWN" or job.watcher.is_done(job.job_id, mode="cache") else job
 
@@ -165,8 +165,8 @@ class Submitted:
         for number in range(self.job.num_tasks):
             path = self.job.task(number).paths.result_pickle
             if path.is_file():
-                how, what = pickle_load(path)
-                yield what if how == "success" else [broken(str(what))] * self.count
+                status, outcome = pickle_load(path)
+                yield outcome if status == "success" else [broken(str(outcome))] * self.count
 
     @property
     def lost(self) -> Outcome:
@@ -224,19 +224,19 @@ class Attempt:
         threads.divide(self.beside)
         try:
             outcomes = attempt(self.specs)
-            said = outcomes[0].message
+            message = outcomes[0].message
         except ranks.Ended as end:
-            outcomes, said = [], str(end.__context__)
-        if said.startswith(f"ended by {preemption().name}"):
+            outcomes, message = [], str(end.__context__)
+        if message.startswith(f"ended by {preemption().name}"):
             return self.again()
         if not outcomes:
             return []
-        told = said.startswith(f"ended by {signal.SIGTERM.name}")
-        if told and JobEnvironment().cluster == "slurm":  # which may have queued it again: an outcome would end it
+        sigterm = message.startswith(f"ended by {signal.SIGTERM.name}")
+        if sigterm and JobEnvironment().cluster == "slurm":  # which may have queued it again: an outcome would end it
             time.sleep(KILLED)
         if not self.cut:
             return outcomes
-        if told or said.startswith(SystemExit.__name__):  # submitit has queued it again
+        if sigterm or message.startswith(SystemExit.__name__):  # submitit has queued it again
             sys.exit(LOCAL_REQUEUE_RETURN_CODE)
         return [LATE if outcome.state == "failed" else outcome for outcome in outcomes]
 
@@ -257,6 +257,6 @@ class Attempt:
         """What submitit queues again when it is told that the job has to go: the same."""
         from submitit.helpers import DelayedSubmission
 
-        again = DelayedSubmission(Attempt(self.specs, self.beside))
+        resubmission = DelayedSubmission(Attempt(self.specs, self.beside))
         self.cut = True
-        return again
+        return resubmission

@@ -79,11 +79,11 @@ class Sweep(Launcher):
         """Raises ConfigError for settings that are not of their kind."""
         from ptune.leaves import check_settings
 
-        given = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
-        assert isinstance(given, dict)
-        own = {str(name): value for name, value in given.items() if name != "_target_"}
-        problems = [*check_settings("hydra.launcher", type(self), own)]
-        if problems := problems or [*counts("hydra.launcher", own)]:
+        settings = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        assert isinstance(settings, dict)
+        options = {str(name): value for name, value in settings.items() if name != "_target_"}
+        problems = [*check_settings("hydra.launcher", type(self), options)]
+        if problems := problems or [*counts("hydra.launcher", options)]:
             raise ConfigError(problems)
 
     @abstractmethod
@@ -124,12 +124,12 @@ class Sweep(Launcher):
 
     def hydra_return(self, job: Job, outcome: Outcome) -> JobReturn:
         """What Hydra is to know of a job that has ended."""
-        found = Returned(job.overrides, without_hydra(job.config), working_dir=os.getcwd(), task_name="train")
-        found.hydra_cfg = OmegaConf.masked_copy(job.config, "hydra")
-        found.status = JobStatus.COMPLETED if outcome.state in WELL else JobStatus.FAILED
-        found.return_value = float("nan") if outcome.score is None else outcome.score
-        self.hydra_context.callbacks.on_job_end(config=job.config, job_return=found)
-        return found
+        returned = Returned(job.overrides, without_hydra(job.config), working_dir=os.getcwd(), task_name="train")
+        returned.hydra_cfg = OmegaConf.masked_copy(job.config, "hydra")
+        returned.status = JobStatus.COMPLETED if outcome.state in WELL else JobStatus.FAILED
+        returned.return_value = float("nan") if outcome.score is None else outcome.score
+        self.hydra_context.callbacks.on_job_end(config=job.config, job_return=returned)
+        return returned
 
 
 class Course:
@@ -167,18 +167,20 @@ class Course:
             self.interrupt()
             raise
         if waiting:
-            why, left = self.launcher.failures[0], sum(map(len, waiting))
+            reason, unstarted = self.launcher.failures[0], sum(map(len, waiting))
             raise PtuneError(
-                f"stopping with {left} job{'s' * (left > 1)} not run: the first {ALIKE} failed the same way "
-                f"({why.kind}: {why.message})"
+                f"stopping with {unstarted} job{'s' * (unstarted > 1)} not run: the first {ALIKE} failed the same way "
+                f"({reason.kind}: {reason.message})"
             )
 
     def sorted_out(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are to run. The others have ended: finished before, refused, or the same as another."""
-        written = ((event["identity"], self.ledger.folder / event["folder"]) for event in events(self.ledger.folder))
-        known = {identity: folder for identity, folder in written if is_finished(folder)}
+        run_folders = (
+            (event["identity"], self.ledger.folder / event["folder"]) for event in events(self.ledger.folder)
+        )
+        finished = {identity: folder for identity, folder in run_folders if is_finished(folder)}
         folders: dict[Path, Job] = {}
-        left = []
+        remaining = []
         for job in jobs:
             score = None
             try:
@@ -194,16 +196,16 @@ class Course:
                 self.launcher.well = True
                 self.done[job.number] = Outcome("ok", score=score)
                 self.view.found(job, self.done[job.number])
-            elif (twin := known.get(job.identity)) is not None:
+            elif (twin := finished.get(job.identity)) is not None:
                 self.launcher.well = True
                 self.end(job, Outcome("ok", message=same(twin), score=selecting_score(twin)))
             elif job.identity in self.same:
                 self.same[job.identity].append(job)
             else:
                 self.same[job.identity] = []
-                left.append(job)
-        self.view.begin(len(left))
-        return left
+                remaining.append(job)
+        self.view.begin(len(remaining))
+        return remaining
 
     @property
     def hopeless(self) -> bool:
@@ -311,13 +313,13 @@ def told_to_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = (number for number in halt.SIGNALS if number != signal.SIGINT)
-    numbers = [number for number in heard if signal.getsignal(number) is not signal.SIG_IGN]
-    before = [signal.signal(number, interrupt) for number in numbers]
+    signals = (number for number in halt.SIGNALS if number != signal.SIGINT)
+    numbers = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, handler)
 
 
@@ -332,10 +334,10 @@ def counts(key: str, given: Mapping[str, Any]) -> Iterator[str]:
 def folder_problem(job: Job, first: Job | None) -> Outcome | None:
     """What is wrong with a job's folder: another job has it, or it holds a run of other settings."""
     environment, wrong = job.folder / "env.json", ""
-    held = RunFolder(job.folder).read_json(environment.name) if environment.is_file() else {}
+    env = RunFolder(job.folder).read_json(environment.name) if environment.is_file() else {}
     if first is not None and first.identity != job.identity:
         wrong = f"hydra.sweep.subdir: job {first.number} has the same folder {job.folder}"
-    elif held.get("identity", job.identity) != job.identity:
+    elif env.get("identity", job.identity) != job.identity:
         wrong = f"{job.folder} holds a run with other settings; remove it or choose another hydra.sweep.dir"
     return failure(PtuneError(wrong)) if wrong else None
 
@@ -371,5 +373,5 @@ def outcomes_of_group(group: Group) -> str:
 
 def numbers(jobs: Sequence[Job]) -> str:
     """Which jobs, for messages."""
-    said = ", ".join(str(job.number) for job in jobs[:12]) + (", ..." if len(jobs) > 12 else "")
-    return f"job{'s' * (len(jobs) > 1)} {said}"
+    listed = ", ".join(str(job.number) for job in jobs[:12]) + (", ..." if len(jobs) > 12 else "")
+    return f"job{'s' * (len(jobs) > 1)} {listed}"

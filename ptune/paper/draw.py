@@ -16,7 +16,7 @@ def charts(table: Table, cells: Sequence[Found]) -> list[Chart]:
         return []
     axes = [*table.rows, *table.columns]
     reasons = shared_reasons(cells)
-    made = []
+    drawings = []
     for panel, entry in table.axes[drawing.panels].items():
         series = []
         for style, (name, line) in enumerate(table.axes[drawing.lines].items()):
@@ -28,7 +28,7 @@ def charts(table: Table, cells: Sequence[Found]) -> list[Chart]:
         if series:
             ticks = sorted({point.x for one in series for point in one.points})
             note = "; ".join(part for part in (table.citation, reasons) if part)
-            made.append(
+            drawings.append(
                 Chart(
                     name=f"{drawing.x}-{panel}",
                     title=entry.label + (f" ({reasons})" if reasons else ""),
@@ -41,7 +41,7 @@ def charts(table: Table, cells: Sequence[Found]) -> list[Chart]:
                     ticks=ticks,
                 )
             )
-    return made
+    return drawings
 
 
 def at(found: Found, axes: Sequence[str], entries: Mapping[str, str]) -> bool:

@@ -82,8 +82,8 @@ def size(s: Train, task: Mapping[str, Any], split: str, most: int | None) -> flo
 
 def words(s: Train, of: str) -> float | None:
     """The corpus's mean length in words, where its yaml says it."""
-    found = statistics(s.task).get(f"words of {of}", {}).get("train")
-    return None if found is None or s.compat.max_length else float(found)
+    mean = statistics(s.task).get(f"words of {of}", {}).get("train")
+    return None if mean is None or s.compat.max_length else float(mean)
 
 
 def statistics(task: Mapping[str, Any]) -> Mapping[str, Any]:

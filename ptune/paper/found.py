@@ -82,9 +82,9 @@ def cell_state(cell: Cell, works: Mapping[str, Work], failures: Mapping[str, str
         assert ours is not None
         if any(place.settings_changed for place in finished):
             ours.caveats.append("its settings have changed since; rerun=true runs it again")
-        ended = Found(cell, OK, "", ours, by)
-        return replace(ended, state=NOT_COMPARABLE, why="; ".join(ended.reasons)) if ended.reasons else ended
-    failed = [why for place in work.every if (why := failures.get(str(place.folder.relative_to(root))))]
+        ok = Found(cell, OK, "", ours, by)
+        return replace(ok, state=NOT_COMPARABLE, why="; ".join(ok.reasons)) if ok.reasons else ok
+    failed = [reason for place in work.every if (reason := failures.get(str(place.folder.relative_to(root))))]
     if failed:
         return Found(cell, FAILED, failed[0], ours, by)
     if work.lacking:
@@ -100,33 +100,35 @@ def shared_reasons(cells: Sequence[Found]) -> str:
 
 def waiting(work: Work, going: bool) -> tuple[str, str]:
     """The state of runs that have not ended, and how far they are."""
-    ended = sum(place.state == FINISHED for place in work.every)
-    begun = any(place.state == BEGUN for place in work.every)
-    told = [f"{ended} of {work.number} runs" if ended else "", "started" if begun and not going else ""]
-    said = ", ".join(part for part in told if part)
-    return (RUNNING, said) if going and (begun or ended) else (MISSING, said or NOT_RUN)
+    finished = sum(place.state == FINISHED for place in work.every)
+    has_begun = any(place.state == BEGUN for place in work.every)
+    parts = [f"{finished} of {work.number} runs" if finished else "", "started" if has_begun and not going else ""]
+    text = ", ".join(part for part in parts if part)
+    return (RUNNING, text) if going and (has_begun or finished) else (MISSING, text or NOT_RUN)
 
 
 def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
     """Our figure of a cell, from the finished runs that it is of."""
     mine = [results.read(place.of(cell.stage)) for place in places]
-    own = searched_settings(work) if cell.each_seed else ()
-    groups = results.group_runs(mine, free=own)
+    searched = searched_settings(work) if cell.each_seed else ()
+    groups = results.group_runs(mine, free=searched)
     caveats = [str(run.result["caveat"]) for run in mine if "caveat" in run.result]
     if any(run.result["synthetic"] for run in mine):
         caveats.append("synthetic data")
     if len(groups) > 1:
-        apart = results.distinct_settings(groups)
-        caveats.append(f"its runs differ in more than the seed: {', '.join(sorted(apart[0])) or 'their data'}")
+        distinct = results.distinct_settings(groups)
+        caveats.append(f"its runs differ in more than the seed: {', '.join(sorted(distinct[0])) or 'their data'}")
     group = groups[0]
     result = mine[0].result
     metric = cell.metric or str(result["metric"])
     spread = group.spread(of(metric, cell.beside))
-    tried, space, edge = 1, {}, {}
+    n_trials, space, edge = 1, {}, {}
     if work.search_trials:
-        ended = [place for place in work.search_trials if place.state == FINISHED]
-        search = results.group_runs([results.read(place.of(cell.stage)) for place in ended], searched_settings(work))[0]
-        tried, space, edge = len(work.trials), dict(work.cell.search), search.edge
+        finished = [place for place in work.search_trials if place.state == FINISHED]
+        search = results.group_runs(
+            [results.read(place.of(cell.stage)) for place in finished], searched_settings(work)
+        )[0]
+        n_trials, space, edge = len(work.trials), dict(work.cell.search), search.edge
     return Ours(
         n=spread.n,
         mean=spread.mean,
@@ -137,7 +139,7 @@ def figure(cell: Cell, work: Work, places: Sequence[Place], root: Path) -> Ours:
         report_on=cell.beside or str(result["report_on"]),
         epochs=group.spread(lambda run: float(run.result["epochs"])).mean,
         best=group.spread(lambda run: float(run.result["best"]["epoch"])).mean,
-        trials=tried,
+        trials=n_trials,
         space=space,
         edge=edge,
         runs=[str(run.folder.relative_to(root)) for run in group.runs],
@@ -168,5 +170,5 @@ def interval(group: results.Group, metric: str, beside: str | None) -> tuple[flo
     if group.n > 1:
         return None if beside else group.interval
     best = result["best"]
-    given = best["beside_intervals"][beside] if beside else best["interval"]
-    return (float(given[0]), float(given[1])) if given else None
+    bounds = best["beside_intervals"][beside] if beside else best["interval"]
+    return (float(bounds[0]), float(bounds[1])) if bounds else None

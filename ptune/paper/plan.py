@@ -64,10 +64,10 @@ class Place:
         """Make room for a run of its own from the start; what is there is kept below REPLACED."""
         if not self.folder.is_dir():
             return
-        kept = root / REPLACED / self.folder.relative_to(root)
-        number = 1 + sum(1 for _ in kept.parent.glob(f"{kept.name}-*"))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(self.folder, kept.with_name(f"{kept.name}-{number}"))
+        target = root / REPLACED / self.folder.relative_to(root)
+        number = 1 + sum(1 for _ in target.parent.glob(f"{target.name}-*"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.folder, target.with_name(f"{target.name}-{number}"))
 
 
 @dataclass(eq=False)
@@ -116,10 +116,10 @@ class Work:
         """The trial with a seed that the selecting score of a stage chose, null: the run's own, once all have ended; of
         equals the first.
         """
-        tried = self.searched(seed)
-        if any(place.state != FINISHED for place in tried):
+        trials = self.searched(seed)
+        if any(place.state != FINISHED for place in trials):
             return None
-        return max(tried, key=lambda place: selecting_score(place.of(stage)))
+        return max(trials, key=lambda place: selecting_score(place.of(stage)))
 
     def places(self, stage: str | None = None) -> list[Place]:
         """The runs that a cell's figure is of, as far as they are known: with a search when it has ended.
@@ -134,8 +134,8 @@ class Work:
             return bests
         (best,) = bests
         chosen = self.trials[self.search_trials.index(best)]
-        below = "" if best is self.best(None, self.seeds[0]) else f"{trial_folder(chosen)}/"
-        return [best, *(self.place(f"{below}{seed}", {**chosen, "seed": seed}) for seed in self.seeds[1:])]
+        subfolder = "" if best is self.best(None, self.seeds[0]) else f"{trial_folder(chosen)}/"
+        return [best, *(self.place(f"{subfolder}{seed}", {**chosen, "seed": seed}) for seed in self.seeds[1:])]
 
     @property
     def every(self) -> list[Place]:
@@ -176,29 +176,29 @@ class Work:
 
 def plan_cells(cells: Iterable[Cell], owners: Mapping[str, Cell], root: Path) -> dict[str, Work]:
     """What cells stand for, by their key; composes each once. owners: by key the cells whose folders have the runs."""
-    found: dict[str, Work] = {}
+    works: dict[str, Work] = {}
     for cell in cells:
         if cell.missing is None:
-            if cell.key not in found:
-                found[cell.key] = work(owners[cell.key], root)
-                found[cell.key].stages = []
-            if cell.stage not in found[cell.key].stages:
-                found[cell.key].stages.append(cell.stage)
-    return found
+            if cell.key not in works:
+                works[cell.key] = work(owners[cell.key], root)
+                works[cell.key].stages = []
+            if cell.stage not in works[cell.key].stages:
+                works[cell.key].stages.append(cell.stage)
+    return works
 
 
 def work(cell: Cell, root: Path) -> Work:
     """The runs of a cell, which need what their settings name."""
-    made = Work(cell, root / cell.name, stages=[cell.stage])
+    planned = Work(cell, root / cell.name, stages=[cell.stage])
     first_trial = next(iter(trials(cell.search)), {})
     try:
-        made.seeds = seed_list(cell.seeds or [compose_settings({**cell.words, **first_trial}).seed], cell.number)
-        made.settings = (made.search_trials or made.places())[0].settings
+        planned.seeds = seed_list(cell.seeds or [compose_settings({**cell.words, **first_trial}).seed], cell.number)
+        planned.settings = (planned.search_trials or planned.places())[0].settings
     except (PtuneError, HydraException) as error:
         from ptune.explain import explain
 
-        return Work(cell, made.folder, stages=[cell.stage], problem=explain(error, "train").splitlines()[0])
-    return made
+        return Work(cell, planned.folder, stages=[cell.stage], problem=explain(error, "train").splitlines()[0])
+    return planned
 
 
 def compose_settings(words: Mapping[str, Any]) -> Train:
@@ -262,9 +262,9 @@ def environment(folder: Path) -> dict[str, Any]:
 def code(env: Mapping[str, Any]) -> str:
     """What of the code a run was made with, as far as its folder says: the commit, or the version; and libraries."""
     libraries = env.get("packages", {})
-    told = [f"{name} {libraries[name]}" for name in ("torch", "transformers") if name in libraries]
+    versions = [f"{name} {libraries[name]}" for name in ("torch", "transformers") if name in libraries]
     commit, _, changed = str(env.get("code") or env.get("ptune")).partition("+")
-    return ", ".join([f"ptune {commit[:12]}{f'+{changed}' if changed else ''}", *told])
+    return ", ".join([f"ptune {commit[:12]}{f'+{changed}' if changed else ''}", *versions])
 
 
 def current_provenance() -> str:
@@ -280,31 +280,31 @@ def current_provenance() -> str:
 def other_code(works: Iterable[Work]) -> Iterator[str]:
     """A line for each version of the code, other than the one here, that finished runs are of."""
     now = current_provenance()
-    found: dict[str, list[str]] = {}
-    for each in works:
-        for place in each.every:
+    cells_by_code: dict[str, list[str]] = {}
+    for work in works:
+        for place in work.every:
             if place.state == FINISHED and (was := code(environment(place.folder))) != now:
-                found.setdefault(was, []).append(each.cell.name)
-    for was, cells in found.items():
+                cells_by_code.setdefault(was, []).append(work.cell.name)
+    for was, cells in cells_by_code.items():
         yield f"{first_names(cells)}: run with {was}; here is {now}. rerun=true runs them again"
 
 
 def other_data(works: Iterable[Work]) -> Iterator[str]:
     """A line for each corpus whose files are there, and no longer those that finished runs have read."""
     now: dict[str, dict[str, Any] | None] = {}
-    found: dict[str, list[str]] = {}
-    for each in works:
-        for place in each.every:
-            if place.state != FINISHED or each.settings is None or each.settings.data.source == "hub":
+    cells_by_data: dict[str, list[str]] = {}
+    for work in works:
+        for place in work.every:
+            if place.state != FINISHED or work.settings is None or work.settings.data.source == "hub":
                 continue  # what is on the Hub has a revision, which is a setting
-            s = each.settings
+            s = work.settings
             key = json.dumps([s.task["name"], asdict(s.data)])
             if key not in now:
                 now[key] = checksums(s)
             was = files_without_paths(environment(place.folder).get("data", {}).get("files", {}))
             if now[key] not in (None, was):
-                found.setdefault(s.task["name"], []).append(each.cell.name)
-    for task, cells in found.items():
+                cells_by_data.setdefault(s.task["name"], []).append(work.cell.name)
+    for task, cells in cells_by_data.items():
         yield f"{first_names(cells)}: the files of {task} have changed since; rerun=true runs them again"
 
 
@@ -314,12 +314,12 @@ def checksums(s: Train) -> dict[str, Any] | None:
 
     task, origin = leaf(s.task, s.packages), dict[str, Any]()
     try:
-        found = sources(task, s.data, origin)
+        splits = sources(task, s.data, origin)
     except PtuneError:
         return None
-    if missing(task, found, origin):
+    if missing(task, splits, origin):
         return None
-    return files_without_paths({split: source.files() for split, source in found.items()})
+    return files_without_paths({split: source.files() for split, source in splits.items()})
 
 
 def files_without_paths(files: Any) -> Any:
@@ -331,5 +331,5 @@ def files_without_paths(files: Any) -> Any:
 
 def first_names(cells: Sequence[str]) -> str:
     """Names of cells, the first few."""
-    each = list(dict.fromkeys(cells))
-    return ", ".join(each[:6]) + (f" and {len(each) - 6} more" if len(each) > 6 else "")
+    names = list(dict.fromkeys(cells))
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -115,8 +115,10 @@ def markdown(table: Table, scale: str, cells: Sequence[Found], notes: Sequence[s
     lines = [f"# {first}", "", *(f"- {line}" for line in further), "", "Ours / published:", ""]
     lines += [table_line(["", *columns]), table_line(["---", *(["---:"] * len(columns))])]
     for row in dict.fromkeys(each.cell.row for each in cells):
-        here = {each.cell.column: each for each in cells if each.cell.row == row}
-        lines.append(table_line([row, *(brief(here[column]) if column in here else "" for column in columns)]))
+        by_column = {each.cell.column: each for each in cells if each.cell.row == row}
+        lines.append(
+            table_line([row, *(brief(by_column[column]) if column in by_column else "" for column in columns)])
+        )
     lines += ["", table_line(COLUMNS), table_line(["---"] * len(COLUMNS)), *(table_line(line) for line in rows(cells))]
     return "\n".join(lines) + "\n"
 
@@ -205,5 +207,5 @@ def cell_as_json(found: Found) -> dict[str, Any]:
 def figure_as_json(figure: Published) -> dict[str, Any]:
     """A published figure as data."""
     key = "unconfirmed_value" if figure.status == UNCONFIRMED else "value"
-    told = {"text": with_marks(figure), key: figure.value, "status": figure.status}
-    return {**told, "quoted": figure.quoted, "origin": figure.origin, "std": figure.std}
+    published = {"text": with_marks(figure), key: figure.value, "status": figure.status}
+    return {**published, "quoted": figure.quoted, "origin": figure.origin, "std": figure.std}

@@ -247,8 +247,8 @@ def cells(table: Table, scale: str, more: Words | None = None, count: int | None
     figures: dict[tuple[str, ...], list[Published]] = {}
     for source in table.published:
         for path, (value, status, *std) in leaves(source.cells):
-            known = STATUSES[status.removesuffix(QUOTED)]
-            figure = Published(value, known, status.endswith(QUOTED), source.origin, *std)
+            meaning = STATUSES[status.removesuffix(QUOTED)]
+            figure = Published(value, meaning, status.endswith(QUOTED), source.origin, *std)
             figures.setdefault(path, []).append(figure)
     return [
         cell(table, scale, entries, tuple(figures.get(entries, ())), more or {}, count)
@@ -268,23 +268,23 @@ def cell(
     axes = [*table.rows, *table.columns]
     name = ".".join(entries)
     parts: list[Entry] = [table.axes[axis][entry] for axis, entry in zip(axes, entries, strict=True)]
-    own = [deltas for pattern, deltas in table.cells.items() if fnmatchcase(name, pattern)]
-    both: list[Deltas] = [*parts, *own]
+    own_deltas = [deltas for pattern, deltas in table.cells.items() if fnmatchcase(name, pattern)]
+    all_deltas: list[Deltas] = [*parts, *own_deltas]
     of_scale = table.scales.get(scale, Scale())  # type: ignore[call-overload]
-    scripts = [deltas for deltas in own if deltas.paper]
+    scripts = [deltas for deltas in own_deltas if deltas.paper]
     paper = scripts or parts
-    search = merge_mappings(*(deltas.search for deltas in [*([] if scripts else parts), *own]))
-    words = merge_mappings(*(deltas.set for deltas in both))
+    search = merge_mappings(*(deltas.search for deltas in [*([] if scripts else parts), *own_deltas]))
+    words = merge_mappings(*(deltas.set for deltas in all_deltas))
     if scale == "demo":
-        words = merge_mappings(words, of_scale.set, *(deltas.demo for deltas in both))
+        words = merge_mappings(words, of_scale.set, *(deltas.demo for deltas in all_deltas))
     else:
         words = merge_mappings(words, *(deltas.paper for deltas in paper), of_scale.set)
         if scale == "quick":
-            words = merge_mappings(words, *(deltas.quick for deltas in (both if search else own)))
-    reasons = [*(deltas.not_comparable for deltas in both), of_scale.not_comparable]
+            words = merge_mappings(words, *(deltas.quick for deltas in (all_deltas if search else own_deltas)))
+    reasons = [*(deltas.not_comparable for deltas in all_deltas), of_scale.not_comparable]
     telling = {key: value for key, value in more.items() if not harmless(key)}
     reasons.append(f"with {' '.join(overrides(telling))}" if telling else None)
-    seeds = last(of_scale.seeds, *(deltas.seeds for deltas in both)) if scale == "paper" else of_scale.seeds
+    seeds = last(of_scale.seeds, *(deltas.seeds for deltas in all_deltas)) if scale == "paper" else of_scale.seeds
     rows, columns = parts[: len(table.rows)], parts[len(table.rows) :]
     return Cell(
         name=name,
@@ -293,13 +293,13 @@ def cell(
         entries=entries,
         words=merge_mappings(words, more),
         search=search if scale == "paper" else {},
-        each_seed=scale == "paper" and bool(last(*(deltas.each_seed for deltas in both))),
+        each_seed=scale == "paper" and bool(last(*(deltas.each_seed for deltas in all_deltas))),
         seeds=seeds,
         number=count,
-        metric=last(*(deltas.metric for deltas in both)),
-        beside=last(*(deltas.beside for deltas in both)),
-        stage=last(*(deltas.stage for deltas in both)),
-        missing=last(*(deltas.missing for deltas in both)),
+        metric=last(*(deltas.metric for deltas in all_deltas)),
+        beside=last(*(deltas.beside for deltas in all_deltas)),
+        stage=last(*(deltas.stage for deltas in all_deltas)),
+        missing=last(*(deltas.missing for deltas in all_deltas)),
         not_comparable=tuple(reason for reason in reasons if reason),
         published=published,
     )
@@ -313,10 +313,10 @@ def harmless(key: str) -> bool:
 
 def merge_mappings(*several: Mapping[str, Any]) -> dict[str, Any]:
     """Mappings as one; of a key that several have the last one's value, in the place of the first."""
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for each in several:
-        found.update(each)
-    return found
+        merged.update(each)
+    return merged
 
 
 def last(*values: Any) -> Any:
@@ -331,9 +331,9 @@ def seed_list(seeds: Sequence[int], count: int | None) -> list[int]:
 
 def matching_cells(found: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
     """The cells that one of the patterns names. Raises ConfigError for a pattern that names none."""
-    known = [cell.name for cell in found]
+    cell_names = [cell.name for cell in found]
     problems = [
-        f"cells: '{pattern}' names no cell; {nearest(pattern, known, known[:8])}"
+        f"cells: '{pattern}' names no cell; {nearest(pattern, cell_names, cell_names[:8])}"
         for pattern in patterns
         if not any(names(cell, pattern) for cell in found)
     ]

@@ -52,8 +52,8 @@ class OptunaSweeper(Sweeper):
 
         self.check()
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        parameters, shared = read(parser.parse_overrides(given))
+        sweep_words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        parameters, shared = read(parser.parse_overrides(sweep_words))
         self.validate_batch_is_legal([[*shared, *words(parameters, {one.key: one.first for one in parameters})]])
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,11 +78,11 @@ class OptunaSweeper(Sweeper):
         from ptune.leaves import check_settings
         from ptune.sweeps.search import Settings
 
-        given = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
-        assert isinstance(given, dict)
-        key, own = "hydra.sweeper", {name: given[name] for name in ("params", "n_jobs") if name in given}
-        problems = [*check_settings(key, type(self), own), *check_settings(key, Settings, self.settings)]
-        if problems := problems or [*counts(key, own)]:
+        settings = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
+        assert isinstance(settings, dict)
+        key, options = "hydra.sweeper", {name: settings[name] for name in ("params", "n_jobs") if name in settings}
+        problems = [*check_settings(key, type(self), options), *check_settings(key, Settings, self.settings)]
+        if problems := problems or [*counts(key, options)]:
             raise ConfigError(problems)
 
     def run(self, search: Search) -> list[JobReturn]:
@@ -92,13 +92,13 @@ class OptunaSweeper(Sweeper):
         waiting = search.left()
         while batch := waiting.pop(0) if waiting else search.ask(self.at_once):
             try:
-                found = self.launch(search, batch)
+                returned = self.launch(search, batch)
             except PtuneError as error:
                 for planned in batch:
                     search.tell(planned, None, None, str(error))
                 raise
-            states += [tell(search, planned, end) for planned, end in zip(batch, found, strict=True)]
-            ends += found
+            states += [tell(search, planned, end) for planned, end in zip(batch, returned, strict=True)]
+            ends += returned
             search.write()
             if len(states) >= FIRST and {*states} == {"failed"} and not search.well:
                 break
@@ -120,8 +120,8 @@ def tell(search: Search, planned: Planned, end: JobReturn) -> str:
     assert end.hydra_cfg is not None
     folder = Path(str(end.hydra_cfg.hydra.runtime.output_dir))
     if end.status == JobStatus.COMPLETED:
-        found = end.return_value
-        score = float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+        value = end.return_value
+        score = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
         return search.tell(planned, folder, score)
     noted = last(search.folder).get(os.path.relpath(folder, search.folder))
     error = (

@@ -162,20 +162,20 @@ def compose_jobs(loader: Any, config: DictConfig, several: Sequence[Sequence[str
     reached: dict[str, Exception | None] = {}
     jobs = []
     for number, overrides in enumerate(several, first):
-        found = loader.load_sweep_config(config, list(overrides))
-        words = without_observer(str(word) for word in found.hydra.overrides.task)
-        own = [word for word in words if word not in common]
-        with open_dict(found):
-            found.hydra.job.id = found.hydra.job.num = number
-            found.hydra.job.override_dirname = folder_name(own or words)
-            folder = Path(str(config.hydra.sweep.dir), str(found.hydra.sweep.subdir)).absolute()
-            found.hydra.runtime.output_dir = str(folder)
+        composed = loader.load_sweep_config(config, list(overrides))
+        words = without_observer(str(word) for word in composed.hydra.overrides.task)
+        own_words = [word for word in words if word not in common]
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+            composed.hydra.job.override_dirname = folder_name(own_words or words)
+            folder = Path(str(config.hydra.sweep.dir), str(composed.hydra.sweep.subdir)).absolute()
+            composed.hydra.runtime.output_dir = str(folder)
         settings, error = None, None
         try:
-            settings = check_job(found, reached)
+            settings = check_job(composed, reached)
         except Exception as wrong:
             error = failure(wrong)
-        jobs.append(Job(number, found, words, folder, settings, error, " ".join(own)))
+        jobs.append(Job(number, composed, words, folder, settings, error, " ".join(own_words)))
     return jobs
 
 
@@ -192,7 +192,7 @@ def check_job(config: DictConfig, reached: dict[str, Exception | None]) -> Train
     check_complete(cfg)
     if cfg.get("resume"):
         raise ConfigError(["resume: a sweep resumes when the same command is run again; leave out resume"])
-    kept = HydraConfig.instance().cfg
+    previous = HydraConfig.instance().cfg
     try:
         HydraConfig.instance().set_config(config)  # options that settings name are looked up where it says
         s = build.settings_of(cfg, Train)
@@ -207,15 +207,15 @@ def check_job(config: DictConfig, reached: dict[str, Exception | None]) -> Train
             raise wrong
         return build.settings(cfg)
     finally:
-        HydraConfig.instance().cfg = kept
+        HydraConfig.instance().cfg = previous
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """A job's configuration without Hydra's."""
-    found = copy.deepcopy(config)
-    with open_dict(found):
-        del found["hydra"]
-    return found
+    copied = copy.deepcopy(config)
+    with open_dict(copied):
+        del copied["hydra"]
+    return copied
 
 
 # How a job ended
@@ -226,20 +226,20 @@ def failure(error: BaseException) -> Outcome:
     if isinstance(error, PrunedError):
         return Outcome("pruned", message=str(error))
     kind = kind_of(error)
-    told = isinstance(
+    is_typed = isinstance(
         error, PtuneError | HydraException | OmegaConfBaseException | yaml.YAMLError
     )  # a mistake, and where it is
-    if told:
-        said, place = explain(error, "train"), ""  # type: ignore[arg-type]
+    if is_typed:
+        text, place = explain(error, "train"), ""  # type: ignore[arg-type]
     else:
         words = str(error).strip().splitlines()
-        said, place = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__, place_of(error)
-    message = "; ".join(" ".join(line.split()) for line in said.splitlines()).replace(":; ", ": ")
+        text, place = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__, place_of(error)
+    message = "; ".join(" ".join(line.split()) for line in text.splitlines()).replace(":; ", ": ")
     if kind == "interrupted":
         return Outcome("interrupted", kind, str(error) or "told to stop")
     if kind == "code" and place:
         message = f"{message} ({place})"
-    return Outcome("failed", kind, message, fingerprint(kind, said, place))
+    return Outcome("failed", kind, message, fingerprint(kind, text, place))
 
 
 def kind_of(error: BaseException) -> str:

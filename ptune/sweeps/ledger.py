@@ -59,13 +59,13 @@ class Ledger:
 
 def events(folder: Path) -> list[dict[str, Any]]:
     """The events of a sweep, without lines that are not whole, or none of a ledger's; none where it has no ledger."""
-    found: list[dict[str, Any]] = []
+    parsed: list[dict[str, Any]] = []
     with suppress(FileNotFoundError):
         for line in (folder / NAME).read_text(encoding="utf-8", errors="replace").split("\n"):
             with suppress(PtuneError):
                 if is_event(event := bounded.parse_json(line, NAME)):
-                    found.append(event)
-    return found
+                    parsed.append(event)
+    return parsed
 
 
 def is_event(event: Any) -> bool:
@@ -82,5 +82,5 @@ def is_event(event: Any) -> bool:
 
 def last(folder: Path) -> dict[str, dict[str, Any]]:
     """The last event of each job, by its folder in the sweep, in the order of their numbers."""
-    found = {event["folder"]: event for event in events(folder)}
-    return dict(sorted(found.items(), key=lambda item: item[1]["job"]))
+    latest = {event["folder"]: event for event in events(folder)}
+    return dict(sorted(latest.items(), key=lambda item: item[1]["job"]))

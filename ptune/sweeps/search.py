@@ -96,12 +96,14 @@ class Search:
             "space": {one.key: one.as_record() for one in self.parameters},
             "shared": sorted(word for word in self.shared if first(word) not in UNTRACKED),
         }
-        known = self.study.user_attrs
-        if others := [key for key, value in about.items() if known.get(key, value) != value]:
-            told = " ".join(known[others[0]])
-            raise ConfigError([f"hydra.sweep.dir: {self.folder} holds another search ({told}); choose another folder"])
+        stored = self.study.user_attrs
+        if changed := [key for key, value in about.items() if stored.get(key, value) != value]:
+            command = " ".join(stored[changed[0]])
+            raise ConfigError(
+                [f"hydra.sweep.dir: {self.folder} holds another search ({command}); choose another folder"]
+            )
         for key, value in {**about, "pruning": pruning(self.settings)}.items():
-            if known.get(key) != value:
+            if stored.get(key) != value:
                 self.study.set_user_attr(key, value)
 
     def __enter__(self) -> Search:
@@ -117,8 +119,8 @@ class Search:
     @property
     def trials(self) -> dict[int, FrozenTrial]:
         """The latest trial of each job."""
-        found = {t.user_attrs["job"]: t for t in self.study.get_trials(deepcopy=False) if "job" in t.user_attrs}
-        return dict(sorted(found.items()))
+        trials = {t.user_attrs["job"]: t for t in self.study.get_trials(deepcopy=False) if "job" in t.user_attrs}
+        return dict(sorted(trials.items()))
 
     @property
     def well(self) -> bool:
@@ -128,8 +130,8 @@ class Search:
     @property
     def most(self) -> int | None:
         """How many jobs the search is to have; None for all there can be."""
-        given = self.settings.n_trials
-        return TRIALS if given is None and self.settings.sampler != "grid" else given
+        n_trials = self.settings.n_trials
+        return TRIALS if n_trials is None and self.settings.sampler != "grid" else n_trials
 
     def left(self) -> list[list[Planned]]:
         """The trials that were cut off or have failed before, in groups of consecutive jobs, to run again."""
@@ -164,15 +166,15 @@ class Search:
         """A trial at a point where none was before; None where there is no such point."""
         from optuna.trial import TrialState
 
-        tried = {tuple(trial.user_attrs["words"]) for trial in self.trials.values()}
+        proposed = {tuple(trial.user_attrs["words"]) for trial in self.trials.values()}
         for _ in range(REPEATS if self.settings.sampler != "grid" else 0):
             trial = self._ask()
-            if tuple(words(self.parameters, trial.params)) not in tried:
+            if tuple(words(self.parameters, trial.params)) not in proposed:
                 return trial
             self.study.tell(trial, state=TrialState.FAIL)  # no sampler learns from these
         points = combinations(self.parameters)
         for point in points or ():
-            if tuple(words(self.parameters, point)) not in tried:
+            if tuple(words(self.parameters, point)) not in proposed:
                 self.study.enqueue_trial(point)
                 return self._ask()
         return None
@@ -231,14 +233,14 @@ class Search:
 
     def command(self, trial: FrozenTrial) -> str:
         """The command that trains what a trial has trained."""
-        given = [*self.shared, *trial.user_attrs["words"]]
+        overrides = [*self.shared, *trial.user_attrs["words"]]
         # a sweep's or an experiment's yaml may say that it is for several runs
-        alone = ["hydra.mode=RUN"] if any(first(word) in ("sweep", "experiment") for word in given) else []
-        return shlex.join(["ptune", "train", *given, *alone])
+        alone = ["hydra.mode=RUN"] if any(first(word) in ("sweep", "experiment") for word in overrides) else []
+        return shlex.join(["ptune", "train", *overrides, *alone])
 
     def _told(self, job: int, trial: FrozenTrial) -> dict[str, Any]:
         """A trial as data."""
-        found: dict[str, Any] = {
+        record: dict[str, Any] = {
             "job": job,
             "state": STATES[trial.state.name],
             "selected": trial.value if trial.state.name == "COMPLETE" else None,
@@ -248,33 +250,33 @@ class Search:
             "evaluations": [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)],
         }
         if error := trial.user_attrs.get("error"):
-            found["error"] = error
-        return found
+            record["error"] = error
+        return record
 
     def write(self) -> dict[str, Any]:
         """Write search.json and best.yaml; returns the summary."""
-        found = self.summary()
-        RunFolder(self.folder).write_json("search.json", found)
-        if found["best"] is not None:
-            best = {key: found["best"][key] for key in ("command", "selected", "folder", "overrides", "params")}
+        summary = self.summary()
+        RunFolder(self.folder).write_json("search.json", summary)
+        if summary["best"] is not None:
+            best = {key: summary["best"][key] for key in ("command", "selected", "folder", "overrides", "params")}
             text = f"# The best trial of {self.folder.name}; search.json has the others.\n"
-            data = text + yaml.safe_dump({**best, "edge": found["edge"]}, sort_keys=False, width=1000)
+            data = text + yaml.safe_dump({**best, "edge": summary["edge"]}, sort_keys=False, width=1000)
             write_atomically(self.folder / "best.yaml", data.encode())
-        return found
+        return summary
 
 
 def summary_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     """A summary as lines, each with its style."""
     counts, best = found["counts"], found["best"]
-    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "complete")
-    yield f"search: {said}", None
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "complete")
+    yield f"search: {states}", None
     if best is None:
         yield "no trial is complete, so there is no best one", "bold yellow"
         return
     point = " ".join(best["overrides"])
     yield f"best: {best['selected']:.2f} with {point}, in {best['folder']}", "bold"
-    if others := len(found["equal"]) - 1:
-        yield f"{others} other{'s' * (others > 1)} with the same score; the first counts", None
+    if n_equal := len(found["equal"]) - 1:
+        yield f"{n_equal} other{'s' * (n_equal > 1)} with the same score; the first counts", None
     for key, end in found["edge"].items():
         yield f"ON THE EDGE: {key} is the {end} of the space; better values may lie outside, so widen it", "bold yellow"
     yield f"again: {best['command']}", None
@@ -316,14 +318,14 @@ class Trial:
             if not path.is_file():  # Optuna would make one
                 raise FileNotFoundError("no such study")
             self.open = study(self.path)
-        found, storage = self.open
-        told, trial = found.user_attrs["pruning"], found.get_trials(deepcopy=False)[self.number]
+        own_study, storage = self.open
+        pruning, trial = own_study.user_attrs["pruning"], own_study.get_trials(deepcopy=False)[self.number]
         if trial.state.is_finished():  # the run goes on by hand
             return None
         storage.set_trial_intermediate_value(trial._trial_id, evaluation, score)
-        if not pruner(**told).prune(found, storage.get_trial(trial._trial_id)):
+        if not pruner(**pruning).prune(own_study, storage.get_trial(trial._trial_id)):
             return None
-        return f"behind other trials at evaluation {evaluation} (pruner {told['name']})"
+        return f"behind other trials at evaluation {evaluation} (pruner {pruning['name']})"
 
 
 # Optuna's parts
@@ -336,8 +338,8 @@ def study(path: Path) -> tuple[Study, JournalStorage]:
     from optuna.storages.journal import JournalFileBackend
 
     storage = JournalStorage(JournalFileBackend(str(path.absolute())))  # whose lock is a link to this very path
-    found = optuna.create_study(storage=storage, study_name=NAME, direction="maximize", load_if_exists=True)
-    return found, storage
+    created = optuna.create_study(storage=storage, study_name=NAME, direction="maximize", load_if_exists=True)
+    return created, storage
 
 
 def library() -> Any:

@@ -66,8 +66,8 @@ class Parameter:
         if self.step is None:
             return [*range(int(self.low), int(self.high) + 1)] if self.whole else None
         count = round((self.high - self.low) / self.step) + 1
-        given = [self.low + i * self.step for i in range(count)]
-        return [int(value) for value in given] if self.whole else given
+        values = [self.low + i * self.step for i in range(count)]
+        return [int(value) for value in values] if self.whole else values
 
     def as_record(self) -> dict[str, Any]:
         """What it is, for the record."""
@@ -79,10 +79,10 @@ class Parameter:
     def edge(self, value: Any) -> str:
         """Which end of the space a value lies on, "smallest" or "largest"; nothing inside, and where there is none."""
         at, ends = number(value), [number(each) for each in self.values or (self.low, self.high)]
-        known = sorted({end for end in ends if end is not None})
-        if at is None or len(known) < len({*ends}) or len(known) < (FEW if self.values else 2):
+        bounds = sorted({end for end in ends if end is not None})
+        if at is None or len(bounds) < len({*ends}) or len(bounds) < (FEW if self.values else 2):
             return ""
-        low, high, place = (math.log(x) if self.log else x for x in (known[0], known[-1], at))
+        low, high, place = (math.log(x) if self.log else x for x in (bounds[0], bounds[-1], at))
         width = 0.0 if self.values or self.step is not None else MARGIN * (high - low)
         return "smallest" if place <= low + width else "largest" if place >= high - width else ""
 
@@ -138,34 +138,36 @@ def parameter(key: str, override: Override) -> Parameter:
     if isinstance(sweep, IntervalSweep):
         assert sweep.start is not None
         assert sweep.end is not None
-        whole = "int" in tags or isinstance(sweep.start, int)
-        found = Parameter(key, (), float(sweep.start), float(sweep.end), None, whole, "log" in tags)
+        is_integer = "int" in tags or isinstance(sweep.start, int)
+        span = Parameter(key, (), float(sweep.start), float(sweep.end), None, is_integer, "log" in tags)
     elif isinstance(sweep, RangeSweep):
         values = [*sweep.range()]
         if not values:
             raise ValueError("an empty range; its end is excluded")
-        whole, step = isinstance(values[0], int), abs(sweep.step)
-        found = Parameter(key, (), min(values), max(values), step, whole, "log" in tags)
-        if found.log and step != 1:
+        is_integer, step = isinstance(values[0], int), abs(sweep.step)
+        span = Parameter(key, (), min(values), max(values), step, is_integer, "log" in tags)
+        if span.log and step != 1:
             raise ValueError("tag(log, ...) is for interval(), and for a range in steps of 1")
     elif tags:
         raise ValueError(f"tag({', '.join(sorted(tags))}, ...) is for interval() and range(); a choice is drawn evenly")
     else:
         return Parameter(key, tuple(dict.fromkeys(override.sweep_string_iterator())))
-    if found.low > found.high:
+    if span.low > span.high:
         raise ValueError("its end is below its start")
-    if found.log and found.low <= 0:
+    if span.log and span.low <= 0:
         raise ValueError("tag(log, ...) needs numbers above 0")
-    return found
+    return span
 
 
 def combinations(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]] | None:
     """Every point of the space in order, as Optuna has them; None where an interval has no end of them."""
-    each = [one.each() for one in parameters]
-    if any(values is None for values in each):
+    choices = [one.each() for one in parameters]
+    if any(values is None for values in choices):
         return None
     keys = [one.key for one in parameters]
-    return (dict(zip(keys, values, strict=True)) for values in itertools.product(*(v for v in each if v is not None)))
+    return (
+        dict(zip(keys, values, strict=True)) for values in itertools.product(*(v for v in choices if v is not None))
+    )
 
 
 def words(parameters: Sequence[Parameter], point: Mapping[str, Any]) -> list[str]:

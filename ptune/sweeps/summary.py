@@ -38,8 +38,8 @@ class Summary(Callback):
                 "ptune train: -m runs in one process; for jobs of several, use hydra/launcher=submitit "
                 "(docs/cluster.md)",
             )
-        kept: Any = OmegaConf.to_container(config, resolve=False)
-        if problems := [*secrets.problems(kept)]:
+        unresolved: Any = OmegaConf.to_container(config, resolve=False)
+        if problems := [*secrets.problems(unresolved)]:
             fail(2, "\n".join(problems))  # before the configuration is kept with the sweep
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -69,29 +69,29 @@ def show(folder: Path) -> None:
     from ptune.reports.tables import note_on_fused
     from ptune.sweeps.ledger import last
 
-    ended = last(folder)
-    order = {folder / name: number for number, name in enumerate(ended)}
+    events = last(folder)
+    order = {folder / name: number for number, name in enumerate(events)}
     paths = {*folder.glob("*/result.json"), *(path for run in order if (path := run / "result.json").is_file())}
-    found = {path.parent: results.read(path.parent).result for path in paths}
-    runs = sorted(found, key=lambda run: (order.get(run, len(order)), run.name))
+    by_folder = {path.parent: results.read(path.parent).result for path in paths}
+    runs = sorted(by_folder, key=lambda run: (order.get(run, len(order)), run.name))
     if len(runs) > 1:
         names = differences([overrides(run) for run in runs])
         rows = [
-            [name, *(report.COLUMNS[column](found[run]) for column in COLUMNS)]
+            [name, *(report.COLUMNS[column](by_folder[run]) for column in COLUMNS)]
             for name, run in zip(names, runs, strict=True)
         ]
         print()
         report.draw(["run", *COLUMNS], rows)
-        for note in note_on_fused([found[run] for run in runs]):
+        for note in note_on_fused([by_folder[run] for run in runs]):
             print(note)
         print(f"full report: ptune report {folder}")
-    failed = [event for event in ended.values() if event["state"] in ("failed", "interrupted")]
+    failed = [event for event in events.values() if event["state"] in ("failed", "interrupted")]
     alike: dict[tuple[str, str], list[str]] = {}  # of what ended each it was told when it did
     for name, event in zip(differences([event["overrides"] for event in failed]), failed, strict=True):
         alike.setdefault((event["state"], event["kind"]), []).append(name)
     for (state, kind), names in alike.items():
-        more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-        print(f"{state} ({kind})  {', '.join(names[:FEW])}{more}")
+        rest = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+        print(f"{state} ({kind})  {', '.join(names[:FEW])}{rest}")
 
 
 def track(folder: Path) -> None:
@@ -115,7 +115,7 @@ def track(folder: Path) -> None:
         for run, name in zip(runs, differences([overrides(run) for run in runs]), strict=True)
     ]
     names = sorted({result["method"] for result in finished.values()})
-    told = tracker(
+    run = tracker(
         settings,
         folder,
         name=f"{folder.name} summary",
@@ -124,11 +124,11 @@ def track(folder: Path) -> None:
         warn=Progress().warn,
         job="summary",
     )
-    told.tables("sweep", len(finished), {"runs": rows})
+    run.tables("sweep", len(finished), {"runs": rows})
     counts: dict[str, float] = {"runs": len(runs), "finished": len(finished)}
     if len({(result["task"], result["metric"], result["report_on"]) for result in finished.values()}) == 1:
         counts["best"] = max(result["score"] for result in finished.values())
-    told.finish({"sweep": counts}, {})
+    run.finish({"sweep": counts}, {})
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,9 +136,9 @@ def figures(result: Mapping[str, Any]) -> dict[str, Any]:
     if not result:
         return {}
     low, high = result["interval"] or ("", "")
-    given = {
+    counts = {
         name: result[name] for name in ("method", "task", "backbone", "prompt_length", "seed", "synthetic", "metric")
     }
     scores = {name: result[name] for name in ("score", "selected", "majority")}
     cost = {"trained": result["parameters"]["trained"], "seconds": result["seconds"]["training"]}
-    return {**given, **scores, "interval_low": low, "interval_high": high, **cost}
+    return {**counts, **scores, "interval_low": low, "interval_high": high, **cost}

@@ -76,9 +76,9 @@ class View:
     def begin(self, left: int) -> None:
         """So many jobs are to run."""
         self.waiting = left
-        done, others = self.states["ok"], self.total - self.states["ok"] - left
-        told = [f"{done} done", *([f"{others} not to run"] if others else []), f"{left} to run"]
-        self.say(f"{self.total} job{'s' * (self.total > 1)} in {short_path(self.folder)}: {', '.join(told)}")
+        done, skipped = self.states["ok"], self.total - self.states["ok"] - left
+        counts = [f"{done} done", *([f"{skipped} not to run"] if skipped else []), f"{left} to run"]
+        self.say(f"{self.total} job{'s' * (self.total > 1)} in {short_path(self.folder)}: {', '.join(counts)}")
         if self.progress.live and left:
             self.live.start()
 
@@ -110,12 +110,12 @@ class View:
         elif outcome.state != "ok":
             label = outcome.state if outcome.state == outcome.kind else f"{outcome.state} ({outcome.kind})"
             first = self.told.setdefault(outcome.message, job)
-            said = outcome.message if first is job else f"as {job_label(first)}"
+            message = outcome.message if first is job else f"as {job_label(first)}"
             log = job.folder / "log.txt"
-            where = (
+            link = (
                 f"; log: {short_path(log)}" if outcome.kind not in ("config", "interrupted") and log.is_file() else ""
             )
-            self.progress.console.print(f"{job_label(job)} {label}: {said}{where}", style="red", markup=False)
+            self.progress.console.print(f"{job_label(job)} {label}: {message}{link}", style="red", markup=False)
         elif not self.progress.live:
             figures = outcome.message or f"{figure(job)} {outcome.score:.2f}, {outcome.seconds:.0f} s"
             self.say(f"{job_label(job)} ok: {figures}; {self.counted()}")
@@ -139,10 +139,14 @@ class View:
 
     def counted(self) -> str:
         """How many jobs have ended, and how long the others will take."""
-        ended = [f"{count} {state}" for state, count in self.states.items() if state != "ok"]
-        left = self.left()
+        counts = [f"{count} {state}" for state, count in self.states.items() if state != "ok"]
+        seconds_left = self.left()
         return ", ".join(
-            [f"{self.states['ok']} of {self.total} done", *ended, *([f"about {duration(left)} left"] if left else [])]
+            [
+                f"{self.states['ok']} of {self.total} done",
+                *counts,
+                *([f"about {duration(seconds_left)} left"] if seconds_left else []),
+            ]
         )
 
     def left(self) -> float | None:
@@ -150,21 +154,21 @@ class View:
         of their method, or else of the slowest; None where a running job can be compared with nothing.
         """
         now = time.monotonic()
-        known = {name: sum(taken) / len(taken) for name, taken in self.seconds.items()}
-        begun = 0.0
+        means = {name: sum(seconds) / len(seconds) for name, seconds in self.seconds.items()}
+        running = 0.0
         for job, since in self.running.values():
             spent, share = now - since, self.history(job).share
-            expected = spent / share if share else known.get(method(job))
+            expected = spent / share if share else means.get(method(job))
             if expected is None:
                 return None
-            begun += max(0.0, expected - spent)
-            known.setdefault(method(job), expected)
-        if not known or not (self.running or self.waiting):
+            running += max(0.0, expected - spent)
+            means.setdefault(method(job), expected)
+        if not means or not (self.running or self.waiting):
             return None
         waiting = [job for job in self.jobs if job.number not in self.over and job.number not in self.running]
-        each = [known.get(method(job), max(known.values())) for job in waiting]
-        to_come = self.waiting * sum(each) / len(each) if each else 0.0
-        return (begun + to_come) / max(1, len(self.running))
+        estimates = [means.get(method(job), max(means.values())) for job in waiting]
+        to_come = self.waiting * sum(estimates) / len(estimates) if estimates else 0.0
+        return (running + to_come) / max(1, len(self.running))
 
     def history(self, job: Job) -> Latest:
         """What there is of a job's course."""
@@ -175,16 +179,16 @@ class View:
 
     def drawn(self) -> Group:
         """The live view: how far the sweep is, the best of each task, and what is running."""
-        ended = sum(self.states.values())
+        finished = sum(self.states.values())
         head = Table.grid(padding=(0, 2, 0, 0))
         head.add_row(
             Text(short_path(self.folder), style="bold"),
-            ProgressBar(self.total, ended, width=24),
+            ProgressBar(self.total, finished, width=24),
             Text(f"{self.states['ok']} done", style="green"),
             Text(f"{len(self.running)} running"),
             Text(f"{self.states['failed']} failed", style="red" if self.states["failed"] else "dim"),
             Text(f"{self.waiting} waiting", style="dim"),
-            Text("" if (left := self.left()) is None else f"about {duration(left)} left"),
+            Text("" if (seconds_left := self.left()) is None else f"about {duration(seconds_left)} left"),
         )
         lines: list[Any] = [head]
         for task, (score, of, name) in list(self.best.items())[:BESTS]:
@@ -251,9 +255,9 @@ class Latest:
             if file.seek(0, os.SEEK_END) < self.read:  # cut, as where a run goes on
                 self.read, self.step, self.steps, self.score = 0, 0, 0, ""
             file.seek(self.read)
-            whole = file.read().rpartition(b"\n")[:2]
-            self.read += sum(map(len, whole))
-            for line in whole[0].split(b"\n"):
+            lines = file.read().rpartition(b"\n")[:2]
+            self.read += sum(map(len, lines))
+            for line in lines[0].split(b"\n"):
                 self._note(line)
 
     def _note(self, line: bytes) -> None:
