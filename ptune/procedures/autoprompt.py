@@ -54,9 +54,9 @@ class AutoPrompt(Procedure):
                 "example's own texts",
             )
         elif task.readout != "sequence":
-            asked = {"scalar": "a number", "word": "any word of the vocabulary", "text": "a text to be written"}
-            wanted = asked.get(task.readout, "parts of one")
-            yield "method", f"autoprompt compares labels of whole texts, but {task.name} asks for {wanted}"
+            needs = {"scalar": "a number", "word": "any word of the vocabulary", "text": "a text to be written"}
+            need = needs.get(task.readout, "parts of one")
+            yield "method", f"autoprompt compares labels of whole texts, but {task.name} asks for {need}"
         for key in ("iterations", "candidates", "accumulate", "words", "epochs", "seconds"):
             value = given.method["procedure"].get(key)
             if value is not None and value < 1:
@@ -136,9 +136,9 @@ class AutoPrompt(Procedure):
         from ptune.seeds import mix
 
         s, (template, prompt, head) = session.settings, searched(session)
-        other = mix(s.seed, "candidates")
+        candidate_seed = mix(s.seed, "candidates")
         rendered = session.rendered["train"]
-        fresh = Stream(rendered, s.batch_size, s.accumulate or 1, other, s.data.bucket, s.batch_tokens)
+        fresh = Stream(rendered, s.batch_size, s.accumulate or 1, candidate_seed, s.data.bucket, s.batch_tokens)
         allowed = takeable(template.tokens, len(prompt.embedding), head.ids.tolist())
         run.stepper = HotFlip(session.model, session.member, fresh, allowed, self.candidates, self.measure, s.seed)
         run.steps = self.iterations if s.max_steps is None else min(self.iterations, s.max_steps)

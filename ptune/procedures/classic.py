@@ -80,36 +80,36 @@ class Classic(Procedure):
         from ptune.runs.folder import write_atomically
 
         task, train = session.task, session.corpus.splits["train"]
-        whole = task.readout != "token"
-        lowercase = whole if self.lowercase is None else self.lowercase
-        pairs = whole and len(task.segments or task.fields) > 1
-        split = pieces(whole, lowercase)
+        reads_texts = task.readout != "token"
+        lowercase = reads_texts if self.lowercase is None else self.lowercase
+        pairs = reads_texts and len(task.segments or task.fields) > 1
+        split = pieces(reads_texts, lowercase)
         counts = Counter(piece for text in shown_texts(task, train) for piece in split(text))
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        known = [word for word, count in ordered if count >= self.min_count]
-        found = self.read(set(known), lowercase, session.progress) if self.vectors else {}
-        known = list(dict.fromkeys([*known, *found]))
-        tokenizer = word_tokenizer(known, whole, lowercase, pairs)
-        if found:
-            write_vectors(session.folder.file("vectors.safetensors"), tokenizer, known, found)
+        vocabulary = [word for word, count in ordered if count >= self.min_count]
+        vectors = self.read(set(vocabulary), lowercase, session.progress) if self.vectors else {}
+        vocabulary = list(dict.fromkeys([*vocabulary, *vectors]))
+        tokenizer = word_tokenizer(vocabulary, reads_texts, lowercase, pairs)
+        if vectors:
+            write_vectors(session.folder.file("vectors.safetensors"), tokenizer, vocabulary, vectors)
         write_atomically(session.folder.file("tokenizer.json"), tokenizer.to_str(pretty=True).encode())
-        with_vectors = sum(word in found or word.lower() in found for word in known)
+        with_vectors = sum(word in vectors or word.lower() in vectors for word in vocabulary)
         of_file = f", {with_vectors:,} of them with vectors of {self.vectors}" if self.vectors else ""
-        session.progress.say(f"{len(known):,} words{of_file}")
+        session.progress.say(f"{len(vocabulary):,} words{of_file}")
         return {}
 
     def read(self, train: set[str], lowercase: bool, progress: Any) -> dict[str, Any]:
         """Vectors by word, of the words of the training set and of the file's first."""
         from ptune.procedures.word_vectors import vectors
 
-        needed = train | {word.lower() for word in train}
+        words = train | {word.lower() for word in train}
         found: dict[str, Any] = {}
         first = 0
 
         def wanted(word: str) -> bool:
             nonlocal first
             first += 1
-            return first <= self.max_words or word in needed
+            return first <= self.max_words or word in words
 
         for word, vector in progress.follow("word vectors", vectors(Path(str(self.vectors)), wanted)):
             found.setdefault(word.lower() if lowercase else word, vector)
@@ -124,8 +124,11 @@ def write_vectors(path: Path, tokenizer: Any, words: Iterable[str], found: dict[
     from ptune.runs.folder import write_atomically
 
     rows = [(tokenizer.token_to_id(word), found.get(word, found.get(word.lower()))) for word in words]
-    there = [(index, vector) for index, vector in rows if vector is not None]
-    tensors = {"ids": np.array([index for index, _ in there]), "vectors": np.stack([vector for _, vector in there])}
+    with_vector = [(index, vector) for index, vector in rows if vector is not None]
+    tensors = {
+        "ids": np.array([index for index, _ in with_vector]),
+        "vectors": np.stack([vector for _, vector in with_vector]),
+    }
     write_atomically(path, save(tensors))
 
 

@@ -43,8 +43,8 @@ class Ipet(Pet):
     def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
         settings = with_defaults(cls, given.method["procedure"])
-        yield from (found := list(super().problems(given, shape, task)))
-        if not found and not task.answers:
+        yield from (problems := list(super().problems(given, shape, task)))
+        if not problems and not task.answers:
             yield (
                 "method/procedure",
                 f"draws examples by shared answers, but in {task.name} each example has its own candidates; use "
@@ -58,7 +58,7 @@ class Ipet(Pet):
         if not 0 < settings["others"] <= 1:
             yield "method.procedure.others", f"{settings['others']} must be above 0 and at most 1"
         repeated = 1 if settings["zero_shot"] else settings["reps"]
-        if not found and task.answers and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
+        if not problems and task.answers and len(settings["patterns"] or pet_patterns(task)) * repeated < 2:
             yield (
                 "method.procedure.patterns",
                 "a single model has no others to label for it; name more patterns or set reps=2",
@@ -107,34 +107,34 @@ class Ipet(Pet):
     ) -> tuple[list[Scored], dict[str, Any]]:
         """See Pet; the models are those of the last generation."""
         labeled = [] if self.zero_shot else list(self.doubled(session) or session.corpus.splits["train"])
-        found, told = self.first(session, patterns, unlabeled), list[dict[str, Any]]()
-        told.append({**summary(session, found, weights), "train": len(labeled)})
+        teachers, generations = self.first(session, patterns, unlabeled), list[dict[str, Any]]()
+        generations.append({**summary(session, teachers, weights), "train": len(labeled)})
         for generation in range(2, self.generations + 1):
-            last, found = found, []
+            last, teachers = teachers, []
             counts = self.counts(session.task.answers, labeled, generation)
             for pattern in patterns:
                 for rep in range(1, self.reps + 1):
                     name = f"generation{generation}-{pattern}-{rep}"
-                    others = [each for each in last if each.pattern != pattern or each.rep not in (0, rep)]
+                    assistants = [each for each in last if each.pattern != pattern or each.rep not in (0, rep)]
                     rng = np.random.default_rng(mix(session.settings.seed, "grow", name))
                     new = self.grow_training_set(
-                        session.task.answers, unlabeled, others, weights, counts, generation, rng
+                        session.task.answers, unlabeled, assistants, weights, counts, generation, rng
                     )
-                    found.append(self.train(session, name, pattern, rep, unlabeled, [*labeled, *new]))
-            told.append({**summary(session, found, weights), "train": len(labeled) + len(new)})
-        return found, {"generations": told, **{k: v for k, v in told[-1].items() if k != "train"}}
+                    teachers.append(self.train(session, name, pattern, rep, unlabeled, [*labeled, *new]))
+            generations.append({**summary(session, teachers, weights), "train": len(labeled) + len(new)})
+        return teachers, {"generations": generations, **{k: v for k, v in generations[-1].items() if k != "train"}}
 
     def first(self, session: Session, patterns: Sequence[str], unlabeled: Sequence[Example]) -> list[Scored]:
         """The first generation: trained on the labeled examples, or not at all."""
         if not self.zero_shot:
-            each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
+            pairs = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
             examples = self.doubled(session)
-            return [self.train(session, f"generation1-{p}-{rep}", p, rep, unlabeled, examples) for p, rep in each]
-        found = []
+            return [self.train(session, f"generation1-{p}-{rep}", p, rep, unlabeled, examples) for p, rep in pairs]
+        teachers = []
         for pattern in patterns:
             child = session.child(f"generation1-{pattern}", method=self.method(pattern, UNTRAINED))
-            found.append(self.summarize_stage(session, child, pattern, 0, unlabeled))
-        return found
+            teachers.append(self.summarize_stage(session, child, pattern, 0, unlabeled))
+        return teachers
 
     @property
     def asks(self) -> bool:
@@ -145,8 +145,8 @@ class Ipet(Pet):
         """How many new examples of each label a generation's training set has, beside the labeled ones."""
         if not labeled:
             return [max(1, int(FIRST * self.scale ** (generation - 2) / len(labels)))] * len(labels)
-        seen = Counter(example.gold for example in labeled)
-        return [int(seen[label] * (self.scale ** (generation - 1) - 1)) for label in labels]
+        counts = Counter(example.gold for example in labeled)
+        return [int(counts[label] * (self.scale ** (generation - 1) - 1)) for label in labels]
 
     def grow_training_set(
         self,
@@ -163,20 +163,20 @@ class Ipet(Pet):
         Drawn without replacement, in proportion to the highest probability; where there are too few each stands for
         several.
         """
-        asked = rng.choice(len(others), max(1, round(self.others * len(others))), replace=False)
-        logits = merge_logits([others[i].unlabeled for i in asked], [weights[others[i].pattern] for i in asked])
+        chosen = rng.choice(len(others), max(1, round(self.others * len(others))), replace=False)
+        logits = merge_logits([others[i].unlabeled for i in chosen], [weights[others[i].pattern] for i in chosen])
         probabilities = softmax(np.stack(logits))
-        given, new = probabilities.argmax(1), list[Example]()
+        predicted, new = probabilities.argmax(1), list[Example]()
         for index, (label, count) in enumerate(zip(labels, counts, strict=True)):
             chances = probabilities.max(1)
             if self.n_most_likely is not None and generation == 2:
                 chances = probabilities[:, index]
                 among = np.argsort(-chances, kind="stable")[: self.n_most_likely]
             else:
-                among = np.flatnonzero(given == index)
+                among = np.flatnonzero(predicted == index)
             if not len(among):
                 continue
             among = np.tile(among, -(-count // len(among)) or 1)
-            drawn = rng.choice(among, count, replace=False, p=chances[among] / chances[among].sum())
-            new += [replace(unlabeled[i], gold=label) for i in drawn]
+            picked = rng.choice(among, count, replace=False, p=chances[among] / chances[among].sum())
+            new += [replace(unlabeled[i], gold=label) for i in picked]
         return new

@@ -50,28 +50,29 @@ def search(
     examples = session.corpus.splits["train"]
     rendered = Rendered(examples, task, template, s.data.tokens, session.cache, "train")
     gold, owners = golden(task, examples)
-    written = {label: head.label_words[label][0] for label in task.labels}
+    manual = {label: head.label_words[label][0] for label in task.labels}
     words = vocabulary(template.tokens, template.mask_lead)
     names, ids = list(words), list(words.values())
-    own_ids = [template.tokens.encode(word, template.mask_lead)[0] for word in written.values()]
+    own_ids = [template.tokens.encode(word, template.mask_lead)[0] for word in manual.values()]
     logits = mask_logits(model, rendered, [*ids, *own_ids])
-    found = likely(logits[:, : len(ids)], owners, len(task.labels), k_likely)
+    likeliest = likely(logits[:, : len(ids)], owners, len(task.labels), k_likely)
     if k_neighbors is not None:
         table = model.backbone.base.get_input_embeddings().weight.detach().float().cpu().numpy()
-        found = [
-            nearest(columns, table[ids], table[seed], k_neighbors) for columns, seed in zip(found, own_ids, strict=True)
+        likeliest = [
+            nearest(columns, table[ids], table[seed], k_neighbors)
+            for columns, seed in zip(likeliest, own_ids, strict=True)
         ]
-    most = within(max(map(len, found)), len(found), budget)
-    if most < max(map(len, found)):
+    most = within(max(map(len, likeliest)), len(likeliest), budget)
+    if most < max(map(len, likeliest)):
         session.progress.say(f"label words: {most} per label, for at most {budget:,} combinations (combinations)")
-    best = combinations(logits, [columns[:most] for columns in found], gold, n_pairs, session.progress)
+    best = combinations(logits, [columns[:most] for columns in likeliest], gold, n_pairs, session.progress)
     if not best:
-        told = f"the likeliest {most} words of each label give fewer than {len(found)} different ones"
-        raise ConfigError([f"method.procedure.k_likely: {told}; raise it or combinations"])
+        problem = f"the likeliest {most} words of each label give fewer than {len(likeliest)} different ones"
+        raise ConfigError([f"method.procedure.k_likely: {problem}; raise it or combinations"])
     last = [np.array([len(ids) + i]) for i in range(len(own_ids))]
     ((_, score),) = combinations(logits, last, gold, 1, session.progress)
     return {
-        "written": {"words": written, "untrained": score},
+        "written": {"words": manual, "untrained": score},
         "combinations": [
             {"words": dict(zip(task.labels, (names[i] for i in chosen), strict=True)), "untrained": score}
             for chosen, score in best
@@ -101,29 +102,29 @@ def vocabulary(tokens: Tokens, lead: bool) -> dict[str, int]:
     vocab: dict[str, int] = tokens.tokenizer.get_vocab()
     special = tokens.special_ids
     marker = next((m for m in MARKERS if sum(token.startswith(m) for token in vocab) >= SMALLEST), None)
-    found: dict[str, int] = {}
+    by_word: dict[str, int] = {}
     for token, index in sorted(vocab.items(), key=lambda item: item[1]):
         begins = token.startswith(marker) if marker else not token.startswith("##")
         if not begins or index in special:
             continue
         word = tokens.tokenizer.decode([index]).strip()
         if any(map(str.isalpha, word)) and len(ids := tokens.encode(word, lead)) == 1:
-            found.setdefault(word, ids[0])
-    return found
+            by_word.setdefault(word, ids[0])
+    return by_word
 
 
 def mask_logits(model: Model, rendered: Rendered, ids: Sequence[int]) -> np.ndarray:
     """Language-model logits [N, W] of the tokens `ids` at the mask of each example, whose template gives it one row."""
     was_training = model.training
     model.eval()
-    wanted, found = torch.tensor(ids, device=model.device), []
+    wanted_ids, logits = torch.tensor(ids, device=model.device), []
     for start in range(0, len(rendered), BATCH):
         batch = rendered.batch(range(start, min(start + BATCH, len(rendered))), Draw(0, 0), "search")
         with model.without_gradients(), model.hidden([(0, batch)]) as ((_, hidden, moved),):
             states = hidden.at(moved.read["mask"])[:, 0]
-            found.append(hidden.words(states, wanted).float().cpu().numpy())
+            logits.append(hidden.words(states, wanted_ids).float().cpu().numpy())
     model.train(was_training)
-    return np.concatenate(found)
+    return np.concatenate(logits)
 
 
 def likely(logits: np.ndarray, owners: np.ndarray, labels: int, most: int) -> list[np.ndarray]:
@@ -162,18 +163,18 @@ def combinations(
     clash = np.zeros(chosen.shape[1:], dtype=bool)
     for one in range(len(chosen)):
         clash |= (chosen[one] == chosen[:one]).any(0)
-    kept: list[tuple[float, tuple[int, ...], float]] = []
+    best: list[tuple[float, tuple[int, ...], float]] = []
     for rank, first in enumerate(progress.follow("label words: combinations", columns[0].tolist(), len(columns[0]))):
-        said = [logits[:, first], *(logits[:, each] for each in columns[1:])]
-        scores = correlations(said, gold) if gold.dtype.kind == "f" else accuracies(said, gold)
+        label_logits = [logits[:, first], *(logits[:, each] for each in columns[1:])]
+        scores = correlations(label_logits, gold) if gold.dtype.kind == "f" else accuracies(label_logits, gold)
         order = scores - TIE * (rank + rest.sum(0))
         order[clash | (chosen == first).any(0)] = -np.inf
         for place in np.argsort(-order, axis=None, kind="stable")[:most]:
             if np.isfinite(value := float(order.flat[place])):
                 words = first, *(int(each.flat[place]) for each in chosen)
-                kept.append((value, words, float(scores.flat[place])))
-        kept = sorted(kept, key=lambda each: -each[0])[:most]
-    return [(words, score) for _, words, score in kept]
+                best.append((value, words, float(scores.flat[place])))
+        best = sorted(best, key=lambda each: -each[0])[:most]
+    return [(words, score) for _, words, score in best]
 
 
 def accuracies(said: Sequence[np.ndarray], gold: np.ndarray) -> np.ndarray:

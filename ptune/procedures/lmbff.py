@@ -56,20 +56,23 @@ class LmBff(Procedure):
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
-        here, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
+        prefix, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
         counts = ("k_likely", "n_pairs", "k_neighbors", "combinations", "beam", "length", "n_templates", "ensemble")
         for key in counts:
             if settings[key] is not None and settings[key] < 1:
-                yield f"{here}.{key}", f"{settings[key]} is too small; at least 1"
+                yield f"{prefix}.{key}", f"{settings[key]} is too small; at least 1"
         if settings["ensemble"] and not settings["templates"]:
-            yield f"{here}.ensemble", f"is only used with templates=true; set {here}.templates=true or remove ensemble"
+            yield (
+                f"{prefix}.ensemble",
+                f"is only used with templates=true; set {prefix}.templates=true or remove ensemble",
+            )
 
     @classmethod
     def work(cls, given: Train, steps: float, examples: float) -> Work:
         """See Procedure: a training for each candidate, for what is written, and for what counts."""
         settings = with_defaults(cls, given.method["procedure"])
-        written = min(settings["beam"], settings["n_templates"] or settings["beam"])
-        templates = (1 + written) * settings["templates"]
+        n_templates = min(settings["beam"], settings["n_templates"] or settings["beam"])
+        templates = (1 + n_templates) * settings["templates"]
         words = (1 + settings["n_pairs"]) * settings["words"]
         return Work(steps * (templates + words + (settings["ensemble"] or 1)))
 
@@ -92,12 +95,16 @@ class LmBff(Procedure):
         def written() -> dict[str, Any]:
             return search(session, self.rendering(session), self.writer, self.beam, self.length)
 
-        kept = self.search_once(session, "templates.json", written)
-        self.verbalizer = kept["verbalizer"]
+        stored = self.search_once(session, "templates.json", written)
+        self.verbalizer = stored["verbalizer"]
         alone = {"method": {"template": {"_target_": PATTERN, "name": FOUND}}}
-        candidates = [{"text": text} for text in kept["texts"][: self.n_templates]]
+        candidates = [{"text": text} for text in stored["texts"][: self.n_templates]]
         ranked = self.train_candidates(
-            session, "template", candidates, kept["written"], lambda each: {**self.with_pattern(each["text"]), **alone}
+            session,
+            "template",
+            candidates,
+            stored["written"],
+            lambda each: {**self.with_pattern(each["text"]), **alone},
         )
         self.tell(session, "template", ranked, lambda each: each["text"])
         session.change_settings(**self.with_pattern(ranked["found"]["text"]))
@@ -118,41 +125,41 @@ class LmBff(Procedure):
         best = best[: self.ensemble]
         session.expected = len(session.stages) + len(best)
         splits = session.settings.select_on, session.report_on
-        said: dict[str, list[Any]] = {split: [] for split in splits}
+        answers: dict[str, list[Any]] = {split: [] for split in splits}
         results = []
         for number, each in enumerate(best):
             child = session.child(f"ensemble_{number:03d}", **self.with_pattern(each["text"]))
             results.append(child.complete())
-            for split in said:
-                said[split].append(scores_of(child, f"{split}.jsonl", session.corpus.splits[split]))
+            for split in answers:
+                answers[split].append(scores_of(child, f"{split}.jsonl", session.corpus.splits[split]))
             if not self.keep_weights:
                 child.drop_weights()
         select, report = (
-            decode_logits(session.task, session.corpus.splits[split], merge_logits(said[split], [1.0] * len(best)))
+            decode_logits(session.task, session.corpus.splits[split], merge_logits(answers[split], [1.0] * len(best)))
             for split in splits
         )
         scores = [result["score"] for result in results]
-        told = {"templates": [each["text"] for each in best], "scores": scores, "mean": sum(scores) / len(scores)}
+        summary = {"templates": [each["text"] for each in best], "scores": scores, "mean": sum(scores) / len(scores)}
         figures: dict[str, Any] = session.report_predictions(
             select, report, joint_account([r["parameters"] for r in results])
         )
         chosen = f"what is found, by the highest {session.settings.metric} on {session.settings.select_on}"
-        return {**figures, "ensemble": told, "selection": chosen}
+        return {**figures, "ensemble": summary, "selection": chosen}
 
     def find_words(self, session: Session) -> dict[str, Any]:
         """The label words by which training goes best, of those by which the untrained model does."""
         from ptune.procedures.likely_words import search
 
-        kept = self.search_once(
+        stored = self.search_once(
             session, "label_words.json", lambda: search(session, self.rendering(session), *self.limits)
         )
 
         def changes(each: Mapping[str, Any]) -> dict[str, Any]:
-            found = with_words(each["words"])
-            found["method"]["template"] = self.rendering(session)
-            return found
+            changes = with_words(each["words"])
+            changes["method"]["template"] = self.rendering(session)
+            return changes
 
-        ranked = self.train_candidates(session, "words", kept["combinations"], kept["written"], changes)
+        ranked = self.train_candidates(session, "words", stored["combinations"], stored["written"], changes)
         self.tell(session, "label words", ranked, lambda each: ", ".join(f"{k}: {v}" for k, v in each["words"].items()))
         session.change_settings(**with_words(ranked["found"]["words"]))
         self.results["label_words"] = ranked
@@ -199,9 +206,9 @@ class LmBff(Procedure):
     def tell(self, session: Session, what: str, ranked: Mapping[str, Any], said: Any) -> None:
         """What was found beside what is written."""
         for which in ("found", "written"):
-            each = ranked[which]
-            scores = [f"{key} {each[key]:.2f}" for key in ("untrained", "selected") if key in each]
-            session.progress.say(f"{what} {which}: {said(each)}  ({', '.join(scores)})")
+            candidate = ranked[which]
+            scores = [f"{key} {candidate[key]:.2f}" for key in ("untrained", "selected") if key in candidate]
+            session.progress.say(f"{what} {which}: {said(candidate)}  ({', '.join(scores)})")
 
 
 def with_words(words: Mapping[str, str]) -> dict[str, Any]:

@@ -63,26 +63,26 @@ class Multitask(Procedure):
 
     def stages(self, session: Session) -> Iterator[Stage]:
         """The joint phase, then each task alone, the run's own last."""
-        others = further(self.tasks, self.data, session)
-        session.expected = 1 + len(others)
+        other_tasks = further(self.tasks, self.data, session)
+        session.expected = 1 + len(other_tasks)
         yield Stage(JOINT, partial(self.train_jointly, session))
-        for name in others:
-            yield Stage(name, partial(self.alone, session, name, others))
-        yield Stage("train", partial(self.own, session, others))
+        for name in other_tasks:
+            yield Stage(name, partial(self.alone, session, name, other_tasks))
+        yield Stage("train", partial(self.own, session, other_tasks))
 
     def train_jointly(self, session: Session) -> dict[str, Any]:
         """Train on all tasks."""
         settings = {"tasks": self.tasks, "temperature": self.temperature, "data": self.data}
         procedure = {"_target_": f"{Joint.__module__}.{Joint.__name__}", **settings}
-        found: dict[str, Any] = session.child(JOINT, **self.joint, method={"procedure": procedure}).complete()
-        return found
+        figures: dict[str, Any] = session.child(JOINT, **self.joint, method={"procedure": procedure}).complete()
+        return figures
 
     def alone(self, session: Session, name: str, others: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with another task than the run's."""
         child = session.child(name, **others[name])
         child.start = start(session, name, others)
-        found: dict[str, Any] = child.complete()
-        return found
+        figures: dict[str, Any] = child.complete()
+        return figures
 
     def own(self, session: Session, others: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with the run's own task, and put everybody's figures together."""
@@ -90,12 +90,12 @@ class Multitask(Procedure):
         figures = session.train()
         joint = joint_folder(session).read_json("result.json")
         score = figures["best"]["report"][str(session.settings.metric)]
-        ended = {session.task.name: {"score": score, "steps": figures["steps"]}, **session.stages}
+        stages = {session.task.name: {"score": score, "steps": figures["steps"]}, **session.stages}
         tasks = {
-            name: {**told, "continued": ended[name]["score"], "continued_steps": ended[name]["steps"]}
-            for name, told in joint["tasks"].items()
+            name: {**figures, "continued": stages[name]["score"], "continued_steps": stages[name]["steps"]}
+            for name, figures in joint["tasks"].items()
         }
-        total = joint["steps"] + sum(told["continued_steps"] for told in tasks.values())
+        total = joint["steps"] + sum(of_task["continued_steps"] for of_task in tasks.values())
         return {**figures, "tasks": tasks, "joint_steps": joint["steps"], "total_steps": total}
 
 
@@ -119,13 +119,13 @@ class Joint(Procedure):
         from ptune.training import train_multitask
 
         changes = further(self.tasks, self.data, session)
-        others = [session.child(name, **changed) for name, changed in changes.items()]
-        figures, *of_others = train_multitask(session, others, self.temperature)
+        children = [session.child(name, **changed) for name, changed in changes.items()]
+        figures, *of_others = train_multitask(session, children, self.temperature)
         assert figures is not None
         metric = str(session.settings.metric)
         score = {"score": figures["best"]["report"][metric], "interval": figures["best"]["interval"]}
         results = [{"metric": metric, **score, "own_steps": figures["own_steps"]}]
-        results += [other.complete(found) for other, found in zip(others, of_others, strict=True)]
+        results += [child.complete(figures) for child, figures in zip(children, of_others, strict=True)]
         tasks = {
             run.task.name: {
                 "metric": result["metric"],
@@ -133,7 +133,7 @@ class Joint(Procedure):
                 "joint": result["score"],
                 "joint_steps": result["own_steps"],
             }
-            for run, result in zip([session, *others], results, strict=True)
+            for run, result in zip([session, *children], results, strict=True)
         }
         return {**figures, "tasks": tasks}
 
@@ -176,9 +176,9 @@ def start(session: Session, task: str, others: Mapping[str, Any]) -> dict[str, A
         raise PtuneError(f"{path}, the best of the joint phase, is damaged; remove {folder.path} to train it again")
     learned, _, _ = read_checkpoint(path)
     heads = {name: f"head.{name}." for name in others}
-    found = {name: tensor for name, tensor in learned.items() if not name.startswith(tuple(heads.values()))}
+    without_heads = {name: tensor for name, tensor in learned.items() if not name.startswith(tuple(heads.values()))}
     if task not in heads:
-        return found
-    shared = {name: tensor for name, tensor in found.items() if not name.startswith("head.")}
-    own = {name: tensor for name, tensor in learned.items() if name.startswith(heads[task])}
-    return shared | {f"head.{name.removeprefix(heads[task])}": tensor for name, tensor in own.items()}
+        return without_heads
+    shared = {name: tensor for name, tensor in without_heads.items() if not name.startswith("head.")}
+    head = {name: tensor for name, tensor in learned.items() if name.startswith(heads[task])}
+    return shared | {f"head.{name.removeprefix(heads[task])}": tensor for name, tensor in head.items()}

@@ -63,33 +63,36 @@ class Pet(Procedure):
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
-        here, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
+        prefix, settings = "method.procedure", with_defaults(cls, given.method["procedure"])
         if task.readout != "sequence" and not (task.readout == "choice" and task.grouped):
             yield (
                 "method/procedure",
                 f"labels texts or candidates that compete for one label, but {task.name} asks for something else",
             )
-        elif not (known := known_to(settings, task)):
+        elif not (available := known_to(settings, task)):
             yield (
-                f"{here}.patterns",
+                f"{prefix}.patterns",
                 f"task {task.name} has no pattern named pet...; name some of its patterns in a list",
             )
         else:
-            for name in known:
+            for name in available:
                 if name not in task.patterns:
                     known_as = nearest(name, task.patterns)
-                    yield f"{here}.patterns", f"task {task.name} has no pattern '{name}'; {known_as}"
+                    yield f"{prefix}.patterns", f"task {task.name} has no pattern '{name}'; {known_as}"
                 else:
-                    found = Pattern.problems(with_defaults(Pattern, {"name": name}), shape, task)
-                    yield from ((f"{here}.patterns", f"{name}: {text}") for _, text in found)
+                    problems = Pattern.problems(with_defaults(Pattern, {"name": name}), shape, task)
+                    yield from ((f"{prefix}.patterns", f"{name}: {text}") for _, text in problems)
         for key in ("reps", "sc_reps", "pattern_steps", "steps", "unlabeled"):
             if settings[key] is not None and settings[key] < 1:
-                yield f"{here}.{key}", f"{settings[key]} is too small; at least 1"
+                yield f"{prefix}.{key}", f"{settings[key]} is too small; at least 1"
         if settings["alpha"] is not None and not 0 < settings["alpha"] < 1:
-            yield f"{here}.alpha", f"{settings['alpha']} is not between 0 and 1; null trains without the auxiliary loss"
+            yield (
+                f"{prefix}.alpha",
+                f"{settings['alpha']} is not between 0 and 1; null trains without the auxiliary loss",
+            )
         if settings["alpha"] is not None and task.masked != "label":
             yield (
-                f"{here}.alpha",
+                f"{prefix}.alpha",
                 f"the auxiliary loss needs patterns that ask for a label's word, but those of {task.name} ask for "
                 "each example's own text; leave it out",
             )
@@ -98,19 +101,21 @@ class Pet(Procedure):
             kind, first = target(str(node.get("_target_")), given.packages), next(iter(known_to(settings, task)), None)
             for key, text in kind.problems(with_defaults(kind, {**node, "name": first}), shape, task):
                 if key != "name":  # which is told above
-                    yield f"{here}.auxiliary.template{'.' if key else ''}{key}", text
+                    yield f"{prefix}.auxiliary.template{'.' if key else ''}{key}", text
         for key, parts in (("pattern", settings["pattern"]), ("auxiliary", settings["auxiliary"])):
             if missing := {"template", "head"} - set(parts or ()) if key == "pattern" or settings["alpha"] else ():
-                yield f"{here}.{key}.{min(missing)}", "must be given, with its _target_"
+                yield f"{prefix}.{key}.{min(missing)}", "must be given, with its _target_"
         if settings["temperature"] <= 0:
-            yield f"{here}.temperature", f"{settings['temperature']} is not above 0"
+            yield f"{prefix}.temperature", f"{settings['temperature']} is not above 0"
 
     @classmethod
     def work(cls, given: Train, steps: float, examples: float) -> Work:
         """See Procedure: every pattern's trainings, of which each answers the unlabeled examples; the classifier's."""
         settings = with_defaults(cls, given.method["procedure"])
-        known = settings["patterns"] or [name for name in given.task.get("patterns") or () if name.startswith(PATTERN)]
-        runs = len(known) * settings["reps"] * cls.rounds(settings)
+        patterns = settings["patterns"] or [
+            name for name in given.task.get("patterns") or () if name.startswith(PATTERN)
+        ]
+        runs = len(patterns) * settings["reps"] * cls.rounds(settings)
         of_pattern, of_classifier = (training(given, settings[key])["max_steps"] for key in ("pattern_steps", "steps"))
         distilled = settings["sc_reps"] * of_classifier * settings["distill"]
         unlabeled = min(examples, settings["unlabeled"] or examples) if settings["distill"] else 0.0
@@ -150,33 +155,34 @@ class Pet(Procedure):
     def figures(self, session: Session) -> dict[str, Any]:
         """Those of the distilled classifier, else of the ensemble, and under "pet" every score on the way to it."""
         s = session.settings
-        unlabeled, told = self.without_labels(session)
+        unlabeled, origin = self.without_labels(session)
         patterns = self.patterns or pet_patterns(session.task)
         session.expected = self.count(len(patterns))
         weights = self.weigh(session, patterns)
         teachers, scores = self.teach(session, patterns, weights, unlabeled)
         of_each = [weights[each.pattern] for each in teachers]
-        said = {**told, "weights": weights, **scores}
+        about = {**origin, "weights": weights, **scores}
         if self.distill:
             logits = merge_logits([each.unlabeled for each in teachers], of_each)
             soft, changes = with_soft_labels(unlabeled, logits, self.temperature), training(s, self.steps)
             figures = session.train(soft, **changes)
-            each = [figures["best"]["report"][str(s.metric)]]
+            at_best = [figures["best"]["report"][str(s.metric)]]
             for number in range(2, self.sc_reps + 1):
                 child = session.child(f"classifier-{number}", soft, seed=mix(s.seed, "classifier", number), **changes)
-                each.append(child.complete()["score"])
+                at_best.append(child.complete()["score"])
                 self.done(child)
-            said["classifier"] = {"mean": float(np.mean(each)), "scores": each}
+            about["classifier"] = {"mean": float(np.mean(at_best)), "scores": at_best}
         else:
-            both = [[each.selecting for each in teachers], [each.reported for each in teachers]]
+            of_teachers = [[each.selecting for each in teachers], [each.reported for each in teachers]]
             splits = (session.corpus.splits[split] for split in (s.select_on, session.report_on))
             select, report = (
-                decode_logits(session.task, e, merge_logits(of, of_each)) for e, of in zip(splits, both, strict=True)
+                decode_logits(session.task, e, merge_logits(of, of_each))
+                for e, of in zip(splits, of_teachers, strict=True)
             )
             figures = session.report_predictions(select, report, joint_account([each.parameters for each in teachers]))
             figures["selection"] = f"each model's evaluation with the highest {s.metric} on {s.select_on}"
-        self.show(session, said)
-        return {**figures, "pet": said}
+        self.show(session, about)
+        return {**figures, "pet": about}
 
     @property
     def asks(self) -> bool:
@@ -191,13 +197,13 @@ class Pet(Procedure):
         if not self.asks:
             return [], {}
         scored = (session.settings.select_on, session.report_on) if self.zero_shot else None
-        found, which = without_labels(session.task, session.settings.data, session.corpus, session.cache, scored)
-        found = [*found, *self.mirrored(session.task, found)]
-        if self.unlabeled is not None and self.unlabeled < len(found):  # of a file that may be in any order
-            chosen = shuffle(len(found), session.settings.seed, "unlabeled")[: self.unlabeled]
-            found = [found[place] for place in sorted(chosen)]
-        session.progress.say(f"{len(found):,} examples without labels: {which}")
-        return found, {"unlabeled": {"from": which, "examples": len(found)}}
+        examples, origin = without_labels(session.task, session.settings.data, session.corpus, session.cache, scored)
+        examples = [*examples, *self.mirrored(session.task, examples)]
+        if self.unlabeled is not None and self.unlabeled < len(examples):  # of a file that may be in any order
+            chosen = shuffle(len(examples), session.settings.seed, "unlabeled")[: self.unlabeled]
+            examples = [examples[place] for place in sorted(chosen)]
+        session.progress.say(f"{len(examples):,} examples without labels: {origin}")
+        return examples, {"unlabeled": {"from": origin, "examples": len(examples)}}
 
     def mirrored(self, task: Task, examples: Sequence[Example]) -> list[Example]:
         """The examples with their candidates in each other's places; none of a task where they have none."""
@@ -220,23 +226,25 @@ class Pet(Procedure):
         if self.weights == "uniform":
             return dict.fromkeys(patterns, 1.0)
         train = teaching_examples(session.task, self.doubled(session) or session.corpus.splits["train"])
-        found = {}
+        weights = {}
         for pattern in patterns if train else ():
             child = session.child(f"{pattern}-untrained", method=self.method(pattern, UNTRAINED))
             child.complete()
-            said = decode_logits(session.task, train, scores_of(child, "train.jsonl", train))
-            found[pattern] = float(np.mean(session.task.right(train, said)))
+            predictions = decode_logits(session.task, train, scores_of(child, "train.jsonl", train))
+            weights[pattern] = float(np.mean(session.task.right(train, predictions)))
             self.done(child)
-        return found if any(found.values()) else dict.fromkeys(patterns, 1.0)
+        return weights if any(weights.values()) else dict.fromkeys(patterns, 1.0)
 
     def teach(
         self, session: Session, patterns: Sequence[str], weights: Mapping[str, float], unlabeled: Sequence[Example]
     ) -> tuple[list[Scored], dict[str, Any]]:
         """The models whose mean the classifier learns from, and their scores."""
-        each = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
+        pairs = [(pattern, rep) for pattern in patterns for rep in range(1, self.reps + 1)]
         examples = self.doubled(session)
-        found = [self.train(session, f"{pattern}-{rep}", pattern, rep, unlabeled, examples) for pattern, rep in each]
-        return found, summary(session, found, weights)
+        teachers = [
+            self.train(session, f"{pattern}-{rep}", pattern, rep, unlabeled, examples) for pattern, rep in pairs
+        ]
+        return teachers, summary(session, teachers, weights)
 
     def train(
         self,
@@ -270,12 +278,12 @@ class Pet(Procedure):
     ) -> Scored:
         """What a stage says at its end; its weights are of no more use."""
         result = child.complete()
-        said = scores_of(child, UNLABELED, unlabeled)
+        scores = scores_of(child, UNLABELED, unlabeled)
         selecting = reported = table(child.folder.read_jsonl("predictions.jsonl"), session.task)
         if not self.distill and (split := session.settings.select_on) != session.report_on:
             selecting = scores_of(child, f"{split}.jsonl", session.corpus.splits[split])
         self.done(child)
-        return Scored(pattern, rep, result["score"], reported, selecting, said, result["parameters"])
+        return Scored(pattern, rep, result["score"], reported, selecting, scores, result["parameters"])
 
     def method(self, pattern: str, more: Mapping[str, Any]) -> dict[str, Any]:
         """The method of a pattern's run."""
@@ -328,8 +336,8 @@ def training(s: Any, steps: int) -> dict[str, Any]:
 def scores_of(child: Session, name: str, examples: Sequence[Example]) -> Said:
     """What a finished stage says of examples, read from its folder if it is there: its weights may not be."""
     if not child.folder.file(name).is_file():
-        said = zip(examples, child.answer(examples), strict=True)
-        rows = [{"id": e.id, "prediction": answer.value, "scores": answer.scores} for e, answer in said]
+        answers = zip(examples, child.answer(examples), strict=True)
+        rows = [{"id": e.id, "prediction": answer.value, "scores": answer.scores} for e, answer in answers]
         child.folder.write_jsonl(name, rows)
     return table(child.folder.read_jsonl(name), child.task)
 
@@ -339,14 +347,16 @@ def table(rows: Sequence[Mapping[str, Any]], task: Task) -> Said:
     number is its own score."""
     if task.readout == "scalar":
         return [np.array([row["prediction"]]) for row in rows]
-    told = [row.get("scores") or {label: float(label == row["prediction"]) for label in task.labels} for row in rows]
-    return [np.array(list(scores.values())) for scores in told]
+    row_scores = [
+        row.get("scores") or {label: float(label == row["prediction"]) for label in task.labels} for row in rows
+    ]
+    return [np.array(list(scores.values())) for scores in row_scores]
 
 
 def merge_logits(scores: Sequence[Said], weights: Sequence[float]) -> Said:
     """The weighted mean of several models' logits, for each example; zeros throughout are uniform weights."""
-    given = weights if any(weights) else None
-    return [np.average(np.stack(of_one), axis=0, weights=given) for of_one in zip(*scores, strict=True)]
+    used = weights if any(weights) else None
+    return [np.average(np.stack(of_one), axis=0, weights=used) for of_one in zip(*scores, strict=True)]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def words_of(weight: Tensor, vectors: Tensor, tokens: Tokens, lead: bool, count:
     share = (weight @ vectors.float().T).softmax(0)
     of = share.argmax(0)
     special = tokens.special_ids
-    found: list[list[str]] = []
+    by_label: list[list[str]] = []
     for label in range(len(weight)):
         mine = share[label].masked_fill(of != label, -1.0)
         words: list[str] = []
@@ -62,5 +62,5 @@ def words_of(weight: Tensor, vectors: Tensor, tokens: Tokens, lead: bool, count:
             text = tokens.tokenizer.decode([index]).strip()
             if index not in special and text and tokens.encode(text, lead) == [index]:
                 words.append(text)
-        found.append(words)
-    return found
+        by_label.append(words)
+    return by_label

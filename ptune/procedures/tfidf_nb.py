@@ -38,17 +38,17 @@ class TfidfNB(Procedure):
     @classmethod
     def problems(cls, given: Train, shape: Shape, task: Task) -> Iterator[tuple[str, str]]:
         """See Procedure."""
-        asked = {"token": "one label per word", "span": "a part of one", "scalar": "a number"}
-        asked |= {"word": "a word of its own", "text": "a text to be written"}
+        needs = {"token": "one label per word", "span": "a part of one", "scalar": "a number"}
+        needs |= {"word": "a word of its own", "text": "a text to be written"}
         if task.readout not in READOUTS:
-            wanted = asked.get(task.readout, task.readout)
-            yield "method", f"naive Bayes sorts whole texts into classes, but {task.name} asks for {wanted}"
+            need = needs.get(task.readout, task.readout)
+            yield "method", f"naive Bayes sorts whole texts into classes, but {task.name} asks for {need}"
         for key in ("ngrams", "min_count"):
             if given.method["procedure"].get(key, 1) < 1:
                 yield f"method.procedure.{key}", f"{given.method['procedure'][key]} is too small; at least 1"
-        tried = given.method["procedure"].get("smoothing", SMOOTHING)
-        if not tried or min(tried) <= 0:
-            yield "method.procedure.smoothing", f"{list(tried)} is not a list of numbers above 0"
+        smoothing = given.method["procedure"].get("smoothing", SMOOTHING)
+        if not smoothing or min(smoothing) <= 0:
+            yield "method.procedure.smoothing", f"{list(smoothing)} is not a list of numbers above 0"
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class TfidfNB(Procedure):
         }
         scores = {a: session.evaluations.by(model, s.select_on).scores[str(s.metric)] for a, model in models.items()}
         best = max(scores, key=lambda alpha: scores[alpha])
-        told = {
+        result = {
             "smoothing": {"chosen": best, "scores": {str(alpha): score for alpha, score in scores.items()}},
             "found": {"smoothing": f"{best:g}"},
             "selection": f"the smoothing with the highest {s.metric} on {s.select_on}",
             "seconds": {"training": time.perf_counter() - started},
         }
         figures: dict[str, Any] = session.report_predictor(models[best], learned=models[best].size)
-        return {**figures, **told}
+        return {**figures, **result}
 
     def make_estimator(self, alpha: float) -> Any:
         """scikit-learn's estimator with this smoothing."""
@@ -111,9 +111,9 @@ class Bayes:
         task = self.task
         counts = [sum(1 for _ in task.candidates(example)) for example in examples]
         texts, _ = texts_and_classes(task, examples)
-        found = self.fitted.predict_log_proba(self.vectorizer.transform(texts))
+        log_probabilities = self.fitted.predict_log_proba(self.vectorizer.transform(texts))
         scores = np.full((len(texts), max(2, len(task.labels))), UNSEEN)
-        scores[:, self.fitted.classes_] = np.maximum(found, UNSEEN)
+        scores[:, self.fitted.classes_] = np.maximum(log_probabilities, UNSEEN)
         if task.readout == "choice" and task.grouped:
             scores = scores[:, 1:2] - scores[:, 0:1]
         rows = iter(scores)

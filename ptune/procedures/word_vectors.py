@@ -20,7 +20,7 @@ def vectors(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, np
     many numbers as the first, or something else in their place.
     """
     width = 0
-    seen: set[str] = set()
+    words: set[str] = set()
     for number, (where, text) in enumerate(lines(path)):
         fields = text.rstrip().split(" ")
         if number == 0 and len(fields) == 2 and all(field.isdecimal() and len(field) < DIGITS for field in fields):
@@ -30,9 +30,9 @@ def vectors(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, np
         if width < 1 or len(fields) <= width:
             raise DataError(f"{where}: {len(fields) - 1} numbers after the word; {max(width, 1)} are needed")
         word = " ".join(fields[:-width])
-        if word in seen or not wanted(word):
+        if word in words or not wanted(word):
             continue
-        seen.add(word)
+        words.add(word)
         try:
             with np.errstate(over="ignore"):
                 vector = np.array(fields[-width:], dtype=np.float32)

@@ -33,7 +33,7 @@ def search(session: Session, rendering: dict[str, Any], folder: str, beam: int, 
     rendering: the leaf of that one. Raises ConfigError for a task that has no one or two texts, or a folder with no T5.
     """
     task, s = session.task, session.settings
-    found = layouts(task.fields)
+    kinds = layouts(task.fields)
     shape = leaf(s.backbone, s.packages).shape
     fit = usable(task.patterns, task.fields, shape.causal, shape.decoder_layers > 0)
     name = rendering["name"] or default_pattern(fit, 0, s.method.get("patterns"))
@@ -42,7 +42,7 @@ def search(session: Session, rendering: dict[str, Any], folder: str, beam: int, 
     _, owners = golden(task, session.corpus.splits["train"])
     labeled = [(e, words[owner]) for e, owner in zip(session.corpus.splits["train"], owners.tolist(), strict=True)]
     writer = Writer(folder, build.device(s.device))
-    texts = [*patterns(writer, found, labeled, beam, length, session.progress, shape.causal)]
+    texts = [*patterns(writer, kinds, labeled, beam, length, session.progress, shape.causal)]
     if not texts:
         raise PtuneError(f"{folder} wrote no template of at most {length} tokens; raise method.procedure.length")
     return {"written": {"text": task.patterns[name]["text"]}, "verbalizer": verbalizer, "texts": texts}
@@ -161,24 +161,24 @@ class Writer:
 
     def _ids(self, text: str) -> list[int]:
         """Those of a text; a lone sign is itself, without the space that some vocabularies put before a text."""
-        known = self.tokenizer.convert_tokens_to_ids(text) if len(text) == 1 else None
-        if known not in (None, self.tokenizer.unk_token_id):
-            return [known]
+        token = self.tokenizer.convert_tokens_to_ids(text) if len(text) == 1 else None
+        if token not in (None, self.tokenizer.unk_token_id):
+            return [token]
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _next(self, begun: Sequence[list[int]], states: Tensor, mask: Tensor) -> Tensor:
         """The mean over the examples of the logits [b, V] of what comes next."""
         start = self.model.config.decoder_start_token_id
         ids = torch.tensor([[start, *each] for each in begun], device=states.device)
-        count, found = len(states), []
+        count, beams = len(states), []
         for few in ids.split(max(1, ROWS // count)):
             logits = self.model(
                 encoder_outputs=(states.repeat(len(few), 1, 1),),
                 attention_mask=mask.repeat(len(few), 1),
                 decoder_input_ids=few.repeat_interleave(count, 0),
             ).logits[:, -1]
-            found.append(logits.float().view(len(few), count, -1).mean(1))
-        return torch.cat(found)
+            beams.append(logits.float().view(len(few), count, -1).mean(1))
+        return torch.cat(beams)
 
     def _said(self, ids: Sequence[int]) -> tuple[str, str]:
         """Both fillings as text, with a space before them where their first token has one."""
@@ -206,17 +206,17 @@ def patterns(
     Each layout is searched with the whole beam, and as many of its best are kept as there is room for, of `beam` in
     all. causal: of a model that reads nothing after the mask, for which no pattern begins with it.
     """
-    each = []
+    templates = []
     for layout in found:
         gaps = [Gap(before, word, after) for example, word in examples for before, after in [layout.gap(example)]]
         filled = writer.fill(gaps, beam, length, progress)[: max(1, beam // len(found))]
-        each.append(
-            [(score, layout.text.format(*(escape_braces(text) for text in both)).strip()) for *both, score in filled]
+        templates.append(
+            [(score, layout.text.format(*(escape_braces(text) for text in texts)).strip()) for *texts, score in filled]
         )
-    known: set[str] = set()
-    for _, text in sorted((pair for pairs in each for pair in pairs), key=lambda pair: -pair[0]):
-        if text not in known and not (causal and text.startswith("{mask}")):
-            known.add(text)
+    texts_seen: set[str] = set()
+    for _, text in sorted((pair for pairs in templates for pair in pairs), key=lambda pair: -pair[0]):
+        if text not in texts_seen and not (causal and text.startswith("{mask}")):
+            texts_seen.add(text)
             yield text
 
 

@@ -27,10 +27,10 @@ class ZeroShot(Procedure):
         """See Procedure."""
         head = target(given.method["head"]["_target_"], given.packages)
         if task.readout in WANTED and task.masked == "label" and getattr(head, "reads", None) != "text":
-            name, wanted = given.method["name"], WANTED[task.readout]
+            name, needed = given.method["name"], WANTED[task.readout]
             yield (
                 "method",
-                f"{name} answers for whole texts only, and {task.name} asks for {wanted}; use a method that trains, as "
+                f"{name} answers for whole texts only, and {task.name} asks for {needed}; use a method that trains, as "
                 "method=ptv2",
             )
 

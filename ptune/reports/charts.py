@@ -62,10 +62,10 @@ class Seen:
     def evaluations(self) -> list[dict[str, Any]]:
         """The evaluations of its training, in their order."""
         folder = RunFolder(self.run.folder)
-        found = [event for _, event in folder.metrics() if event.get("event") == "eval"]
-        for event in found:
+        events = [event for _, event in folder.metrics() if event.get("event") == "eval"]
+        for event in events:
             forms.check(forms.Event, event, folder.file("metrics.jsonl"))
-        return found
+        return events
 
     @cached_property
     def latency(self) -> float | None:
@@ -120,27 +120,29 @@ def named_groups(groups: Sequence[Group]) -> list[Shown]:
     places = boards(groups)
     methods = [group.of["method"] for group in groups]
     styles = {name: number for number, name in enumerate(dict.fromkeys(methods))}
-    found: dict[int, Shown] = {}
+    labeled: dict[int, Shown] = {}
     for (place, name), members in group_by(range(len(groups)), lambda i: (places[i], methods[i])).items():
         keys, along = differing([run for i in members for run in groups[i].runs])
         alike = [groups[i].settings for i in members for _ in groups[i].runs]
         usual = {key: most_common(json.dumps(settings.get(key)) for settings in alike) for key in keys}
         unsaid = [f"{short(key)}={setting_value(json.loads(value))}" for key, value in usual.items() if key != LENGTH]
-        taken: set[str] = set()
+        labels: set[str] = set()
         for i in members:
-            own = groups[i].settings
-            told = [key for key in keys if key != LENGTH and json.dumps(own.get(key)) != usual[key]]
-            family = " ".join([name, *(setting_name(key, own) for key in told)])
+            settings = groups[i].settings
+            telling = [key for key in keys if key != LENGTH and json.dumps(settings.get(key)) != usual[key]]
+            family = " ".join([name, *(setting_name(key, settings) for key in telling)])
             label = (
-                " ".join([family, *(setting_name(key, own) for key in (*along, LENGTH))]) if LENGTH in keys else family
+                " ".join([family, *(setting_name(key, settings) for key in (*along, LENGTH))])
+                if LENGTH in keys
+                else family
             )
-            while label in taken:  # they differ in what is not told
+            while label in labels:  # they differ in what is not told
                 label += "'"
-            taken.add(label)
+            labels.add(label)
             runs = [*map(Seen, groups[i].runs)]
             beside = [*map(short, along)]
-            found[i] = Shown(groups[i], runs, place, name, label, " ".join(unsaid), family, beside, styles[name])
-    return [found[i] for i in range(len(groups))]
+            labeled[i] = Shown(groups[i], runs, place, name, label, " ".join(unsaid), family, beside, styles[name])
+    return [labeled[i] for i in range(len(groups))]
 
 
 def most_common(values: Iterable[str]) -> str:
@@ -152,23 +154,23 @@ def boards(groups: Sequence[Group]) -> list[str]:
     """Of each group what its scores are of, with the settings that tell it from other boards of that name."""
     names = [(f"{group.of['task']}, {group.of['backbone']}", group.of["metric"]) for group in groups]
     places = [compare.place(group) for group in groups]
-    found: dict[int, str] = {}
+    titles: dict[int, str] = {}
     for (where, score), members in group_by(range(len(groups)), lambda i: names[i]).items():
         keys = differing_settings([places[i] for i in members])
         for i in members:
-            told = [f"{key.removeprefix('result.')}={setting_value(places[i].get(key))}" for key in keys]
-            found[i] = f"{', '.join([where, *told])}: {score}"
-    return [found[i] for i in range(len(groups))]
+            differences = [f"{key.removeprefix('result.')}={setting_value(places[i].get(key))}" for key in keys]
+            titles[i] = f"{', '.join([where, *differences])}: {score}"
+    return [titles[i] for i in range(len(groups))]
 
 
 def differing_settings(places: Sequence[Mapping[str, Any]]) -> list[str]:
     """The settings that not all places share, of those that differ in the same way one; checksums come last."""
-    found: dict[tuple[int, ...], str] = {}
+    by_pattern: dict[tuple[int, ...], str] = {}
     for key in sorted({key for each in places for key in each}, key=lambda key: (key == "files", key)):
         values = [json.dumps(each.get(key), sort_keys=True) for each in places]
         if len({*values}) > 1:
-            found.setdefault(pattern(values), key)
-    return [*found.values()]
+            by_pattern.setdefault(pattern(values), key)
+    return [*by_pattern.values()]
 
 
 def pattern(values: Sequence[str]) -> tuple[int, ...]:
@@ -184,15 +186,15 @@ def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     """
     overridden = {word.partition("=")[0].lstrip("+") for run in runs for word in run.environment.get("overrides", ())}
     keys = dict.fromkeys([*NAMES, *(key for run in runs for key in run.settings)])
-    found: dict[tuple[int, ...], str] = {}
+    by_pattern: dict[tuple[int, ...], str] = {}
     along = []
     for key in keys:
         if not (key in NAMES or key in overridden) and below(key, SILENT):
             continue
         values = [json.dumps(run.settings.get(key), sort_keys=True, default=str) for run in runs]
-        if len({*values}) > 1 and found.setdefault(pattern(values), key) == LENGTH:
+        if len({*values}) > 1 and by_pattern.setdefault(pattern(values), key) == LENGTH:
             along.append(key)
-    return [*found.values()], [key for key in along if key != LENGTH and not below(key, FOLLOWS["prompt_length"])]
+    return [*by_pattern.values()], [key for key in along if key != LENGTH and not below(key, FOLLOWS["prompt_length"])]
 
 
 def setting_name(key: str, settings: Mapping[str, Any]) -> str:
@@ -216,23 +218,23 @@ def setting_value(value: Any) -> str:
 
 def group_by(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:
     """Items by what they have in common, in their order."""
-    found: dict[Any, list[T]] = defaultdict(list)
+    groups: dict[Any, list[T]] = defaultdict(list)
     for item in items:
-        found[key(item)].append(item)
-    return dict(found)
+        groups[key(item)].append(item)
+    return dict(groups)
 
 
 def charts(groups: Sequence[Shown]) -> dict[str, list[Drawing]]:
     """Everything that can be drawn of some groups, by the heading that it stands under; each has a name of its own."""
     sections: dict[str, list[Drawing]] = defaultdict(list)
-    taken: set[str] = set()
+    names: set[str] = set()
     of_board = group_by(groups, lambda each: each.board)
     for heading, kinds in DRAWN.items():
         for board, members in of_board.items():
             for drawing in (drawing for drawn in kinds for drawing in drawn(board, members)):
-                while drawing.name in taken:
+                while drawing.name in names:
                     drawing = replace(drawing, name=f"{drawing.name}_")
-                taken.add(drawing.name)
+                names.add(drawing.name)
                 sections[heading].append(drawing)
     return dict(sections)
 
@@ -290,8 +292,8 @@ def curves(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     task = place.partition(": ")[0]
     if len(by_method) > 1:
         best = ranking(map(preferred, by_method.values()))
-        told = " Of each method the setting that the selecting score prefers."
-        yield from curve(file_name("curves", place), task, best, [s.label for s in best], told)
+        caption = " Of each method the setting that the selecting score prefers."
+        yield from curve(file_name("curves", place), task, best, [s.label for s in best], caption)
     for name, alike in by_method.items():
         if len(alike) > 1 or len(by_method) == 1:
             best = ranking(alike)
@@ -301,14 +303,14 @@ def curves(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
 
 def curve(name: str, title: str, best: Sequence[Shown], labels: Sequence[str], told: str = "") -> Iterator[Drawing]:
     """The selecting score of some settings over the epochs."""
-    drawn = [(s, label) for s, label in zip(best, labels, strict=True) if len(course(s)) > 1]
-    if drawn:
-        most = drawn[:CURVES]
+    lines = [(s, label) for s, label in zip(best, labels, strict=True) if len(course(s)) > 1]
+    if lines:
+        most = lines[:CURVES]
         numbers = styles([s for s, _ in most])
         series = [Series(label, course(s), style) for (s, label), style in zip(most, numbers, strict=True)]
-        first = drawn[0][0].runs[0].evaluations[0]
+        first = lines[0][0].runs[0].evaluations[0]
         note = "Mean over seeds at each evaluation that all have; the band is from the lowest to the highest seed."
-        note += told + left_out(len(drawn), CURVES)
+        note += told + left_out(len(lines), CURVES)
         yield Chart(name, title, "epoch", f"{first['split']} {first['metric']}", series, note)
 
 
@@ -334,8 +336,8 @@ def course(shown: Shown) -> list[Point]:
         values = [found[epoch] for found in each]
         low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
         band = "" if low is None else f" ({low:.2f} to {high:.2f}, n = {len(values)})"
-        told = f"{shown.label}\nepoch {epoch:g}: {fmean(values):.2f}{band}"
-        points.append(Point(epoch, fmean(values), low, high, told))
+        tooltip = f"{shown.label}\nepoch {epoch:g}: {fmean(values):.2f}{band}"
+        points.append(Point(epoch, fmean(values), low, high, tooltip))
     return points
 
 
@@ -351,8 +353,8 @@ MEANS = "Mean over seeds with its 95% interval, over seeds and examples; of one 
 def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Scores against the prompt length."""
     families = group_by((s for s in ranking(members) if s.length), lambda s: s.family)
-    told = {name: kin for name, kin in families.items() if len({s.length for s in kin}) > 1}
-    most = [*told.items()][:CURVES]
+    several = {name: kin for name, kin in families.items() if len({s.length for s in kin}) > 1}
+    most = [*several.items()][:CURVES]
     series = [
         Series(name, [point(s, float(s.length or 0), f"P = {s.length}") for s in by_length(kin)], style)
         for (name, kin), style in zip(most, styles([kin[0] for _, kin in most]), strict=True)
@@ -362,7 +364,7 @@ def lengths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
         places = sorted({point.x for each in series for point in each.points})
         ticks = places if len(places) <= RANKED else ()
         log = places[-1] >= 8 * places[0]
-        note = MEANS + left_out(len(told), CURVES) + also([s for kin in told.values() for s in kin])
+        note = MEANS + left_out(len(several), CURVES) + also([s for kin in several.values() for s in kin])
         yield Chart(file_name("length", place), title, "prompt length", score, series, note, "bars", log, ticks)
 
 
@@ -379,18 +381,18 @@ def by_length(kin: Iterable[Shown]) -> list[Shown]:
 
 def depths(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     """Scores against the number of layers that hold a prompt, counted from the lowest or from the highest."""
-    held = [s for s in members if LAYERS in s.runs[0].settings]
-    kin = group_by(held, lambda s: re.sub(rf" {short(LAYERS)}=\S+", "", s.label))
+    layered = [s for s in members if LAYERS in s.runs[0].settings]
+    kin = group_by(layered, lambda s: re.sub(rf" {short(LAYERS)}=\S+", "", s.label))
     series: list[Series] = []
     for name, alike in kin.items():
         if len({setting_value(s.runs[0].settings[LAYERS]) for s in alike}) < 2:
             continue
         for end, way in (("lowest", 0), ("highest", -1)):
-            found = [(s, layers) for s in alike if (layers := prompted(s, way))]
-            if len({len(layers) for _, layers in found}) > 1:
+            with_layers = [(s, layers) for s in alike if (layers := prompted(s, way))]
+            if len({len(layers) for _, layers in with_layers}) > 1:
                 points = [
                     point(s, float(len(layers)), f"layers {setting_value(s.runs[0].settings[LAYERS])}")
-                    for s, layers in sorted(found, key=lambda both: len(both[1]))
+                    for s, layers in sorted(with_layers, key=lambda both: len(both[1]))
                 ]
                 series.append(Series(f"{name}, from the {end}", points, len(series)))
     if series:
@@ -484,8 +486,8 @@ def latencies(place: str, members: Sequence[Shown]) -> Iterator[Drawing]:
     for (name, each), style in zip(most, styles([each[0][0] for _, each in most]), strict=True):
         points = []
         for s, values in sorted(each, key=lambda both: both[0].length or 0):
-            told = f"{s.label}\n{fmean(values):.2f} ms an example ({min(values):.2f} to {max(values):.2f})"
-            points.append(Point(float(s.length or 0), fmean(values), min(values), max(values), told))
+            tooltip = f"{s.label}\n{fmean(values):.2f} ms an example ({min(values):.2f} to {max(values):.2f})"
+            points.append(Point(float(s.length or 0), fmean(values), min(values), max(values), tooltip))
         series.append(Series(name, points, style))
     if len({point.x for each in series for point in each.points}) > 1:
         note = (

@@ -117,10 +117,10 @@ def _share_weights(one: Group, other: Group) -> bool:
 
 
 def _baseline(groups: Sequence[Group], method: str | None) -> Group | None:
-    named = [group for group in groups if group.runs[0].result["method"] == (method or USUAL)]
-    if not named:
+    candidates = [group for group in groups if group.runs[0].result["method"] == (method or USUAL)]
+    if not candidates:
         return groups[0] if method is None else None
-    return max(named, key=lambda group: group.selected.mean)
+    return max(candidates, key=lambda group: group.selected.mean)
 
 
 def _resampled(group: Group, baseline: Group) -> np.ndarray | None:

@@ -180,13 +180,13 @@ def save(charts: Sequence[Drawing], folder: Path) -> list[Path]:
     """Write each chart as FOLDER/NAME.svg and .pdf, in a paper's style; returns their paths."""
     need_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    paths = []
     for chart in charts:
         figure = draw(chart, PAPER, PAPER_INCHES)
         for kind in ("svg", "pdf"):
-            written.append(folder / f"{chart.name}.{kind}")
-            write_atomically(written[-1], render(figure, kind, PAPER))
-    return written
+            paths.append(folder / f"{chart.name}.{kind}")
+            write_atomically(paths[-1], render(figure, kind, PAPER))
+    return paths
 
 
 def inline(chart: Drawing, name: str) -> str:
@@ -319,8 +319,8 @@ def legend(figure: Figure, axes: Axes, chart: Chart) -> None:
     handles = [line for line in axes.get_lines() if str(line.get_gid()).startswith("series-")]
     # named afterwards, as matplotlib leaves out a name that begins with an underscore
     names = [str(i) for i in range(len(handles))]
-    found = figure.legend(handles, names, loc="outside lower center", ncols=columns(chart), handlelength=1.8)
-    for text, series in zip(found.get_texts(), chart.series, strict=True):
+    box = figure.legend(handles, names, loc="outside lower center", ncols=columns(chart), handlelength=1.8)
+    for text, series in zip(box.get_texts(), chart.series, strict=True):
         text.set_text(drawable_name(series.label))
 
 
@@ -360,15 +360,15 @@ def page_svg(svg: ElementTree.Element, chart: Drawing, name: str) -> str:
     for place, group in draw_legend(chart).items():
         tell(svg, f"series-{place}", group)
     values = [value for element in svg.iter() for value in element.attrib.values()]
-    referred = dict.fromkeys(found for value in values for found in re.findall(r"#([\w-]+)", value))
-    ids = {found: f"{name}-{i}" for i, found in enumerate(referred)}
+    referred = dict.fromkeys(reference for value in values for reference in re.findall(r"#([\w-]+)", value))
+    ids = {reference: f"{name}-{i}" for i, reference in enumerate(referred)}
     for element in svg.iter():
         element.text, element.tail = ((text or "").strip() for text in (element.text, element.tail))
         element.tag = NAMESPACE.sub("", element.tag)
-        given = {NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
-        kept = {key: page_attribute(key, value, ids) for key, value in given.items()}
+        attributes = {NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
+        page_attributes = {key: page_attribute(key, value, ids) for key, value in attributes.items()}
         element.attrib.clear()
-        element.attrib.update({key: value for key, value in kept.items() if value is not None})
+        element.attrib.update({key: value for key, value in page_attributes.items() if value is not None})
     flatten(svg)
     box = svg.get("viewBox", "")
     width = float(box.split()[2])
@@ -390,8 +390,8 @@ def draw_legend(chart: Drawing) -> dict[int, list[str]]:
     """What the marks of each series stand for, or its line as a whole."""
     if isinstance(chart, Chart):
         return {i: [point.told for point in series.points] for i, series in enumerate(chart.series)}
-    each: Sequence[Row | Line] = chart.rows if isinstance(chart, Forest) else chart.lines
-    return {i: [item.told] for i, item in enumerate(each)}
+    entries: Sequence[Row | Line] = chart.rows if isinstance(chart, Forest) else chart.lines
+    return {i: [item.told] for i, item in enumerate(entries)}
 
 
 def tell(svg: ElementTree.Element, gid: str, texts: Sequence[str]) -> None:
@@ -426,8 +426,8 @@ def page_style(declaration: str) -> str:
     """One declaration of a style: colors by variables, a font's size without its face, which is the page's."""
     name, _, value = (part.strip() for part in declaration.partition(":"))
     if name in ("font", "font-size"):
-        found = FONT_SIZE.search(value)
-        return f"font-size: {found[1]}px" if found else ""
+        match = FONT_SIZE.search(value)
+        return f"font-size: {match[1]}px" if match else ""
     if name == "font-family":
         return ""
     if name in ("fill", "stroke") and value.lower() in VARIABLES:

@@ -30,8 +30,8 @@ ESCAPED = {
 def factor_out_shared(sheet: Sheet) -> tuple[Sheet, list[str]]:
     """A table without the settings that all of its rows share, and what they are."""
     values = {column: [row[i] for row in sheet.rows] for i, column in enumerate(sheet.columns)}
-    same = [c for c in SETTINGS if c in values and len(sheet.rows) > 1 and len({*values[c]}) == 1]
-    return sheet.without(same), [f"{column} {values[column][0]}" for column in same if values[column][0]]
+    shared = [c for c in SETTINGS if c in values and len(sheet.rows) > 1 and len({*values[c]}) == 1]
+    return sheet.without(shared), [f"{column} {values[column][0]}" for column in shared if values[column][0]]
 
 
 def blocks(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
@@ -66,7 +66,7 @@ def latex(sheet: Sheet) -> str:
     """A table environment for the package booktabs: mean and deviation in one column, the notes as its caption. Columns
     for which a page has no room follow below the others.
     """
-    sheet, told = factor_out_shared(sheet.without([*sheet.empty, *LEFT_OUT]))
+    sheet, shared = factor_out_shared(sheet.without([*sheet.empty, *LEFT_OUT]))
     place = {column: i for i, column in enumerate(sheet.columns)}
 
     def cell(row: Sequence[str], column: str) -> str:
@@ -75,8 +75,8 @@ def latex(sheet: Sheet) -> str:
             return f"{text} ± {row[deviation]}"
         return text
 
-    said = [*([f"all with {', '.join(told)}"] if told else []), *sheet.notes]
-    caption = ". ".join(escape_latex(note[:1].upper() + note[1:]) for note in said)
+    notes = [*([f"all with {', '.join(shared)}"] if shared else []), *sheet.notes]
+    caption = ". ".join(escape_latex(note[:1].upper() + note[1:]) for note in notes)
     cells = {column: [cell(row, column) for row in sheet.rows] for column in place if column not in JOINED.values()}
     widths = {column: 3 + max(map(len, (column, *texts))) for column, texts in cells.items()}
     tabulars = [tabular({column: cells[column] for column in block}) for block in blocks(widths, PAGE)]
@@ -112,14 +112,14 @@ def comma_separated(sheet: Sheet) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     columns = [[plain(row[i]) for row in sheet.rows] for i in range(len(sheet.columns))]
-    written = []
+    header = []
     for name, cells in zip(sheet.columns, columns, strict=True):
         if name.startswith("95%"):
             bounds = [cell.strip("[]").split(", ") if cell else ["", ""] for cell in cells]
-            written += [[f"{name} {side}", *(pair[i] for pair in bounds)] for i, side in enumerate(("low", "high"))]
+            header += [[f"{name} {side}", *(pair[i] for pair in bounds)] for i, side in enumerate(("low", "high"))]
         else:
-            written.append([name, *cells])
-    writer.writerows(zip(*written, strict=True))
+            header.append([name, *cells])
+    writer.writerows(zip(*header, strict=True))
     return out.getvalue()
 
 

@@ -84,13 +84,13 @@ def render(groups: Sequence[Group], sheets: Sequence[Sheet], folder: Path, page:
     )
     report = Report(groups, folder, page)
     number = itertools.count(1)
-    drawn = {
+    images = {
         heading: [(Markup(figures.inline(drawing, f"figure-{next(number)}")), drawing) for drawing in drawings]
         for heading, drawings in charts.charts(report.groups).items()
     }
     return jinja.get_template("page.html").render(
         report=report,
-        drawn=drawn,
+        drawn=images,
         compared=[(f"{sheet.title[:1].upper()}{sheet.title[1:]}", as_table(sheet)) for sheet in sheets],
         style=Markup(style),
         script=Markup(script),
@@ -143,7 +143,7 @@ class Report:
         runs = [seen.run for seen in self.runs]
         codes = {run.environment.get("code") for run in runs} - {None}
         single = sum(shown.group.n == 1 for shown in self.groups)
-        said = [
+        remarks = [
             (
                 any(run.result["synthetic"] for run in runs),
                 "Synthetic corpora: these figures say nothing about language.",
@@ -160,9 +160,11 @@ class Report:
                 f"{count_text(self.repeated, 'run')} of a seed that was run again; the last one counts.",
             ),
         ]
-        said += [(True, f"{note[:1].upper()}{note[1:]}.") for note in note_on_pruned(pruned_folders(self.folder, runs))]
+        remarks += [
+            (True, f"{note[:1].upper()}{note[1:]}.") for note in note_on_pruned(pruned_folders(self.folder, runs))
+        ]
         caveats = dict.fromkeys(run.result["caveat"] for run in runs if run.result.get("caveat"))
-        return [text for holds, text in said if holds] + [*caveats]
+        return [text for holds, text in remarks if holds] + [*caveats]
 
     # Tables
 
@@ -249,8 +251,8 @@ class Report:
             shown = self.settings.get(run.folder)
             name = str(run.folder.relative_to(self.folder))
             spent = training_seconds(run.result)
-            found = run.result.get("interval")
-            where = f"#{self.environment_of[number]}", f"#{self.data_of[number]}"
+            bounds = run.result.get("interval")
+            links = f"#{self.environment_of[number]}", f"#{self.data_of[number]}"
             rows.append(
                 (
                     self.ids[run.folder],
@@ -260,13 +262,13 @@ class Report:
                         Cell(run.result["task"], run.result["task"]),
                         Cell(str(run.seed), run.seed),
                         Cell(f"{run.score:.2f}", run.score),
-                        Cell(f"[{found[0]:.1f}, {found[1]:.1f}]" if found else "", found[0] if found else None),
+                        Cell(f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else "", bounds[0] if bounds else None),
                         Cell(f"{run.selected:.2f}", run.selected),
                         Cell(f"{run.last:.2f}", run.last),
                         Cell("" if spent is None else f"{spent:.1f}", spent),
                         Cell("", None, links=[("command", f"#command-{number + 1}")]),
-                        Cell("", self.environment_of[number], links=[(where[0][1:], where[0])]),
-                        Cell("", self.data_of[number], links=[(where[1][1:], where[1])]),
+                        Cell("", self.environment_of[number], links=[(links[0][1:], links[0])]),
+                        Cell("", self.data_of[number], links=[(links[1][1:], links[1])]),
                     ],
                 )
             )
@@ -275,12 +277,12 @@ class Report:
 
     def commands(self) -> list[tuple[str, str, str]]:
         """The id, name and command line of every run."""
-        found = []
+        blocks = []
         for number, seen in enumerate(self.runs, 1):
             words = seen.run.environment.get("overrides")
-            told = "not recorded" if words is None else " ".join(["ptune train", *map(shlex.quote, words)])
-            found.append((f"command-{number}", str(seen.run.folder.relative_to(self.folder)), told))
-        return found
+            command = "not recorded" if words is None else " ".join(["ptune train", *map(shlex.quote, words)])
+            blocks.append((f"command-{number}", str(seen.run.folder.relative_to(self.folder)), command))
+        return blocks
 
     def link(self, run: Run) -> str:
         """A run's folder as seen from the page."""
@@ -291,15 +293,15 @@ class Report:
     def parts(self, board: str) -> dict[str, Table]:
         """The score by label, length and what else a board's task tells apart, of the best setting of each method."""
         best = self.best_settings(board)
-        each = [[label_scores(breakdown(seen.run)) for seen in shown.runs] for shown in best]
+        scores = [[label_scores(breakdown(seen.run)) for seen in shown.runs] for shown in best]
         tables = {}
-        for name in dict.fromkeys(name for one in each for parts in one for name in parts):
-            found = [[parts.get(name, {}) for parts in one] for one in each]
+        for name in dict.fromkeys(name for one in scores for parts in one for name in parts):
+            of_label = [[parts.get(name, {}) for parts in one] for one in scores]
             sizes: dict[str, int] = {}
-            for values in (values for one in found for values in one):
+            for values in (values for one in of_label for values in one):
                 sizes = {**{value: n for value, (_, n) in values.items()}, **sizes}
             rows = [
-                ("", [Cell(value), Cell(f"{n:,}", n), *(part(one, value) for one in found)])
+                ("", [Cell(value), Cell(f"{n:,}", n), *(part(one, value) for one in of_label)])
                 for value, n in sizes.items()
             ]
             of = "gold" if name == "label" else "examples"
@@ -387,8 +389,8 @@ def sentences(told: Sequence[str]) -> str:
 
 def as_number(text: str) -> float | str | None:
     """What a cell is sorted by: the number, or the first of several; None for one that says nothing."""
-    found = NUMBER.match(text)
-    return float(found[1].replace(",", "")) if found else text or None
+    match = NUMBER.match(text)
+    return float(match[1].replace(",", "")) if match else text or None
 
 
 def count_text(items: Sized, what: str) -> str:
@@ -421,16 +423,16 @@ def number_distinct(letter: str, items: Sequence[list[tuple[str, str]]]) -> tupl
     distinct: dict[str, Item] = {}
     numbers = []
     for lines in items:
-        found = distinct.setdefault(json.dumps(lines), Item(f"{letter}{len(distinct) + 1}", lines))
-        numbers.append(found.id)
+        item = distinct.setdefault(json.dumps(lines), Item(f"{letter}{len(distinct) + 1}", lines))
+        numbers.append(item.id)
     return [*distinct.values()], numbers
 
 
 def environment(run: Run) -> list[tuple[str, str]]:
     """What a run's figures depend on beside its configuration and data."""
-    told = {name: value for name, value in run.environment.items() if name not in OF_A_RUN}
-    packages = " ".join(f"{name}=={version}" for name, version in told.pop("packages", {}).items())
-    return [(name, charts.setting_value(value)) for name, value in told.items()] + [("packages", packages)] * bool(
+    facts = {name: value for name, value in run.environment.items() if name not in OF_A_RUN}
+    packages = " ".join(f"{name}=={version}" for name, version in facts.pop("packages", {}).items())
+    return [(name, charts.setting_value(value)) for name, value in facts.items()] + [("packages", packages)] * bool(
         packages
     )
 
@@ -443,8 +445,8 @@ def data(run: Run) -> list[tuple[str, str]]:
     origin = run.result.get("data", {})
     files = origin.get("files")
     lines = [(name, charts.setting_value(value)) for name, value in flat(without_paths({**origin, "files": {}}))]
-    for split, each in files.items() if isinstance(files, dict) else ():
-        for file in each if isinstance(each, list) else [each]:
+    for split, entry in files.items() if isinstance(files, dict) else ():
+        for file in entry if isinstance(entry, list) else [entry]:
             if isinstance(file, dict):
                 name = Path(str(file.get("path", ""))).name
                 facts = without_paths(file).items()
@@ -463,9 +465,9 @@ def breakdown(run: Run) -> Mapping[str, Any]:
         return {}
     if not path.resolve().is_relative_to(run.folder.resolve()):
         raise PtuneError(f"{run.folder / 'result.json'}: damaged (best.breakdowns: {name} is not in the run folder)")
-    found: dict[str, Any] = bounded.read_json(path)
-    forms.check(forms.Breakdown, found, path)
-    return found
+    parts: dict[str, Any] = bounded.read_json(path)
+    forms.check(forms.Breakdown, parts, path)
+    return parts
 
 
 def label_scores(found: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, int]]]:
@@ -492,8 +494,8 @@ def sample(row: Mapping[str, Any]) -> Sample:
     words: list[tuple[str, str, str]] = []
     if {"gold", "prediction"} < {*lists} and len({len(value) for value in lists.values()}) == 1:
         text = next(name for name in lists if name not in ("gold", "prediction"))
-        each = zip(lists[text], lists["gold"], lists["prediction"], strict=True)
-        words = [(str(word), str(gold), str(predicted)) for word, gold, predicted in each]
+        rows = zip(lists[text], lists["gold"], lists["prediction"], strict=True)
+        words = [(str(word), str(gold), str(predicted)) for word, gold, predicted in rows]
         fields = {name: value for name, value in fields.items() if name not in (text, "gold", "prediction")}
-    told = [(name, charts.setting_value(value)) for name, value in fields.items() if value not in (None, "", [], {})]
-    return Sample(str(row.get("id", "")), 100 * row["right"], words, told)
+    lines = [(name, charts.setting_value(value)) for name, value in fields.items() if value not in (None, "", [], {})]
+    return Sample(str(row.get("id", "")), 100 * row["right"], words, lines)

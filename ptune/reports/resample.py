@@ -97,33 +97,33 @@ class Resampled(NamedTuple):
 def counts(n: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     """How often each of n units is in each resample, [R, n]; they are as many as there are units."""
     rng = np.random.default_rng(seed)
-    found = np.empty((resamples, n), np.uint8)
-    for row in found:
+    drawn = np.empty((resamples, n), np.uint8)
+    for row in drawn:
         row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
-    return found
+    return drawn
 
 
 def resample_run(run: Run) -> Resampled | None:
     """The scores of a run on resampled examples; None where `units` gives none."""
-    found = units(run)
-    if found is None:
+    run_units = units(run)
+    if run_units is None:
         return None
-    n = len(found.names)
-    return Resampled(found.sums.weighed(counts(n, mix("examples", found.names))), n, found.kind)
+    n = len(run_units.names)
+    return Resampled(run_units.sums.weighed(counts(n, mix("examples", run_units.names))), n, run_units.kind)
 
 
 def resample_group(group: Group) -> np.ndarray | None:
     """The mean scores [R] of a group on resampled seeds and examples; None where one of its runs has none."""
-    each = []
+    drawn_scores = []
     for runs in group.units.values():
-        found = [run.resampled.scores for run in runs if run.resampled is not None]
-        if len(found) < len(runs):
+        scores = [run.resampled.scores for run in runs if run.resampled is not None]
+        if len(scores) < len(runs):
             return None
-        each.append(np.mean(found, axis=0))
-    if len(each) == 1:
-        return np.asarray(each[0])
-    drawn = picks(tuple(group.units), group.unit)
-    mean: np.ndarray = np.take_along_axis(np.stack(each, 1), drawn, 1).mean(1)
+        drawn_scores.append(np.mean(scores, axis=0))
+    if len(drawn_scores) == 1:
+        return np.asarray(drawn_scores[0])
+    picked = picks(tuple(group.units), group.unit)
+    mean: np.ndarray = np.take_along_axis(np.stack(drawn_scores, 1), picked, 1).mean(1)
     return mean
 
 

@@ -110,8 +110,8 @@ class Run:
     @property
     def split(self) -> int | None:
         """The seed of what is held out, where it is one of its own; else it is the seed of training."""
-        own = self.config.get("held_out_seed")
-        return None if own is None or self.config.get("protocol", "standard") == "standard" else int(own)
+        seed = self.config.get("held_out_seed")
+        return None if seed is None or self.config.get("protocol", "standard") == "standard" else int(seed)
 
     @property
     def score(self) -> float:
@@ -139,16 +139,16 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Every setting that can make a difference, by its key: of result, configuration and files."""
         data = self.result.get("data", {})
-        told: dict[str, Any] = {f"result.{name}": self.result[name] for name in TOLD}
-        told["layout"], told["held out from"] = data.get("layout"), (data.get("held_out") or {}).get("from")
+        settings: dict[str, Any] = {f"result.{name}": self.result[name] for name in TOLD}
+        settings["layout"], settings["held out from"] = data.get("layout"), (data.get("held_out") or {}).get("from")
         files = json.dumps(without_paths(data.get("files", {})), sort_keys=True)
-        told["files"] = hashlib.sha256(files.encode()).hexdigest()[:8]
+        settings["files"] = hashlib.sha256(files.encode()).hexdigest()[:8]
         weights = self.result.get("weights", {}).get("backbone") or {}  # of a method without a backbone there are none
-        known = weights if isinstance(weights, str) else weights.get("sha256") or weights.get("revision") or ""
-        told["weights"] = known[:12] or None
+        version = weights if isinstance(weights, str) else weights.get("sha256") or weights.get("revision") or ""
+        settings["weights"] = version[:12] or None
         averaged = ("accumulate",) if self.config.get("loss", {}).get("normalize") == "batch" else ()
         left_out = [key for key in NO_DIFFERENCE if key not in averaged]
-        return {**told, **{key: value for key, value in flat(self.config) if not below(key, left_out)}}
+        return {**settings, **{key: value for key, value in flat(self.config) if not below(key, left_out)}}
 
 
 @dataclass(eq=False)
@@ -241,8 +241,8 @@ class Group:
         from ptune.reports import resample
 
         if self.n == 1:
-            own = self.runs[0].result.get("interval")
-            return (float(own[0]), float(own[1])) if own else None
+            bounds = self.runs[0].result.get("interval")
+            return (float(bounds[0]), float(bounds[1])) if bounds else None
         return None if self.resampled is None else resample.interval(self.resampled)
 
     @property
@@ -275,13 +275,13 @@ class Family:
         """See Group."""
         searched = (key for search in self.searches for key in search.space if key in self.groups[0].settings)
         keys = [key for key in sorted({*distinct_settings(self.groups)[0], *searched}) if below(key, self.tuned)]
-        found: dict[str, list[Any]] = {}
+        space: dict[str, list[Any]] = {}
         for key in keys:
             values = [group.settings.get(key) for group in self.groups]
             values += [trial.point[key] for trial in self.left if key in trial.point]
             distinct = {json.dumps(float(value) if is_number(value) else value): value for value in reversed(values)}
-            found[key] = sorted(distinct.values(), key=sort_key)
-        return found
+            space[key] = sorted(distinct.values(), key=sort_key)
+        return space
 
     @cached_property
     def searches(self) -> list[Search]:
@@ -295,14 +295,14 @@ class Family:
         Of a search over settings that keep families apart, those at the values of one of its own trials.
         """
         swept = (*self.tuned, *followers(self.tuned), *NO_DIFFERENCE)
-        found = []
+        trials = []
         for search in self.searches:
             keys = [key for key in search.space if not below(key, swept)]
-            own = [trial for run in self._runs if run.search is search and (trial := run.trial)]
-            places = [[trial.point.get(key) for key in keys] for trial in own]
-            others = [trial for trial in search.trials if not any(trial is one for one in own)]
-            found += [trial for trial in others if [trial.point.get(key) for key in keys] in places]
-        return found
+            own_trials = [trial for run in self._runs if run.search is search and (trial := run.trial)]
+            places = [[trial.point.get(key) for key in keys] for trial in own_trials]
+            other_trials = [trial for trial in search.trials if not any(trial is one for one in own_trials)]
+            trials += [trial for trial in other_trials if [trial.point.get(key) for key in keys] in places]
+        return trials
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -329,25 +329,25 @@ class Family:
         """
         common = set.intersection(*({*group.units} for group in self.groups))
         scores = [_selected(group, common) for group in self.groups]
-        found = [group for group, score in zip(self.groups, scores, strict=True) if score == max(scores)]
-        return sorted(found, key=lambda group: min(run.place for run in (*group.runs, *group.repeated)))
+        winners = [group for group, score in zip(self.groups, scores, strict=True) if score == max(scores)]
+        return sorted(winners, key=lambda group: min(run.place for run in (*group.runs, *group.repeated)))
 
     @property
     def declared(self) -> Mapping[str, Parameter]:
         """The space of the one search that all its groups are trials of; empty without one."""
-        whole = all(any(run.search for run in (*group.runs, *group.repeated)) for group in self.groups)
-        return self.searches[0].space if whole and len(self.searches) == 1 else {}
+        searched = all(any(run.search for run in (*group.runs, *group.repeated)) for group in self.groups)
+        return self.searches[0].space if searched and len(self.searches) == 1 else {}
 
     @cached_property
     def edge(self) -> dict[str, str]:
         """See Group."""
-        found: dict[str, str] = {}
+        edges: dict[str, str] = {}
         for key, values in self.space.items():
             parameter = self.declared.get(key) or Parameter(key, tuple(map(str, values)))
             ends = {searches.edge(parameter, group.settings.get(key)) for group in self.equal}
             if len(ends) == 1 and "" not in ends:  # with an equal inside it says nothing that one lies on the edge
-                found[key] = ends.pop()
-        return found
+                edges[key] = ends.pop()
+        return edges
 
 
 def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
@@ -356,25 +356,27 @@ def runs(folder: Path | str, packages: Sequence[str] = ()) -> list[Run]:
     Raises PtuneError where there is none, ConfigError without that folder.
     """
     folder = Path(folder)
-    found = sorted(folder.rglob("result.json"))
+    results = sorted(folder.rglob("result.json"))
     if not folder.is_dir():
         missing = f"{folder} is a file; name the folder" if folder.exists() else f"there is no folder {folder}"
         raise ConfigError([missing])
-    paths = [path for path in found if not {*ASIDE} & {*path.relative_to(folder).parts}]
+    paths = [path for path in results if not {*ASIDE} & {*path.relative_to(folder).parts}]
     if not paths:
         raise PtuneError(f"runs: no finished run below {folder}; ptune train makes one")
-    known: dict[Path, Search | None] = {}
-    return [read(path.parent, packages, searches.above(path.parent, folder, known)) for path in paths]
+    by_folder: dict[Path, Search | None] = {}
+    return [read(path.parent, packages, searches.above(path.parent, folder, by_folder)) for path in paths]
 
 
 def pruned_folders(folder: Path | str, runs: Iterable[Run]) -> list[Path]:
     """The folders of pruned runs below a folder that no search of these finished runs tells of."""
-    told = {trial.folder for run in runs if run.search for trial in run.search.trials}
-    found = sorted(path.parent for path in Path(folder).rglob("pruned.json"))
+    reported = {trial.folder for run in runs if run.search for trial in run.search.trials}
+    folders = sorted(path.parent for path in Path(folder).rglob("pruned.json"))
     return [
         path
-        for path in found
-        if path not in told and not (path / "result.json").exists() and not {*ASIDE} & {*path.relative_to(folder).parts}
+        for path in folders
+        if path not in reported
+        and not (path / "result.json").exists()
+        and not {*ASIDE} & {*path.relative_to(folder).parts}
     ]
 
 
@@ -462,8 +464,8 @@ def below(key: str, names: Iterable[str]) -> bool:
 def without_paths(files: Any) -> Any:
     """What is known of files but where they are; those beside a split's by their names."""
     if isinstance(files, Mapping):
-        kept = {name: value for name, value in files.items() if name not in ("path", "root")}
-        return {Path(name).name: without_paths(value) for name, value in kept.items()}
+        facts = {name: value for name, value in files.items() if name not in ("path", "root")}
+        return {Path(name).name: without_paths(value) for name, value in facts.items()}
     return [without_paths(value) for value in files] if isinstance(files, list) else files
 
 
@@ -500,14 +502,14 @@ def _by_draw(alike: list[Run]) -> Iterator[list[Run]]:
 
 def _group(alike: Sequence[Run]) -> Group:
     """One run a seed and split, the one that ended last, of those at once the last by its folder."""
-    kept: dict[tuple[int, int], Run] = {}
+    by_seed: dict[tuple[int, int], Run] = {}
     repeated = []
     for run in sorted(alike, key=end_time):
         place = (-1 if run.split is None else run.split, run.seed)
-        if place in kept:
-            repeated.append(kept[place])
-        kept[place] = run
-    return Group([kept[place] for place in sorted(kept)], repeated)
+        if place in by_seed:
+            repeated.append(by_seed[place])
+        by_seed[place] = run
+    return Group([by_seed[place] for place in sorted(by_seed)], repeated)
 
 
 def end_time(run: Run) -> float:
@@ -520,10 +522,10 @@ def end_time(run: Run) -> float:
 
 def _loaded(path: Path, load: Callable[[Path], Any], form: type) -> dict[str, Any]:
     try:
-        found = load(path)
+        result = load(path)
     except FileNotFoundError:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(result, dict):
         raise DataError(f"{path}: not a mapping of names to values")
-    forms.check(form, found, path)
-    return found
+    forms.check(form, result, path)
+    return result

@@ -42,14 +42,14 @@ class Search:
 
 def read(path: Path) -> Search:
     """The search of a search.json. Raises PtuneError for a file that is damaged."""
-    found = bounded.read_json(path)
-    forms.check(forms.Search, found, path)
+    summary = bounded.read_json(path)
+    forms.check(forms.Search, summary, path)
     return Search(
         path.parent,
-        {setting(key): parameter(key, told) for key, told in found["space"].items()},
+        {setting(key): parameter(key, told) for key, told in summary["space"].items()},
         [
             Trial(each["job"], each["state"], path.parent / each["folder"], trial_point(each["params"]))
-            for each in found["trials"]
+            for each in summary["trials"]
         ],
     )
 
@@ -61,8 +61,8 @@ def above(folder: Path, root: Path, known: dict[Path, Search | None]) -> Search 
             break
         if parent not in known:
             known[parent] = read(parent / NAME) if (parent / NAME).is_file() else None
-        if (found := known[parent]) is not None and found.trial(folder) is not None:
-            return found
+        if (search := known[parent]) is not None and search.trial(folder) is not None:
+            return search
     return None
 
 

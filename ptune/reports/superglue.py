@@ -38,15 +38,15 @@ class Average(NamedTuple):
 
     def __str__(self) -> str:
         runs = ", ".join(f"P {text}" if column == "P" else text for column, text in self.of.items() if text)
-        said = "none" if self.score is None else f"{self.score:.2f} (last {self.last:.2f})"
-        return f"SuperGLUE average of {runs}: {said}; {self.told}"
+        score = "none" if self.score is None else f"{self.score:.2f} (last {self.last:.2f})"
+        return f"SuperGLUE average of {runs}: {score}; {self.told}"
 
     @property
     def cells(self) -> dict[str, str]:
         """The average as a row of a table, by column."""
         figures = {name: value for name, value in (("score", self.score), ("last", self.last)) if value is not None}
-        told = {name: f"{value:.2f}" for name, value in figures.items()}
-        return {**self.of, "task": "SuperGLUE average", **told, "metric": f"{self.of['metric']}; {self.told}"}
+        texts = {name: f"{value:.2f}" for name, value in figures.items()}
+        return {**self.of, "task": "SuperGLUE average", **texts, "metric": f"{self.of['metric']}; {self.told}"}
 
 
 def averages(runs: Sequence[Run]) -> list[Average]:
@@ -78,8 +78,8 @@ def average(tasks: Mapping[str, Sequence[Run]]) -> Average:
         if count > 1
     ]
     if lacking or twice:
-        said = [f"no run of {', '.join(lacking)}"] if lacking else []
-        return Average(of, None, None, "; ".join(said + [f"several runs of {', '.join(twice)}"] * bool(twice)))
+        problems = [f"no run of {', '.join(lacking)}"] if lacking else []
+        return Average(of, None, None, "; ".join(problems + [f"several runs of {', '.join(twice)}"] * bool(twice)))
     best, last = (
         mean(mean(points(run, evaluation) for run in runs) for runs in tasks.values())
         for evaluation in ("best", "last")
@@ -97,11 +97,11 @@ def points(run: Run, evaluation: str) -> float:
 def alike(run: Run) -> list[Any]:
     """What runs of a group have in common: of the result, and of the configuration where it is beside that."""
     row, config = run.result, run.config
-    told: list[Any] = [NAMES[column](row) for column in ("method", "backbone", "P")]
+    key: list[Any] = [NAMES[column](row) for column in ("method", "backbone", "P")]
     held_out = (row.get("data", {}).get("held_out") or {}).get("from")
-    told += [run.settings["weights"], config.get("protocol")]
-    told += [row["synthetic"], row["select_on"], row["report_on"], held_out]
+    key += [run.settings["weights"], config.get("protocol")]
+    key += [row["synthetic"], row["select_on"], row["report_on"], held_out]
     method, data = config.get("method", {}), config.get("data", {})
     axes = {axis: part.get("_target_") for axis, part in method.items() if isinstance(part, dict)}
     settings = {name: value for name, value in data.items() if name not in OF_A_TASK}
-    return [*told, axes, (method.get("prompt") or {}).get("layers"), settings, any(config.get("compat", {}).values())]
+    return [*key, axes, (method.get("prompt") or {}).get("layers"), settings, any(config.get("compat", {}).values())]

@@ -47,9 +47,9 @@ class Sheet(NamedTuple):
 
     def without(self, columns: Sequence[str]) -> Sheet:
         """The table without some columns."""
-        kept = [i for i, column in enumerate(self.columns) if column not in columns]
+        places = [i for i, column in enumerate(self.columns) if column not in columns]
         return self._replace(
-            columns=[self.columns[i] for i in kept], rows=[[row[i] for i in kept] for row in self.rows]
+            columns=[self.columns[i] for i in places], rows=[[row[i] for i in places] for row in self.rows]
         )
 
     @property
@@ -79,13 +79,13 @@ GROUPS: dict[str, Callable[[Group], str]] = {
 
 def runs_table(rows: Sequence[Row], groups: Sequence[Group]) -> Sheet:
     """A row a run, with a note of those that repeat another's settings and seed."""
-    said = [
+    remarks = [
         f"{group_phrase(group)}: a seed that was run again: {', '.join(str(run.folder) for run in group.repeated)}"
         for group in groups
         if group.repeated
     ]
     cells = [[show(row) for show in RUNS.values()] for row in rows]
-    return Sheet("runs", list(RUNS), cells, [*said, *note_on_fused(rows)])
+    return Sheet("runs", list(RUNS), cells, [*remarks, *note_on_fused(rows)])
 
 
 def groups_table(groups: Sequence[Group], comparisons: Sequence[Comparison], pruned: Sequence[Path] = ()) -> Sheet:
@@ -95,14 +95,14 @@ def groups_table(groups: Sequence[Group], comparisons: Sequence[Comparison], pru
     """
     names = [*("method", "task", "backbone", "P"), "settings", *GROUPS]
     differences = {id(each.group): each for each in comparisons}
-    beside = [column for column in DIFFERENCE if column != "non-inferior" or any(c.worse for c in comparisons)]
+    columns = [column for column in DIFFERENCE if column != "non-inferior" or any(c.worse for c in comparisons)]
     rows = []
     for group, settings in zip(groups, differing(groups), strict=True):
-        told = [group.of[column] for column in ("method", "task", "backbone", "P")]
-        found = differences.get(id(group))
-        against = [DIFFERENCE[column](found) if found else "" for column in beside]
-        rows.append([*told, settings, *(show(group) for show in GROUPS.values()), *against])
-    return Sheet("groups", [*names, *beside], rows, [*notes(groups), *note_on_pruned(pruned)])
+        cells = [group.of[column] for column in ("method", "task", "backbone", "P")]
+        difference = differences.get(id(group))
+        against = [DIFFERENCE[column](difference) if difference else "" for column in columns]
+        rows.append([*cells, settings, *(show(group) for show in GROUPS.values()), *against])
+    return Sheet("groups", [*names, *columns], rows, [*notes(groups), *note_on_pruned(pruned)])
 
 
 DIFFERENCE: dict[str, Callable[[Comparison], str]] = {
@@ -121,13 +121,13 @@ def comparisons_table(
     groups: Sequence[Group], comparisons: Sequence[Comparison], margin: float | None, named: bool = True
 ) -> Sheet:
     """A row a difference, with what it is corrected for; named: whether the user has chosen the baseline."""
-    beside = [column for column in DIFFERENCE if column != "non-inferior" or margin is not None]
+    difference_columns = [column for column in DIFFERENCE if column != "non-inferior" or margin is not None]
     settings = dict(zip(map(id, groups), differing(groups), strict=True))
     rows = [
         [
             *(each.group.of[column] for column in ("method", "task", "backbone", "P")),
             settings[id(each.group)],
-            *(DIFFERENCE[column](each) for column in beside),
+            *(DIFFERENCE[column](each) for column in difference_columns),
             f"{each.group.n}, {each.baseline.n}",
             each.group.of["metric"],
         ]
@@ -135,21 +135,21 @@ def comparisons_table(
     ]
     tested = sum(each.p is not None for each in comparisons)
     counted = "the one comparison" if tested == 1 else f"all {tested} comparisons"
-    said = [
+    remarks = [
         f"difference: paired, on the same {RESAMPLES} resamples of examples (and of seeds where both sides have the "
         f"same); p two-sided, p (Holm) corrected for {counted} of this report",
     ]
     if not named:
-        said.insert(0, f"against: {USUAL}, or the first method where there is none; another: compare=METHOD")
+        remarks.insert(0, f"against: {USUAL}, or the first method where there is none; another: compare=METHOD")
     if margin is not None:
-        said.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
+        remarks.append(f"non-inferior: worse by less than {margin:g}, p (Holm) below 0.025 one-sided")
     if any(1 in (each.group.n, each.baseline.n) for each in comparisons):
-        said.append("a side with one seed is compared over examples only: another seed may differ")
-    said += mixed_provenance(
+        remarks.append("a side with one seed is compared over examples only: another seed may differ")
+    remarks += mixed_provenance(
         [run for each in comparisons for group in (each.group, each.baseline) for run in group.runs]
     )
-    columns = [*("method", "task", "backbone", "P"), "settings", *beside, "n", "metric"]
-    return Sheet("differences", columns, rows, said)
+    columns = [*("method", "task", "backbone", "P"), "settings", *difference_columns, "n", "metric"]
+    return Sheet("differences", columns, rows, remarks)
 
 
 def budgets_table(groups: Sequence[Group]) -> Sheet:
@@ -157,23 +157,23 @@ def budgets_table(groups: Sequence[Group]) -> Sheet:
     rows = [
         [
             *(group.of[column] for column in ("method", "task", "backbone", "P")),
-            str(found.n),
-            f"{found.selected:.2f}",
-            f"{found.reported:.2f}",
+            str(best.n),
+            f"{best.selected:.2f}",
+            f"{best.reported:.2f}",
             group.of["metric"],
         ]
         for group in groups
         if len(group.family.groups) > 1
-        for found in expected(group.family)
+        for best in expected(group.family)
     ]
     columns = ["method", "task", "backbone", "P", "trials", "selecting score", "reported score", "metric"]
-    said = ["the expected best of that many trials (arXiv 1909.03004), chosen by the selecting score"]
+    remarks = ["the expected best of that many trials (arXiv 1909.03004), chosen by the selecting score"]
     for group in groups:
         if group.family.left and len(group.family.groups) > 1:
-            trials, without = len(group.family.groups), len(group.family.left)
-            of = f"{group_phrase(group)}: of {trials} trials with a result, without {without}"
-            said.append(f"{of} that have none and would lower it")
-    return Sheet("expected best", columns, rows, said if rows else [])
+            trials, pruned = len(group.family.groups), len(group.family.left)
+            of = f"{group_phrase(group)}: of {trials} trials with a result, without {pruned}"
+            remarks.append(f"{of} that have none and would lower it")
+    return Sheet("expected best", columns, rows, remarks if rows else [])
 
 
 def averages_table(averages: Sequence[Average]) -> Sheet:
@@ -183,29 +183,29 @@ def averages_table(averages: Sequence[Average]) -> Sheet:
         return "none" if value is None else f"{value:.2f}"
 
     rows = [[*each.of.values(), figure(each.score), figure(each.last), each.told] for each in averages]
-    said = ["the mean of its eight tasks; a task with two metrics counts with their mean (arXiv 1905.00537)"]
+    remarks = ["the mean of its eight tasks; a task with two metrics counts with their mean (arXiv 1905.00537)"]
     columns = [*averages[0].of, "score", "last", "of"] if averages else []
-    return Sheet("SuperGLUE average", columns, rows, said)
+    return Sheet("SuperGLUE average", columns, rows, remarks)
 
 
 def notes(groups: Sequence[Group]) -> Notes:
     """What the figures of groups are, and what there is to know of how they came about."""
     units = {group.unit for group in groups if group.n > 1}
     over = "splits" if units == {"split"} else "seeds or splits" if "split" in units else "seeds"
-    found = [group for group in groups if group.interval]
-    resampled = sorted({(u.n, u.kind) for g in found if g.n > 1 for r in g.runs if (u := r.resampled)})
+    with_interval = [group for group in groups if group.interval]
+    resampled = sorted({(u.n, u.kind) for g in with_interval if g.n > 1 for r in g.runs if (u := r.resampled)})
     many = ", ".join(f"{n} {kind}" for n, kind in resampled)
-    said = [f"score, last: mean of n {over}, at the best and at the last evaluation; std: of these, with ddof=1"]
+    lines = [f"score, last: mean of n {over}, at the best and at the last evaluation; std: of these, with ddof=1"]
     if resampled:
-        said.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
-    if any(group.n == 1 for group in found):
-        said.append("with n = 1 the 95% interval is the run's own, over examples only")
-    if any(1 < group.n < FEW for group in found):
-        said.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
+        lines.append(f"95% interval: hierarchical bootstrap over {over} and examples ({many}), {RESAMPLES} resamples")
+    if any(group.n == 1 for group in with_interval):
+        lines.append("with n = 1 the 95% interval is the run's own, over examples only")
+    if any(1 < group.n < FEW for group in with_interval):
+        lines.append(f"with n below {FEW} it is too narrow where {over} differ more than examples do")
     if alone := [group_phrase(group) for group in groups if group.n == 1 and group.interval is None]:
-        said.append(f"no interval, as in the one run's own result: {'; '.join(alone)}")
+        lines.append(f"no interval, as in the one run's own result: {'; '.join(alone)}")
     if lacking := [group_phrase(group) for group in groups if group.n > 1 and group.interval is None]:
-        said.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
+        lines.append(f"no interval, without predictions that add up to the score: {'; '.join(lacking)}")
     for group in groups:
         if group.trials > 1:
             declared, counts = group.family.declared, group.family.counts
@@ -215,21 +215,21 @@ def notes(groups: Sequence[Group]) -> Notes:
                 for key, end in group.edge.items()
             ]
             states = ", ".join(f"{count} {state}" for state, count in counts.items())
-            tried = f"best of {group.trials} trials by {group.runs[0].result['select_on']}"
-            tried += f" ({states})" * (len(counts) > 1)
-            said.append("; ".join([f"{group_phrase(group)}: {tried}", tried_values(group), *edges]))
+            trials = f"best of {group.trials} trials by {group.runs[0].result['select_on']}"
+            trials += f" ({states})" * (len(counts) > 1)
+            lines.append("; ".join([f"{group_phrase(group)}: {trials}", tried_values(group), *edges]))
         if group.repeated:
             folders = ", ".join(str(run.folder) for run in group.repeated)
-            said.append(f"{group_phrase(group)}: each seed counts once; left out: {folders}")
+            lines.append(f"{group_phrase(group)}: each seed counts once; left out: {folders}")
         versions = {run.environment.get("code") for run in group.runs}
         if len(versions) > 1:
-            said.append(f"{group_phrase(group)}: runs from {len(versions)} versions of the code")
+            lines.append(f"{group_phrase(group)}: runs from {len(versions)} versions of the code")
     if any(seconds(group) is None for group in groups):
-        said.append("no seconds or FLOP for runs made of stages: each stage has its own")
-    said += note_on_fused([run.result for group in groups for run in group.runs])
+        lines.append("no seconds or FLOP for runs made of stages: each stage has its own")
+    lines += note_on_fused([run.result for group in groups for run in group.runs])
     if any(flop(group) for group in groups):
-        said.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
-    return said
+        lines.append("FLOP: an estimate of training, without evaluations (ptune.flop)")
+    return lines
 
 
 def note_on_pruned(pruned: Sequence[Path]) -> Notes:
@@ -243,19 +243,19 @@ def note_on_fused(rows: Sequence[Row]) -> Notes:
     numbers = sorted({row["fused"] for row in trained if training_seconds(row) is not None})
     if len(numbers) < 2:
         return []
-    told = f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
-    return [f"seconds do not compare: runs trained {told} at a time in one process (hydra/launcher=fused)"]
+    listed = f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
+    return [f"seconds do not compare: runs trained {listed} at a time in one process (hydra/launcher=fused)"]
 
 
 def mixed_provenance(runs: Sequence[Run]) -> list[str]:
     """What runs that are compared were made with, where that is not the same, or nobody can tell."""
     codes = {run.environment.get("code") or run.environment.get("ptune") for run in runs}
-    said = [f"the runs are from {len(codes)} versions of the code"] if len(codes) > 1 else []
+    remarks = [f"the runs are from {len(codes)} versions of the code"] if len(codes) > 1 else []
     if any(str(code).endswith("+changed") for code in codes):
-        said.append("some runs used uncommitted changes to the code")
+        remarks.append("some runs used uncommitted changes to the code")
     packages = [run.environment.get("packages", {}) for run in runs]
     other = [name for name in FIGURED if len({each.get(name) for each in packages}) > 1]
-    return said + [f"the runs used several versions of {', '.join(other)}"] * bool(other)
+    return remarks + [f"the runs used several versions of {', '.join(other)}"] * bool(other)
 
 
 def differing(groups: Sequence[Group]) -> list[str]:

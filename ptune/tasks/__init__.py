@@ -151,19 +151,19 @@ class Task(ABC):
         Wilson's for a share, a bootstrap for the rest, over units, or over the documents that they share; None for a
         score that is no sum, see `sums`, and where all share one document, which says nothing of others.
         """
-        found = self.sums(examples, predictions, name or self.headline)
-        if found is None:
+        sums = self.sums(examples, predictions, name or self.headline)
+        if sums is None:
             return None
         first = {example.id if example.group is None else example.group: example for example in examples}
         documents = [self.document(example) for example in first.values()]
-        if len(documents) == len(found.each) and documents and None not in documents:
+        if len(documents) == len(sums.each) and documents and None not in documents:
             if len({*documents}) == 1:
                 return None
             if len({*documents}) < len(documents):
-                found = found.over([str(document) for document in documents])
-        if found.share:
-            return metric.binomial(int(found.each[:, 0].sum()), len(found.each))
-        return metric.bootstrap(found.of, len(found.each))
+                sums = sums.over([str(document) for document in documents])
+        if sums.share:
+            return metric.binomial(int(sums.each[:, 0].sum()), len(sums.each))
+        return metric.bootstrap(sums.of, len(sums.each))
 
     @abstractmethod
     def majority(self, train: Iterable[Example]) -> Majority:
@@ -173,9 +173,9 @@ class Task(ABC):
         """The fields of an example given as a line of text, separated by tabs. Raises DataError where they are not."""
         texts = text.split("\t")
         if len(texts) != len(self.inputs):
-            found = f"{len(texts)} text{'s' * (len(texts) != 1)}"
+            given = f"{len(texts)} text{'s' * (len(texts) != 1)}"
             raise DataError(
-                f"{found} where {self.name} needs {len(self.inputs)}, separated by tabs: "
+                f"{given} where {self.name} needs {len(self.inputs)}, separated by tabs: "
                 f"{', '.join(self.inputs)}; other forms: a first line that names the columns, or JSON lines"
             )
         return dict(zip(self.inputs, texts, strict=True))
@@ -189,9 +189,9 @@ class Task(ABC):
         if name is None or name == self.source.get("layout"):
             return
         if name not in layouts:
-            known = [layout for layout in (self.source.get("layout"), *layouts) if layout]
-            said = nearest(name, known) if known else "its files have only one; leave it out"
-            raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {said}"])
+            names = [layout for layout in (self.source.get("layout"), *layouts) if layout]
+            cure = nearest(name, names) if names else "its files have only one; leave it out"
+            raise ConfigError([f"data.layout: {self.name} has no layout '{name}'; {cure}"])
         shared: dict[str, Any] = {key: self.source[key] for key in SHARED if key in self.source}
         self.source = {**shared, **layouts[name], "layout": name}
 
@@ -270,8 +270,11 @@ class Task(ABC):
 
     def length(self, example: Example) -> int:
         """How many words the input has; of candidates the first one's."""
-        shown, _ = next(self.candidates(replace(example, gold=None)))
-        texts = (shown.fields[s] if "{" not in s else s.format_map(shown.fields) for s in self.segments or self.fields)
+        candidate, _ = next(self.candidates(replace(example, gold=None)))
+        texts = (
+            candidate.fields[s] if "{" not in s else s.format_map(candidate.fields)
+            for s in self.segments or self.fields
+        )
         return sum(len(text.split() if isinstance(text, str) else text) for text in texts)
 
     def swap_candidates(self, example: Example) -> Example | None:

@@ -89,26 +89,26 @@ class Choice(OwnTexts):
         label = record.values.get(self.label)
         if label is None:
             return None
-        known = [*range(len(self.choices)), *self.choices]
-        if isinstance(label, bool) or label not in known:
+        names = [*range(len(self.choices)), *self.choices]
+        if isinstance(label, bool) or label not in names:
             raise DataError(
                 f"{record.where}: {label!r} is not a label of {self.name}; "
                 f"one of: {', '.join(str(number) for number in range(len(self.choices)))}"
             )
-        return known.index(label) % len(self.choices)
+        return names.index(label) % len(self.choices)
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """See Task; a candidate's target is 1 for the right one."""
-        shown = {name: known[example.fields[name]] for name, known in self.values.items()}
+        named = {name: known[example.fields[name]] for name, known in self.values.items()}
         for number, name in enumerate(self.choices):
-            fields = {**example.fields, **shown, "choice": example.fields[name]}
+            fields = {**example.fields, **named, "choice": example.fields[name]}
             yield replace(example, fields=fields), None if example.gold is None else int(number == example.gold)
 
     def options(self, example: Example) -> tuple[Example, list[int] | None]:
         """See OwnTexts."""
-        shown = {name: known[example.fields[name]] for name, known in self.worded.items()}
+        words = {name: known[example.fields[name]] for name, known in self.worded.items()}
         choices = [example.fields[name] for name in self.choices]
-        return replace(example, fields={**example.fields, **shown}, choices=choices), self.target(example)
+        return replace(example, fields={**example.fields, **words}, choices=choices), self.target(example)
 
     def target(self, example: Example) -> list[int] | None:
         """1 for each right candidate, 0 for the others."""
@@ -132,8 +132,8 @@ class Choice(OwnTexts):
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """See Task."""
-        gold, said = [str(e.gold) for e in examples], [str(p.value) for p in predictions]
-        return {"accuracy": metric.accuracy(gold, said)}
+        gold, predicted = [str(e.gold) for e in examples], [str(p.value) for p in predictions]
+        return {"accuracy": metric.accuracy(gold, predicted)}
 
     def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
         """See Task; accuracy is the one score."""
@@ -142,12 +142,12 @@ class Choice(OwnTexts):
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; labels are the places of the candidates."""
-        gold, said = (
+        gold, predicted = (
             [self.choices[n] for n in side] for side in ([e.gold for e in examples], [p.value for p in predictions])
         )
         return {
-            "labels": metric.label_report(gold, said, self.choices),
-            "confusions": metric.confusion(gold, said, self.choices),
+            "labels": metric.label_report(gold, predicted, self.choices),
+            "confusions": metric.confusion(gold, predicted, self.choices),
         }
 
     def facets(self, example: Example) -> dict[str, str]:

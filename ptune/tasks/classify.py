@@ -127,10 +127,10 @@ class Classify(Task):
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task."""
-        gold, said = [e.gold for e in examples], self.predicted_labels(examples, predictions)
+        gold, predicted = [e.gold for e in examples], self.predicted_labels(examples, predictions)
         return {
-            "labels": metric.label_report(gold, said, self.labels),
-            "confusions": metric.confusion(gold, said, self.labels),
+            "labels": metric.label_report(gold, predicted, self.labels),
+            "confusions": metric.confusion(gold, predicted, self.labels),
         }
 
     def predicted_labels(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[str]:

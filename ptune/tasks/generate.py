@@ -68,12 +68,12 @@ class Generate(Task):
 
     def gold(self, record: Record) -> list[str] | None:
         """The texts of a record, None without any. Raises DataError for what is no list of texts."""
-        given = record.values.get(self.label)
-        if given is None:
+        texts = record.values.get(self.label)
+        if texts is None:
             return None
-        if not isinstance(given, list) or not given or not all(isinstance(one, str) and one.strip() for one in given):
+        if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
             raise DataError(f"{record.where}: '{self.label}' is not a list of non-empty texts")
-        return list(given)
+        return list(texts)
 
     def target(self, example: Example) -> str | None:
         """See Task."""
@@ -86,20 +86,20 @@ class Generate(Task):
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """See Task."""
-        gold, said = [e.gold for e in examples], [p.value for p in predictions]
+        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
         return {
-            "bleu": float(metric.bleu_of_counts(metric.bleu_counts(gold, said).sum(0))),
-            "chrf": metric.chrf(gold, said),
-            "rouge_l": metric.mean_percent(metric.rouge_l(gold, said)),
+            "bleu": float(metric.bleu_of_counts(metric.bleu_counts(gold, predicted).sum(0))),
+            "chrf": metric.chrf(gold, predicted),
+            "rouge_l": metric.mean_percent(metric.rouge_l(gold, predicted)),
         }
 
     def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
         """See Task; none for chrF."""
-        gold, said = [e.gold for e in examples], [p.value for p in predictions]
+        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
         if name == "bleu":
-            return Sums(metric.bleu_counts(gold, said), metric.bleu_of_counts)
+            return Sums(metric.bleu_counts(gold, predicted), metric.bleu_of_counts)
         if name == "rouge_l":
-            return Sums(metric.shares(np.array(metric.rouge_l(gold, said))), metric.share)
+            return Sums(metric.shares(np.array(metric.rouge_l(gold, predicted))), metric.share)
         return None
 
     def facets(self, example: Example) -> dict[str, str]:
@@ -107,8 +107,8 @@ class Generate(Task):
         if self.facet is None:
             return {}
         value = str(example.fields.get(self.facet, ""))
-        told = {self.facet: value}
-        return told | ({"seen": "unseen" if value in self.unseen else "seen"} if self.unseen else {})
+        facet = {self.facet: value}
+        return facet | ({"seen": "unseen" if value in self.unseen else "seen"} if self.unseen else {})
 
     def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Sequence[float]:
         """ROUGE-L of each."""

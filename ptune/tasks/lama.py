@@ -66,8 +66,8 @@ class Lama(Task):
     def problems(self) -> Iterator[tuple[str, str]]:
         """See Task."""
         yield from self.format_problems()
-        for name, told in (self.relations or {}).items():
-            if set(told) != set(TOLD) or told["template"].count(SUBJECT) != 1 or told["template"].count(OBJECT) != 1:
+        for name, about in (self.relations or {}).items():
+            if set(about) != set(TOLD) or about["template"].count(SUBJECT) != 1 or about["template"].count(OBJECT) != 1:
                 yield f"relations.{name}", f"needs {', '.join(TOLD)}, the first with {SUBJECT} and {OBJECT} once each"
 
     def example(self, record: Record, index: int) -> Example:
@@ -75,28 +75,28 @@ class Lama(Task):
         relation, subject = (self.text(record, name) for name in self.inputs)
         if not subject.strip():
             raise DataError(f"{record.where}: nothing in 'sub_label'; {self.name} needs a text there")
-        values, known = record.values, self.relations or {}
+        values, relations = record.values, self.relations or {}
         if "template" in values:
-            told = dict(zip(TOLD, (str(values.get(key, "")) for key in ("template", "label", "type")), strict=True))
-            if any(told["template"].count(slot) != 1 for slot in (SUBJECT, OBJECT)):
+            about = dict(zip(TOLD, (str(values.get(key, "")) for key in ("template", "label", "type")), strict=True))
+            if any(about["template"].count(slot) != 1 for slot in (SUBJECT, OBJECT)):
                 raise DataError(
-                    f"{record.where}: the template {told['template']!r} needs {SUBJECT} and {OBJECT} once each"
+                    f"{record.where}: the template {about['template']!r} needs {SUBJECT} and {OBJECT} once each"
                 )
-        elif relation in known:
-            told = known[relation]
+        elif relation in relations:
+            about = relations[relation]
         else:
-            raise DataError(f"{record.where}: '{relation}' is not a trained relation; {nearest(relation, known)}")
+            raise DataError(f"{record.where}: '{relation}' is not a trained relation; {nearest(relation, relations)}")
         gold = values.get(self.label)
         if gold is not None and (not isinstance(gold, str) or not gold.strip()):
             raise DataError(f"{record.where}: {gold!r} in '{self.label}'; {self.name} needs a word there")
         name = str(values.get("uuid", index))
-        return Example(name, {"subject": subject, "relation": relation, **told}, gold)
+        return Example(name, {"subject": subject, "relation": relation, **about}, gold)
 
     def decide(self, splits: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
         """See Task; the relations, in the order of their names."""
         if self.relations is None:
-            found = {e.fields["relation"]: e.fields for examples in splits.values() for e in examples}
-            self.relations = {name: {key: found[name][key] for key in TOLD} for name in sorted(found)}
+            by_relation = {e.fields["relation"]: e.fields for examples in splits.values() for e in examples}
+            self.relations = {name: {key: by_relation[name][key] for key in TOLD} for name in sorted(by_relation)}
         return {"relations": self.relations}
 
     def target(self, example: Example) -> str | None:
@@ -105,12 +105,12 @@ class Lama(Task):
 
     def candidates(self, example: Example) -> Iterator[tuple[Example, Target]]:
         """See Task; the example with its relation's template around the object. Raises DataError for a new relation."""
-        fields, known = example.fields, list(self.relations or ())
-        if known and fields["relation"] not in known:
-            near = nearest(fields["relation"], known)
+        fields, relations = example.fields, list(self.relations or ())
+        if relations and fields["relation"] not in relations:
+            near = nearest(fields["relation"], relations)
             raise DataError(f"fact {example.id}: '{fields['relation']}' is not a trained relation; {near}")
         before, after = (part.replace(SUBJECT, fields["subject"]).strip() for part in fields["template"].split(OBJECT))
-        number = known.index(fields["relation"]) if known else 0
+        number = relations.index(fields["relation"]) if relations else 0
         yield replace(example, fields={**fields, "before": before, "after": after}, prompt=number), self.target(example)
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
@@ -162,8 +162,8 @@ class Lama(Task):
         counts: dict[str, Counter[str]] = {}
         for example in train:
             counts.setdefault(example.fields["relation"], Counter())[example.gold] += 1
-        said = {name: min(of, key=lambda word: (-of[word], word)) for name, of in counts.items()}
-        return Majority(said, key="relation")
+        most_frequent = {name: min(of, key=lambda word: (-of[word], word)) for name, of in counts.items()}
+        return Majority(most_frequent, key="relation")
 
     def tally(self, example: Example) -> list[str]:
         """The relation."""

@@ -99,8 +99,8 @@ class MultiRC(Classify):
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> tuple[list[bool], list[bool], list[str]]:
         right = self.labels[1]
-        gold, said = (
+        gold, predicted = (
             [e.gold == right for e in examples],
             [label == right for label in self.predicted_labels(examples, predictions)],
         )
-        return gold, said, [str(e.group) for e in examples]
+        return gold, predicted, [str(e.group) for e in examples]

@@ -63,11 +63,11 @@ class Parity(Classify):
 
     def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
         """See Task; of pairs for accuracy too, whose two examples are much the same."""
-        said: dict[str, list[tuple[str, bool]]] = {}
+        pairs: dict[str, list[tuple[str, bool]]] = {}
         for example, prediction in zip(examples, predictions, strict=True):
-            said.setdefault(str(example.group), []).append((prediction.value, example.gold == prediction.value))
+            pairs.setdefault(str(example.group), []).append((prediction.value, example.gold == prediction.value))
         if name == "accuracy":
-            right = np.array([[sum(right for _, right in pair), len(pair)] for pair in said.values()], dtype=float)
+            right = np.array([[sum(right for _, right in pair), len(pair)] for pair in pairs.values()], dtype=float)
             return Sums(right, metric.share)
-        same = np.array([len({value for value, _ in pair}) == 1 for pair in said.values()])
-        return Sums(metric.shares(same), metric.share, share=True)
+        equal = np.array([len({value for value, _ in pair}) == 1 for pair in pairs.values()])
+        return Sums(metric.shares(equal), metric.share, share=True)

@@ -117,8 +117,8 @@ class ReCoRD(Choice):
         """See OwnTexts; the query is what stands before its gap and what stands after it."""
         before, _, after = example.fields["query"].partition(GAP)
         entities = example.fields["entities"]
-        shown = replace(example, fields={**example.fields, "before": before, "after": after}, choices=entities)
-        return shown, None if example.gold is None else [int(entity in example.gold) for entity in entities]
+        filled = replace(example, fields={**example.fields, "before": before, "after": after}, choices=entities)
+        return filled, None if example.gold is None else [int(entity in example.gold) for entity in entities]
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """The entity with the highest score, by its name the first of equals; scores: of each entity.

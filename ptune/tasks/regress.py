@@ -73,16 +73,16 @@ class Regress(Task):
         """The number of a record; None without one (-1 on the Hub, where the scale has none). Raises DataError for one
         off the scale.
         """
-        given, (low, high) = record.values.get(self.label), self.scale
-        if given is None or (given == -1 and not low <= given <= high):
+        value, (low, high) = record.values.get(self.label), self.scale
+        if value is None or (value == -1 and not low <= value <= high):
             return None
         try:
-            number = math.nan if isinstance(given, bool) else float(given)
+            number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not low <= number <= high:
             raise DataError(
-                f"{record.where}: '{given}' in '{self.label}'; {self.name} needs a number from {low} to {high}"
+                f"{record.where}: '{value}' in '{self.label}'; {self.name} needs a number from {low} to {high}"
             )
         return number
 
@@ -101,17 +101,17 @@ class Regress(Task):
 
     def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
         """See Task; for Spearman's the examples are ranked anew each time."""
-        both = np.array([[e.gold, p.value] for e, p in zip(examples, predictions, strict=True)], float)
+        pairs = np.array([[e.gold, p.value] for e, p in zip(examples, predictions, strict=True)], float)
         if name == "spearman":
-            return Ranked(both, metric.correlation)
-        return Sums(metric.products(*both.T), metric.correlation)
+            return Ranked(pairs, metric.correlation)
+        return Sums(metric.products(*pairs.T), metric.correlation)
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; labels are the nearest whole numbers, with the mean of what is predicted for them."""
-        said: dict[int, list[float]] = {}
+        predicted: dict[int, list[float]] = {}
         for example, prediction in zip(examples, predictions, strict=True):
-            said.setdefault(round(example.gold), []).append(prediction.value)
-        return {"labels": [{"label": str(n), "gold": len(v), "mean": fmean(v)} for n, v in sorted(said.items())]}
+            predicted.setdefault(round(example.gold), []).append(prediction.value)
+        return {"labels": [{"label": str(n), "gold": len(v), "mean": fmean(v)} for n, v in sorted(predicted.items())]}
 
     def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
         """1 without the distance, as a share of the scale."""

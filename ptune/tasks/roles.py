@@ -49,15 +49,15 @@ class Roles(Tag):
 
     def example(self, record: Record, index: int) -> Example:
         """See Task; `predicate` in the record is the index of a word, counted from 0."""
-        made = super().example(record, index)
-        tokens, at = made.fields["tokens"], record.values.get("predicate")
+        example = super().example(record, index)
+        tokens, at = example.fields["tokens"], record.values.get("predicate")
         if type(at) is not int or not 0 <= at < len(tokens):
             raise DataError(
                 f"{record.where}: 'predicate' is {at!r}; it must be the index of one of the {len(tokens)} words"
             )
         fields = {"tokens": tokens, "predicate": tokens[at], "index": at}
         tail = ("[SEP]", tokens[at]) if self.predicate == "literal" else ()
-        return Example(made.id, fields, made.gold, mark=at if self.predicate == "marked" else None, tail=tail)
+        return Example(example.id, fields, example.gold, mark=at if self.predicate == "marked" else None, tail=tail)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """f1, precision, recall: the official ones; seqeval's F1 counts V, and C- and R- as types of their own."""
@@ -75,14 +75,14 @@ class Roles(Tag):
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; the table of srl-eval.pl."""
-        gold, said = [e.gold for e in examples], [p.value for p in predictions]
-        return {"labels": metric.role_report(gold, said), "confusions": metric.span_confusions(gold, said)}
+        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
+        return {"labels": metric.role_report(gold, predicted), "confusions": metric.span_confusions(gold, predicted)}
 
     def parse(self, text: str) -> dict[str, Any]:
         """Words separated by spaces, the predicate between asterisks: `the cat *sat* down`."""
         words = text.split()
-        found = [i for i, word in enumerate(words) if MARKED.fullmatch(word)]
-        if len(found) != 1:
-            raise DataError(f"{len(found)} words between asterisks; {self.name} needs one, as in: the cat *sat* down")
-        words[found[0]] = words[found[0]][1:-1]
-        return {"tokens": words, "predicate": found[0]}
+        marked = [i for i, word in enumerate(words) if MARKED.fullmatch(word)]
+        if len(marked) != 1:
+            raise DataError(f"{len(marked)} words between asterisks; {self.name} needs one, as in: the cat *sat* down")
+        words[marked[0]] = words[marked[0]][1:-1]
+        return {"tokens": words, "predicate": marked[0]}

@@ -131,18 +131,18 @@ class Span(Task):
         first token's. scores: `probability` of what is predicted among the n best, and `null_odds`, by how much no
         answer outscores the best one, where questions may have none.
         """
-        found = candidates(outputs, self.windows.longest, self.n_best)
-        if not found:
+        ranked = candidates(outputs, self.windows.longest, self.n_best)
+        if not ranked:
             return Prediction("")
-        best = found[0]
+        best = ranked[0]
         answer = example.fields[self.context][best.begin : best.end]
-        scores = np.array([candidate.score for candidate in found])
+        scores = np.array([candidate.score for candidate in ranked])
         if self.null_threshold is None:
             return Prediction(answer, {"probability": share(best.score, scores)})
         nothing = min(float(output.scores[0].sum(dtype=np.float64)) for output in outputs)
         odds = nothing - best.score
-        taken, score = ("", nothing) if odds > self.null_threshold else (answer, best.score)
-        return Prediction(taken, {"probability": share(score, np.append(scores, nothing)), "null_odds": odds})
+        text, score = ("", nothing) if odds > self.null_threshold else (answer, best.score)
+        return Prediction(text, {"probability": share(score, np.append(scores, nothing)), "null_odds": odds})
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """F1 and exact match as the official scorers have them; for SQuAD 2.0 also apart by whether there is an answer.
@@ -150,8 +150,8 @@ class Span(Task):
         best_exact and best_f1 say what a null_threshold below the one in use would reach, and *_thresh which one that
         is. Questions with an answer, or without, have no figure where there are none of them.
         """
-        both = self._both(examples, predictions)
-        exact, f1 = both[:, 0].tolist(), both[:, 1].tolist()
+        pairs = self._both(examples, predictions)
+        exact, f1 = pairs[:, 0].tolist(), pairs[:, 1].tolist()
         scores = {"f1": metric.mean_percent(f1), self.exact: metric.mean_percent(exact)}
         if self.null_threshold is None:
             return scores
@@ -165,8 +165,8 @@ class Span(Task):
             scores["NoAns_exact"] = metric.mean_percent([exact[i] for i in no])
         odds = [(prediction.scores or {}).get("null_odds", 0.0) for prediction in predictions]
         answered = [bool(prediction.value) for prediction in predictions]
-        for name, each in (("best_f1", f1), ("best_exact", exact)):
-            scores[name], scores[f"{name}_thresh"] = metric.best_threshold(each, odds, answerable, answered)
+        for name, values in (("best_f1", f1), ("best_exact", exact)):
+            scores[name], scores[f"{name}_thresh"] = metric.best_threshold(values, odds, answerable, answered)
         return scores
 
     def sums(self, examples: Sequence[Example], predictions: Sequence[Prediction], name: str) -> Sums | None:
@@ -207,15 +207,15 @@ class Span(Task):
 
 def misplaced(text: str, start: int, context: str) -> str:
     """What stands where an answer should, and where it stands instead."""
-    found = [i for i in range(len(context) - len(text) + 1) if context.startswith(text, i)]
-    here = context[start : start + len(text)] if start >= 0 else ""
-    there = f"{here[:SHOWN]!r} is" if here else f"there is nothing ({len(context)} characters)"
-    if found:
-        at = min(found, key=lambda i: abs(i - start))
-        rest = f"it is at {at} (answer_start is off by {start - at:+d})"
+    starts = [i for i in range(len(context) - len(text) + 1) if context.startswith(text, i)]
+    at_start = context[start : start + len(text)] if start >= 0 else ""
+    instead = f"{at_start[:SHOWN]!r} is" if at_start else f"there is nothing ({len(context)} characters)"
+    if starts:
+        at = min(starts, key=lambda i: abs(i - start))
+        cure = f"it is at {at} (answer_start is off by {start - at:+d})"
     else:
-        rest = "it is nowhere in the context"
-    return f"the answer {text[:SHOWN]!r} is not at answer_start {start}, where {there}; {rest}"
+        cure = "it is nowhere in the context"
+    return f"the answer {text[:SHOWN]!r} is not at answer_start {start}, where {instead}; {cure}"
 
 
 def candidates(outputs: Sequence[RowOutput], longest: int, most: int) -> list[Candidate]:
@@ -230,8 +230,8 @@ def candidates(outputs: Sequence[RowOutput], longest: int, most: int) -> list[Ca
         for score, first, last in best_pairs(np.where(blank, -np.inf, output.scores[1:]), longest, most):
             place = int(output.offsets[first, 0]), int(output.offsets[last, 1])
             scores[place] = max(score, scores.get(place, -np.inf))
-    found = [Candidate(score, *place) for place, score in scores.items()]
-    return sorted(found, key=lambda candidate: (-candidate.score, candidate.begin, candidate.end))[:most]
+    ranked = [Candidate(score, *place) for place, score in scores.items()]
+    return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.begin, candidate.end))[:most]
 
 
 def best_pairs(ends: np.ndarray, longest: int, most: int) -> list[tuple[float, int, int]]:

@@ -107,8 +107,8 @@ class Tag(Task):
 
     def report(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
         """See Task; confused are types of spans with the same ends, and spans that the other side has not with O."""
-        gold, said = [e.gold for e in examples], [p.value for p in predictions]
-        return {"labels": metric.span_report(gold, said), "confusions": metric.span_confusions(gold, said)}
+        gold, predicted = [e.gold for e in examples], [p.value for p in predictions]
+        return {"labels": metric.span_report(gold, predicted), "confusions": metric.span_confusions(gold, predicted)}
 
     def right(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
         """F1 of an example; 1 where there is no span on either side."""
@@ -136,5 +136,7 @@ class Tag(Task):
 
 def shares(counts: np.ndarray) -> list[float]:
     """F1 of each row of correct, predicted and gold entities [n, 3]; 1 where there are none."""
-    correct, found, wanted = counts.T
-    return np.divide(2 * correct, found + wanted, out=np.ones(len(counts)), where=found + wanted > 0).tolist()
+    correct, n_predicted, n_gold = counts.T
+    return np.divide(
+        2 * correct, n_predicted + n_gold, out=np.ones(len(counts)), where=n_predicted + n_gold > 0
+    ).tolist()

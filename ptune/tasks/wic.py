@@ -29,14 +29,14 @@ class WiC(Classify):
 
     def example(self, record: Record, index: int) -> Example:
         """See Task. Raises DataError for characters that are no whole word."""
-        made = super().example(record, index)
+        example = super().example(record, index)
         marks = {}
         for number, name in enumerate(self.fields[:2], 1):
-            sentence = made.fields[name]
+            sentence = example.fields[name]
             start, end = (self._number(record, f"{edge}{number}") for edge in ("start", "end"))
             self._check(sentence, start, end, number, record.where)
             marks[f"span{number}"] = (name, Extent(start, end - 1))
-        return Example(made.id, made.fields, made.gold, marks=marks)
+        return Example(example.id, example.fields, example.gold, marks=marks)
 
     def _number(self, record: Record, name: str) -> int:
         value = record.values.get(name)
@@ -64,8 +64,8 @@ class WiC(Classify):
     def parse(self, text: str) -> dict[str, Any]:
         """The two sentences with the word between asterisks in each, and the word, separated by tabs."""
         texts = text.split("\t")
-        found = [MARKED.findall(sentence) for sentence in texts[:2]]
-        if len(texts) != 3 or any(len(words) != 1 for words in found):
+        marked = [MARKED.findall(sentence) for sentence in texts[:2]]
+        if len(texts) != 3 or any(len(words) != 1 for words in marked):
             raise DataError(
                 f"{self.name} needs two sentences, each with one word between asterisks, and the word, separated by "
                 "tabs, as in: He drank *water*.\tThey *watered* the lawn.\twater"

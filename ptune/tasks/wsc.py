@@ -86,13 +86,13 @@ class WSC(Classify, OwnTexts):
             raise DataError(f"{record.where}: 'target' is not an object with {', '.join(KEYS)}")
         place = None
         for span in (1, 2):
-            said, at = target.get(f"span{span}_text"), target.get(f"span{span}_index")
-            if not isinstance(said, str) or not said.strip() or type(at) is not int:
+            span_text, at = target.get(f"span{span}_text"), target.get(f"span{span}_index")
+            if not isinstance(span_text, str) or not span_text.strip() or type(at) is not int:
                 raise DataError(
-                    f"{record.where}: span {span} is {said!r} at {at!r}; span{span}_text must be a text and "
+                    f"{record.where}: span {span} is {span_text!r} at {at!r}; span{span}_text must be a text and "
                     f"span{span}_index a number"
                 )
-            place = self._place(text, said, at, span, name, record.where)
+            place = self._place(text, span_text, at, span, name, record.where)
         if place is None:
             raise DataError(f"{record.where}: task.errata gives the pronoun of row {name} no place; it needs one")
         begin, end = place
@@ -106,16 +106,16 @@ class WSC(Classify, OwnTexts):
 
     def _place(self, text: str, said: str, at: int, span: int, name: str, where: str) -> tuple[int, int] | None:
         """Where a span begins and ends; None of a candidate whose words are known to stand apart."""
-        known = [row for row in self.errata if (str(row.idx), *row[1:4]) == (name, span, said, at)]
+        errata = [row for row in self.errata if (str(row.idx), *row[1:4]) == (name, span, said, at)]
         words = [match.start() for match in re.finditer(r"\S+", text)]
-        if known:
-            right = known[0].right
+        if errata:
+            right = errata[0].right
             return None if right is None else locate_span(text, words, said, right)
         place = locate_span(text, words, said, at)
         if place is None:
             key = f"span{span}"
             outside = not 0 <= at < len(words)
-            there = f"outside the {len(words)} words" if outside else repr(text[words[at] :].split()[0])
+            instead = f"outside the {len(words)} words" if outside else repr(text[words[at] :].split()[0])
             near = [
                 i
                 for i in sorted(range(len(words)), key=lambda i: abs(i - at))
@@ -125,7 +125,7 @@ class WSC(Classify, OwnTexts):
                 f"it is at {near[0]} ({key}_index is off by {at - near[0]:+d})" if near else "it is nowhere in the text"
             )
             raise DataError(
-                f"{where}: {key}_text {said!r} is not at {key}_index {at}, which is {there}; {cure}; words are "
+                f"{where}: {key}_text {said!r} is not at {key}_index {at}, which is {instead}; {cure}; words are "
                 "counted from 0, between spaces"
             )
         return place
@@ -137,10 +137,10 @@ class WSC(Classify, OwnTexts):
 
     def decode(self, example: Example, outputs: Sequence[RowOutput]) -> Prediction:
         """See Classify; of a text that was written at masks, whether it agrees with the candidate."""
-        said = outputs[0].text
-        if said is None or len(outputs[0].scores):  # a label, perhaps written
+        answer = outputs[0].text
+        if answer is None or len(outputs[0].scores):  # a label, perhaps written
             return super().decode(example, outputs)
-        return Prediction(self.labels[int(agree(said, example.fields["candidate"]))])
+        return Prediction(self.labels[int(agree(answer, example.fields["candidate"]))])
 
     def parse(self, text: str) -> dict[str, Any]:
         """The text with the pronoun between asterisks, and the candidate, separated by a tab."""
@@ -178,8 +178,8 @@ def locate_span(text: str, words: Sequence[int], said: str, at: int) -> tuple[in
     parts = bare.split()
     if sum(map(len, parts)) > len(text) - begin:  # before a pattern is made of a text of any length
         return None
-    there = re.compile(r"\s+".join(map(re.escape, parts)) + r"(?!\w)", re.IGNORECASE).match(text, begin)
-    return there.span() if there and begin < end else None
+    match = re.compile(r"\s+".join(map(re.escape, parts)) + r"(?!\w)", re.IGNORECASE).match(text, begin)
+    return match.span() if match and begin < end else None
 
 
 def agree(said: str, meant: str) -> bool:
