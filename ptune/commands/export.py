@@ -47,16 +47,16 @@ def main(cfg: DictConfig) -> None:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".ptune-", dir=None if out is None else out.parent) as scratch:
-        folder = Path(scratch) / "export"
-        folder.mkdir()
-        progress.say(WRITERS[content](run, folder, s.license))
+        export = Path(scratch) / "export"
+        export.mkdir()
+        progress.say(WRITERS[content](run, export, s.license))
         if out is not None:
-            os.replace(folder, out)
+            os.replace(export, out)
             progress.say(f"written to {out}")
             return
         from ptune.exports.upload import upload
 
-        upload(folder, s, progress)
+        upload(export, s, progress)
 
 
 def misplaced_settings(s: Export) -> Iterator[str]:
@@ -142,12 +142,12 @@ def corpus_inputs(run: Restored) -> list[Example]:
     try:
         splits = sources(task, s.data, {})
         split = next(name for name in (s.report_on, "dev", *splits, None) if name in splits or name is None)
-        probes = [*islice(examples(task, splits[split], Reading(s.data.lenient)), PROBES)] if split else []
+        chosen = [*islice(examples(task, splits[split], Reading(s.data.lenient)), PROBES)] if split else []
     except PtuneError as error:
         reason = str(error).splitlines()[0]
     else:
-        if probes:
-            return [replace(example, gold=None) for example in probes]
+        if chosen:
+            return [replace(example, gold=None) for example in chosen]
         reason = "none of its files are here"
     raise PtuneError(
         f"to=peft: no examples of {task.name} to compare logits on ({reason}); export where its corpus is, or use "

@@ -227,27 +227,27 @@ class Reproduction:
         unit, device = ("CPU-min", "one CPU core") if small else ("GPU-h", "one GPU in float32")
         speed = self.s.tflops or (estimate.CPU_TFLOPS if small else estimate.GPU_TFLOPS)
         spent = (60 if small else 1) / (speed * 3.6e15)  # of a FLOP
-        for cell in cells:
-            work = None if cell.cell.missing else self.works.get(cell.cell.key)
+        for entry in cells:
+            work = None if entry.cell.missing else self.works.get(entry.cell.key)
             runs, hours, disk = "", "", ""
-            if work is not None and work.settings is not None and cell.by is None:
+            if work is not None and work.settings is not None and entry.by is None:
                 cost = estimate.cost(work.settings)
-                anew = cell.cell.key in rerun and not work.obstacle
+                anew = entry.cell.key in rerun and not work.obstacle
                 finished = 0 if anew else sum(place.state == plan.FINISHED for place in work.every)
                 remaining = work.number - finished
                 total = estimate.Cost(*(a + b for a, b in zip(total, cost.times(remaining), strict=True)))
                 runs, hours = f"{remaining} of {work.number}", f"{cost.times(remaining).flop * spent:.2f}"
                 disk = f"{cost.times(remaining).disk / 1e9:.2f}"
-            words = "" if cell.by else " ".join(overrides(cell.cell.words))
-            searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in cell.cell.search.items())
+            deltas = "" if entry.by else " ".join(overrides(entry.cell.words))
+            searched = "; ".join(f"{key}: {', '.join(map(str, v))}" for key, v in entry.cell.search.items())
             searched = (
-                f" (search {'with each seed ' * cell.cell.each_seed}{searched})" if searched and not cell.by else ""
+                f" (search {'with each seed ' * entry.cell.each_seed}{searched})" if searched and not entry.by else ""
             )
-            words = "" if cell.cell.missing else words + searched
-            state = show.state(cell)
-            if cell.why == found.NOT_RUN:
-                state = f"as {cell.by}" if cell.by else cell.why
-            rows.append([cell.cell.name, state, runs, hours, disk, words])
+            deltas = "" if entry.cell.missing else deltas + searched
+            state = show.state(entry)
+            if entry.why == found.NOT_RUN:
+                state = f"as {entry.by}" if entry.by else entry.why
+            rows.append([entry.cell.name, state, runs, hours, disk, deltas])
         rows.insert(0, ["cell", "state", "runs", unit, "GB", "overrides"])
         lay_out(rows)
         hours = f"{total.flop * spent:,.1f} {unit}"

@@ -52,7 +52,7 @@ def metadata(run: Restored, library: str, license: str | None) -> Any:
     hub = {} if result["synthetic"] else task.source.get("hub", {})
     invented = f"synthetic-{task.name}"
     kind = TASKS.get(task.readout, "other")
-    results = [
+    evaluations = [
         EvalResult(
             task_type=kind,
             dataset_type=hub.get("path", invented if result["synthetic"] else task.name),
@@ -77,7 +77,7 @@ def metadata(run: Restored, library: str, license: str | None) -> Any:
         language=task.source.get("language") or ("en" if is_shipped_task(task.name) else None),
         license=license or ("apache-2.0" if is_shipped_run(run) else "other"),
         tags=tags,
-        eval_results=results,
+        eval_results=evaluations,
     )
 
 

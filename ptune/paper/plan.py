@@ -116,10 +116,10 @@ class Work:
         """The trial with a seed that the selecting score of a stage chose, null: the run's own, once all have ended; of
         equals the first.
         """
-        trials = self.searched(seed)
-        if any(place.state != FINISHED for place in trials):
+        places = self.searched(seed)
+        if any(place.state != FINISHED for place in places):
             return None
-        return max(trials, key=lambda place: selecting_score(place.of(stage)))
+        return max(places, key=lambda place: selecting_score(place.of(stage)))
 
     def places(self, stage: str | None = None) -> list[Place]:
         """The runs that a cell's figure is of, as far as they are known: with a search when it has ended.
@@ -281,10 +281,10 @@ def other_code(works: Iterable[Work]) -> Iterator[str]:
     """A line for each version of the code, other than the one here, that finished runs are of."""
     now = current_provenance()
     cells_by_code: dict[str, list[str]] = {}
-    for work in works:
-        for place in work.every:
+    for item in works:
+        for place in item.every:
             if place.state == FINISHED and (was := code(environment(place.folder))) != now:
-                cells_by_code.setdefault(was, []).append(work.cell.name)
+                cells_by_code.setdefault(was, []).append(item.cell.name)
     for was, cells in cells_by_code.items():
         yield f"{first_names(cells)}: run with {was}; here is {now}. rerun=true runs them again"
 
@@ -293,17 +293,17 @@ def other_data(works: Iterable[Work]) -> Iterator[str]:
     """A line for each corpus whose files are there, and no longer those that finished runs have read."""
     now: dict[str, dict[str, Any] | None] = {}
     cells_by_data: dict[str, list[str]] = {}
-    for work in works:
-        for place in work.every:
-            if place.state != FINISHED or work.settings is None or work.settings.data.source == "hub":
+    for item in works:
+        for place in item.every:
+            if place.state != FINISHED or item.settings is None or item.settings.data.source == "hub":
                 continue  # what is on the Hub has a revision, which is a setting
-            s = work.settings
+            s = item.settings
             key = json.dumps([s.task["name"], asdict(s.data)])
             if key not in now:
                 now[key] = checksums(s)
             was = files_without_paths(environment(place.folder).get("data", {}).get("files", {}))
             if now[key] not in (None, was):
-                cells_by_data.setdefault(s.task["name"], []).append(work.cell.name)
+                cells_by_data.setdefault(s.task["name"], []).append(item.cell.name)
     for task, cells in cells_by_data.items():
         yield f"{first_names(cells)}: the files of {task} have changed since; rerun=true runs them again"
 

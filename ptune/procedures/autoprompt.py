@@ -110,8 +110,8 @@ class AutoPrompt(Procedure):
         assert s.optim.lr is not None
         weight = projection(states, targets, len(task.labels), self.epochs, s.batch_size, s.optim.lr, seed)
         vectors, _ = model.backbone.lm_words()
-        found = words_of(weight, vectors.detach(), template.tokens, template.mask_lead, self.words)
-        words = dict(zip(task.labels, found, strict=True))
+        projected = words_of(weight, vectors.detach(), template.tokens, template.mask_lead, self.words)
+        words = dict(zip(task.labels, projected, strict=True))
         for label, of_label in words.items():
             session.progress.say(f"label words of {label}: {', '.join(of_label)}")
         session.change_settings(task={"verbalizers": {FOUND: words}}, method={"head": {"name": FOUND}})

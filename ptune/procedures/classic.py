@@ -103,7 +103,7 @@ class Classic(Procedure):
         from ptune.procedures.word_vectors import vectors
 
         words = train | {word.lower() for word in train}
-        found: dict[str, Any] = {}
+        of_words: dict[str, Any] = {}
         first = 0
 
         def wanted(word: str) -> bool:
@@ -112,8 +112,8 @@ class Classic(Procedure):
             return first <= self.max_words or word in words
 
         for word, vector in progress.follow("word vectors", vectors(Path(str(self.vectors)), wanted)):
-            found.setdefault(word.lower() if lowercase else word, vector)
-        return found
+            of_words.setdefault(word.lower() if lowercase else word, vector)
+        return of_words
 
 
 def write_vectors(path: Path, tokenizer: Any, words: Iterable[str], found: dict[str, Any]) -> None:

@@ -319,13 +319,13 @@ class Trial:
                 raise FileNotFoundError("no such study")
             self.open = study(self.path)
         own_study, storage = self.open
-        pruning, trial = own_study.user_attrs["pruning"], own_study.get_trials(deepcopy=False)[self.number]
+        settings, trial = own_study.user_attrs["pruning"], own_study.get_trials(deepcopy=False)[self.number]
         if trial.state.is_finished():  # the run goes on by hand
             return None
         storage.set_trial_intermediate_value(trial._trial_id, evaluation, score)
-        if not pruner(**pruning).prune(own_study, storage.get_trial(trial._trial_id)):
+        if not pruner(**settings).prune(own_study, storage.get_trial(trial._trial_id)):
             return None
-        return f"behind other trials at evaluation {evaluation} (pruner {pruning['name']})"
+        return f"behind other trials at evaluation {evaluation} (pruner {settings['name']})"
 
 
 # Optuna's parts
