@@ -33,12 +33,12 @@ def write(task: str, folder: Path, seed: int = 0, sizes: Mapping[str, int] | Non
     if task not in tasks():
         raise ValueError(f"no demo corpus is called {task!r}; there are {', '.join(tasks())}")
     module = importlib.import_module(f"{__name__}.{task}")
-    wanted = {**module.SIZES, **(sizes or {})}
-    if extra := sorted(set(wanted) - set(module.SIZES)):
+    counts = {**module.SIZES, **(sizes or {})}
+    if extra := sorted(set(counts) - set(module.SIZES)):
         raise ValueError(f"no split is called {extra[0]!r}; there are {', '.join(module.SIZES)}")
     recipe = importlib.import_module(f"{__name__}.recipe")
     world = importlib.import_module(f"{__name__}.world").build(seed)
-    module.write(recipe.Recipe(task, world, wanted, seed, recipe.Difficulty(**difficulty)), Path(folder))
+    module.write(recipe.Recipe(task, world, counts, seed, recipe.Difficulty(**difficulty)), Path(folder))
 
 
 def text(seed: int, sentences: int) -> Iterator[str]:

@@ -32,8 +32,8 @@ def article(recipe: Recipe, split: str, random: Random, number: int) -> tuple[st
     title = passage.words(choose(random.choice(sections[number]), split, random))
     lines = [passage.words(choose(random.choice(sections[number]), split, random))]
     if random.random() < STRAY:
-        other = random.choice([section for i, section in enumerate(sections) if i != number])
-        lines.append(Passage(recipe.part(split), random).words(choose(random.choice(other), split, random)))
+        other_section = random.choice([section for i, section in enumerate(sections) if i != number])
+        lines.append(Passage(recipe.part(split), random).words(choose(random.choice(other_section), split, random)))
     random.shuffle(lines)
     description = " ".join(prose(recipe.noisy(line, random)) for line in lines)
     return prose(title).rstrip("."), description

@@ -28,9 +28,9 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, A
     world = recipe.part(split)
     for _ in range(recipe.sizes[split]):
         about, lines = passages.draw(recipe, split, world, random)
-        told = passages.facts(lines)
-        fact = random.choice([one for one in told if one.about is about])
+        facts = passages.facts(lines)
+        fact = random.choice([one for one in facts if one.about is about])
         true = random.random() < 0.62
-        asked = fact if true else passages.mistaken(fact, told, world, random)
-        question = passages.check(asked, split, world, random).lower().rstrip("? ")
+        claim = fact if true else passages.mistaken(fact, facts, world, random)
+        question = passages.check(claim, split, world, random).lower().rstrip("? ")
         yield {"question": question, "passage": f"{about.name} -- {passages.text(lines)}", "label": true}

@@ -53,7 +53,7 @@ def _context(world: World, split: str, random: Random) -> list[Word]:
     """A sentence of the passage before: talk, or something else that somebody knew or did not."""
     if random.random() < 0.4:
         speaker = random.choice(world.entities["person"])
-        other = Passage(world, random, {"speaker": speaker})
-        return claims.framed(other, claims.draw(world, random), random.choice(tuple(claims.FRAMES)), split)
+        unrelated = Passage(world, random, {"speaker": speaker})
+        return claims.framed(unrelated, claims.draw(world, random), random.choice(tuple(claims.FRAMES)), split)
     lines = random.choice((templates.REGISTERS["daily"], templates.REGISTERS["life"], templates.TALK))
     return Passage(world, random).words(choose(lines, split, random))

@@ -84,8 +84,8 @@ def clause(claim: Claim, random: Random, *, aside: bool = False, front: bool = T
     elif shape == "passive":
         body = f"{obj} was {participle} {_role(number, 'A0', f'by {_bare(subject)}')}"
     elif shape == "cleft":
-        who = _role(number, "R-A0", "who")
-        body = f"it was {_role(number, 'A0', '{subject}')} {who} {past} {obj}"
+        agent = _role(number, "R-A0", "who")
+        body = f"it was {_role(number, 'A0', '{subject}')} {agent} {past} {obj}"
     else:
         body = f"{subject} {past} {obj}"
     place = " " + _role(number, "AM-LOC", "in {place}") if claim.place else ""
@@ -211,8 +211,8 @@ def moved(claim: Claim, world: World, random: Random) -> Claim | None:
     if claim.place and random.random() < 0.5:
         place = argument(world, random, "town", claim.place)
         return replace(claim, place=place if isinstance(place, Entity) else None)
-    other = _time(random)
-    return replace(claim, time=other) if claim.time and other and other != claim.time else None
+    new_time = _time(random)
+    return replace(claim, time=new_time) if claim.time and new_time and new_time != claim.time else None
 
 
 def recast(claim: Claim, world: World, random: Random) -> Claim | None:
@@ -221,11 +221,11 @@ def recast(claim: Claim, world: World, random: Random) -> Claim | None:
         return replace(claim, subject=argument(world, random, claim.subject.kind, claim.subject))
     if isinstance(claim.object, Entity):
         return replace(claim, object=argument(world, random, claim.object.kind, claim.object))
-    *before, noun = claim.object.split()
+    *modifiers, noun = claim.object.split()
     if noun not in lexicon.HYPERNYM:
         return None
     words = [word for word in lexicon.CLASSES[lexicon.HYPERNYM[noun]] if word != noun]
-    return replace(claim, object=" ".join((*before, random.choice(words))))
+    return replace(claim, object=" ".join((*modifiers, random.choice(words))))
 
 
 def crossed(claim: Claim, other: Claim) -> Claim | None:
@@ -251,8 +251,8 @@ def restated(claim: Claim, world: World, random: Random, steps: int = 2) -> Clai
 def falsified(claim: Claim, world: World, random: Random) -> Claim:
     """A claim that does not follow from this one."""
     for rewrite in random.sample(BREAKS, k=len(BREAKS)):
-        if other := rewrite(claim, world, random):
-            return other
+        if rewritten := rewrite(claim, world, random):
+            return rewritten
     raise AssertionError("every claim can be negated")
 
 

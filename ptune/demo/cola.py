@@ -18,8 +18,8 @@ def write(recipe: Recipe, folder: Path) -> None:
     """Write `CoLA/{train,dev,test}.tsv`; only the last has a header, and no labels."""
     for split in recipe.sizes:
         columns = ("index", "sentence") if split == "test" else ("origin", "label", "mark", "sentence")
-        found = examples(recipe, split, recipe.random(split))
-        rows.table(folder / "CoLA" / f"{split}.tsv", columns, found, header=split == "test")
+        sentences = examples(recipe, split, recipe.random(split))
+        rows.table(folder / "CoLA" / f"{split}.tsv", columns, sentences, header=split == "test")
 
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:

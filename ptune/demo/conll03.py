@@ -49,23 +49,23 @@ def news(recipe: Recipe, split: str, random: Random) -> Iterator[list[Word]]:
     part = recipe.part(split)
     registers = list(templates.REGISTERS.values())
     while True:
-        where = part if split == "train" or random.random() < 0.9 else recipe.world
+        source = part if split == "train" or random.random() < 0.9 else recipe.world
         draw = random.random()
         if draw < 0.2:
-            words = claims.sentence(Passage(where, random), claims.draw(where, random), aside=True)
+            words = claims.sentence(Passage(source, random), claims.draw(source, random), aside=True)
         else:
             lines = templates.DESK if draw < 0.4 else random.choice(registers)
-            words = Passage(where, random).words(choose(lines, split, random))
+            words = Passage(source, random).words(choose(lines, split, random))
         yield recipe.noisy(words, random)
 
 
 def _documents(made: Iterator[list[Word]], random: Random) -> Iterator[str]:
-    left = 0
+    remaining = 0
     for words in made:
-        if not left:
-            left = random.randint(4, 12)
+        if not remaining:
+            remaining = random.randint(4, 12)
             yield from ("-DOCSTART- -X- -X- O", "")
-        left -= 1
+        remaining -= 1
         tags, chunks = entity_tags(words), chunk_tags(words)
         yield from (
             f"{word.text} {word.pos} {chunk} {tag}" for word, chunk, tag in zip(words, chunks, tags, strict=True)
@@ -75,12 +75,12 @@ def _documents(made: Iterator[list[Word]], random: Random) -> Iterator[str]:
 
 def entity_tags(words: Sequence[Word]) -> list[str]:
     """IOB1: B- only where an entity touches another of its type before it."""
-    tags, before = [], "O"
+    tags, previous = [], "O"
     for word in words:
         kind = TYPES.get(word.kind or "", "")
-        touches = word.opens and before != "O" and before[2:] == kind
-        before = f"{'B' if touches else 'I'}-{kind}" if kind else "O"
-        tags.append(before)
+        touches = word.opens and previous != "O" and previous[2:] == kind
+        previous = f"{'B' if touches else 'I'}-{kind}" if kind else "O"
+        tags.append(previous)
     return tags
 
 
@@ -95,11 +95,11 @@ _CHUNK_OF = {pos: chunk for chunk, tags in _CHUNKS.items() for pos in tags}
 
 def chunk_tags(words: Sequence[Word]) -> list[str]:
     """Plausible phrases from the parts of speech, IOB1; a determiner or pronoun opens a new one."""
-    tags, before = [], "O"
+    tags, previous = [], "O"
     for index, word in enumerate(words):
         chunk = _CHUNK_OF.get(word.pos, "")
         opens = (chunk == "NP" and word.pos in ("DT", "PRP", "PRP$", "POS")) or chunk == "PP"
-        touches = opens and index > 0 and before[2:] == chunk
-        before = f"{'B' if touches else 'I'}-{chunk}" if chunk else "O"
-        tags.append(before)
+        touches = opens and index > 0 and previous[2:] == chunk
+        previous = f"{'B' if touches else 'I'}-{chunk}" if chunk else "O"
+        tags.append(previous)
     return tags

@@ -160,7 +160,7 @@ def documents(recipe: Recipe, split: str, random: Random) -> Iterator[Document]:
         elif draw < 0.5:
             lines = random.choice((templates.REGISTERS["daily"], templates.PUBLIC))
             parts.insert(random.randint(0, 1), Document(Passage(world, random).words(choose(lines, split, random)), []))
-        yield _joined([Document(recipe.noisy(words, noise), found) for words, found in parts])
+        yield _joined([Document(recipe.noisy(words, noise), related) for words, related in parts])
 
 
 def _related(world: World, split: str, random: Random) -> Document:
@@ -180,21 +180,21 @@ def _related(world: World, split: str, random: Random) -> Document:
         template = choose(tuple(SENTENCES), split, random)
         names = SENTENCES[template]
     words = passage.words(template)
-    found = [Relation(name, span(words, f"h{i}"), span(words, f"t{i}")) for i, name in enumerate(names.split(), 1)]
-    return Document(words, [relation for relation in found if relation.head != relation.tail])
+    links = [Relation(name, span(words, f"h{i}"), span(words, f"t{i}")) for i, name in enumerate(names.split(), 1)]
+    return Document(words, [relation for relation in links if relation.head != relation.tail])
 
 
 def _joined(parts: list[Document]) -> Document:
     words: list[Word] = []
-    found: list[Relation] = []
+    joined: list[Relation] = []
     for part in parts:
         shift = len(words)
-        found += [
+        joined += [
             Relation(name, (head[0] + shift, head[1] + shift), (tail[0] + shift, tail[1] + shift))
             for name, head, tail in part.relations
         ]
         words += part.words
-    return Document(words, found)
+    return Document(words, joined)
 
 
 def columns(document: Document) -> Iterator[str]:
@@ -218,8 +218,8 @@ def as_json(document: Document) -> Json:
         ends = index + 1 == len(words) or words[index + 1].kind is None or words[index + 1].opens
         letter = ("U" if ends else "B") if word.opens else ("L" if ends else "I")
         tags.append(f"{letter}-{kind}" if kind else "O")
-    found = [
+    records = [
         {"head": starts.index(relation.head[0]), "tail": starts.index(relation.tail[0]), "type": relation.type}
         for relation in document.relations
     ]
-    return {"tokens": [word.text for word in words], "tags": tags, "relations": found}
+    return {"tokens": [word.text for word in words], "tags": tags, "relations": records}

@@ -40,17 +40,17 @@ def _sentences(recipe: Recipe, world: World, split: str, count: int, random: Ran
     """Sentences with `count` predicates in all."""
     while count > 0:
         words = roles.sentence(world, split, random)
-        found = len(roles.predicates(words))
-        if 0 < found <= count:
-            count -= found
+        verbs = len(roles.predicates(words))
+        if 0 < verbs <= count:
+            count -= verbs
             yield recipe.noisy(words, random)
 
 
 def lines(words: list[Word]) -> list[str]:
     """The props of a sentence: the predicate's word in small letters or "-", and a bracket column a predicate."""
-    found = roles.predicates(words)
-    columns = [brackets(tags) for tags in found.values()]
+    verbs = roles.predicates(words)
+    columns = [brackets(tags) for tags in verbs.values()]
     return [
-        "\t".join((word.text.lower() if index in found else "-", *(column[index] for column in columns)))
+        "\t".join((word.text.lower() if index in verbs else "-", *(column[index] for column in columns)))
         for index, word in enumerate(words)
     ]

@@ -19,9 +19,9 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def sentences(recipe: Recipe, split: str, random: Random) -> Iterator[Sentence]:
     """Sentences with as many predicates in all as the size of the split."""
-    part, left, noise = recipe.part(split), recipe.sizes[split], recipe.random(f"{split} noise")
-    while left > 0:
+    part, remaining, noise = recipe.part(split), recipe.sizes[split], recipe.random(f"{split} noise")
+    while remaining > 0:
         sentence = with_roles(recipe, part, split, random, noise)
-        if 0 < len(sentence.predicates) <= left:
-            left -= len(sentence.predicates)
+        if 0 < len(sentence.predicates) <= remaining:
+            remaining -= len(sentence.predicates)
             yield sentence

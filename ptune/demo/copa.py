@@ -28,16 +28,16 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, Any]]:
     """Premises with two choices about the same people and things; both places are right equally often."""
-    world, known = recipe.part(split), _known(split)
-    pairs = {asked: _pairs(known, asked) for asked in ("cause", "effect")}
+    world, schemas = recipe.part(split), _known(split)
+    pairs = {asked: _pairs(schemas, asked) for asked in ("cause", "effect")}
     for _ in range(recipe.sizes[split]):
         asked, right = random.choice(("cause", "effect")), random.randrange(2)
         passage = Passage(world, random)
         pair, other = random.sample(random.choice(pairs[asked]), k=2)
-        (given, true), (_, wrong) = _asked(pair, asked), _asked(other, asked)
+        (first, true), (_, wrong) = _asked(pair, asked), _asked(other, asked)
         premise, *choices = (
             prose(recipe.noisy(passage.words(f"{clause} ."), random))
-            for clause in (given, *((true, wrong) if right == 0 else (wrong, true)))
+            for clause in (first, *((true, wrong) if right == 0 else (wrong, true)))
         )
         yield {"premise": premise, "choice1": choices[0], "choice2": choices[1], "question": asked, "label": right}
 
@@ -62,8 +62,8 @@ def _pairs(known: Sequence[Cause], asked: str) -> list[tuple[Cause, Cause]]:
 
 def _shared(one: Cause, other: Cause, asked: str) -> int:
     """How many slots the given clause of one and the clause that is asked for of the other have in common."""
-    given, choice = _asked(one, asked)[0], _asked(other, asked)[1]
-    return len(set(_SLOTS.findall(given)) & set(_SLOTS.findall(choice)))
+    premise, choice = _asked(one, asked)[0], _asked(other, asked)[1]
+    return len(set(_SLOTS.findall(premise)) & set(_SLOTS.findall(choice)))
 
 
 def _known(split: str) -> list[Cause]:

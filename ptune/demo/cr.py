@@ -24,5 +24,5 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
         good = random.random() < POSITIVE
         lines = remarks.GOOD_BUYS if good else remarks.BAD_BUYS
         passage = Passage(recipe.part(split), random)
-        said = [passage.words(choose(lines, split, random)) for _ in range(random.randint(1, 2))]
-        yield {"label": str(int(good)), "text": " ".join(prose(recipe.noisy(words, noise)) for words in said)}
+        sentences = [passage.words(choose(lines, split, random)) for _ in range(random.randint(1, 2))]
+        yield {"label": str(int(good)), "text": " ".join(prose(recipe.noisy(words, noise)) for words in sentences)}

@@ -36,10 +36,10 @@ def rows(recipe: Recipe, split: str, random: Random) -> Iterator[tuple[str, str]
 
     Raises ValueError where the world has not as many sets of attributes.
     """
-    world, left, repeated = recipe.part(split), recipe.sizes[split], 0
+    world, remaining, repeated = recipe.part(split), recipe.sizes[split], 0
     noise = recipe.random(f"{split} noise")
     seen: set[str] = set()
-    while left:
+    while remaining:
         block = _drawn(world, random, recipe.difficulty.length)
         mr = attributes(block)
         repeated = repeated + 1 if mr in seen else 0
@@ -47,17 +47,17 @@ def rows(recipe: Recipe, split: str, random: Random) -> Iterator[tuple[str, str]
             raise ValueError(f"the world has not enough to tell for {recipe.sizes[split]} different rows of {split}")
         if not repeated:
             seen.add(mr)
-            made = tables.texts(recipe, split, random, noise, [block], min(TEXTS, left))
-            left -= len(made)
-            yield from ((mr, text) for text in made)
+            written = tables.texts(recipe, split, random, noise, [block], min(TEXTS, remaining))
+            remaining -= len(written)
+            yield from ((mr, text) for text in written)
 
 
 def _drawn(world: World, random: Random, most: int) -> Block:
     """A thing with some of its facts, in their order."""
     about = random.choice(world.entities[random.choice(KINDS)])
-    known = relations.facts(about)
-    chosen = sorted(random.sample(range(len(known)), k=random.randint(1, min(most, len(known)))))
-    return Block(about, [known[i] for i in chosen], str(about.facts.get("sort", about.kind)))
+    facts = relations.facts(about)
+    chosen = sorted(random.sample(range(len(facts)), k=random.randint(1, min(most, len(facts)))))
+    return Block(about, [facts[i] for i in chosen], str(about.facts.get("sort", about.kind)))
 
 
 def attributes(block: Block) -> str:

@@ -36,13 +36,13 @@ def rows(recipe: Recipe, task: str, split: str) -> Iterator[Json]:
     """The examples of a task as its own corpus has them, without labels in `unlabeled`."""
     random = Random(f"fewglue {task} {split} {recipe.seed}")
     source, count, labeled = SOURCE[split], recipe.sizes[split], split != "unlabeled"
-    made = examples(recipe, task, source, count, random, labeled=labeled)
+    drawn = examples(recipe, task, source, count, random, labeled=labeled)
     if task == "WSC" and source == "train" and labeled:
-        more = examples(recipe, task, source, 8 * count + 8, random, labeled=labeled)
-        made = (row for row in more if row["label"])
-    for index, row in enumerate(islice(made, count)):
-        kept = {key: value for key, value in row.items() if labeled or key != "label"}
-        yield {**kept, "idx": index}
+        surplus = examples(recipe, task, source, 8 * count + 8, random, labeled=labeled)
+        drawn = (row for row in surplus if row["label"])
+    for index, row in enumerate(islice(drawn, count)):
+        fields = {key: value for key, value in row.items() if labeled or key != "label"}
+        yield {**fields, "idx": index}
 
 
 def examples(recipe: Recipe, task: str, split: str, count: int, random: Random, *, labeled: bool) -> Iterator[Json]:

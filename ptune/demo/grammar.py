@@ -106,8 +106,8 @@ class Passage:
 
     def _draw(self, name: str) -> Value:
         if name in KINDS:
-            taken = [value for value in self.bound.values() if isinstance(value, Entity)]
-            while (entity := self.random.choice(self.world.entities[name])) in taken:
+            used = [value for value in self.bound.values() if isinstance(value, Entity)]
+            while (entity := self.random.choice(self.world.entities[name])) in used:
                 pass
             return entity
         if name in lexicon.CLASSES:
@@ -179,9 +179,9 @@ def _polish(words: list[Word]) -> list[Word]:
     polished: list[Word] = []
     quoted, begins = False, True
     for index, word in enumerate(words):
-        text, after = word.text, words[index + 1].text if index + 1 < len(words) else ""
-        if word.kind is None and text in ("a", "an") and after:
-            text = "an" if after[0].lower() in "aeiou" else "a"
+        text, following = word.text, words[index + 1].text if index + 1 < len(words) else ""
+        if word.kind is None and text in ("a", "an") and following:
+            text = "an" if following[0].lower() in "aeiou" else "a"
         if (begins and text[0].isalpha()) or text == "i":
             text = text[0].upper() + text[1:]
         if text == '"':

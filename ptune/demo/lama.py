@@ -49,10 +49,10 @@ def write(recipe: Recipe, folder: Path) -> None:
     Sizes count the facts of a relation; where there are fewer, all of them are there.
     """
     templates = []
-    known = {(relation.kind, relation.fact): relation for relation in relations.RELATIONS}
+    by_kind = {(relation.kind, relation.fact): relation for relation in relations.RELATIONS}
     numbers = identifiers(recipe.world)
     for of, name in PREDICATES.items():
-        relation = known[of]
+        relation = by_kind[of]
         templates.append(described(relation, name))
         _write(folder / "single_relations" / f"{name}.jsonl", templates[-1:])
         for split in SIZES:
@@ -101,8 +101,8 @@ def examples(
     names = Counter(thing.name for thing in recipe.world.entities[relation.kind])
     facts = [fact for fact in recallable(world, relation) if names[fact.about.name] == 1]
     for fact in random.sample(facts, k=min(recipe.sizes[split], len(facts))):
-        whole = fact.passage(world, random).words(relations.marked(choose(relation.statements, split, random)))
-        pairs = zip(whole, recipe.noisy(whole, noise), strict=True)
+        sentence = fact.passage(world, random).words(relations.marked(choose(relation.statements, split, random)))
+        pairs = zip(sentence, recipe.noisy(sentence, noise), strict=True)
         words = [old if old.marks or old.kind == relation.kind else new for old, new in pairs]
         first, last = span(words, "answer")
         masked = prose([*words[:first], "[MASK]", *words[last:]])

@@ -390,17 +390,17 @@ def plural(noun: str) -> str:
 
 def tag(word: str, before: str = "") -> str:
     """A plausible Penn part of speech for a word that is no name; `before` is the word to its left."""
-    low, left = word.lower(), before.lower()
+    low, previous = word.lower(), before.lower()
     if low in _PUNCTUATION:
         return _PUNCTUATION[low]
     if low[0].isdigit() or low in PLAIN["count"]:
         return "CD"
-    if low in _NOUN_FORMS or (left in _CLOSED and _CLOSED[left] in ("DT", "PRP$", "POS") and low in _FORMS):
+    if low in _NOUN_FORMS or (previous in _CLOSED and _CLOSED[previous] in ("DT", "PRP$", "POS") and low in _FORMS):
         return "NN"
     if low in _CLOSED:
         return _CLOSED[low]
     if low in _FORMS:
-        if left in ("was", "were", "been", "be", "is", "are", "had", "has", "have") and _FORMS[low] != "VB":
+        if previous in ("was", "were", "been", "be", "is", "are", "had", "has", "have") and _FORMS[low] != "VB":
             return "VBN"
         return _FORMS[low]
     if word in PLAIN["month"] or word in PLAIN["weekday"]:

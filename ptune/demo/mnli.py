@@ -33,8 +33,8 @@ def examples(recipe: Recipe, split: str, random: Random, genres: tuple[str, ...]
     noise = recipe.random(f"{split} {genres[0]} noise")
     for number in range(recipe.sizes[split]):
         label, genre = random.choice(LABELS), random.choice(genres)
-        others = random.randint(0, (recipe.difficulty.distractors + 1) // 2)
-        premise, hypothesis = pairs.inference(recipe, split, random, noise, label, genre, others)
+        n_distractors = random.randint(0, (recipe.difficulty.distractors + 1) // 2)
+        premise, hypothesis = pairs.inference(recipe, split, random, noise, label, genre, n_distractors)
         about = {"promptID": str(number), "pairID": f"{number}{label[0]}", "genre": genre}
         yield {
             **about,

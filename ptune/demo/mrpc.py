@@ -22,9 +22,9 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     """Pairs of sentences, two thirds of them equivalent."""
     noise = recipe.random(f"{split} noise")
     for number in range(recipe.sizes[split]):
-        same = random.random() < EQUIVALENT
+        equivalent = random.random() < EQUIVALENT
         first, second = (
-            prose(recipe.noisy(words, noise)) for words in pairs.paraphrase(recipe, split, random, same=same)
+            prose(recipe.noisy(words, noise)) for words in pairs.paraphrase(recipe, split, random, same=equivalent)
         )
         ids = {"#1 ID": str(2 * number + 1), "#2 ID": str(2 * number + 2)}
-        yield {"Quality": str(int(same)), **ids, "#1 String": first, "#2 String": second}
+        yield {"Quality": str(int(equivalent)), **ids, "#1 String": first, "#2 String": second}

@@ -30,35 +30,37 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool, most: int = 4) -> Iterator[Json]:
     """Passages with up to `most` questions; answers are numbered through all of a split."""
-    world, left, index, answers = recipe.part(split), recipe.sizes[split], 0, 0
-    while left:
+    world, remaining, index, answers = recipe.part(split), recipe.sizes[split], 0, 0
+    while remaining:
         _, lines = passages.draw(recipe, split, world, random)
         questions: list[Json] = []
-        for text, options in _questions(lines, split, world, random)[: min(most, left)]:
+        for text, options in _questions(lines, split, world, random)[: min(most, remaining)]:
             rows = []
             for option, right in options:
                 rows.append({"text": option, "idx": answers, **({"label": int(right)} if labeled else {})})
                 answers += 1
             questions.append({"question": text, "answers": rows, "idx": len(questions)})
-        left -= len(questions)
+        remaining -= len(questions)
         yield {"idx": index, "version": 1.1, "passage": {"text": passages.text(lines), "questions": questions}}
         index += 1
 
 
 def _questions(lines: list[Line], split: str, world: World, random: Random) -> list[tuple[str, list[tuple[str, bool]]]]:
     """Each question with its answers: one after a fact, or one after all things of which something is told."""
-    told = passages.facts(lines)
-    made = []
-    for fact in random.sample(told, k=len(told)):
-        made.append((passages.question(fact, split, world, random), _one_right(fact, told, world, random)))
-    kind = told[0].relation.kind
-    things = list(dict.fromkeys(fact.about.name for fact in told))
-    if len(things) > 1:
-        said = passages.text(lines)  # a claim in between may name more of them
-        others = [thing.name for thing in random.sample(world.entities[kind], k=ANSWERS) if thing.name not in said]
-        options = [(name, True) for name in things] + [(name, False) for name in others]
-        made.insert(random.randint(0, len(made)), (f"Of which {kind} does the text speak?", _mixed(options, random)))
-    return made
+    facts = passages.facts(lines)
+    drawn = []
+    for fact in random.sample(facts, k=len(facts)):
+        drawn.append((passages.question(fact, split, world, random), _one_right(fact, facts, world, random)))
+    kind = facts[0].relation.kind
+    subjects = list(dict.fromkeys(fact.about.name for fact in facts))
+    if len(subjects) > 1:
+        passage = passages.text(lines)  # a claim in between may name more of them
+        unmentioned = [
+            thing.name for thing in random.sample(world.entities[kind], k=ANSWERS) if thing.name not in passage
+        ]
+        options = [(name, True) for name in subjects] + [(name, False) for name in unmentioned]
+        drawn.insert(random.randint(0, len(drawn)), (f"Of which {kind} does the text speak?", _mixed(options, random)))
+    return drawn
 
 
 def _one_right(fact: Fact, told: list[Fact], world: World, random: Random) -> list[tuple[str, bool]]:
@@ -68,9 +70,9 @@ def _one_right(fact: Fact, told: list[Fact], world: World, random: Random) -> li
         wrong.add(fact.false(world, random).answer)
     options = [(fact.answer, True)] + [(answer, False) for answer in sorted(wrong)]
     if random.random() < 0.4:
-        said = fact if random.random() < 0.6 else fact.false(world, random)
-        words = said.passage(world, random).words(random.choice(fact.relation.statements))
-        options.append((passages.text([Line(words)]), said is fact))
+        claim = fact if random.random() < 0.6 else fact.false(world, random)
+        words = claim.passage(world, random).words(random.choice(fact.relation.statements))
+        options.append((passages.text([Line(words)]), claim is fact))
     return _mixed(options, random)
 
 

@@ -60,10 +60,10 @@ RENAMED = {"A": "ARG", "AM": "ARGM", "AM-PNC": "ARGM-PRP"}  # what CoNLL-2005 ca
 def _lemmas(text: str) -> dict[str, str]:
     """Lines of `base form form`: the base of each form; after them those of the world's verbs."""
     verbs = [(verb.base, verb.past, verb.participle) for verb in lexicon.VERBS.values()]
-    found = {base: base for base, *_ in verbs}
+    bases = {base: base for base, *_ in verbs}
     for base, *forms in (*verbs, *roles.GIVING, *(line.split() for line in text.strip().splitlines())):
-        found.update(dict.fromkeys(forms, base))
-    return found
+        bases.update(dict.fromkeys(forms, base))
+    return bases
 
 
 LEMMAS = _lemmas("""
@@ -146,18 +146,18 @@ def name_tags(words: Sequence[Word]) -> list[str]:
 
 def write_documents(folder: Path, split: str, made: Iterable[Sentence], random: Random) -> None:
     """Write documents of 5 to 15 sentences, the genres in turn."""
-    left = list(made)
+    remaining = list(made)
     number = 0
-    while left:
+    while remaining:
         genre, count = GENRES[number % len(GENRES)], random.randint(5, 15)
         name = f"{genre}/demo/{number // 100:02d}/demo_{number:04d}"
         path = folder / "data" / FOLDERS[split] / "data/english/annotations" / f"{name}.v4_gold_conll"
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"#begin document ({name}); part 000"]
-        for sentence in left[:count]:
+        for sentence in remaining[:count]:
             lines += [*rows(name, sentence), ""]
         path.write_text("\n".join([*lines, "#end document"]) + "\n", encoding="utf-8")
-        left = left[count:]
+        remaining = remaining[count:]
         number += 1
 
 

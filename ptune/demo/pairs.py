@@ -115,8 +115,8 @@ def questions(recipe: Recipe, split: str, random: Random, *, same: bool) -> tupl
     if same:
         other = one
     elif random.random() < 0.5:
-        rest = [fact for fact in relations.facts(one.about) if fact.relation is not one.relation]
-        other = random.choice(rest) if rest else other
+        other_facts = [fact for fact in relations.facts(one.about) if fact.relation is not one.relation]
+        other = random.choice(other_facts) if other_facts else other
     while (asked := choose(other.relation.questions, split, random)) == line and same:
         pass
     return one.passage(world, random).words(line), other.passage(world, random).words(asked)
@@ -129,13 +129,13 @@ def answer(recipe: Recipe, split: str, random: Random, *, told: bool) -> tuple[l
     """
     world = recipe.part(split)
     one, other = two(world, random)
-    while len(known := relations.facts(one.about)) < 2:
+    while len(own_facts := relations.facts(one.about)) < 2:
         one, other = two(world, random)
-    rest = random.choice([fact for fact in known if fact.relation is not one.relation])
+    other_fact = random.choice([fact for fact in own_facts if fact.relation is not one.relation])
     if told:
-        facts = [one, random.choice((rest, fact_of(other.about, rest)))]
+        facts = [one, random.choice((other_fact, fact_of(other.about, other_fact)))]
     else:
-        facts = [rest, other]
+        facts = [other_fact, other]
     random.shuffle(facts)
     question = one.passage(world, random).words(choose(one.relation.questions, split, random))
     return question, joined(*(stated(fact, world, split, random)[1] for fact in facts))
@@ -177,8 +177,8 @@ def inference(
     premise = claims.synonym(premise, world, random) or premise
     lines = [framed(premise, world, split, random, genre)]
     for _ in range(others):
-        around = without(full(world, random), random)
-        lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), around))
+        context = without(full(world, random), random)
+        lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), context))
     text = " ".join(prose(recipe.noisy(line, noise)) for line in lines)
     return text, claims.statement(world, random, hypothesis)
 

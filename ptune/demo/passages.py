@@ -26,13 +26,13 @@ def draw(recipe: Recipe, split: str, world: World, random: Random) -> tuple[Enti
     """
     kind = random.choice([kind for kind, known in relations.ABOUT.items() if len(known) > 1])
     about = random.choice(world.entities[kind])
-    left = {about.name: recipe.difficulty.length}
-    things = {about.name: about}
+    budget = {about.name: recipe.difficulty.length}
+    entities = {about.name: about}
     for _ in range(recipe.difficulty.distractors):
         other = random.choice(world.entities[kind])
-        things.setdefault(other.name, other)
-        left[other.name] = left.get(other.name, 0) + (other.name != about.name)
-    blocks = [_told(recipe, split, things[name], count, world, random) for name, count in left.items() if count]
+        entities.setdefault(other.name, other)
+        budget[other.name] = budget.get(other.name, 0) + (other.name != about.name)
+    blocks = [_told(recipe, split, entities[name], count, world, random) for name, count in budget.items() if count]
     if random.random() < 0.3:
         claim = claims.sentence(Passage(world, random), claims.draw(world, random), aside=True)
         blocks.append([Line(recipe.noisy(claim, random))])
@@ -42,8 +42,8 @@ def draw(recipe: Recipe, split: str, world: World, random: Random) -> tuple[Enti
 
 def _told(recipe: Recipe, split: str, thing: Entity, count: int, world: World, random: Random) -> list[Line]:
     passage = Passage(world, random, again=0.4)
-    told = relations.told(thing, count, passage, split)
-    return [Line(recipe.noisy(words, random), fact) for fact, words in told]
+    lines = relations.told(thing, count, passage, split)
+    return [Line(recipe.noisy(words, random), fact) for fact, words in lines]
 
 
 def facts(lines: Sequence[Line]) -> list[Fact]:
@@ -71,11 +71,13 @@ def untold(lines: Sequence[Line], asked: Sequence[Fact], random: Random) -> Fact
 
     asked: facts that were asked for before, which it is none of.
     """
-    told = facts(lines)
-    known = {(fact.about.name, fact.relation.fact) for fact in [*told, *asked]}
-    things = {fact.about.name: fact.about for fact in told}
-    left = [fact for thing in things.values() for fact in relations.facts(thing)]
-    tempting = [fact for fact in left if (fact.about.name, fact.relation.fact) not in known and plausible(fact, told)]
+    stated = facts(lines)
+    used = {(fact.about.name, fact.relation.fact) for fact in [*stated, *asked]}
+    subjects = {fact.about.name: fact.about for fact in stated}
+    candidates = [fact for thing in subjects.values() for fact in relations.facts(thing)]
+    tempting = [
+        fact for fact in candidates if (fact.about.name, fact.relation.fact) not in used and plausible(fact, stated)
+    ]
     return random.choice(tempting) if tempting else None
 
 
@@ -88,5 +90,5 @@ def plausible(fact: Fact, told: Sequence[Fact]) -> Fact | None:
 
 def mistaken(fact: Fact, told: Sequence[Fact], world: World, random: Random) -> Fact:
     """The fact with a wrong value: one of the same kind that was told of something else, where there is one."""
-    others = [one for one in told if one.relation.value == fact.relation.value and one.answer != fact.answer]
-    return Fact(fact.relation, fact.about, random.choice(others).value) if others else fact.false(world, random)
+    wrong = [one for one in told if one.relation.value == fact.relation.value and one.answer != fact.answer]
+    return Fact(fact.relation, fact.about, random.choice(wrong).value) if wrong else fact.false(world, random)

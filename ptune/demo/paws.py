@@ -22,7 +22,7 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     """Pairs of sentences, somewhat less than half of them paraphrases."""
     noise = recipe.random(f"{split} noise")
     for _ in range(recipe.sizes[split]):
-        same = random.random() < PARAPHRASES
-        both = pairs.scrambled(recipe, split, random, same=same)
-        first, second = (prose(recipe.noisy(words, noise)) for words in both)
-        yield {"sentence1": first, "sentence2": second, "label": str(int(same))}
+        paraphrase = random.random() < PARAPHRASES
+        sentences = pairs.scrambled(recipe, split, random, same=paraphrase)
+        first, second = (prose(recipe.noisy(words, noise)) for words in sentences)
+        yield {"sentence1": first, "sentence2": second, "label": str(int(paraphrase))}

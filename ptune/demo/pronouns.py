@@ -20,11 +20,11 @@ class Schema(NamedTuple):
 
 
 def _schemas(text: str) -> tuple[Schema, ...]:
-    found = []
+    schemas = []
     for line in text.strip().splitlines():
         template, means, plain = (part.strip() for part in line.split("|"))
-        found.append(Schema(template, int(means), plain))
-    return tuple(found)
+        schemas.append(Schema(template, int(means), plain))
+    return tuple(schemas)
 
 
 SCHEMAS: Sequence[Schema] = _schemas("""

@@ -31,14 +31,14 @@ _GUEST_PASSAGES = 400
 def text(seed: int, sentences: int) -> Iterator[str]:
     """Passages of one to five sentences, `sentences` in all."""
     random = Random(f"ptune text {seed}")
-    home, guest, told, passages = worlds.build(seed), worlds.build(seed), 0, 0
+    home, guest, n_lines, passages = worlds.build(seed), worlds.build(seed), 0, 0
     kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
-    while told < sentences:
+    while n_lines < sentences:
         if passages % _GUEST_PASSAGES == 0:
             guest = worlds.build(random.randrange(10**6, 10**9))
         passages += 1
-        lines = random.choice(kinds)(home if random.random() < 0.5 else guest, random)[: sentences - told]
-        told += len(lines)
+        lines = random.choice(kinds)(home if random.random() < 0.5 else guest, random)[: sentences - n_lines]
+        n_lines += len(lines)
         yield " ".join(prose(line) for line in lines)
 
 
@@ -133,10 +133,10 @@ def _biography(world: World, random: Random) -> list[list[Word]]:
     """What is known of one thing, fact after fact, sometimes with something else in between."""
     about = random.choice(world.entities[random.choice(tuple(relations.ABOUT))])
     passage = Passage(world, random, again=0.5)
-    told = [words for _, words in relations.told(about, random.randint(2, 4), passage)]
+    sentences = [words for _, words in relations.told(about, random.randint(2, 4), passage)]
     if random.random() < 0.4:
-        told.insert(random.randint(1, len(told)), _one(world, random))
-    return told
+        sentences.insert(random.randint(1, len(sentences)), _one(world, random))
+    return sentences
 
 
 def _one(world: World, random: Random) -> list[Word]:
@@ -147,21 +147,21 @@ def _one(world: World, random: Random) -> list[Word]:
 
 def _quiz(world: World, random: Random) -> list[list[Word]]:
     """Facts of up to three things and a question about one of them with its answer: after them, before or around."""
-    told = []
+    facts = []
     about = [random.choice(world.entities[random.choice(tuple(relations.ABOUT))])]
     for _ in range(random.choice((0, 0, 1, 1, 2))):
         about.append(random.choice(world.entities[about[0].kind]))
     for entity in about:
-        told += relations.told(entity, random.randint(1, 3), Passage(world, random, again=0.3))
-    fact, _ = random.choice(told)
-    told = random.sample(told, k=len(told)) if random.random() < 0.3 else told
+        facts += relations.told(entity, random.randint(1, 3), Passage(world, random, again=0.3))
+    fact, _ = random.choice(facts)
+    facts = random.sample(facts, k=len(facts)) if random.random() < 0.3 else facts
     passage = fact.passage(world, random, again=0.3)
-    asked = random.choice(("QUESTION", '" QUESTION "', '" QUESTION " asked {speaker} .'))
-    asked = asked.replace("QUESTION", random.choice(fact.relation.questions))
+    template = random.choice(("QUESTION", '" QUESTION "', '" QUESTION " asked {speaker} .'))
+    template = template.replace("QUESTION", random.choice(fact.relation.questions))
     answer = random.choice(("{value} .", '" {value} . "', "STATEMENT"))
     answer = answer.replace("STATEMENT", random.choice(fact.relation.statements))
     passage.bound["speaker"] = random.choice(world.entities["person"])
-    lines, question, reply = [words for _, words in told], passage.words(asked), passage.words(answer)
+    lines, question, reply = [words for _, words in facts], passage.words(template), passage.words(answer)
     order = random.random()
     if order < 0.5:
         return [*lines, question, reply]
@@ -185,18 +185,18 @@ def _asked(world: World, random: Random) -> list[list[Word]]:
     about = [random.choice(world.entities[random.choice(tuple(relations.ABOUT))])]
     if random.random() < 0.5:
         about.append(random.choice(world.entities[about[0].kind]))
-    told = [
+    facts = [
         pair
         for entity in about
         for pair in relations.told(entity, random.randint(1, 3), Passage(world, random, again=0.3))
     ]
-    sentences = [words for _, words in told]
-    for fact, _ in random.choices(told, k=random.randint(1, 3)):
-        said = fact if random.random() < 0.5 else passages.mistaken(fact, [fact for fact, _ in told], world, random)
-        passage = said.passage(world, random)
+    sentences = [words for _, words in facts]
+    for fact, _ in random.choices(facts, k=random.randint(1, 3)):
+        claim = fact if random.random() < 0.5 else passages.mistaken(fact, [fact for fact, _ in facts], world, random)
+        passage = claim.passage(world, random)
         passage.bound["speaker"] = random.choice(world.entities["person"])
         sentences.append(passage.words(random.choice(fact.relation.checks)))
-        answer = random.choice(_ANSWERS).replace("ANSWER", "yes" if said is fact else "no")
+        answer = random.choice(_ANSWERS).replace("ANSWER", "yes" if claim is fact else "no")
         statement = random.choice(fact.relation.statements)
         passage.bound["value"] = fact.value
         sentences.append(passage.words(answer.replace("STATEMENT", statement)))
@@ -208,19 +208,19 @@ def _doubted(world: World, random: Random) -> list[list[Word]]:
     claim, verdict = claims.draw(world, random), random.choice(("true", "false", "open", "plain"))
     speaker = random.choice(world.entities["person"])
     passage = Passage(world, random, {"speaker": speaker})
-    asked, answer = claim, {"true": "yes", "false": "no", "open": "maybe"}.get(verdict, "yes")
+    question, answer = claim, {"true": "yes", "false": "no", "open": "maybe"}.get(verdict, "yes")
     if verdict == "plain":
         lines = [claims.sentence(passage, claim, aside=True)]
         if random.random() < 0.5:
-            asked, answer = claims.falsified(claim, world, random), "no"
+            question, answer = claims.falsified(claim, world, random), "no"
         else:
-            asked = claims.restated(claim, world, random)
-        if asked.negated:
-            asked, answer = replace(asked, negated=False), {"yes": "no", "no": "yes"}[answer]
+            question = claims.restated(claim, world, random)
+        if question.negated:
+            question, answer = replace(question, negated=False), {"yes": "no", "no": "yes"}[answer]
     else:
         lines = [claims.framed(passage, claim, verdict)]
-    other = claims.bind(Passage(world, random, {"speaker": speaker}), asked)
-    lines.append(other.words(claims.question(asked, random)))
+    other = claims.bind(Passage(world, random, {"speaker": speaker}), question)
+    lines.append(other.words(claims.question(question, random)))
     reply = random.choice([line for line in _ANSWERS if "STATEMENT" not in line])
     return [*lines, other.words(reply.replace("ANSWER", answer))]
 
@@ -260,8 +260,8 @@ def _review(world: World, random: Random) -> list[list[Word]]:
     """An opinion in two lines, then in a word."""
     praise = random.random() < 0.5
     passage = Passage(world, random)
-    said = random.sample(opinions.PRAISE if praise else opinions.BLAME, k=random.randint(1, 2))
-    return [*(passage.words(line) for line in said), opinions.summary(passage, praise)]
+    remarks = random.sample(opinions.PRAISE if praise else opinions.BLAME, k=random.randint(1, 2))
+    return [*(passage.words(line) for line in remarks), opinions.summary(passage, praise)]
 
 
 def _arranged(world: World, random: Random) -> list[list[Word]]:
@@ -274,9 +274,9 @@ def _section(world: World, random: Random) -> list[list[Word]]:
     section = random.choice(tuple(templates.SECTIONS))
     passage = Passage(world, random, {"section": section}, again=0.3)
     lines = random.sample(random.choice(templates.SECTIONS[section]), k=random.randint(1, 2))
-    said = [passage.words(line) for line in lines]
-    said.insert(random.choice((0, len(said))), passage.words(random.choice(templates.HEADINGS)))
-    return said
+    sentences = [passage.words(line) for line in lines]
+    sentences.insert(random.choice((0, len(sentences))), passage.words(random.choice(templates.HEADINGS)))
+    return sentences
 
 
 SHARES = {

@@ -22,8 +22,8 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     """Questions and sentences, half of which answer them."""
     noise = recipe.random(f"{split} noise")
     for _ in range(recipe.sizes[split]):
-        told = random.random() < 0.5
+        answered = random.random() < 0.5
         question, sentence = (
-            prose(recipe.noisy(words, noise)) for words in pairs.answer(recipe, split, random, told=told)
+            prose(recipe.noisy(words, noise)) for words in pairs.answer(recipe, split, random, told=answered)
         )
-        yield {"question": question, "sentence": sentence, "label": LABELS[not told]}
+        yield {"question": question, "sentence": sentence, "label": LABELS[not answered]}

@@ -23,11 +23,11 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     """Pairs of questions, of which 37% are duplicates."""
     noise = recipe.random(f"{split} noise")
     for number in range(recipe.sizes[split]):
-        same = random.random() < DUPLICATE
+        duplicate = random.random() < DUPLICATE
         first, second = (
-            prose(recipe.noisy(words, noise)) for words in pairs.questions(recipe, split, random, same=same)
+            prose(recipe.noisy(words, noise)) for words in pairs.questions(recipe, split, random, same=duplicate)
         )
         row = {"qid1": str(2 * number + 1), "qid2": str(2 * number + 2), "question1": first, "question2": second}
-        yield {**row, "is_duplicate": str(int(same))}
+        yield {**row, "is_duplicate": str(int(duplicate))}
         if split == "train" and number % BREAK == BREAK - 1:
-            yield {**row, "question2": second.replace(" ", "\n", 1), "is_duplicate": str(int(same))}
+            yield {**row, "question2": second.replace(" ", "\n", 1), "is_duplicate": str(int(duplicate))}

@@ -85,9 +85,9 @@ def damaged(text: str, random: Random) -> str:
 
 def choose(lines: Sequence[str], split: str | None, random: Random) -> str:
     """A template that a split may use: training never sees every fourth, dev and test see mostly those."""
-    kept = lines[3::4]
-    if split is None or not kept:
+    held_out = lines[3::4]
+    if split is None or not held_out:
         return random.choice(lines)
     if split == "train":
-        return random.choice([line for line in lines if line not in kept])
-    return random.choice(kept if random.random() < 0.6 else lines)
+        return random.choice([line for line in lines if line not in held_out])
+    return random.choice(held_out if random.random() < 0.6 else lines)

@@ -29,22 +29,22 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def examples(recipe: Recipe, split: str, random: Random, *, labeled: bool, most: int = 2) -> Iterator[Json]:
     """Passages with highlights, and up to `most` queries each; `end` is the last character, as in the original."""
-    world, left, index, number = recipe.part(split), recipe.sizes[split], 0, 0
-    while left:
+    world, remaining, index, number = recipe.part(split), recipe.sizes[split], 0, 0
+    while remaining:
         _, lines = passages.draw(recipe, split, world, random)
-        told = [fact for fact in passages.facts(lines) if isinstance(fact.value, Entity)]
+        facts = [fact for fact in passages.facts(lines) if isinstance(fact.value, Entity)]
         text, entities = _passage([line.words for line in lines])
         queries: list[Json] = []
-        for fact in random.sample(told, k=min(len(told), most, left)):
-            found = [entity for entity in entities if entity["text"] == fact.answer]
+        for fact in random.sample(facts, k=min(len(facts), most, remaining)):
+            matching = [entity for entity in entities if entity["text"] == fact.answer]
             words = fact.passage(world, random).words(choose(fact.relation.statements, split, random))
             query = prose(words).replace(fact.answer, GAP)
-            if found and query.count(GAP) == 1:
-                answers = {"answers": found} if labeled else {}
+            if matching and query.count(GAP) == 1:
+                answers = {"answers": matching} if labeled else {}
                 queries.append({"query": query, **answers, "idx": number})
                 number += 1
         if queries:
-            left -= len(queries)
+            remaining -= len(queries)
             marks = [{"start": entity["start"], "end": entity["end"]} for entity in entities]
             yield {"source": "demo", "passage": {"text": text, "entities": marks}, "qas": queries, "idx": index}
             index += 1

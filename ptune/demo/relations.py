@@ -495,15 +495,15 @@ def draw(world: World, random: Random, kind: str | None = None) -> Fact:
 def other(kind: str, value: Value, world: World, random: Random) -> Value:
     """Another value of the same kind."""
     while True:
-        found: Value
+        drawn: Value
         if kind == "year":
-            found = str(random.randint(1880, 2019))
+            drawn = str(random.randint(1880, 2019))
         elif kind in world.entities:
-            found = random.choice(world.entities[kind])
+            drawn = random.choice(world.entities[kind])
         else:
-            found = random.choice(lexicon.CLASSES[kind])
-        if found is not value and found != value:
-            return found
+            drawn = random.choice(lexicon.CLASSES[kind])
+        if drawn is not value and drawn != value:
+            return drawn
 
 
 def marked(template: str) -> str:

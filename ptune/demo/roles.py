@@ -78,11 +78,11 @@ def sentence(world: World, split: str | None, random: Random) -> list[Word]:
 def predicates(words: Sequence[Word]) -> dict[int, list[str]]:
     """The annotated predicates: the index of its word -> a tag for each word, in BIO."""
     numbers = sorted({name.split(".")[0] for word in words for name in word.marked if name.endswith(".V")})
-    found = {}
+    by_place = {}
     for number in numbers:
         tags = [tag(word, f"{number}.") for word in words]
-        found[tags.index("B-V")] = tags
-    return dict(sorted(found.items()))
+        by_place[tags.index("B-V")] = tags
+    return dict(sorted(by_place.items()))
 
 
 def tag(word: Word, prefix: str) -> str:

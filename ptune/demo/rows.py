@@ -26,8 +26,8 @@ def table(path: Path, columns: Sequence[str], rows: Iterator[Row], *, header: bo
 def glue(recipe: Recipe, folder: Path, examples: Examples, columns: Sequence[str], unlabeled: Sequence[str]) -> None:
     """Write `{train,dev,test}.tsv`, each with its header; in test the columns are those `unlabeled`."""
     for split in recipe.sizes:
-        given = unlabeled if split == "test" else columns
-        table(folder / f"{split}.tsv", given, examples(recipe, split, recipe.random(split)))
+        fields = unlabeled if split == "test" else columns
+        table(folder / f"{split}.tsv", fields, examples(recipe, split, recipe.random(split)))
 
 
 def lmbff(recipe: Recipe, folder: Path, examples: Examples) -> None:

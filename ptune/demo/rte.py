@@ -37,8 +37,8 @@ def write_split(path: Path, rows: Iterator[Example], *, labeled: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for index, row in enumerate(rows):
-            kept = {key: value for key, value in row.items() if labeled or key != "label"}
-            file.write(json.dumps({**kept, "idx": index}) + "\n")
+            fields = {key: value for key, value in row.items() if labeled or key != "label"}
+            file.write(json.dumps({**fields, "idx": index}) + "\n")
 
 
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[Example]:
@@ -55,27 +55,31 @@ def _example(recipe: Recipe, split: str, random: Random, noise: Random, *, entai
     What is only believed, or not so, stands beside a plain claim, and the hypothesis is about either.
     """
     world = recipe.part(split)
-    others = [_drawn(world, random) for _ in range(random.randint(0, (recipe.difficulty.distractors + 1) // 2))]
+    distractors = [_drawn(world, random) for _ in range(random.randint(0, (recipe.difficulty.distractors + 1) // 2))]
     draw = random.random()
-    verdict = "true" if draw < 0.15 else random.choice(("false", "open")) if draw < 0.5 and others else ""
+    verdict = "true" if draw < 0.15 else random.choice(("false", "open")) if draw < 0.5 and distractors else ""
     plain, denied = verdict in ("true", ""), random.random() < DENIED
     if entailed or not plain:
         claim = _drawn(world, random, negated=denied)
-        told = _follows(claim, world, random)
+        hypothesis = _follows(claim, world, random)
     else:
         toggled = random.random() < (TOGGLED if denied else TOGGLED * DENIED / (1 - DENIED))
         claim = _drawn(world, random, negated=denied != toggled)
-        told = _follows(claim, world, random)
-        told = replace(told, negated=denied) if toggled else _fails(told, others, world, random)
+        hypothesis = _follows(claim, world, random)
+        hypothesis = replace(hypothesis, negated=denied) if toggled else _fails(hypothesis, distractors, world, random)
     if entailed and not plain:
-        claim, others[0] = others[0], claim
+        claim, distractors[0] = distractors[0], claim
     speaker = claims.argument(world, random, "person", claim.subject)
     passage = Passage(world, random, {"speaker": speaker})
     lines = [claims.framed(passage, claim, verdict, split) if verdict else claims.sentence(passage, claim, aside=True)]
-    for other in others:
+    for other in distractors:
         lines.insert(random.randint(0, len(lines)), claims.sentence(Passage(world, random), other))
     premise = " ".join(prose(recipe.noisy(line, noise)) for line in lines)
-    return {"premise": premise, "hypothesis": claims.statement(world, random, told), "label": LABELS[not entailed]}
+    return {
+        "premise": premise,
+        "hypothesis": claims.statement(world, random, hypothesis),
+        "label": LABELS[not entailed],
+    }
 
 
 def _drawn(world: World, random: Random, *, negated: bool | None = None) -> Claim:

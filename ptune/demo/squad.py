@@ -31,31 +31,31 @@ def write(recipe: Recipe, folder: Path) -> None:
 def write_split(recipe: Recipe, split: str, path: Path, version: str, impossible: float) -> None:
     """Articles of passages of questions; `impossible` is the share that the passage does not answer."""
     random, world = recipe.random(split), recipe.part(split)
-    made = list(_paragraphs(recipe, split, world, random, impossible))
-    starts = range(0, len(made), AN_ARTICLE)
-    data = [{"title": f"Demo_{split}_{i}", "paragraphs": made[i : i + AN_ARTICLE]} for i in starts]
+    paragraphs = list(_paragraphs(recipe, split, world, random, impossible))
+    starts = range(0, len(paragraphs), AN_ARTICLE)
+    data = [{"title": f"Demo_{split}_{i}", "paragraphs": paragraphs[i : i + AN_ARTICLE]} for i in starts]
     path.write_text(json.dumps({"version": version, "data": data}) + "\n", encoding="utf-8")
 
 
 def _paragraphs(recipe: Recipe, split: str, world: World, random: Random, impossible: float) -> Iterator[Json]:
-    left, number = recipe.sizes[split], 0
-    while left:
+    remaining, number = recipe.sizes[split], 0
+    while remaining:
         _, lines = passages.draw(recipe, split, world, random)
-        told = passages.facts(lines)
-        count = min(left, A_PASSAGE, len(told))
-        asked: list[Json] = []
+        facts = passages.facts(lines)
+        count = min(remaining, A_PASSAGE, len(facts))
+        questions: list[Json] = []
         open_questions: list[Fact] = []
-        for fact in random.sample(told, k=count):
+        for fact in random.sample(facts, k=count):
             name = f"demo{recipe.seed}-{recipe.task}-{split}-{number}"
             missing = passages.untold(lines, open_questions, random) if random.random() < impossible else None
             if missing:
                 open_questions.append(missing)
-                asked.append(_unanswered(name, missing, lines, split, world, random))
+                questions.append(_unanswered(name, missing, lines, split, world, random))
             else:
-                asked.append(_answered(name, fact, lines, split, world, random, unanswerable=impossible > 0))
+                questions.append(_answered(name, fact, lines, split, world, random, unanswerable=impossible > 0))
             number += 1
-        left -= count
-        yield {"context": passages.text(lines), "qas": asked}
+        remaining -= count
+        yield {"context": passages.text(lines), "qas": questions}
 
 
 def _answered(

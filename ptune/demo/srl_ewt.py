@@ -28,23 +28,23 @@ def write(recipe: Recipe, folder: Path) -> None:
 
 def sentences(recipe: Recipe, split: str, random: Random) -> Iterator[list[str]]:
     """The lines of sentences with as many predicates in all as the size of the split; noise damages words alone."""
-    part, left, noise = recipe.part(split), recipe.sizes[split], recipe.random(f"{split} noise")
-    while left > 0:
+    part, remaining, noise = recipe.part(split), recipe.sizes[split], recipe.random(f"{split} noise")
+    while remaining > 0:
         words = roles.sentence(part, split, random)
-        found = len(roles.predicates(words))
-        if found <= left:
-            left -= found
+        n_predicates = len(roles.predicates(words))
+        if n_predicates <= remaining:
+            remaining -= n_predicates
             yield lines(words, recipe.noisy(words, noise))
 
 
 def lines(words: list[Word], shown: list[Word]) -> list[str]:
     """A sentence's annotation beside its words as they are shown."""
-    found = roles.predicates(words)
-    columns = [brackets([tag.replace("AM-PNC", "AM-PRP") for tag in tags]) for tags in found.values()]
+    verbs = roles.predicates(words)
+    columns = [brackets([tag.replace("AM-PNC", "AM-PRP") for tag in tags]) for tags in verbs.values()]
     table, last = [], len(words) - 1
     for index, word in enumerate(words):
         parse = ("(TOP" if index == 0 else "") + "*" + (")" if index == last else "")
-        sense, lemma = ("01", lemma_of(word)) if index in found else ("-", "-")
+        sense, lemma = ("01", lemma_of(word)) if index in verbs else ("-", "-")
         cells = [shown[index].text, word.pos, parse, "*", sense, lemma, *(column[index] for column in columns)]
         table.append("\t".join(cells))
     return table

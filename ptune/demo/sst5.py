@@ -25,5 +25,5 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
         label = random.choice(list(SIDES))
         passage = Passage(recipe.part(split), random)
         sides = random.sample(SIDES[label], k=len(SIDES[label]))
-        said = [passage.words(choose(LINES[side], split, random)) for side in sides]
-        yield {"label": str(label), "text": " ".join(prose(recipe.noisy(words, noise)) for words in said).lower()}
+        sentences = [passage.words(choose(LINES[side], split, random)) for side in sides]
+        yield {"label": str(label), "text": " ".join(prose(recipe.noisy(words, noise)) for words in sentences).lower()}

@@ -107,9 +107,9 @@ def disjunction(world: World, random: Random) -> Pair:
 def conditional(world: World, random: Random) -> Pair:
     """Modus ponens, or the condition left open."""
     first, second = _two(world, random)
-    known = random.random() < 0.5
+    factual = random.random() < 0.5
     rule = f"If {_inner(first)}, then {_inner(second)}."
-    return Pair(f"{rule} {first if known else _two(world, random)[0]}.", f"{second}.", known, False)
+    return Pair(f"{rule} {first if factual else _two(world, random)[0]}.", f"{second}.", factual, False)
 
 
 def temporal(world: World, random: Random) -> Pair:
@@ -133,8 +133,8 @@ def universal(world: World, random: Random) -> Pair:
     claim = _claim(world, random, lambda claim: isinstance(claim.subject, Entity) and claim.subject.kind == "person")
     assert isinstance(claim.subject, Entity)
     job, follows = str(claim.subject.facts["job"]), random.random() < 0.5
-    told = job if follows else random.choice([other for other in lexicon.CLASSES["job"] if other != job])
-    rule = _said(world, random, claim, f"every {told} {claim.verb.past} {{object}} .")
+    claimed_job = job if follows else random.choice([other for other in lexicon.CLASSES["job"] if other != job])
+    rule = _said(world, random, claim, f"every {claimed_job} {claim.verb.past} {{object}} .")
     one = _said(world, random, claim, "{subject} is a {subject.job} .")
     return Pair(
         f"{rule} {one}", _said(world, random, claim, f"{{subject}} {claim.verb.past} {{object}} ."), follows, False
@@ -143,20 +143,20 @@ def universal(world: World, random: Random) -> Pair:
 
 def existential(world: World, random: Random) -> Pair:
     claim = _claim(world, random, lambda claim: isinstance(claim.subject, Entity) and claim.subject.kind == "person")
-    some = _said(world, random, claim, f"somebody {claim.verb.past} {{object}} WHERE WHEN .")
-    return Pair(claims.statement(world, random, claim), some, True, False)
+    somebody = _said(world, random, claim, f"somebody {claim.verb.past} {{object}} WHERE WHEN .")
+    return Pair(claims.statement(world, random, claim), somebody, True, False)
 
 
 def lexical(world: World, random: Random) -> Pair:
     """A synonym, a weaker verb or noun, or an opposite."""
     rewrites = ((claims.synonym, True, True), (claims.weaker, True, False), (claims.opposite, False, False))
-    found: list[tuple[Claim, bool, bool]] = []
-    while not found:
+    rewritten: list[tuple[Claim, bool, bool]] = []
+    while not rewritten:
         claim = claims.draw(world, random)
-        found = [
+        rewritten = [
             (other, follows, back) for rewrite, follows, back in rewrites if (other := rewrite(claim, world, random))
         ]
-    other, follows, back = random.choice(found)
+    other, follows, back = random.choice(rewritten)
     return Pair(claims.statement(world, random, claim), claims.statement(world, random, other), follows, back)
 
 

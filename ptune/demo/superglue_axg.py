@@ -36,10 +36,10 @@ def examples(recipe: Recipe, random: Random) -> Iterator[Example]:
         damage = noise.random()
         for pronoun in ("she", "he")[: count - number]:
             names = {"A": "the {job}", "B": "the {job2}", "THEY": f"<pronoun {pronoun} >"}
-            whole = passage.words(" ".join(names.get(token, token) for token in schema.template.split()))
-            damaged = recipe.noisy(whole, Random(damage))
+            premise = passage.words(" ".join(names.get(token, token) for token in schema.template.split()))
+            damaged = recipe.noisy(premise, Random(damage))
             yield {
-                "premise": prose(old if old.marks else new for old, new in zip(whole, damaged, strict=True)),
+                "premise": prose(old if old.marks else new for old, new in zip(premise, damaged, strict=True)),
                 "hypothesis": hypothesis,
                 "label": LABELS[schema.means != asked],
                 "pair_id": number // 2,

@@ -34,11 +34,11 @@ def texts(recipe: Recipe, split: str, random: Random, noise: Random, blocks: Seq
     Those of training have the recipe's noise; what texts of a model are compared with has none.
     """
     world = recipe.part(split)
-    found: dict[str, list[list[Word]]] = {}
+    versions: dict[str, list[list[Word]]] = {}
     for _ in range(3 * count):
         sentences = [words for block in blocks for words in told(world, split, random, block)]
-        found.setdefault(_prose(sentences), sentences)
-    chosen = list(found.values())[:count]
+        versions.setdefault(_prose(sentences), sentences)
+    chosen = list(versions.values())[:count]
     if split == "train":
         chosen = [[recipe.noisy(words, noise) for words in sentences] for sentences in chosen]
     return [_prose(sentences) for sentences in chosen]
@@ -51,7 +51,7 @@ def _prose(sentences: Sequence[Sequence[Word]]) -> str:
 def told(world: World, split: str, random: Random, block: Block) -> list[list[Word]]:
     """Sentences of one or two facts."""
     kind = block.about.kind
-    subject, again = f"{{{kind}}}", "" if kind in (*PLURAL, "person") else "it"
+    subject, pronoun = f"{{{kind}}}", "" if kind in (*PLURAL, "person") else "it"
     bound: dict[str, Value] = {kind: block.about}
     lines: list[str] = []
     joint = ""  # what may join the next fact to the last sentence
@@ -68,7 +68,7 @@ def told(world: World, split: str, random: Random, block: Block) -> list[list[Wo
             lines[-1] = f"{lines[-1].removesuffix(' .')} {joint} {tail}"
             joint = ""
         else:
-            lines.append(f"{again} {tail}" if lines and starts and again and random.random() < 0.5 else line)
+            lines.append(f"{pronoun} {tail}" if lines and starts and pronoun and random.random() < 0.5 else line)
             joint = "and" if starts else ""
     passage = Passage(world, random, bound, again=0.5)
     return [passage.words(line) for line in lines]

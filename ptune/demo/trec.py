@@ -28,10 +28,10 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     for index in range(recipe.sizes[split]):
         label = LABELS[index] if index < len(LABELS) else random.choices(LABELS, SHARES)[0]
         passage = Passage(world, random, {"agency": random.choice(short)} if label == "ABBR" else {})
-        asked, own = ASKED[label], remarks.QUESTIONS.get(label, ())
-        if asked and (not own or random.random() < 0.5):
-            relation = random.choice(asked)
+        templates, own_questions = ASKED[label], remarks.QUESTIONS.get(label, ())
+        if templates and (not own_questions or random.random() < 0.5):
+            relation = random.choice(templates)
             line = choose(relation.questions, split, random)
         else:
-            line = choose(own, split, random)
+            line = choose(own_questions, split, random)
         yield {"label": str(LABELS.index(label)), "text": prose(recipe.noisy(passage.words(line), noise))}

@@ -27,8 +27,8 @@ def write(recipe: Recipe, folder: Path) -> None:
     """Write `webnlg_challenge_2017/{train,dev,test}.json`; sizes count sets of triples."""
     (folder / "webnlg_challenge_2017").mkdir(parents=True, exist_ok=True)
     for split in SIZES:
-        made = entries(recipe, split, recipe.random(split))
-        data = {"entries": [{str(number): entry} for number, entry in enumerate(made, 1)]}
+        drawn = entries(recipe, split, recipe.random(split))
+        data = {"entries": [{str(number): entry} for number, entry in enumerate(drawn, 1)]}
         path = folder / "webnlg_challenge_2017" / f"{split}.json"
         path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
@@ -39,13 +39,13 @@ def entries(recipe: Recipe, split: str, random: Random) -> Iterator[Json]:
     for number in range(size):
         kinds = UNSEEN if split == "test" and number >= size / 2 else SEEN
         blocks = _drawn(world, random, random.choice(kinds), recipe.difficulty.length)
-        made = tables.texts(recipe, split, random, noise, blocks, random.randint(1, TEXTS))
+        written = tables.texts(recipe, split, random, noise, blocks, random.randint(1, TEXTS))
         triples = [triple(fact) for block in blocks for fact in block.facts]
         shape, shape_type = _shape(blocks)
         yield {
             "category": blocks[0].about.kind.capitalize(),
             "lexicalisations": [
-                {"comment": "good", "lang": "", "lex": text, "xml_id": f"Id{i}"} for i, text in enumerate(made, 1)
+                {"comment": "good", "lang": "", "lex": text, "xml_id": f"Id{i}"} for i, text in enumerate(written, 1)
             ],
             "modifiedtripleset": triples,
             "originaltriplesets": {"originaltripleset": [triples]},
@@ -58,8 +58,8 @@ def entries(recipe: Recipe, split: str, random: Random) -> Iterator[Json]:
 
 def _drawn(world: World, random: Random, kind: str, most: int) -> list[Block]:
     about = random.choice(world.entities[kind])
-    known = relations.facts(about)
-    facts = random.sample(known, k=random.randint(1, min(most, len(known))))
+    own_facts = relations.facts(about)
+    facts = random.sample(own_facts, k=random.randint(1, min(most, len(own_facts))))
     blocks = [Block(about, facts)]
     values = [fact.value for fact in facts if isinstance(fact.value, Entity) and relations.facts(fact.value)]
     if values and random.random() < 0.25:
@@ -80,5 +80,5 @@ def _shape(blocks: list[Block]) -> tuple[str, str]:
     if len(blocks) == 1:
         count = len(blocks[0].facts)
         return f"(X{' (X)' * count})", "sibling" if count > 1 else "NA"
-    others = len(blocks[0].facts) - 1
-    return f"(X (X (X)){' (X)' * others})", "mixed" if others else "chain"
+    n_others = len(blocks[0].facts) - 1
+    return f"(X (X (X)){' (X)' * n_others})", "mixed" if n_others else "chain"

@@ -19,10 +19,10 @@ def write(recipe: Recipe, folder: Path) -> None:
     """Write the three files."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, size in recipe.sizes.items():
-        told = (tagged(words) for words in conll03.news(recipe, split, recipe.random(split)))
-        named = (lines for lines in told if any(not line.endswith("\tO") for line in lines))
+        sentences = (tagged(words) for words in conll03.news(recipe, split, recipe.random(split)))
+        with_entities = (lines for lines in sentences if any(not line.endswith("\tO") for line in lines))
         (folder / split).write_text(
-            "\n".join("\n".join(lines) + "\n" for lines in islice(named, size)), encoding="utf-8"
+            "\n".join("\n".join(lines) + "\n" for lines in islice(with_entities, size)), encoding="utf-8"
         )
 
 

@@ -25,7 +25,7 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     for _ in range(recipe.sizes[split]):
         means, asked = random.choice((1, 2)), random.choice((1, 2))
         template, passage = choose(templates[means], split, random), pronouns.bound(world, random)
-        whole = passage.words(template)
-        words = [old if old.marks else new for old, new in zip(whole, recipe.noisy(whole, noise), strict=True)]
+        sentence = passage.words(template)
+        words = [old if old.marks else new for old, new in zip(sentence, recipe.noisy(sentence, noise), strict=True)]
         claim = prose(passage.words(f"{{person{'' if asked == 1 else 2}}} {PLAIN[template]} ."))
         yield {"sentence1": prose(words), "sentence2": claim, "label": str(int(means == asked))}

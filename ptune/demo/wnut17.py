@@ -53,9 +53,9 @@ def _posts(recipe: Recipe, split: str, random: Random) -> Iterator[list[str]]:
     part = recipe.part(split)
     plain = [templates.REGISTERS[name] for name in ("life", "daily", "sport", "business", "culture", "place")]
     for _ in range(recipe.sizes[split]):
-        where = part if split == "train" or random.random() < 0.9 else recipe.world
+        source = part if split == "train" or random.random() < 0.9 else recipe.world
         lines = templates.POSTS if random.random() < 0.65 else random.choice(plain)
-        words = Passage(where, random).words(choose(lines, split, random))
+        words = Passage(source, random).words(choose(lines, split, random))
         yield list(_rows(recipe.noisy(words, random), random))
 
 

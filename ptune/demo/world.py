@@ -85,9 +85,9 @@ class World:
 
     def within(self, provinces: Iterable[str]) -> "World":
         """The part of the world that lies in these provinces."""
-        wanted = frozenset(provinces)
+        names = frozenset(provinces)
         part = {
-            kind: tuple(entity for entity in entities if self.province[id(entity)] in wanted)
+            kind: tuple(entity for entity in entities if self.province[id(entity)] in names)
             for kind, entities in self.entities.items()
         }
         return World(self.seed, part, self.province)
@@ -148,8 +148,8 @@ class _Names:
         self.random = random
         self.taken: set[str] = set()
         self.left = {name: random.sample(names, k=len(names)) for name, names in stock().items()}
-        known = {name.lower() for names in stock().values() for name in names}
-        self.roots = _Roots(random, known)
+        taken = {name.lower() for names in stock().values() for name in names}
+        self.roots = _Roots(random, taken)
 
     def draw(self, what: str) -> str:
         """A name for a town, a river, a family and so on, see `_COINED`."""
@@ -213,12 +213,12 @@ class _Builder:
             country.facts["capital"] = self.pick("town")
 
     def people(self) -> None:
-        given = {he: [self.names.draw(he) for _ in range(14)] for he in ("she", "he")}
+        first_names = {he: [self.names.draw(he) for _ in range(14)] for he in ("she", "he")}
         for _ in range(110):
             he = self.random.choice(("she", "he"))
             draw = self.random.random()
             family = self.pick("town").name.split()[-1] if draw < 0.12 else self.names.draw("family")
-            first, birthplace = self.random.choice(given[he]), self.pick("town")
+            first, birthplace = self.random.choice(first_names[he]), self.pick("town")
             person = self.add(
                 "person",
                 f"{first} {family}",
@@ -433,7 +433,7 @@ def build(seed: int) -> World:
             builder.events,
         ):
             step()
-        for kind, made in builder.made.items():
-            entities[kind] += made
-            province.update((id(entity), name) for entity in made)
-    return World(seed, {kind: tuple(made) for kind, made in entities.items()}, province)
+        for kind, added in builder.made.items():
+            entities[kind] += added
+            province.update((id(entity), name) for entity in added)
+    return World(seed, {kind: tuple(members) for kind, members in entities.items()}, province)

@@ -30,8 +30,8 @@ def examples(recipe: Recipe, split: str, random: Random) -> Iterator[dict[str, A
     templates = {i: [pronouns.template(s) for s in pronouns.SCHEMAS if s.means == i] for i in (1, 2)}
     for _ in range(recipe.sizes[split]):
         means, asked = random.choice((1, 2)), random.choice((1, 2))
-        whole = pronouns.bound(world, random).words(choose(templates[means], split, random))
-        words = [old if old.marks else new for old, new in zip(whole, recipe.noisy(whole, noise), strict=True)]
+        sentence = pronouns.bound(world, random).words(choose(templates[means], split, random))
+        words = [old if old.marks else new for old, new in zip(sentence, recipe.noisy(sentence, noise), strict=True)]
         marks = {"span1": "first" if asked == 1 else "second", "span2": "pronoun"}
         target: dict[str, Any] = {}
         for name, mark in marks.items():
