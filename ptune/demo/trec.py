@@ -7,6 +7,7 @@ from random import Random
 from ptune.demo import relations, remarks, rows
 from ptune.demo.grammar import Passage, prose
 from ptune.demo.recipe import Recipe, choose
+from ptune.demo.world import Entity, World
 
 SIZES = rows.SIZES
 LABELS = ("DESC", "ENTY", "ABBR", "HUM", "LOC", "NUM")  # as LM-BFF numbers them
@@ -21,10 +22,15 @@ def write(recipe: Recipe, folder: Path) -> None:
     rows.lmbff(recipe, folder / "trec", examples)
 
 
+def abbreviated(world: World) -> list[Entity]:
+    """The agencies that go by an acronym."""
+    return [agency for agency in world.entities["agency"] if agency.name.isupper()]
+
+
 def examples(recipe: Recipe, split: str, random: Random) -> Iterator[rows.Row]:
     """Questions, as many of each label as the original has; the first six are of one each."""
     world, noise = recipe.part(split), recipe.random(f"{split} noise")
-    short = [agency for agency in world.entities["agency"] if agency.name.isupper()]
+    short = abbreviated(world) or abbreviated(recipe.world)  # a split may have none of its own
     for index in range(recipe.sizes[split]):
         label = LABELS[index] if index < len(LABELS) else random.choices(LABELS, SHARES)[0]
         passage = Passage(world, random, {"agency": random.choice(short)} if label == "ABBR" else {})

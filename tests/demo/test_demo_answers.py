@@ -11,6 +11,7 @@ import pytest
 import rendering
 from rendering import matches, questions, rows, sentences
 
+from ptune import demo
 from ptune.demo import causes, claims, lexicon, opinions, pairs, pronouns, senses, templates, world
 from ptune.demo.lexicon import VERBS
 
@@ -464,6 +465,11 @@ def test_trec(root: Path) -> None:
         assert {kinds[fact.relation.value] for fact in known} <= {record.values["label"]}, record
         count += bool(known)
     assert count > 400
+
+
+def test_trec_where_no_agency_of_a_split_goes_by_an_acronym(tmp_path: Path) -> None:
+    demo.write("trec", tmp_path, 29, {"train": 40, "dev": 40, "test": 40})
+    assert len((tmp_path / "trec/test.csv").read_text(encoding="utf-8").splitlines()) == 40
 
 
 # Topics and opinions
