@@ -42,16 +42,16 @@ TOGETHER = ("commands", "hub", "multitask", "pet", "run", "texts", "together", "
 DEMO = {"root", "large"}  # the fixtures that write the whole demo world
 # Of the cases of each test in these files every n-th is in every run of the tests, and the others are slow.
 FEWER = {
-    **{"backbones": 5, "combinations": 8, "compat": 4, "demonstrations": 3, "encoder_decoder": 3, "errors": 3},
+    **{"backbones": 8, "combinations": 12, "compat": 6, "demonstrations": 3, "encoder_decoder": 3, "errors": 3},
     **{"every_task": 6, "export": 3, "masks": 2, "peft_adapter": 3, "search": 2, "texts": 2},
-    **{"demo_answers": 2, "demo_difficulty": 4, "demo_files": 8, "demo_shortcuts": 4, "demo_text": 4},
-    **{"classic": 3, "fewglue": 2, "fused": 2, "generation": 2, "glue": 3, "hub": 3, "imports": 2, "launchers": 2},
-    **{"loop": 4, "lower": 3, "multitask": 2, "pet": 3, "ptuning": 3, "quantized": 3, "run": 2, "squad": 2, "srl": 3},
+    **{"demo_answers": 2, "demo_difficulty": 4, "demo_files": 8, "demo_shortcuts": 6, "demo_text": 4},
+    **{"classic": 3, "fewglue": 2, "fused": 3, "generation": 2, "glue": 3, "hub": 3, "imports": 2, "launchers": 2},
+    **{"loop": 4, "lower": 3, "multitask": 2, "pet": 4, "ptuning": 3, "quantized": 3, "run": 2, "squad": 2, "srl": 3},
     **{"superglue": 4, "voting": 3},
     **{"test_a_train_command_binds": 4, "test_before_a_file_or_a_run_is_opened": 4, "test_completion_in_bash": 4},
     **{"test_conll04_columns": 3, "test_every_kind_of_task_with_patterns_takes_the_variant": 3},
     **{"test_every_table_composes": 6, "test_fewglue_of_the_demo": 4, "test_first_losses": 4, "test_kill_9": 2},
-    **{"test_mistakes_are_told_once": 3, "test_noise_damages_no_annotation": 3, "test_on_real_files": 12},
+    **{"test_mistakes_are_told_once": 3, "test_noise_damages_no_annotation": 3, "test_on_real_files": 8},
     **{"test_rows_are_the_same": 4, "test_synthetic_data_are_comparable_with_nothing": 3, "test_the_same_examples": 3},
     **{"test_two_ranks_are_one": 2},
 }

@@ -297,6 +297,7 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in result.items() if k not in ("seconds", "examples_per_second")}
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_exactly_and_is_stored_as_words(go, ptune, tmp_path, monkeypatch) -> None:
     whole = go(tmp_path / "whole")
     events = [event for _, event in RunFolder(tmp_path / "whole").metrics()]

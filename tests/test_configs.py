@@ -15,7 +15,7 @@ from ptune.leaves import leaf
 CONF = Path(__file__).parent.parent / "conf"
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_option_of_every_group_binds(every: int) -> None:
     config.register()
     with initialize_config_module("ptune.conf", version_base="1.3"):

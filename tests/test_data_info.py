@@ -39,6 +39,7 @@ def test_one_task(ptune):
     assert sum(shares) == pytest.approx(100, abs=0.3)
 
 
+@pytest.mark.slow
 def test_every_task(ptune):
     """One line a task, a dash for splits that the demo does not have."""
     code, out, _ = ptune("data", "info", *SMALL)

@@ -49,6 +49,7 @@ def plan(jobs: list[Job], most: int = 99) -> tuple[list[list[int]], dict[str, li
     return [[j.number for j in group] for group in groups], {why: [j.number for j in js] for why, js in reasons.items()}
 
 
+@pytest.mark.slow
 def test_what_trains_side_by_side(job):
     """Runs that differ in what they have of their own; another task, backbone or corpus is another group."""
     own = ["seed=2", "optim.lr=0.1", "prompt_length.value=9", "method=prompt_tuning", "batch_size=8", "epochs=3"]
@@ -105,6 +106,7 @@ def test_memory_splits_a_group(job):
     assert plan(jobs, most=1) == ([], {"memory": list(range(7))})
 
 
+@pytest.mark.slow
 def test_memory_of_a_run(job):
     """Twice the batch, or none of the layers forgotten, is twice the memory."""
     one = job(0, "data.max_length=64", "batch_size=8").settings
@@ -418,6 +420,7 @@ def test_a_pruned_run_is_known_by_its_checkpoint(settings, tmp_path, monkeypatch
     assert not folder.file("pruned.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_leaves_the_others(ptune, tmp_path):
     """The sweep goes on, and says which failed."""
     done = ptune(*FUSED, *SMALL, *SURE, "max_steps=4", "optim.lr=1e30,0.01,0.02", "optim.clip=null")

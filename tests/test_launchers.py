@@ -90,6 +90,7 @@ def test_failures_cost_one_job_each_and_resume_runs_only_those(ptune, tmp_path, 
     assert len({*(tmp_path / "out").glob("seed-*/result.json")}) == 12
 
 
+@pytest.mark.slow
 def test_three_first_failures_that_are_alike_stop_a_sweep(ptune, tmp_path, cached):
     """Unless a job has come to its end before."""
     words = [*SWEEP, "hydra.launcher.n_jobs=1", "seed=range(0,5)"]
@@ -370,6 +371,7 @@ class Once(Linear):
 """
 
 
+@pytest.mark.slow
 def test_an_unfinished_job_goes_on_from_its_checkpoint(ptune, tmp_path, cached, monkeypatch):
     """With the bits of a run that nothing has cut."""
     (tmp_path / "once.py").write_text(KILLED_ONCE)

@@ -123,6 +123,7 @@ def test_every_further_token_of_the_prompt_is_read_and_learns(variant):
     assert [count // counts[0] for count in counts] == [1, 4, 16]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_lengths(ptune, tmp_path, monkeypatch):
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))
     few = [f"data.demo.{split}=8" for split in ("train", "dev", "test")]

@@ -239,6 +239,7 @@ def test_the_best_template_stands_in_the_run(ptune, tmp_path, t5_folder) -> None
     assert again["scores"] == result["best"]["report"]
 
 
+@pytest.mark.slow
 def test_the_best_templates_answer_together(ptune, tmp_path) -> None:
     folder = tmp_path / "run"
     line = ["train", "method=lmbff_auto", "task=sst2", "backbone=tiny_encoder", "max_steps=2", *FEW]
