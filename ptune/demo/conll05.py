@@ -1,6 +1,6 @@
 """CoNLL-2005: semantic roles of the demo world's verbs, words and props in files of their own.
 
-The test of Brown is told in other templates more often than that of WSJ, and of the whole world.
+The test of Brown is of the whole world, that of WSJ of provinces that are in no other split.
 """
 
 from collections.abc import Iterator
@@ -14,22 +14,17 @@ from ptune.demo.world import World
 from ptune.readers.props import brackets
 
 SIZES = {"train": 1500, "dev": 300, "test": 300}
-FILES = {
-    "train": ("train", "train"),
-    "dev": ("dev", "dev"),
-    "test.wsj": ("test", "test"),
-    "test.brown": ("test", "dev"),
-}
+FILES = {"train": "train", "dev": "dev", "test.wsj": "test", "test.brown": "test"}
 
 
 def write(recipe: Recipe, folder: Path) -> None:
     """Write `train`, `dev`, `test.wsj` and `test.brown`, each as `.words` and `.props`; sizes count predicates."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (split, unseen) in FILES.items():
+    for name, split in FILES.items():
         random = Random(f"conll05 {name} {recipe.seed}")
         world = recipe.world if name == "test.brown" else recipe.part(split)
         words, props = [], []
-        for sentence in _sentences(recipe, world, unseen, recipe.sizes[split], random):
+        for sentence in _sentences(recipe, world, split, recipe.sizes[split], random):
             words += [*(word.text for word in sentence), ""]
             props += [*lines(sentence), ""]
         (folder / f"{name}.words").write_text("\n".join(words) + "\n", encoding="utf-8")
