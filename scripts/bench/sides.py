@@ -31,7 +31,8 @@ WIRE = os.dup(1)  # to whoever started this process
 class Side:
     """What a side does. side: peft, trainer or ptune; runs: how many train side by side; words: overrides of ptune's.
 
-    eager: what to leave to torch, "attention" or "dropout", and "padding" to compute on padding.
+    eager: what to leave to torch, "attention" or "dropout", and "padding" to compute on padding; compiled: whether
+    torch.compile takes each layer.
     """
 
     side: str
@@ -47,6 +48,7 @@ class Side:
     runs: int = 1
     words: Sequence[str] = ()
     eager: Sequence[str] = ()
+    compiled: bool = False
     device: str = "cpu"
     backbone: str = ""
 
@@ -154,6 +156,7 @@ def repeat(gate: Gate, work: Callable[[], Any]) -> None:
 def run_ptune(s: Side) -> None:
     """Training or evaluation as `ptune train` does it; `runs` of them fused."""
     import hydra
+    import torch
 
     from ptune import build, config, training
     from ptune.evaluate import Request, evaluate
@@ -192,6 +195,8 @@ def run_ptune(s: Side) -> None:
 
         def counted(session: Any, model: Any, *about: Any) -> Any:
             made = begun(session, model, *about)
+            for layer in model.backbone.layers() if s.compiled else ():
+                layer.forward = torch.compile(layer.forward, dynamic=True)
             gate.flop = flop(model, session.rendered["train"])
             return made
 
