@@ -803,6 +803,15 @@ def test_parse(name, text, expected):
     )
 
 
+def test_a_candidate_is_whole_words():
+    """Not a part of an earlier word."""
+    task = task_of("wsc")
+    values = task.parse("The woman saw the man because *he* waved.\tman")
+    assert (values["span1_index"], values["span2_index"]) == (4, 6)
+    assert task.example(Record("standard input:1", values), 0).fields["candidate"] == "man"
+    assert error(task.parse, "The woman saw *her* brother.\tman").startswith("wsc needs a text")
+
+
 # compat=ptv2_official
 
 

@@ -146,21 +146,20 @@ class WSC(Classify, OwnTexts):
         """The text with the pronoun between asterisks, and the candidate, separated by a tab."""
         sentence, _, candidate = text.partition("\t")
         pronouns = list(MARKED.finditer(sentence))
-        at = sentence.find(candidate.strip()) if candidate.strip() else -1
-        if len(pronouns) != 1 or at < 0:
+        plain, candidate = MARKED.sub(r"\1", sentence), candidate.strip()
+        words = [match.start() for match in re.finditer(r"\S+", plain)]
+        places = [i for i in range(len(words)) if candidate and locate_span(plain, words, candidate, i) is not None]
+        if len(pronouns) != 1 or not places:
             raise DataError(
                 f"{self.name} needs a text with a pronoun between asterisks and a candidate from it, separated by a "
                 "tab, as in: Mark thanked Pete because *he* had helped.\tPete"
             )
-        pronoun = pronouns[0]
-        plain = MARKED.sub(r"\1", sentence)
-        begin = at - 2 * (at > pronoun.start())
         return {
             "text": plain,
-            "span1_text": candidate.strip(),
-            "span1_index": len(plain[: begin + 1].split()) - 1,
-            "span2_text": pronoun[1],
-            "span2_index": len(plain[: pronoun.start() + 1].split()) - 1,
+            "span1_text": candidate,
+            "span1_index": places[0],
+            "span2_text": pronouns[0][1],
+            "span2_index": len(plain[: pronouns[0].start() + 1].split()) - 1,
         }
 
 
