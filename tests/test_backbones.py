@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
 import transformers
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AlbertConfig, AutoModel, DynamicCache, ModernBertConfig
 
 from ptune import build
-from ptune.backbones import local, packing
+from ptune.backbones import local, packing, varlen
 from ptune.batch import Row, collate
 from ptune.errors import ConfigError, PtuneError
 from ptune.injection import KV, Injection, join
@@ -475,9 +477,128 @@ def test_a_packed_pass_teaches_the_weights_the_same(folder, packs):
 
 
 def test_a_pass_of_little_padding_is_not_packed():
-    for used, packed in ((4, False), (2, False), (1, True)):
+    for used, apart, packed in (
+        (4, True, False),
+        (2, True, False),
+        (1, True, True),
+        (4, False, False),
+        (3, False, True),
+    ):
         mask = torch.tensor([[True] * 4, [True] * used + [False] * (4 - used)])
-        assert (packing.worth(mask) is not None) == packed
+        assert (packing.worth(mask, apart) is not None) == packed
+
+
+def varlen_by_rows(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size, enable_gqa):
+    """What torch documents of `varlen_attn`, row by row on a CPU; causal queries are the last of as many keys."""
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+    assert (len(query), len(key), len(value)) == (cu_seq_q[-1], cu_seq_k[-1], cu_seq_k[-1])
+    assert cu_seq_q.diff().max() <= max_q
+    assert cu_seq_k.diff().max() <= max_k
+    found = []
+    for places, key_places in zip(pairwise(cu_seq_q.tolist()), pairwise(cu_seq_k.tolist()), strict=True):
+        q, k, v = query[slice(*places)], key[slice(*key_places)], value[slice(*key_places)]
+        mask = torch.ones(len(q), len(k), dtype=torch.bool)
+        if window_size == (-1, 0):
+            mask = mask.tril(len(k) - len(q))
+        heads = [part.transpose(0, 1)[None] for part in (q, k, v)]
+        states = scaled_dot_product_attention(*heads, attn_mask=mask, scale=scale, enable_gqa=enable_gqa)
+        found.append(states[0].transpose(0, 1))
+    return torch.cat(found)
+
+
+@pytest.fixture
+def varlen_calls(monkeypatch):
+    """A CPU takes the part of a GPU; the list of each call's numbers of queries and keys."""
+    calls = []
+
+    def kernel(query, key, *given, **named):
+        calls.append((len(query), len(key)))
+        return varlen_by_rows(query, key, *given, **named)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    monkeypatch.setattr(varlen, "fits", lambda *_: True)
+    return calls
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("kind", ["none", "deep", "front", "slots", "rows"])
+def test_attention_of_rows_of_several_lengths_is_that_of_padded_ones(folder, backbone, varlen_calls, kind, side):
+    """States and gradients are the same; no query and no key is padding."""
+    injection, keys = {
+        "none": (Injection(), 18),
+        "deep": (deep(backbone, 3), 18 + 3 * 3),
+        "front": (front(backbone, 3), 18 + 3 * 3),
+        "slots": (slotted(backbone, 2), 18),
+        "rows": (join([deep(backbone, 3), deep(backbone, 1, seed=9), Injection()], [1, 1, 1]), 18 + 3 + 1),
+    }[kind]
+    rows = make_rows(backbone, (9, 4, 5), slots=2 if kind == "slots" else 0)
+    batch = collate(rows, pad_id(backbone), side=side)
+    packed = real_states(backbone, batch, injection)
+    seen = list(varlen_calls)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "PADDING_OF_VARLEN", 1.0)
+        padded = real_states(backbone, batch, injection)
+    assert_close(packed[0], padded[0])
+    assert_close(packed[1], padded[1])
+    if backbone.model_type in ("deberta", "deberta-v2", "t5", "bart"):
+        assert not seen
+    else:
+        assert (18 + 9 * (kind == "front"), keys) in seen
+
+
+@of_families("bert", "modernbert", "gpt2")
+def test_rows_are_set_apart_where_the_kernel_has_no_answer(folder, varlen_calls):
+    """It has no dropout, and its windows would shut out a prefix."""
+    backbone = opened(folder, dropout=0.0, attention_dropout=0.1)
+    backbone.load(lm=False)
+    backbone.model.eval()
+    rows = collate(make_rows(backbone, (9, 4, 5)), pad_id(backbone))
+    assert not backbone.apart
+    backbone(rows, Injection())
+    windows = sum(getattr(part, "sliding_window", None) is not None for part in backbone.attentions())
+    assert len(varlen_calls) == backbone.shape.layers - windows
+    backbone.model.train()
+    assert backbone.apart
+    varlen_calls.clear()
+    backbone(rows, Injection())
+    assert not varlen_calls
+
+
+def test_what_the_varlen_kernel_takes():
+    query, cpu, gpu = torch.zeros(1, 2, 5, 16), torch.device("cpu"), torch.device("cuda")
+    assert not varlen.fits(cpu, torch.bfloat16)
+    assert not varlen.fits(gpu, torch.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(varlen, "fits", lambda *_: True)
+        assert varlen.takes(query, query, {"dropout": 0.0, "scaling": 0.25, "sliding_window": None})
+        for beyond in ({"dropout": 0.1}, {"position_bias": query}, {"softcap": 30.0}, {"sliding_window": 4}):
+            assert not varlen.takes(query, query, beyond)
+        assert not varlen.takes(query[..., :12], query[..., :12], {})
+        assert not varlen.takes(query.bfloat16(), query, {})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@of_families("bert", "gpt2", "llama")
+@pytest.mark.parametrize("kind", ["none", "deep", "rows"])
+def test_the_varlen_kernel_of_a_gpu_is_the_attention_of_a_cpu(folder, kind):
+    found = {}
+    for device in ("cpu", "cuda"):
+        backbone = loaded(folder)
+        injection = {
+            "none": Injection(),
+            "deep": deep(backbone, 3),
+            "rows": join([deep(backbone, 3), deep(backbone, 1, layers=[1], seed=9), Injection()], [1, 1, 1]),
+        }[kind]
+        batch = collate(make_rows(backbone, (9, 4, 5)), pad_id(backbone)).to(torch.device(device))
+        backbone.model.to(device)
+        moved = changed(injection, lambda kv, d=device: KV(*(t if t is None else t.to(d) for t in kv)))
+        with torch.autocast(device, torch.bfloat16), backbone.injected(moved):
+            assert backbone.apart == (device == "cpu")
+            states = backbone(batch, moved).states
+            objective(states[batch.mask].float().cpu()).backward()
+        found[device] = states[batch.mask].float().cpu(), [t.grad for t in leaves(injection)]
+    assert_close([found["cuda"][0]], [found["cpu"][0]], atol=0.05)
+    assert_close(found["cuda"][1], found["cpu"][1], atol=0.1)
 
 
 def test_a_prefix_a_row_reaches_its_own_row_only(backbone):

@@ -461,13 +461,23 @@ class Backbone(nn.Module, ABC):
         elif self.lower is not None:
             with self.lower.rows(batch, injection.offset):
                 states = self.base(**inputs).last_hidden_state
-        elif self.registered and (packing := worth(source.mask)) is not None:
+        elif self.registered and (packing := worth(source.mask, self.apart)) is not None:
             inputs = {name: packing.pack(tensor) for name, tensor in inputs.items()}
             with packed_masks(packing):
                 states = packing.unpack(self.base(**inputs, packing=packing).last_hidden_state)
         else:
             states = self.base(**inputs).last_hidden_state
         return Hidden(source.text_states(states), self.lm_logits)
+
+    @property
+    def apart(self) -> bool:
+        """Whether attention sets the rows of a packed pass apart, as where it drops."""
+        from ptune.backbones import varlen
+
+        drops = self.base.training and any(getattr(self.base.config, name, 0.0) for name in self.attention_dropouts)
+        device = self.base.device
+        autocast = torch.is_autocast_enabled(device.type)
+        return drops or not varlen.fits(device, torch.get_autocast_dtype(device.type) if autocast else self.base.dtype)
 
     def source(self, batch: Batch, injection: Injection) -> Source:
         """What the first layer is given: the rows of `batch`, with prompts in front of them and in their slots."""

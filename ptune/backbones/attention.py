@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ptune.backbones import varlen
 from ptune.backbones.packing import Packing, geometry
 from ptune.dropout import dropout
 from ptune.injection import KV
@@ -72,11 +73,14 @@ def attend_with_prefix(
     Of a packed pass they are [1, A, T, D].
     """
     packing: Packing | None = kwargs.pop("packing", None)
+    kv = prefix_of(module)
+    if packing is not None and varlen.takes(query, key, kwargs):
+        causal: bool = getattr(module, "is_causal", True)
+        return varlen.attend(query, key, value, packing, kv, causal, kwargs.get("scaling")), None
     if packing is not None:
         query, key, value = packing.heads(query), packing.heads(key), packing.heads(value)
         return packing.pack(attend_with_prefix(module, query, key, value, attention_mask, **kwargs)[0]), None
     record(module, key, value)
-    kv = prefix_of(module)
     if kv is not None:
         rows = key.shape[0]
         prefix = [t.expand(rows, -1, -1, -1).to(key.dtype) for t in (kv.k, kv.v)]

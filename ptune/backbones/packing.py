@@ -5,23 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-PADDING = 0.25  # of a batch: with less, setting rows apart for attention costs more than is saved
+# Of a batch, the padding that is left: with less than the first, setting rows apart for attention costs more than is
+# saved; where `varlen` computes attention, rows are not set apart.
+PADDING, PADDING_OF_VARLEN = 0.25, 0.0
 
 
 class Packing:
     """Where the T tokens under `mask` [B, N] stand.
 
-    Layers are given [1, T, H]; attention sets the rows apart, so that prefixes, masks and dropout are as without it.
+    Layers are given [1, T, H]. Attention sets the rows apart, so that prefixes, masks and dropout are as without it, or
+    leaves it to `varlen`.
     """
 
     def __init__(self, mask: Tensor) -> None:
         self.mask = mask
         self.places = mask.flatten().nonzero()[:, 0]  # [T], in the rows laid end to end
+        self.keys: dict[Any, tuple[Tensor, Tensor]] = {}  # what `varlen` has made of it, by prefix
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """[B+1]: where each row of the tokens begins, and where the last ends."""
+        return bounds_of(self.mask)
 
     def pack(self, rows: Tensor) -> Tensor:
         """[1, T, ...] of [B, N, ...]."""
@@ -91,7 +102,13 @@ def geometry() -> dict[str, Any]:
     return {"batch_size": rows, "q_length": width, "kv_length": width, "attention_mask": packing.mask}
 
 
-def worth(mask: Tensor) -> Packing | None:
-    """A packing of padded rows, None where there is little padding."""
+def bounds_of(mask: Tensor) -> Tensor:
+    """[B+1] of what is there under `mask` [B, N]: where each row begins, laid end to end, and where the last ends."""
+    return F.pad(mask.sum(1).cumsum(0), (1, 0)).to(torch.int32)
+
+
+def worth(mask: Tensor, apart: bool) -> Packing | None:
+    """A packing of padded rows [B, N], None where there is little padding; apart: whether attention sets them apart."""
+    padding = PADDING if apart else PADDING_OF_VARLEN
     token_count = torch.count_nonzero(mask)
-    return Packing(mask) if token_count < (1 - PADDING) * mask.numel() else None
+    return Packing(mask) if token_count < (1 - padding) * mask.numel() else None

@@ -230,12 +230,13 @@ def flop(model: Any, rendered: Any) -> float:
 def leave_out(what: Sequence[str]) -> None:
     """Do without some of what makes ptune fast, to measure what it brings."""
     from ptune import dropout
-    from ptune.backbones import attention, packing
+    from ptune.backbones import attention, packing, varlen
 
     if "attention" in what:
         attention.plain = lambda *_: False  # type: ignore[assignment]
+        varlen.fits = lambda *_: False  # type: ignore[assignment]
     if "padding" in what:
-        packing.PADDING = 1.0
+        packing.PADDING = packing.PADDING_OF_VARLEN = 1.0
     if "dropout" in what:
         dropout.LANES = {}
 
