@@ -82,3 +82,19 @@ def test_what_checkpoints_cost():
         "| minilm-l6 | 22,000,000 | 1,000 | 12,000 | 12.0 | 300 [200, 400] | 150 [100, 200] | 1.00 [1.00, 1.00] |"
         " 0.50 [0.50, 0.50] |"
     )
+
+
+def test_a_page_of_a_gpu():
+    """Of each side its rate, the arithmetic that is, the share of the best, and the memory beyond the model."""
+    bench = program("scripts/bench/performance")
+    one = {"rate": 100.0, "held": 2_000_000_000, "peak": 5_500_000_000}
+    assert bench.summary({"ptune": [one, {**one, "rate": 300.0}]}, flop=1e12, products=8e14)[-1] == (
+        "| ptune | 200 [150, 250] | 200.0 | 25% | 3.50 [3.50, 3.50] |"
+    )
+
+
+def test_top_layers_are_the_top_quarter_of_a_large_encoder():
+    bench = program("scripts/bench/train")
+    words = {name: bench.of_large(spec).get("words", []) for name, spec in bench.SIDES.items()}
+    assert words["ptune, top layers, cached"] == ["method.prompt.layers=19-24", "cache_layers=true"]
+    assert words["ptune, one micro-batch"] == ["accumulate=1"]

@@ -63,6 +63,7 @@ class Gate:
     """Where a side waits between rounds; `examples` a round, over all its runs; flop: of an example, where counted."""
 
     examples: int
+    device: str
     runs: int = 1
     flop: float = 0.0
     arrived: int = 0
@@ -76,7 +77,13 @@ class Gate:
 
     def end(self) -> None:
         """Say how long the round took."""
-        self.say(seconds=time.perf_counter() - self.started, examples=self.examples, peak=peak(), flop=self.flop)
+        finish(self.device)
+        seconds = time.perf_counter() - self.started
+        self.say(seconds=seconds, examples=self.examples, peak=peak(self.device), flop=self.flop)
+
+    def ready(self) -> None:
+        """Say that work can begin, and the bytes held before it."""
+        self.say(ready=True, held=forget_peak(self.device))
 
     def say(self, **what: Any) -> None:
         """One line to whoever asked."""
@@ -90,22 +97,38 @@ class Gate:
             self.begin()
 
 
-def peak() -> int:
-    """Bytes that this process has held at most since `forget_peak`, or as long as it lives."""
+def finish(device: str) -> None:
+    """Wait for what a GPU has still to do."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def peak(device: str) -> int:
+    """Bytes held at most since `forget_peak`, or as long as the process lives: by tensors on a GPU, else by the process."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.max_memory_allocated()
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
 
 
-def forget_peak() -> int:
+def forget_peak(device: str) -> int:
     """Start to measure the peak anew; returns the bytes held now, everything that training needs being imported."""
     import torch
 
-    layer = torch.nn.Linear(64, 64).to(torch.bfloat16)
+    layer = torch.nn.Linear(64, 64).to(device, torch.bfloat16)
     optimizer = torch.optim.AdamW(layer.parameters())
-    layer(torch.ones(64, 64, dtype=torch.bfloat16)).sum().backward()
+    layer(torch.ones(64, 64, device=device, dtype=torch.bfloat16)).sum().backward()
     optimizer.step()
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
+    finish(device)
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak(device)
 
 
 # Hugging Face's
@@ -123,7 +146,7 @@ def run_trainer(s: Side) -> None:
         device=s.device,
     )  # fmt: skip
     split = "dev" if s.kind == "eval" else "train"
-    gate = Gate(len(corpus.splits[split]))
+    gate = Gate(len(corpus.splits[split]), s.device)
     with tempfile.TemporaryDirectory() as folder:
         made = trainer(recipe, task, corpus, s.checkpoint, folder, evaluated=False)
         if s.kind == "eval":
@@ -137,13 +160,13 @@ def run_trainer(s: Side) -> None:
                 gate.end()
 
         made.add_callback(Rounds())
-        gate.say(ready=True, held=forget_peak())
+        gate.ready()
         made.train()
 
 
 def repeat(gate: Gate, work: Callable[[], Any]) -> None:
     """Rounds of the same work."""
-    gate.say(ready=True, held=forget_peak())
+    gate.ready()
     while True:
         gate.begin()
         work()
@@ -189,8 +212,8 @@ def run_ptune(s: Side) -> None:
             training.prepare_run(first, model, 0, {})
             rendered, batch = first.rendered["dev"], first.settings.eval_batch_size
             asked = Request(0, first.task, dev, rendered)
-            repeat(Gate(len(dev)), lambda: evaluate(model, asked, "dev", batch))
-        gate = Gate(s.runs * len(first.corpus.splits["train"]), s.runs)
+            repeat(Gate(len(dev), s.device), lambda: evaluate(model, asked, "dev", batch))
+        gate = Gate(s.runs * len(first.corpus.splits["train"]), s.device, s.runs)
         begun = training.prepare_run
 
         def counted(session: Any, model: Any, *about: Any) -> Any:
@@ -209,7 +232,7 @@ def run_ptune(s: Side) -> None:
                 super().__init__(*args)
                 ready.append(self)
                 if len(ready) == s.runs:
-                    gate.say(ready=True, held=forget_peak())
+                    gate.ready()
                     gate.begin()
 
             def record(self, event: Any) -> None:
