@@ -87,16 +87,21 @@ class Cache:
         if not self.on:
             return None
         try:
-            final_folder = self.folder() / kind / name()
+            of_its_own = name()
+        except TypeError as error:
+            log.info("not cached: %s", error)
+            return None
+        except OSError as error:  # of code that cannot be read
+            self._without(error)
+            return None
+        final_folder = self.folder() / kind / of_its_own
+        try:
             final_folder.parent.mkdir(parents=True, exist_ok=True)
             if manifest(final_folder):
                 with suppress(OSError):  # of another user
                     os.utime(final_folder)
                 return opened(final_folder)
             temporary_folder = Path(tempfile.mkdtemp(prefix=f".{final_folder.name}.", dir=final_folder.parent))
-        except TypeError as error:
-            log.info("not cached: %s", error)
-            return None
         except OSError as error:
             self._without(error)
             return None
