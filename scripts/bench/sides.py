@@ -106,7 +106,7 @@ def finish(device: str) -> None:
 
 
 def peak(device: str) -> int:
-    """Bytes held at most since `forget_peak`, or as long as the process lives: by a GPU's tensors, or by the process."""
+    """Bytes held at most since `forget_peak`, or as long as the process lives: by a GPU's tensors, or by itself."""
     if device != "cpu":
         import torch
 
