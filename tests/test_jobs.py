@@ -13,6 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ptune import build, threads
 from ptune.errors import (
@@ -44,6 +46,14 @@ from ptune.sweeps.view import Latest, View, duration
 )
 def test_names_of_folders(words, name):
     assert folder_name(words) == name
+
+
+def test_words_that_all_jobs_share_are_known_as_hydra_writes_them():
+    """A job's name and folder have only what is its own."""
+    typed = ["seed=1,2", "quiet=true", "optim.lr=1e-3", "+backbone.dropout=.1", "~optim.warmup", "data.root=null"]
+    (job, _), *_ = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(typed), None)
+    assert "optim.lr=0.001" in job
+    assert [word for word in job if word not in jobs.shared_words(typed)] == ["seed=1"]
 
 
 def test_names_of_folders_are_bounded_and_differ():

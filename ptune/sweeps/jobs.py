@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process, util
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -158,7 +159,7 @@ def compose_jobs(loader: Any, config: DictConfig, several: Sequence[Sequence[str
     loader: Hydra's config loader; config: the sweep's; first: the number of the first job. What they are called, and
     their folders where the configuration says nothing else, follows from the overrides alone.
     """
-    common = {str(word) for word in config.hydra.overrides.task}
+    common = shared_words(config.hydra.overrides.task)
     reached: dict[str, Exception | None] = {}
     jobs = []
     for number, overrides in enumerate(several, first):
@@ -177,6 +178,14 @@ def compose_jobs(loader: Any, config: DictConfig, several: Sequence[Sequence[str
             error = failure(wrong)
         jobs.append(Job(number, composed, words, folder, settings, error, " ".join(own_words)))
     return jobs
+
+
+def shared_words(overrides: Iterable[str]) -> set[str]:
+    """What a sweep's command line gives all of its jobs, as typed and as Hydra writes it for each: True for true."""
+    typed = [str(word) for word in overrides]
+    parsed = OverridesParser.create().parse_overrides(typed)
+    fixed = [word for word in parsed if not word.is_sweep_override()]
+    return {*typed, *(f"{word.get_key_element()}={word.get_value_element_as_str()}" for word in fixed)}
 
 
 def check_job(config: DictConfig, reached: dict[str, Exception | None]) -> Train:
