@@ -117,7 +117,7 @@ def secrets(base: Path) -> None:
     ]
     for words in refused:
         done = told(base, *words, environment=environment)
-        require(done.returncode in (1, 2) and "key" in done.stderr, words, done.returncode, done.stderr[-1000:])
+        require(done.returncode in (1, 2) and "secret" in done.stderr, words, done.returncode, done.stderr[-1000:])
         require(not (base / "run").exists(), words, "left a folder")
     for words in (
         ("train", *quick, run),
