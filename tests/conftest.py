@@ -40,7 +40,8 @@ LAYERS, HEADS, HIDDEN, POSITIONS = 4, 4, 32, 192
 
 TOGETHER = ("commands", "hub", "multitask", "pet", "run", "texts", "together", "track", "voting", "wheel")
 DEMO = {"root", "large"}  # the fixtures that write the whole demo world
-# Of the cases of each test in these files every n-th is in every run of the tests, and the others are slow.
+# Of the cases of each test in these files every n-th is in every run of the tests, and the others are slow. Of tests
+# with several left, and of those in other files, it is half as many.
 FEWER = {
     **{"backbones": 8, "combinations": 12, "compat": 6, "demonstrations": 3, "encoder_decoder": 3, "errors": 3},
     **{"every_task": 6, "export": 3, "masks": 2, "peft_adapter": 3, "search": 2, "texts": 2},
@@ -70,6 +71,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("demo"))
     for (path, test), each in cases.items():
         of = FEWER.get(test) or FEWER.get(path.stem.removeprefix("test_"), 1)
+        if len(each) >= 2 * of:
+            of *= 2
         first = crc32(test.encode()) % min(of, len(each))  # not the same of all tests
         for item in {*each} - {*each[first::of]}:
             item.add_marker(pytest.mark.slow)

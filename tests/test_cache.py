@@ -145,6 +145,7 @@ def test_rows_are_the_same(case, demo, tokens, tmp_path):
                 assert value.dtype == getattr(new, field).dtype
 
 
+@pytest.mark.slow
 def test_cases_show_what_they_name(demo, tokens):
     """Windows, cut rows, candidates, marks, slots, numbers and answers that are not there do come up."""
 
@@ -581,6 +582,7 @@ def test_rows_are_kept_up_to_a_bound(tokens, monkeypatch):
 # Runs
 
 
+@pytest.mark.slow
 def test_runs_are_the_same(ptune, tmp_path, monkeypatch):
     """Losses and predictions of a run without the cache, of one that fills it and of one that reads it; and of eval."""
     monkeypatch.setenv("PTUNE_CACHE", str(tmp_path / "cache"))

@@ -51,6 +51,7 @@ def states(sweep: Path) -> dict[str, str]:
     return {event["folder"]: event["state"] for event in events(sweep)}
 
 
+@pytest.mark.slow
 def test_a_sweep_by_submitit(ptune, tmp_path):
     """The figures of a job are those of the same run by itself; given again the sweep runs what failed alone."""
     words = [*SMALL, "max_steps=2"]

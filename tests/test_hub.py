@@ -237,6 +237,7 @@ def train(folder: Path, url: str, home: Path, *words: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.slow
 def test_from_the_hub_and_from_its_cache(repositories, overrides, tmp_path):
     """Both are fetched at their revision; afterwards the hub may be gone."""
     hub = Hub(repositories)

@@ -586,6 +586,7 @@ def test_each_seed_searches_for_itself(hydra: None, tmp_path: Path) -> None:
     assert fewer.seeds[:2] == [13, 21]
 
 
+@pytest.mark.slow
 def test_what_cannot_run_again_stays(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """rerun leaves a finished run alone whose data are gone, or whose settings have a problem now, and says so."""
     data, root = tmp_path / "data", tmp_path / "outputs/reproduce/mine/paper"
@@ -672,6 +673,7 @@ def test_dry_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_would_run(own: Path, ptune: Callable[..., Any], tmp_path: Path) -> None:
     """What has ended with rerun alone, and never a cell that nothing can run, whatever cell has its settings."""
     path = own / "table" / "mine.yaml"
